@@ -1,0 +1,39 @@
+"""Features of every split, in the order of the index."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from replication.backbones.networks import features_of
+from replication.data.images import ImageSplit, plain_batches
+from replication.settings import BackboneSettings
+
+_BATCH = 256
+
+
+@torch.inference_mode()
+def extract_features(
+    network: nn.Module,
+    images: ImageSplit,
+    settings: BackboneSettings,
+    device: torch.device,
+    workers: int,
+) -> np.ndarray:
+    """Pooled features in front of the head, without augmentation.
+
+    Args:
+        network: trained; put into evaluation mode.
+        images: one split.
+
+    Returns:
+        (N, D) float32.
+    """
+    network.eval().to(device, memory_format=torch.channels_last)
+    batches = plain_batches(images, _BATCH, settings, device, workers)
+    features = np.empty((len(images), network.num_features), dtype=np.float32)
+    start = 0
+    for pixels, _ in batches:
+        rows = features_of(network, pixels).float().cpu().numpy()
+        features[start : start + len(rows)] = rows
+        start += len(rows)
+    return features

@@ -1,0 +1,261 @@
+"""Training a network by cross-entropy, resumable at every epoch, on Lightning Fabric.
+
+Every random choice of epoch e follows from (seed, e) alone: a run that was killed and
+resumed passes through the same states as one that was not.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from replication.backbones.networks import build_network
+from replication.data.images import (
+    ImageSplit,
+    plain_batches,
+    training_batches,
+    worker_count,
+)
+from replication.files import BadInput, read_state, write_state
+from replication.settings import BackboneSettings, MachineSettings
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and what happened on the way, a row an epoch."""
+
+    network: nn.Module
+    history: list[dict[str, float]]
+
+
+def learning_rate(settings: BackboneSettings, epoch: int) -> float:
+    """Learning rate of an epoch, counted from 0.
+
+    Implements: not in the paper: PaCo's schedules. Warm-up lr (e + 1) / w over w
+    epochs; then the cosine, or steps of 0.1 at 80 % and 0.01 at 90 % of the epochs.
+    """
+    lr, epochs, warmup = settings.lr, settings.epochs, settings.warmup_epochs
+    if epoch < warmup:
+        return lr * (epoch + 1) / warmup
+    if settings.schedule == "steps":
+        drops = (epoch >= 0.8 * epochs) + (epoch >= 0.9 * epochs)
+        return lr * 0.1**drops
+    done = (epoch - warmup + 1) / (epochs - warmup + 1)
+    return 0.5 * lr * (1 + math.cos(math.pi * done))
+
+
+def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
+    """Order in which one epoch visits the samples.
+
+    Returns:
+        (N,) a permutation, the same on every process.
+    """
+    return torch.randperm(num_samples, generator=_generator(seed, epoch, stream=0))
+
+
+def share_of(order: Tensor, batch_size: int, rank: int, world: int) -> Tensor:
+    """One process's share: of each global batch, its own consecutive part.
+
+    Args:
+        order: (N,) the epoch's order.
+        batch_size: of all processes together; a multiple of `world`.
+
+    Returns:
+        (n,) with n equal on all processes; what does not divide evenly among them at
+        the end of the epoch is left out of that epoch (fewer than `world` samples).
+    """
+    whole = order[: len(order) - len(order) % world]
+    parts = [batch.tensor_split(world)[rank] for batch in whole.split(batch_size)]
+    return torch.cat(parts)
+
+
+def make_fabric(machine: MachineSettings) -> Fabric:
+    """The device, or the processes and their devices, that a machine setting names.
+
+    Raises:
+        BadInput: a device that this machine does not have.
+    """
+    device, devices = machine.device, machine.devices
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput(f"device: expected a device of this machine, got {device!r}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen: int | list[int] = devices
+    if ":" in device:
+        chosen = [int(device.split(":")[1])]
+    if device != "cpu" and isinstance(chosen, int) and chosen > torch.cuda.device_count():
+        raise BadInput(
+            f"devices: expected at most {torch.cuda.device_count()}, got {devices}"
+        )
+    fabric = Fabric(
+        accelerator="cpu" if device == "cpu" else "cuda",
+        devices=chosen,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=machine.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def train_network(
+    fabric: Fabric,
+    train: ImageSplit,
+    val: ImageSplit | None,
+    num_classes: int,
+    settings: BackboneSettings,
+    workers: str | int,
+    resume: Path,
+    report: Report,
+) -> Trained:
+    """Train a network by cross-entropy.
+
+    Implements: not in the paper: the plain recipe of the field, the features that
+    long-tailed methods are compared on.
+
+    Args:
+        fabric: launched.
+        train: images to learn from.
+        val: images for a curve; nothing is chosen by them.
+        num_classes: C.
+        settings: the recipe.
+        workers: processes that decode images.
+        resume: folder of the training state, written after each epoch.
+        report: told (epoch, epochs, metrics) after each epoch.
+
+    Raises:
+        BadInput: the loss is not finite, or the batch does not divide among devices.
+    """
+    if settings.batch_size % fabric.world_size:
+        raise BadInput(
+            f"backbone.batch_size: expected a multiple of the {fabric.world_size} "
+            f"devices, got {settings.batch_size}"
+        )
+    network = build_network(
+        settings.network, num_classes, settings.pretrained, settings.seed
+    ).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    state_file = resume / "state.pt"
+    history, state = [], _read_state(state_file)
+    if state is not None:
+        network.load_state_dict(state["network"])
+        history = state["history"]
+    module, optimiser = fabric.setup(network, optimiser)
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])
+    train = _on_device(train, fabric.device)
+    for epoch in range(len(history), settings.epochs):
+        metrics = _one_epoch(
+            fabric, module, optimiser, train, settings, worker_count(workers), epoch
+        )
+        if val is not None and len(val):
+            metrics["val_accuracy"] = accuracy(
+                module, val, settings, fabric.device, worker_count(workers)
+            )
+        history.append(metrics)
+        if fabric.is_global_zero:
+            report(epoch, settings.epochs, metrics)
+            state = {
+                "network": network.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "history": history,
+            }
+            write_state(state_file, state)
+    return Trained(network, history)
+
+
+def _one_epoch(
+    fabric: Fabric,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    train: ImageSplit,
+    settings: BackboneSettings,
+    workers: int,
+    epoch: int,
+) -> dict[str, float]:
+    """Train for one epoch; loss and accuracy are those of the training batches."""
+    module.train()
+    lr = learning_rate(settings, epoch)
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    rank, world = fabric.global_rank, fabric.world_size
+    order = epoch_order(len(train), settings.seed, epoch)
+    mine = share_of(order, settings.batch_size, rank, world)
+    batches = training_batches(
+        train,
+        mine,
+        settings.batch_size // world,
+        settings,
+        fabric.device,
+        workers,
+        seed=_stream_seed(settings.seed, epoch, stream=1 + rank),
+    )
+    totals = torch.zeros(3, device=fabric.device)
+    for pixels, labels in batches:
+        logits = module(pixels)
+        loss = F.cross_entropy(logits, labels)
+        optimiser.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimiser.step()
+        with torch.no_grad():
+            correct = (logits.argmax(1) == labels).sum()
+            totals += torch.stack([loss.detach() * len(labels), correct, _len(labels)])
+    loss_sum, correct, seen = fabric.all_reduce(totals, reduce_op="sum").tolist()
+    if not math.isfinite(loss_sum):
+        raise BadInput(f"backbone: the loss is not finite in epoch {epoch + 1}")
+    return {"lr": lr, "train_loss": loss_sum / seen, "train_accuracy": correct / seen}
+
+
+def _len(labels: Tensor) -> Tensor:
+    return torch.tensor(float(len(labels)), device=labels.device)
+
+
+@torch.no_grad()
+def accuracy(
+    module: nn.Module,
+    images: ImageSplit,
+    settings: BackboneSettings,
+    device: torch.device,
+    workers: int,
+) -> float:
+    """Share of images whose largest logit is their label's; fraction."""
+    module.eval()
+    correct = sum(
+        (module(pixels).argmax(1) == labels).sum().item()
+        for pixels, labels in plain_batches(images, 512, settings, device, workers)
+    )
+    return correct / len(images)
+
+
+def _on_device(images: ImageSplit, device: torch.device) -> ImageSplit:
+    if images.pixels is None:
+        return images
+    return ImageSplit(images.labels, images.pixels.to(device), images.paths)
+
+
+def _read_state(path: Path) -> dict[str, Any] | None:
+    return read_state(path) if path.is_file() else None
+
+
+def _stream_seed(seed: int, epoch: int, stream: int) -> int:
+    """A seed of its own for each (seed, epoch, stream), by 64-bit mixing."""
+    mixed = (seed + 1) * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + stream
+    mixed &= 2**64 - 1
+    mixed ^= mixed >> 31
+    return (mixed * 0x94D049BB133111EB) % 2**63
+
+
+def _generator(seed: int, epoch: int, stream: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_stream_seed(seed, epoch, stream))

@@ -1,0 +1,327 @@
+"""Where images come from: image folders, CIFAR-100's download, the stand-in."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
+from replication.data.longtail import class_counts, exponential_counts, thin
+from replication.files import BadInput, read_json
+from replication.settings import PUBLISHED, DataSettings
+
+SPLITS = ("train", "val", "test")
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
+PACKED_SIDE = 64
+_FINE_GRAINED = frozenset({"inat18"})
+_NAMED = 10
+_TooLarge = Image.DecompressionBombError
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every image of a benchmark, before any is opened.
+
+    Fields: `root` of the paths; `paths` (N,) relative; `labels` (N,) int64 in [0, C);
+    `splits` (N,) text out of SPLITS; `class_names` (C,).
+    """
+
+    root: Path
+    paths: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A benchmark ready for use.
+
+    Fields: `listing`; `hashes` (N,) of each image's content; `pixels` (N, H, W, 3)
+    uint8 where the images are small enough to be kept decoded, else None.
+    """
+
+    listing: Listing
+    hashes: np.ndarray
+    pixels: np.ndarray | None
+
+
+def prepare(settings: DataSettings, downloads: Path) -> Prepared:
+    """Bring a benchmark into its index form, refusing what cannot be trained on.
+
+    Args:
+        settings: of the benchmark.
+        downloads: folder for what is downloaded.
+
+    Raises:
+        BadInput: a line for each thing wrong with the images, all of them at once.
+    """
+    if settings.stand_in:
+        return draw_stand_in(settings)
+    listing = list_images(settings, downloads)
+    hashes, pixels = read_images(listing, settings)
+    return Prepared(listing, hashes, pixels)
+
+
+def list_images(settings: DataSettings, downloads: Path) -> Listing:
+    """List an image folder, thinned where an imbalance factor says so."""
+    assert settings.images is not None
+    if settings.images == "torchvision":
+        root = download_cifar100(downloads)
+    else:
+        root = Path(settings.images).expanduser()
+    listing = list_folder(root)
+    if settings.imbalance_factor is None:
+        return listing
+    return thin_listing(listing, settings)
+
+
+def list_folder(root: Path) -> Listing:
+    """List an image folder `<split>/<class>/<image>` with splits train, test and val.
+
+    Classes are numbered by the sorted names of train's folders.
+
+    Raises:
+        BadInput: a line for each: no train or test folder, a folder without images, a
+            class without test images, a test or val class never trained, two classes
+            that differ only in case.
+    """
+    problems = [
+        f"{root}: expected a folder {split}/, found none"
+        for split in ("train", "test")
+        if not (root / split).is_dir()
+    ]
+    if problems:
+        raise BadInput(problems)
+    names = {split: _class_folders(root / split) for split in SPLITS}
+    class_names = names["train"]
+    if not class_names:
+        raise BadInput(f"{root}/train: expected a folder a class, found none")
+    problems += _case_twins(root / "train", class_names)
+    problems += [
+        f"{root}/test: expected images of class {name}, found no such folder"
+        for name in class_names
+        if name not in names["test"]
+    ]
+    problems += [
+        f"{root}/{split}/{name}: expected a class of train/, found no such class there"
+        for split in ("val", "test")
+        for name in names[split]
+        if name not in class_names
+    ]
+    number = {name: label for label, name in enumerate(class_names)}
+    paths: list[str] = []
+    labels: list[int] = []
+    splits: list[str] = []
+    for split in SPLITS:
+        for name in names[split]:
+            folder = root / split / name
+            found = sorted(
+                entry.name
+                for entry in folder.iterdir()
+                if entry.suffix.lower() in IMAGE_ENDINGS
+            )
+            if not found:
+                problems.append(f"{folder}: expected images, found an empty folder")
+            paths += [f"{split}/{name}/{file}" for file in found]
+            labels += [number.get(name, -1)] * len(found)
+            splits += [split] * len(found)
+    if problems:
+        raise BadInput(problems)
+    return Listing(
+        root, np.array(paths), np.array(labels), np.array(splits), tuple(class_names)
+    )
+
+
+def _class_folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+
+def _case_twins(folder: Path, names: Sequence[str]) -> list[str]:
+    first: dict[str, str] = {}
+    twins = []
+    for name in names:
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            twins.append(
+                f"{folder}: expected class names that differ by more than case, "
+                f"got {other} and {name}"
+            )
+    return twins
+
+
+def thin_listing(listing: Listing, settings: DataSettings) -> Listing:
+    """Make the training split long-tailed and hold out validation images.
+
+    A val split that the folder brings is kept as it is, and nothing more is held out.
+    """
+    assert settings.imbalance_factor is not None
+    in_train = np.flatnonzero(listing.splits == "train")
+    labels = listing.labels[in_train]
+    num_classes = len(listing.class_names)
+    largest = int(class_counts(labels, num_classes).max())
+    counts = exponential_counts(largest, settings.imbalance_factor, num_classes)
+    has_val = bool((listing.splits == "val").any())
+    train, held_out = thin(
+        labels,
+        counts,
+        0 if has_val else settings.validation_per_class,
+        np.random.default_rng(settings.seed),
+    )
+    splits = listing.splits.copy()
+    splits[in_train[held_out]] = "val"
+    others = np.flatnonzero(listing.splits != "train")
+    kept = np.concatenate([in_train[train], in_train[held_out], others])
+    return replace(
+        listing,
+        paths=listing.paths[kept],
+        labels=listing.labels[kept],
+        splits=splits[kept],
+    )
+
+
+def download_cifar100(folder: Path) -> Path:
+    """Download CIFAR-100 with torchvision and lay it out as an image folder.
+
+    Raises:
+        BadInput: the download failed.
+    """
+    from torchvision.datasets import CIFAR100
+
+    root = folder / "cifar100"
+    if (root / "complete").is_file():
+        return root
+    for split, train in (("train", True), ("test", False)):
+        try:
+            images = CIFAR100(str(folder), train=train, download=True)
+        except Exception as error:  # torchvision passes on whatever urllib raises
+            raise BadInput(
+                "inputs.cifar100_lt.images: torchvision could not download CIFAR-100 "
+                f"({type(error).__name__}: {error}); give the path of a folder "
+                "train/<class>/, test/<class>/ instead"
+            ) from None
+        for number, (image, label) in enumerate(
+            zip(images.data, images.targets, strict=True)
+        ):
+            place = root / split / images.classes[label]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{number:05d}.png")
+    (root / "complete").touch()
+    return root
+
+
+def read_images(
+    listing: Listing, settings: DataSettings
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Open every image once: hash its content, prove it whole, keep it if it is small.
+
+    Returns:
+        hashes: (N,) text, 16 hexadecimal digits of SHA-256 of the file.
+        pixels: (N, H, W, 3) uint8 where the network's images are at most 64 pixels a
+            side, shorter side resized and centre cropped; else None.
+
+    Raises:
+        BadInput: a line for each of the first ten images that do not decode, and how
+            many more there are.
+    """
+    side = settings.image_size
+    packed = side <= PACKED_SIDE
+
+    def read(path: str) -> tuple[str, np.ndarray | None] | str:
+        place = listing.root / path
+        try:
+            content = place.read_bytes()
+            with Image.open(io.BytesIO(content)) as opened:
+                image = opened.convert("RGB")
+        except (OSError, SyntaxError, ValueError, _TooLarge) as error:
+            return f"{place}: expected a whole image, got {_first_line(error)}"
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        return digest, _centre(image, settings.resize, side) if packed else None
+
+    with ThreadPoolExecutor() as threads:
+        results = list(threads.map(read, listing.paths.tolist(), chunksize=64))
+    problems = [result for result in results if isinstance(result, str)]
+    if problems:
+        more = len(problems) - _NAMED
+        rest = [f"{listing.root}: {more} more images like these"] if more > 0 else []
+        raise BadInput(problems[:_NAMED] + rest)
+    hashes = np.array([result[0] for result in results])
+    pixels = np.stack([result[1] for result in results]) if packed else None
+    return hashes, pixels
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
+
+
+def _centre(image: Image.Image, resize: int, side: int) -> np.ndarray:
+    """Resize the shorter side, crop the centre; an image of that size is not touched."""
+    if image.size != (side, side):
+        scale = max(resize, side) / min(image.size)
+        size = [max(round(length * scale), side) for length in image.size]
+        image = image.resize(size, Image.Resampling.BILINEAR)
+        left, top = ((length - side) // 2 for length in size)
+        image = image.crop((left, top, left + side, top + side))
+    return np.asarray(image)
+
+
+def draw_stand_in(settings: DataSettings) -> Prepared:
+    """Draw the embedded stand-in: glyphs, with the benchmark's published class curve.
+
+    Implements: not in the paper: lets every stage run where no data is at hand.
+
+    Val and test are balanced. The hash of an image is that of its pixels.
+    """
+    published = read_json(PUBLISHED / "class_counts.json")
+    histogram = _curve(settings.benchmark, published)
+    counts = stand_in_counts(histogram, settings.num_classes, settings.num_images)
+    num_classes = settings.num_classes
+    alphabet = glyph_alphabet(num_classes, settings.benchmark in _FINE_GRAINED)
+    per_split = {
+        "train": counts,
+        "val": np.full(num_classes, settings.validation_per_class),
+        "test": np.full(num_classes, settings.test_per_class),
+    }
+    classes = np.arange(num_classes)
+    labels = {split: np.repeat(classes, number) for split, number in per_split.items()}
+    generators = np.random.default_rng(settings.seed).spawn(len(SPLITS))
+    pixels = np.concatenate(
+        [
+            draw_glyphs(labels[split], alphabet, settings.image_size, generator)
+            for split, generator in zip(SPLITS, generators, strict=True)
+        ]
+    )
+    listing = Listing(
+        root=Path("."),
+        paths=np.array(
+            [
+                f"{split}/{label}/{number}"
+                for split in SPLITS
+                for number, label in enumerate(labels[split])
+            ]
+        ),
+        labels=np.concatenate([labels[split] for split in SPLITS]),
+        splits=np.repeat(SPLITS, [len(labels[split]) for split in SPLITS]),
+        class_names=alphabet,
+    )
+    return Prepared(listing, np.array(list(_hashes(pixels))), pixels)
+
+
+def _curve(benchmark: str, published: dict) -> dict[int, int]:
+    if benchmark in published:
+        histogram = published[benchmark]["histogram"]
+        return {int(count): int(classes) for count, classes in histogram.items()}
+    counts, classes = np.unique(exponential_counts(500, 100, 100), return_counts=True)
+    return dict(zip(counts.tolist(), classes.tolist(), strict=True))
+
+
+def _hashes(pixels: np.ndarray) -> Iterable[str]:
+    return (hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in pixels)

@@ -1,0 +1,265 @@
+"""The only reader and writer of files; every write is atomic.
+
+A file appears under its name only when it is whole: it is written beside its place,
+flushed to disk and renamed. A killed process leaves at most a `.partial` file, which
+nothing reads.
+"""
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as _safetensors_bytes
+
+PathLike = str | os.PathLike[str]
+
+
+class BadInput(Exception):
+    """Something a user gave cannot be used; the text is what the user reads.
+
+    One problem is one line: what, where, expected, got. Several problems found in one
+    pass are raised together, a line each.
+    """
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@contextmanager
+def replacing(path: PathLike) -> Iterator[Path]:
+    """Yield a place to write to that becomes `path` when the block ends well.
+
+    Implements: not in the paper: a half-written result must never look whole.
+
+    Raises:
+        BadInput: the folder cannot be created or written to, or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Write bytes atomically."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, text.encode())
+
+
+def read_text(path: PathLike) -> str:
+    """Read UTF-8 text.
+
+    Raises:
+        BadInput: the file is missing or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: expected a file, found nothing") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: expected UTF-8 text, got {error}") from None
+
+
+def write_json(path: PathLike, value: Any) -> None:
+    """Write JSON with sorted keys; a number that is not finite becomes null."""
+    text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: PathLike) -> Any:
+    """Read JSON.
+
+    Raises:
+        BadInput: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise BadInput(
+            f"{path}: expected JSON, line {error.lineno}: {error.msg}"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def read_yaml(path: PathLike) -> Any:
+    """Read YAML 1.2, in which `1e-4` is a number, as DVC reads it.
+
+    Raises:
+        BadInput: the file is missing or is not YAML; the line and column are named.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(read_text(path))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = (error.problem or str(error)).splitlines()[0]
+        raise BadInput(f"{path}: expected YAML, got {problem}{where}") from None
+
+
+def write_arrays(
+    path: PathLike,
+    arrays: Mapping[str, np.ndarray | torch.Tensor],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write named arrays, and what they are, as safetensors.
+
+    Args:
+        path: the file, by custom ending in `.safetensors`.
+        arrays: any shapes; tensors are brought to the CPU.
+        about: JSON-able facts about the arrays, kept in the file's header.
+    """
+    plain = {
+        name: np.ascontiguousarray(
+            value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        )
+        for name, value in sorted(arrays.items())
+    }
+    header = {"about": json.dumps(_plain(about or {}), sort_keys=True)}
+    write_bytes(path, _safetensors_bytes(plain, metadata=header))
+
+
+def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
+    """Read every array of a safetensors file.
+
+    Raises:
+        BadInput: the file is missing, truncated or not safetensors.
+    """
+    with _opened(path) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}
+
+
+def read_about(path: PathLike) -> dict[str, Any]:
+    """Read the facts that `write_arrays` kept in the header."""
+    with _opened(path) as opened:
+        return json.loads((opened.metadata() or {}).get("about", "{}"))
+
+
+@contextmanager
+def _opened(path: PathLike) -> Iterator[Any]:
+    try:
+        with safe_open(str(path), framework="numpy") as opened:
+            yield opened
+    except FileNotFoundError:
+        raise BadInput(f"{path}: expected a file, found nothing") from None
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path}: expected safetensors, got {error}") from None
+
+
+def write_table(path: PathLike, table: pd.DataFrame) -> None:
+    """Write a table: `.csv` as text, anything else by column as safetensors.
+
+    A column of text is kept as codes with its alphabet in the header, so that ten
+    million predictions are a few arrays and not a few hundred megabytes of text.
+    """
+    if Path(path).suffix == ".csv":
+        text = io.StringIO()
+        table.to_csv(text, index=False, lineterminator="\n", float_format="%.9g")
+        write_text(path, text.getvalue())
+        return
+    arrays: dict[str, np.ndarray] = {}
+    alphabets: dict[str, list[str]] = {}
+    for name in table.columns:
+        column = table[name]
+        if pd.api.types.is_numeric_dtype(column):
+            arrays[name] = column.to_numpy()
+        else:
+            codes, alphabet = pd.factorize(column, sort=True)
+            arrays[name] = codes.astype(np.int32)
+            alphabets[name] = [str(word) for word in alphabet]
+    write_arrays(path, arrays, {"columns": list(table.columns), "text": alphabets})
+
+
+def read_table(path: PathLike) -> pd.DataFrame:
+    """Read what `write_table` wrote.
+
+    Raises:
+        BadInput: the file is missing or not a table.
+    """
+    if Path(path).suffix == ".csv":
+        return pd.read_csv(io.StringIO(read_text(path)), keep_default_na=False)
+    arrays, about = read_arrays(path), read_about(path)
+    if "columns" not in about:
+        raise BadInput(f"{path}: expected a table, got arrays {sorted(arrays)}")
+    table = pd.DataFrame({name: arrays[name] for name in about["columns"]})
+    for name, alphabet in about["text"].items():
+        table[name] = pd.Categorical.from_codes(table[name], alphabet)
+    return table
+
+
+def write_state(path: PathLike, state: Mapping[str, Any]) -> None:
+    """Write a training state (tensors in nested containers) atomically."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_state(path: PathLike) -> dict[str, Any]:
+    """Read a training state; nothing inside the file is executed.
+
+    Raises:
+        BadInput: the file is missing, truncated, or holds more than plain tensors.
+    """
+    try:
+        return torch.load(Path(path), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: expected a file, found nothing") from None
+    except Exception as error:  # torch raises half a dozen kinds on a broken file
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise BadInput(
+            f"{path}: expected a file of plain tensors, got "
+            f"{type(error).__name__}: {first}"
+        ) from None
+
+
+def content_hash(*contents: Any) -> str:
+    """Hash values and files' contents: SHA-256, 16 hexadecimal digits.
+
+    Args:
+        contents: JSON-able values; a `Path` stands for the bytes of that file.
+    """
+    digest = hashlib.sha256()
+    for content in contents:
+        if isinstance(content, Path):
+            digest.update(hashlib.sha256(content.read_bytes()).digest())
+        else:
+            digest.update(json.dumps(_plain(content), sort_keys=True).encode())
+    return digest.hexdigest()[:16]

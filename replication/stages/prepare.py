@@ -1,0 +1,78 @@
+"""prepare: a benchmark's images become an index with label, split and content hash."""
+
+import numpy as np
+import pandas as pd
+
+from replication.data.longtail import class_counts, shot_groups
+from replication.data.sources import SPLITS, Prepared, prepare
+from replication.files import content_hash, write_arrays, write_json, write_table
+from replication.settings import DataSettings
+from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, run
+
+
+def main(stage: Stage, benchmark: str) -> None:
+    """Write index.csv, pixels.safetensors (small images) and summary.json."""
+    settings = stage.settings.data(benchmark)
+    prepared = prepare(settings, DOWNLOADS)
+    folder = OUTPUTS / benchmark / "data"
+    index = index_of(prepared)
+    write_table(folder / "index.csv", index)
+    if prepared.pixels is not None:
+        by_split = {
+            split: prepared.pixels[index["split"].to_numpy() == split]
+            for split in SPLITS
+        }
+        write_arrays(folder / "pixels.safetensors", by_split)
+    summary = summarise(prepared, settings)
+    write_json(folder / "summary.json", summary)
+    stage.finish(folder / "run.json")
+    print(
+        f"{benchmark}: {summary['images']['train']} training images of "
+        f"{summary['classes']} classes, largest {summary['largest']}, "
+        f"smallest {summary['smallest']}; {summary['images']['test']} test images"
+    )
+
+
+def index_of(prepared: Prepared) -> pd.DataFrame:
+    """Tidy index: path, label, split, hash."""
+    listing = prepared.listing
+    return pd.DataFrame(
+        {
+            "path": listing.paths,
+            "label": listing.labels,
+            "split": listing.splits,
+            "hash": prepared.hashes,
+        }
+    )
+
+
+def summarise(prepared: Prepared, settings: DataSettings) -> dict:
+    """Counts that identify a data set and let a reader judge it."""
+    listing = prepared.listing
+    num_classes = len(listing.class_names)
+    in_split = {split: listing.splits == split for split in SPLITS}
+    counts = class_counts(listing.labels[in_split["train"]], num_classes)
+    order = np.argsort(listing.paths)
+    return {
+        "benchmark": settings.benchmark,
+        "stand_in": settings.stand_in,
+        "classes": num_classes,
+        "class_names": list(listing.class_names),
+        "class_counts": counts.tolist(),
+        "images": {split: int(mask.sum()) for split, mask in in_split.items()},
+        "largest": int(counts.max()),
+        "smallest": int(counts.min()),
+        "imbalance_factor": settings.imbalance_factor,
+        "shot_groups": {
+            name: int(mask.sum()) for name, mask in shot_groups(counts).items()
+        },
+        "hash": content_hash(
+            prepared.hashes[order].tolist(),
+            listing.labels[order].tolist(),
+            listing.splits[order].tolist(),
+        ),
+    }
+
+
+if __name__ == "__main__":
+    run(main, lambda benchmark: f"prepare@{benchmark}")

@@ -1,0 +1,298 @@
+"""What every stage shares: its lock, its resume folder, its run record, its errors.
+
+A stage runs as `python -m replication.stages.<stage> <argument>...`. What goes wrong
+through something the user gave is one line on stderr and exit code 2; anything else is
+a defect of ours and keeps its traceback.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from replication.files import BadInput, content_hash, write_json
+from replication.settings import PARAMS, Settings, load
+
+OUTPUTS = Path("outputs")
+RESULTS = Path("results")
+REPORTS = Path("reports")
+DOWNLOADS = Path("downloads")
+RESUME = Path(".resume")
+PACKAGE = Path(__file__).resolve().parent.parent
+LIBRARIES = ("torch", "torchvision", "timm", "nflows", "lightning-fabric", "numpy")
+_QUIET_SECONDS = 10.0
+
+
+class Stage:
+    """A running stage: what it reads, where it resumes, what it will record."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self.settings = settings
+        self.device = "cpu"
+        self._inputs: dict[str, str] = {}
+        self._facts: dict[str, Any] = {}
+        self._code = code_hashes()
+        self._params = content_hash(PARAMS)
+        self._commit = _commit()
+        self._started = datetime.now(UTC)
+        self._clock = time.perf_counter()
+
+    def reads(self, path: Path) -> Path:
+        """Note a file as an input of this run; its content enters the run record."""
+        if not path.exists():
+            raise BadInput(f"{path}: expected a file, found nothing; run: dvc repro")
+        self._inputs[path.as_posix()] = content_hash(path)
+        return path
+
+    def notes(self, **facts: Any) -> None:
+        """Note facts about this run that belong into its record."""
+        self._facts.update(facts)
+
+    def uses(self, device: torch.device) -> torch.device:
+        """Note the device that this run computes on."""
+        self.device = device_name(device)
+        return device
+
+    def resume_folder(self, *settings: Any) -> Path:
+        """Where this stage keeps its state; another setting or code, another folder.
+
+        Implements: not in the paper: DVC deletes outputs before a stage runs, so that
+        state must live elsewhere; a state of other settings must not be taken up.
+
+        Args:
+            settings: everything resolved that the state depends on.
+        """
+        plain = [getattr(item, "model_dump", lambda item=item: item)() for item in settings]
+        key = content_hash(plain, self._inputs, self._code)
+        folder = RESUME / self.name / key
+        if folder.parent.is_dir():
+            for other in folder.parent.iterdir():
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(self, record: Path) -> None:
+        """Check that nothing changed under the run, write its record, drop its state.
+
+        Raises:
+            BadInput: params.yaml, the code or an input changed while the stage ran.
+        """
+        now = {path: content_hash(Path(path)) for path in self._inputs}
+        changed = [path for path in now if now[path] != self._inputs[path]]
+        changed += [PARAMS.name] * (content_hash(PARAMS) != self._params)
+        code = code_hashes()
+        changed += [name for name in self._code if code.get(name) != self._code[name]]
+        if changed:
+            raise BadInput(
+                f"{self.name}: expected nothing to change while it ran, got changes in "
+                f"{', '.join(changed)}; run it again"
+            )
+        write_json(record, self._record())
+        shutil.rmtree(RESUME / self.name, ignore_errors=True)
+
+    def _record(self) -> dict[str, Any]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
+        return {
+            "stage": self.name,
+            "command": "dvc repro " + self.name,
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._clock, 1),
+            "commit": self._commit["commit"],
+            "clean": self._commit["clean"],
+            "code": content_hash(self._code),
+            "inputs": self._inputs,
+            "params": {
+                key: _json(self.settings.get(key))
+                for key in sorted(self.settings.keys_read)
+            },
+            "device": self.device,
+            "threads": torch.get_num_threads(),
+            "libraries": {name: metadata.version(name) for name in LIBRARIES},
+            "python": platform.python_version(),
+            "peak_memory_mb": round(usage.ru_maxrss / 1024),
+            "peak_gpu_memory_mb": None if gpu is None else round(gpu / 2**20),
+            **self._facts,
+        }
+
+
+def run(body: Callable[..., None], name: Callable[..., str]) -> None:
+    """Run a stage from its command line.
+
+    Args:
+        body: the stage; gets a `Stage` and the command line's arguments.
+        name: the stage's name in dvc.yaml, from the same arguments.
+    """
+    arguments = sys.argv[1:]
+    try:
+        stage_name = name(*arguments)
+    except TypeError:
+        module = Path(sys.argv[0]).stem
+        expected = ", ".join(name.__code__.co_varnames[: name.__code__.co_argcount])
+        _refuse([f"{module}: expected arguments ({expected}), got {arguments}"])
+    child = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    try:
+        with only_one(stage_name, skip=child):
+            body(Stage(stage_name, load()), *arguments)
+    except BadInput as error:
+        _refuse(error.problems)
+    except KeyboardInterrupt:
+        _refuse([f"{stage_name}: interrupted; run it again and it goes on"], code=130)
+
+
+def _refuse(problems: list[str], code: int = 2) -> None:
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+@contextmanager
+def only_one(name: str, skip: bool = False) -> Iterator[None]:
+    """Hold the stage's lock: a second process is told who has it.
+
+    Implements: not in the paper: killing `dvc` leaves its stage running, and the next
+    `dvc repro` starts a second one.
+
+    Raises:
+        BadInput: another process runs this stage in this checkout.
+    """
+    if skip:
+        yield
+        return
+    place = RESUME / "locks" / f"{name}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("a+") as lock:
+        if not _locked(lock):
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise BadInput(
+                f"{name}: expected no other run of this stage, process {holder} is at "
+                f"it; wait for it or stop it: kill {holder}"
+            )
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
+    """Show how far a long job is: a bar on a terminal, a line now and then in a log.
+
+    Yields:
+        A function told (step from 0, steps, metrics) after each step.
+    """
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        TimeRemainingColumn(),
+        transient=True,
+    )
+    said = time.monotonic()
+
+    def tell(step: int, steps: int, metrics: Mapping[str, float]) -> None:
+        nonlocal said
+        text = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        if bar.console.is_terminal:
+            bar.update(task, completed=step + 1, total=steps, metrics=text)
+        elif time.monotonic() - said > _QUIET_SECONDS or step + 1 == steps:
+            said = time.monotonic()
+            print(f"{what}: {step + 1}/{steps}  {text}", flush=True)
+
+    with bar:
+        task = bar.add_task(what, total=None, metrics="")
+        yield tell
+
+
+def code_hashes() -> dict[str, str]:
+    """Content hash of each module of this package that is loaded, by its path."""
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    mine = {Path(file).resolve() for file in loaded if file}
+    return {
+        path.relative_to(PACKAGE.parent).as_posix(): content_hash(path)
+        for path in sorted(mine)
+        if PACKAGE in path.parents
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """What a reader calls the device: the GPU's or the processor's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            return f"{line.split(':', 1)[1].strip()}, {torch.get_num_threads()} threads"
+    return f"{platform.processor() or platform.machine()}"
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that the setting `device` names.
+
+    Raises:
+        BadInput: this machine does not have it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    number = int(name.split(":")[1]) if ":" in name else 0
+    if name.startswith("cuda") and number >= torch.cuda.device_count():
+        raise BadInput(
+            f"params.yaml: device: expected one of this machine's "
+            f"{torch.cuda.device_count()} GPUs or cpu, got {name!r}"
+        )
+    return torch.device(name)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def _json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=lambda item: item.model_dump()))
+
+
+def _commit() -> dict[str, Any]:
+    """The checked-out commit, and whether the code and settings are as committed."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            return subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, check=True
+            ).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+
+    status = git("status", "--porcelain", "--", "replication", "params.yaml", "dvc.yaml")
+    return {"commit": git("rev-parse", "HEAD"), "clean": status == ""}
