@@ -35,15 +35,16 @@ _FONT_FILES = (
 )
 
 # Kinds of character. Of letters whose two cases differ only in size (C c, O o, S s)
-# one is left out, since size is random; so are twins across scripts (the A of Latin, Greek and Cyrillic).
+# one is left out, since size is random; so are twins across scripts (Latin, Greek and
+# Cyrillic A).
 _DISTINCT_KINDS = (
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "abdefghijkmnqrtuyßæœþð",
+    "abdefghijmnqrtyæœþð",
     "23456789",
     "ΓΔΘΛΞΠΣΦΨΩαβγδεζηθλμξπστφψω",
-    "БДЖИЛУФЦЧШЩЫЭЮЯв",
+    "БДЖИЛУФЦЧШЩЫЭЮЯ",
     "!?&@#%$£€¥§¶†‡*+=±÷×<>^~/\\()[]{}¬©®«½",
-    "←↑→↓↔∀∂∃∇∈√∞∫≈≠≡≤≥⊂⊃⊕⊗⊥◊∝∠",
+    "←↑→↓↔∀∃∇∈√∞∫≈≠≡≤≥⊂⊃⊕⊗⊥◊∝∠",
 )
 
 # Near twins: one base letter each, with its accents.
@@ -80,20 +81,21 @@ _TWIN_FAMILIES = (
 
 # How far one drawing of a class strays from another; chosen so that a small residual
 # network is right on 30% to 80% of a class-balanced test set.
-_SIZE_RANGE = (0.70, 1.10)  # em, as a fraction of the image side
-_MAX_SHIFT = 0.14  # of the image side, along each axis
-_MAX_TURN = 0.26  # radians, either way
-_MAX_SLANT = 0.25  # shear, either way
-_STROKE_SHARE = 0.3  # of glyphs that are drawn one pixel heavier
-_GROUND_RANGE = (0.0, 1.0)  # of each colour channel
-_CONTRAST_RANGE = (0.35, 1.0)  # 0: ink as the ground, 1: ink at its own colour
+_SIZE_RANGE = (0.8, 1.1)  # em, as a fraction of the image side
+_MAX_SHIFT = 0.10  # of the image side, along each axis
+_MAX_TURN = 0.22  # radians, either way
+_MAX_SLANT = 0.22  # shear, either way
+_STROKE_SHARE = 0.3  # of glyphs that are drawn heavier, by one pixel all round
+_GROUND_RANGE = (0.42, 1.0)  # of each colour channel
+_INK_RANGE = (0.0, 0.5)  # of each colour channel, at full contrast
+_CONTRAST_RANGE = (0.45, 1.0)  # 0: ink as the ground, 1: ink at its own colour
 _NUM_CLUTTER_GLYPHS = 2
-_CLUTTER_RADIUS = (0.50, 0.70)  # of the image side, from the image's centre
-_LINE_SHARE = 0.5  # of images that are crossed by a line
-_BLOB_RANGE = (0.0, 0.35)  # amplitude of the smooth texture of the ground
+_CLUTTER_RADIUS = (0.55, 0.75)  # of the image side, from the image's centre
+_LINE_SHARE = 0.4  # of images that are crossed by a line
+_BLOB_RANGE = (0.0, 0.3)  # amplitude of the smooth texture of the ground
 _BLOB_SIDE = 4  # cells of that texture along each axis
-_NOISE_RANGE = (0.02, 0.14)  # standard deviation of the pixel noise
-_BLUR_SHARE = 0.4  # of images that are blurred
+_NOISE_RANGE = (0.02, 0.11)  # standard deviation of the pixel noise
+_BLUR_SHARE = 0.3  # of images that are blurred
 
 _MANY_ABOVE = 100
 _MEDIUM_FROM = 20
@@ -169,11 +171,11 @@ def draw_glyphs(
     _check_drawing(labels, len(alphabet), image_size)
     num_samples = len(labels)
     # One row per sample, all drawn before any pixel: row i never depends on N.
-    layout_rng, clutter_rng, colour_rng, noise_rng = generator.spawn(4)
+    layout_rng, clutter_rng, colour_rng, texture_rng, noise_rng = generator.spawn(5)
     layout = layout_rng.random((num_samples, 7))
     clutter = clutter_rng.random((num_samples, _NUM_CLUTTER_GLYPHS, 8))
     colours = colour_rng.random((num_samples, 23))
-    textures = colour_rng.random((num_samples, _BLOB_SIDE, _BLOB_SIDE, 3))
+    textures = texture_rng.random((num_samples, _BLOB_SIDE, _BLOB_SIDE, 3))
 
     images = np.empty((num_samples, image_size, image_size, 3), np.uint8)
     for start in range(0, num_samples, _CHUNK):
@@ -454,13 +456,13 @@ def _compose(
     )
     canvas = canvas.astype(np.float32)
 
+    contrast = _between(contrast, _CONTRAST_RANGE)
     for g in range(_NUM_CLUTTER_GLYPHS):
-        ink_g = _readable(other_inks[:, g], ground, _between(contrast, _CONTRAST_RANGE))
-        _lay(canvas, others[:, g], ink_g)
+        _lay(canvas, others[:, g], _darker(other_inks[:, g], ground, contrast))
     lines = _line_masks(angle, offset, width, side)
     lines *= (has_line < _LINE_SHARE)[:, None, None]
     _lay(canvas, lines, line_ink)
-    _lay(canvas, glyphs, _readable(ink, ground, _between(contrast, _CONTRAST_RANGE)))
+    _lay(canvas, glyphs, _darker(ink, ground, contrast))
 
     blurred = blur < _BLUR_SHARE
     canvas[blurred] = _blurred(canvas[blurred])
@@ -470,13 +472,10 @@ def _compose(
     return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)
 
 
-def _readable(
-    inks: np.ndarray, grounds: np.ndarray, contrasts: np.ndarray
-) -> np.ndarray:
-    """Inks (n, 3) moved to the side of mid-grey that their ground is not on."""
-    dark = grounds.mean(axis=1, keepdims=True) < 0.5
-    opposite = np.where(dark, 0.5 + 0.5 * inks, 0.5 * inks)
-    return grounds + contrasts[:, None] * (opposite - grounds)
+def _darker(inks: np.ndarray, grounds: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
+    """Ink colours (n, 3): from the ground's own to a dark one, by contrast (n,)."""
+    dark = _between(inks, _INK_RANGE)
+    return grounds + contrasts[:, None] * (dark - grounds)
 
 
 def _lay(canvas: np.ndarray, masks: np.ndarray, inks: np.ndarray) -> None:
@@ -506,7 +505,7 @@ def _enlargement(cells: int, side: int) -> np.ndarray:
 
 
 def _blurred(canvas: np.ndarray) -> np.ndarray:
-    """Smooth (n, S, S, 3) images by (1 2 1)/4 along both axes, edges repeated."""
+    """Smooth (n, S, S, 3) images by [1, 2, 1] / 4 along both axes, edges repeated."""
     for axis in (1, 2):
         edge = [(1, 1) if a == axis else (0, 0) for a in range(4)]
         padded = np.moveaxis(np.pad(canvas, edge, mode="edge"), axis, 0)

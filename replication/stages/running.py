@@ -284,7 +284,7 @@ def _json(value: Any) -> Any:
 
 
 def _commit() -> dict[str, Any]:
-    """The checked-out commit, and whether the code and settings are as committed."""
+    """The checked-out commit, and whether the code is as committed."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -294,5 +294,5 @@ def _commit() -> dict[str, Any]:
         except (OSError, subprocess.CalledProcessError):
             return None
 
-    status = git("status", "--porcelain", "--", "replication", "params.yaml", "dvc.yaml")
+    status = git("status", "--porcelain", "--", "replication", "dvc.yaml")
     return {"commit": git("rev-parse", "HEAD"), "clean": status == ""}
