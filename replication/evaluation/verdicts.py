@@ -1,0 +1,74 @@
+"""The verdict rules, all of them, in one place.
+
+Per claim: supported, contradicted, undecided, not run. Per number: reproduced;
+consistent, imprecise; differs, claim holds; not reproduced; partial; not run.
+"""
+
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+ClaimVerdict = Literal["supported", "contradicted", "undecided", "not run"]
+NumberVerdict = Literal[
+    "reproduced",
+    "consistent, imprecise",
+    "differs, claim holds",
+    "not reproduced",
+    "partial",
+    "not run",
+]
+
+# Equivalence margin of a published number, in fractions: fixed before any run.
+MARGIN = 0.005
+ROUNDING = 0.0005
+
+
+def judge_claim(low: float | None, high: float | None) -> ClaimVerdict:
+    """Whether a difference that the paper says is positive is so.
+
+    Args:
+        low, high: of the 95 % interval of (claimed better - claimed worse); None or NaN
+            where it was not run.
+    """
+    if low is None or high is None or np.isnan(low) or np.isnan(high):
+        return "not run"
+    if low > 0:
+        return "supported"
+    return "contradicted" if high < 0 else "undecided"
+
+
+def judge_number(
+    published: float,
+    per_seed: tuple[float, ...],
+    claim: ClaimVerdict,
+    same_conditions: bool,
+) -> NumberVerdict:
+    """Whether a published number was found again.
+
+    Implements: not in the paper: equivalence (two one-sided tests at 5 %) inside
+    +-MARGIN; else the prediction interval for one published run given k of ours,
+    t s sqrt(1 + 1/k) and the rounding of print.
+
+    Args:
+        published: fraction.
+        per_seed: ours, fractions.
+        claim: verdict on the comparison that the number stands for.
+        same_conditions: same data, backbone and budget as the paper; otherwise the
+            number is `partial`, whatever it is.
+    """
+    values = np.array([value for value in per_seed if not np.isnan(value)])
+    if len(values) == 0:
+        return "not run"
+    if not same_conditions:
+        return "partial"
+    mean, seeds = values.mean(), len(values)
+    if seeds > 1:
+        spread = values.std(ddof=1)
+        half = stats.t.ppf(0.95, seeds - 1) * spread / seeds**0.5
+        if abs(mean - published) + half < MARGIN + ROUNDING:
+            return "reproduced"
+        reach = stats.t.ppf(0.975, seeds - 1) * spread * (1 + 1 / seeds) ** 0.5
+        if abs(mean - published) <= reach + ROUNDING:
+            return "consistent, imprecise"
+    return "differs, claim holds" if claim == "supported" else "not reproduced"

@@ -1,0 +1,271 @@
+"""Fitting a Flow Filter to features, and reading clusters and likelihoods off it."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from replication.files import BadInput
+from replication.flow_filter.flow import FlowFilter
+from replication.flow_filter.losses import (
+    balance_loss,
+    class_weights,
+    likelihood_loss,
+    momentum_estimate,
+    purity_loss,
+)
+from replication.settings import FilterSettings
+
+PURE_ABOVE = 0.7
+SIZE_ABOVE = 10
+SIZE_BELOW = 5000
+_READ_BATCH = 8192
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a fitted filter says of samples: log P(x) (N,), most likely cluster (N,)."""
+
+    log_likelihood: Tensor
+    cluster: Tensor
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted filter, the epoch that was kept (from 1) and a row an epoch."""
+
+    flow: FlowFilter
+    epoch: int
+    history: list[dict[str, float]]
+
+
+class PairDraws:
+    """Draws pairs of samples of two different classes, both classes uniform.
+
+    Implements: the draws of L_pure and L_MLE: two classes uniformly without
+    replacement, then a sample of each uniformly. N pairs are an epoch, cut into
+    ceil(N / B) batches whose sizes differ by at most one (a remainder of a few samples
+    would make a batch-norm of a few samples).
+
+    Args:
+        labels: (N,) int64, of at least two classes.
+        generator: on the labels' device.
+    """
+
+    def __init__(self, labels: Tensor, generator: torch.Generator) -> None:
+        self._order = labels.argsort(stable=True)
+        self.classes, self.counts = labels.unique(return_counts=True)
+        if len(self.classes) < 2:
+            raise BadInput(
+                "filter: expected samples of at least 2 classes to draw pairs from, "
+                f"got {len(self.classes)}"
+            )
+        self._first = self.counts.cumsum(0) - self.counts
+        self._generator = generator
+
+    def epoch(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (sample of x+, sample of x-, position of x+'s class in `classes`)."""
+        total = len(self._order)
+        steps = -(-total // batch_size)
+        sizes = [total // steps + (step < total % steps) for step in range(steps)]
+        for size in sizes:
+            positive = self._whole(len(self.classes), size)
+            other = self._whole(len(self.classes) - 1, size) + 1
+            negative = (positive + other) % len(self.classes)
+            yield self._sample(positive), self._sample(negative), positive
+
+    def _whole(self, below: int, size: int) -> Tensor:
+        return torch.randint(
+            below, (size,), generator=self._generator, device=self._order.device
+        )
+
+    def _sample(self, position: Tensor) -> Tensor:
+        where = torch.rand(
+            len(position), generator=self._generator, device=self._order.device
+        )
+        within = (where * self.counts[position]).long()
+        within = torch.minimum(within, self.counts[position] - 1)
+        return self._order[self._first[position] + within]
+
+
+def fit_flow_filter(
+    features: Tensor,
+    labels: Tensor,
+    settings: FilterSettings,
+    seed: int,
+    report: Report | None = None,
+) -> Fitted:
+    """Fit a filter; keep the epoch with the most clusters that are pure and not tiny.
+
+    Implements: Sect. 2, 5: lambda_mle L_MLE + lambda_bal L_bal + lambda_pure L_pure,
+    SGD without momentum. Best epoch as in the released code: most clusters of purity
+    > 0.7 and size > 10 on the training samples, among epochs whose largest cluster has
+    fewer than 5000; the last epoch where none qualifies.
+
+    Args:
+        features: (N, D) float, on the device to fit on.
+        labels: (N,) int64, there too.
+        settings: weights, K, sigma, learning rate, batch size, epochs.
+        seed: of weights, centres and draws.
+        report: told (epoch from 0, epochs, metrics).
+
+    Raises:
+        BadInput: fewer than two classes, or the loss is not finite (epoch named).
+    """
+    device = features.device
+    flow = FlowFilter(
+        features.shape[1],
+        settings.num_clusters,
+        settings.sigma,
+        torch.Generator().manual_seed(seed),
+    ).to(device, features.dtype)
+    draws = PairDraws(labels, torch.Generator(device).manual_seed(seed))
+    weights = class_weights(draws.counts, settings.weight_exponent).to(features.dtype)
+    optimiser = torch.optim.SGD(flow.parameters(), lr=settings.lr)
+    share = features.new_zeros(settings.num_clusters)
+    best, best_pure, best_epoch, step = None, -1, 0, 0
+    history: list[dict[str, float]] = []
+    for epoch in range(settings.epochs):
+        flow.train()
+        totals = features.new_zeros(3)
+        batches = 0
+        for positive, negative, position in draws.epoch(settings.batch_size):
+            step += 1
+            batches += 1
+            terms, share = objective_terms(
+                flow,
+                features[positive],
+                features[negative],
+                weights[position],
+                share,
+                step,
+                settings,
+            )
+            loss = terms @ terms.new_tensor(
+                [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            totals += terms.detach()
+        metrics = dict(
+            zip(("loss_mle", "loss_bal", "loss_pure"), (totals / batches).tolist(),
+                strict=True)
+        )  # fmt: skip
+        if not all(map(torch.isfinite, totals)):
+            raise BadInput(
+                f"filter: the loss is not finite in epoch {epoch + 1} ({metrics}); "
+                "a smaller filter.lr may help"
+            )
+        reading = read_clusters(flow, features)
+        metrics |= cluster_quality(reading.cluster, labels, settings.num_clusters)
+        metrics["log_likelihood"] = reading.log_likelihood.mean().item()
+        history.append(metrics)
+        if metrics["pure_clusters"] > best_pure and metrics["largest"] < SIZE_BELOW:
+            best_pure, best_epoch = metrics["pure_clusters"], epoch + 1
+            best = copy.deepcopy(flow.state_dict())
+        if report is not None:
+            report(epoch, settings.epochs, metrics)
+    if best is not None:
+        flow.load_state_dict(best)
+    return Fitted(flow.eval(), best_epoch or settings.epochs, history)
+
+
+def objective_terms(
+    flow: FlowFilter,
+    x_pos: Tensor,
+    x_neg: Tensor,
+    weights: Tensor,
+    share: Tensor,
+    step: int,
+    settings: FilterSettings,
+) -> tuple[Tensor, Tensor]:
+    """The three terms of the objective for one batch of pairs.
+
+    Implements: L_MLE and L_bal on x+, L_pure on (x+, x-); each batch passes the flow on
+    its own, since batch-norm sees it as one. x- is passed only where L_pure counts.
+
+    Args:
+        x_pos: (B, D), x_neg: (B, D), of different classes row by row.
+        weights: (B,) class weight of x+.
+        share: (K,) running estimate of P(h | X) before this batch.
+        step: t, from 1.
+
+    Returns:
+        (3,) L_MLE, L_bal, L_pure; and the running estimate after this batch (K,).
+    """
+    positive = flow(x_pos)
+    batch_share = positive.log_posterior.exp().mean(0)
+    estimate, share = momentum_estimate(share, batch_share, settings.eta, step)
+    mle = likelihood_loss(positive.log_likelihood, weights)
+    balance = balance_loss(estimate)
+    purity = mle.new_zeros(())
+    if settings.lambda_pure > 0:
+        purity = purity_loss(positive.log_posterior, flow(x_neg).log_posterior)
+    return torch.stack([mle, balance, purity]), share
+
+
+@torch.no_grad()
+def read_clusters(flow: FlowFilter, features: Tensor) -> Reading:
+    """log P(x) and the most likely cluster of every sample.
+
+    Args:
+        features: (N, D).
+    """
+    flow.eval()
+    parts = [flow(batch) for batch in features.split(_READ_BATCH)]
+    if not parts:
+        empty = features.new_empty(0)
+        return Reading(empty, empty.long())
+    return Reading(
+        torch.cat([part.log_likelihood for part in parts]),
+        torch.cat([part.log_posterior.argmax(1) for part in parts]),
+    )
+
+
+@torch.no_grad()
+def latents(flow: FlowFilter, features: Tensor) -> Tensor:
+    """Latents z of samples, (N, D) -> (N, D)."""
+    flow.eval()
+    parts = [flow.transform(batch)[0] for batch in features.split(_READ_BATCH)]
+    return torch.cat(parts) if parts else features
+
+
+def class_table(
+    cluster: Tensor, labels: Tensor, num_clusters: int, num_classes: int
+) -> Tensor:
+    """Count the samples of each class in each cluster.
+
+    Args:
+        cluster: (N,) int64; labels: (N,) int64.
+
+    Returns:
+        (K, C) int64.
+    """
+    cell = cluster * num_classes + labels
+    counts = cell.bincount(minlength=num_clusters * num_classes)
+    return counts.view(num_clusters, num_classes)
+
+
+def cluster_quality(
+    cluster: Tensor, labels: Tensor, num_clusters: int
+) -> dict[str, float]:
+    """Sizes and purities of the clusters over some samples.
+
+    Returns:
+        pure_clusters: of purity > 0.7 and size > 10; empty; largest (samples); purity:
+        share of samples that are of their cluster's most frequent class.
+    """
+    table = class_table(cluster, labels, num_clusters, int(labels.max()) + 1)
+    size, top = table.sum(1), table.max(1).values
+    pure = (top > PURE_ABOVE * size) & (size > SIZE_ABOVE)
+    return {
+        "pure_clusters": int(pure.sum()),
+        "empty_clusters": int((size == 0).sum()),
+        "largest": int(size.max()),
+        "purity": (top.sum() / len(labels)).item(),
+    }

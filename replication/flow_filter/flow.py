@@ -1,0 +1,237 @@
+"""The density of the Flow Filter, built on nflows; the only importer of nflows.
+
+A masked autoregressive flow carries features x to latents z; the base density of z is a
+mixture of K unit-covariance Gaussians whose centres are drawn once and never move.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from nflows.distributions.base import Distribution
+from nflows.transforms import (
+    BatchNorm,
+    CompositeTransform,
+    MaskedAffineAutoregressiveTransform,
+    ReversePermutation,
+)
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+NUM_BLOCKS = 2
+_BLOCK_WIDTH = 256
+
+
+class Density(NamedTuple):
+    """What the filter says of a batch.
+
+    Fields: `log_likelihood` (B,) log P(x), nats; `log_posterior` (B, K) log P(h | x);
+    `latent` (B, D).
+    """
+
+    log_likelihood: Tensor
+    log_posterior: Tensor
+    latent: Tensor
+
+
+class GaussianMixture(Distribution):
+    """Equal-weight mixture of K Gaussians with unit covariance and fixed centres.
+
+    Implements: Sect. 3: components N(mu_k, I), mu_k drawn from N(0, sigma^2 I).
+
+    Args:
+        centres: (K, D).
+    """
+
+    def __init__(self, centres: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("centres", centres)
+        self.register_buffer("half_square", 0.5 * centres.square().sum(1))
+
+    def log_joint(self, z: Tensor) -> Tensor:
+        """log P(z, h = k) of every component.
+
+        The square is expanded: |z - mu|^2 = |z|^2 - 2 z.mu + |mu|^2, so that the largest
+        array is (B, K), never (B, K, D).
+
+        Args:
+            z: (B, D).
+
+        Returns:
+            (B, K), nats.
+        """
+        return self._scores(z) + self._offset(z)[:, None]
+
+    def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(z) and log P(h | z) from one product.
+
+        Args:
+            z: (B, D).
+
+        Returns:
+            (B,) and (B, K), nats.
+        """
+        scores = self._scores(z)
+        total = scores.logsumexp(1)
+        return total + self._offset(z), scores - total[:, None]
+
+    def _log_prob(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        return self.split(inputs)[0]
+
+    def _scores(self, z: Tensor) -> Tensor:
+        return torch.addmm(-self.half_square, z, self.centres.T)
+
+    def _offset(self, z: Tensor) -> Tensor:
+        clusters, dimensions = self.centres.shape
+        constant = 0.5 * dimensions * math.log(2 * math.pi) + math.log(clusters)
+        return -0.5 * z.square().sum(1) - constant
+
+
+class _TriangularProduct(torch.autograd.Function):
+    """x W^T where row block r of W is zero beyond its first `reach[r]` columns."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mask: Tensor,
+        blocks: tuple[tuple[int, int, int], ...],
+    ) -> Tensor:
+        y = x.new_empty(len(x), len(weight))
+        for first, last, reach in blocks:
+            rows = weight[first:last, :reach].T
+            torch.addmm(bias[first:last], x[:, :reach], rows, out=y[:, first:last])
+        ctx.save_for_backward(x, weight, mask)
+        ctx.blocks = blocks
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        x, weight, mask = ctx.saved_tensors
+        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for first, last, reach in ctx.blocks:
+            part = grad[:, first:last]
+            if grad_x is not None:
+                grad_x[:, :reach].addmm_(part, weight[first:last, :reach])
+            if grad_weight is not None:
+                rows = grad_weight[first:last, :reach]
+                torch.mm(part.T, x[:, :reach], out=rows)
+                rows.mul_(mask[first:last, :reach])
+        grad_bias = grad.sum(0) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_weight, grad_bias, None, None
+
+
+class TriangularLinear(nn.Module):
+    """MADE's masked linear map; the half of it that the mask forbids is not computed.
+
+    Implements: not in the paper: the same map as nflows' MaskedLinear. There the weight
+    is masked anew in every pass and multiplied whole. Here the weight is masked once,
+    its gradient always (so that under SGD it stays masked), and with units in order of
+    degree a block of rows needs only the columns up to its own degree.
+
+    Args:
+        linear: nflows' layer whose weight (out, in) and bias (out,) are taken over.
+        in_degrees: (in,) ascending.
+        out_degrees: (out,) ascending.
+        strict: whether an output may see only lower degrees, or its own as well.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, in_degrees: Tensor, out_degrees: Tensor, strict: bool
+    ) -> None:
+        super().__init__()
+        limit = out_degrees - 1 if strict else out_degrees
+        mask = limit[:, None] >= in_degrees
+        self.weight = nn.Parameter(linear.weight.detach() * mask)
+        self.bias = nn.Parameter(linear.bias.detach().clone())
+        self.register_buffer("mask", mask, persistent=False)
+        rows = len(out_degrees)
+        edges = torch.linspace(0, rows, max(1, rows // _BLOCK_WIDTH) + 1).long().tolist()
+        self.blocks = tuple(
+            (first, last, int(mask[last - 1].sum()))
+            for first, last in zip(edges, edges[1:], strict=False)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, in) -> (B, out)."""
+        if len(self.blocks) == 1 and not self.weight.requires_grad:
+            return F.linear(inputs, self.weight, self.bias)
+        return _TriangularProduct.apply(
+            inputs, self.weight, self.bias, self.mask, self.blocks
+        )
+
+
+class FlowFilter(nn.Module):
+    """log P(x) and P(h | x) of features x.
+
+    Implements: Sect. 3 with the architecture of the released configuration: 2 blocks,
+    each a MADE (hidden width D, two hidden layers, ReLU) and a batch-norm transform,
+    the order of the dimensions reversed between the blocks.
+
+    Args:
+        dimensions: D.
+        num_clusters: K.
+        sigma: spread of the centres, > 0.
+        generator: on the CPU; draws centres and weights.
+    """
+
+    def __init__(
+        self,
+        dimensions: int,
+        num_clusters: int,
+        sigma: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            centres = sigma * torch.randn(num_clusters, dimensions)
+            self.base = GaussianMixture(centres)
+            self.transform = CompositeTransform(_blocks(dimensions))
+
+    def forward(self, x: Tensor) -> Density:
+        """Density of a batch of features (B, D)."""
+        z, log_det = self.transform(x)
+        log_base, log_posterior = self.base.split(z)
+        return Density(log_base + log_det, log_posterior, z)
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """log P(x, h = k), (B, D) -> (B, K), nats."""
+        z, log_det = self.transform(x)
+        return self.base.log_joint(z) + log_det[:, None]
+
+
+def _blocks(dimensions: int) -> list[nn.Module]:
+    blocks: list[nn.Module] = []
+    for number in range(NUM_BLOCKS):
+        if number:
+            blocks.append(ReversePermutation(dimensions))
+        flow = MaskedAffineAutoregressiveTransform(
+            features=dimensions,
+            hidden_features=dimensions,
+            num_blocks=1,
+            use_residual_blocks=False,
+            activation=F.relu,
+        )
+        _order_by_degree(flow.autoregressive_net)
+        blocks += [flow, BatchNorm(dimensions)]
+    return blocks
+
+
+def _order_by_degree(made: nn.Module) -> None:
+    """Replace a MADE's layers by triangular ones, its hidden units in order of degree."""
+    given = torch.arange(1, made.initial_layer.in_features + 1)
+    hidden = made.initial_layer.degrees.sort().values
+    out = made.final_layer.degrees
+    made.initial_layer = TriangularLinear(made.initial_layer, given, hidden, strict=False)
+    for block in made.blocks:
+        block.linear = TriangularLinear(block.linear, hidden, hidden, strict=False)
+    made.final_layer = TriangularLinear(made.final_layer, hidden, out, strict=True)

@@ -1,0 +1,125 @@
+"""dlsa: one variant of DLSA (a row of Table 2) on one benchmark, every seed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from replication.cascade import PROTOCOLS, Samples, decide, fit_levels
+from replication.classifiers.heads import Term
+from replication.evaluation.metrics import accuracies
+from replication.evaluation.predictions import predictions_table
+from replication.files import (
+    read_about,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_table,
+)
+from replication.settings import read_published_tables
+from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
+
+SPLITS = ("train", "val", "test")
+
+
+def main(stage: Stage, benchmark: str, objective: str, variant: str) -> None:
+    """Write predictions, diagnostics of filters and classifiers, and metrics."""
+    row = read_published_tables()["table2"].rows[variant]
+    settings = (
+        stage.settings.filter(benchmark, row),
+        stage.settings.cascade(benchmark),
+        stage.settings.classifier(benchmark),
+    )
+    folder = OUTPUTS / benchmark / objective
+    device = stage.uses(pick_device(stage.settings.device()))
+    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    splits = {
+        split: _samples(stage.reads(folder / "features" / f"{split}.safetensors"), device)
+        for split in SPLITS
+    }
+    heads = read_arrays(stage.reads(folder / "heads" / "balanced_softmax.safetensors"))
+    counts = np.array(data["class_counts"])
+    labels = splits["test"].labels.cpu().numpy()
+    resume = stage.resume_folder(*settings, device.type)
+    predictions, diagnostics, scores = {}, {}, {}
+    with progress(stage.name) as tell:
+        for seed in stage.settings.seeds():
+            done = resume / f"seed-{seed}.safetensors"
+            if not done.is_file():
+                head = _head(heads, seed, device)
+                _one_seed(splits, data["classes"], head, settings, seed, done, tell)
+            arrays, about = read_arrays(done), read_about(done)
+            for protocol in PROTOCOLS:
+                predictions[seed, protocol] = arrays[protocol]
+                scores[seed, protocol] = accuracies(arrays[protocol], labels, counts)
+            diagnostics[str(seed)] = about
+    target = folder / "dlsa" / variant
+    table = predictions_table(labels, predictions)
+    write_table(target / "predictions.safetensors", table)
+    write_json(target / "diagnostics.json", diagnostics)
+    write_json(target / "metrics.json", _means(scores))
+    stage.notes(
+        filter=settings[0].model_dump(),
+        cascade=settings[1].model_dump(),
+        classifier=settings[2].model_dump(),
+    )
+    stage.finish(target / "run.json")
+
+
+def _one_seed(
+    splits: dict[str, Samples],
+    num_classes: int,
+    head: Term,
+    settings: tuple[Any, Any, Any],
+    seed: int,
+    done: Path,
+    tell: Any,
+) -> None:
+    """Fit the cascade for one seed under both protocols and keep it for a resume."""
+    filter_settings, cascade, classifier = settings
+    levels, diagnoses = fit_levels(
+        splits, num_classes, filter_settings, cascade, seed, tell
+    )
+    arrays, notes = {}, {}
+    for protocol in PROTOCOLS:
+        predicted, notes[protocol] = decide(
+            levels, splits, num_classes, head, classifier, protocol, seed
+        )
+        arrays[protocol] = predicted.cpu().numpy()
+    write_arrays(done, arrays, {"filters": diagnoses, "classifiers": notes})
+
+
+def _samples(path: Path, device: torch.device) -> Samples:
+    arrays = read_arrays(path)
+    return Samples(
+        torch.from_numpy(arrays["features"]).to(device),
+        torch.from_numpy(arrays["labels"]).to(device),
+    )
+
+
+def _head(heads: dict[str, np.ndarray], seed: int, device: torch.device) -> Term:
+    return Term(
+        torch.from_numpy(heads[f"weight.{seed}"]).to(device),
+        torch.from_numpy(heads[f"bias.{seed}"]).to(device),
+    )
+
+
+def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:
+    """Mean over seeds of each accuracy under each protocol, to 4 decimals."""
+    means: dict[str, Any] = {}
+    for protocol in PROTOCOLS:
+        mine = [score for (_, which), score in scores.items() if which == protocol]
+        means[protocol] = {
+            metric: round(float(np.mean([score[metric] for score in mine])), 4)
+            for metric in mine[0]
+        }
+    return means
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        lambda benchmark, objective, variant: f"dlsa@{benchmark}-{objective}-{variant}",
+    )
