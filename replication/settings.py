@@ -126,7 +126,6 @@ class Params(_Frozen):
     ablation: list[Benchmark]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     devices: Count
-    objective: Literal["ce"]
     inputs: dict[Benchmark, _Inputs]
     data: _Data
     backbone: _Backbone
@@ -408,8 +407,9 @@ class Settings:
 
 
 # The stand-in's network is small and starts from nothing: its images are 32 pixels wide
-# and resemble no photograph, so that published weights would say nothing.
-_STAND_IN_FIXED = {"pretrained": None, "augmentation": "cifar", "imbalance_factor": None}
+# and resemble no photograph, so that published weights would say nothing. A mirrored
+# glyph is another glyph, so that nothing is flipped.
+_STAND_IN_FIXED = {"pretrained": None, "augmentation": "none", "imbalance_factor": None}
 _STAND_IN_SCALED = {
     "data": {
         "image_size": "image_size",
@@ -514,12 +514,18 @@ def _one_line(path: Path, error: Mapping[str, Any]) -> str:
     location = [part for part in error["loc"] if part not in ("[key]", "int", "str")]
     location = [part for part in location if not str(part).startswith("literal[")]
     location = [
-        part for part in location if not str(part).startswith(("constrained", "function"))
+        part
+        for part in location
+        if not str(part).startswith(("constrained", "function"))
     ]
     key = ".".join(str(part) for part in location)
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "extra_forbidden" or (kind == "literal_error" and "[key]" in error["loc"]):
-        return f"{path}: {key}: expected a known setting, got this one{_meant(location)}"
+    if kind == "extra_forbidden" or (
+        kind == "literal_error" and "[key]" in error["loc"]
+    ):
+        return (
+            f"{path}: {key}: expected a known setting, got this one{_meant(location)}"
+        )
     if kind == "missing":
         return f"{path}: {key}: expected a value or null, got nothing"
     expected = {

@@ -136,7 +136,9 @@ def build_network(
         if pretrained is None:
             return timm.create_model(name, num_classes=num_classes, **fresh)
         try:
-            return timm.create_model(pretrained, num_classes=num_classes, pretrained=True)
+            return timm.create_model(
+                pretrained, num_classes=num_classes, pretrained=True
+            )
         except Exception as error:  # the hub raises kinds of its own
             raise BadInput(
                 f"backbone.pretrained: timm could not load {pretrained!r} "

@@ -1,7 +1,6 @@
 """Fitting linear heads: the Balanced Softmax baseline, and the cascade's classifiers."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -148,5 +147,3 @@ def _check_finite(loss: Tensor, what: str, epoch: int) -> None:
             f"{what}: the loss is not finite in epoch {epoch + 1}; "
             f"a smaller {what}.lr may help"
         )
-
-

@@ -5,7 +5,6 @@ nothing about the paper's.
 
 Shapes: N samples, C classes, S image side in pixels, G clutter glyphs.
 """
-# ruff: noqa: RUF001 - letters that look alike are what this module is about.
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -452,7 +451,7 @@ def _compose(
 
     amplitude = _between(blob, _BLOB_RANGE)[:, None, None, None]
     texture = _enlarged(amplitude * (textures - 0.5), side)
-    canvas = (ground[:, None, None, :] + texture).astype(np.float32)
+    canvas = (ground[:, None, None, :] + texture).astype(np.float32, order="C")
 
     contrast = _between(contrast, _CONTRAST_RANGE)
     for g in range(_NUM_CLUTTER_GLYPHS):

@@ -153,7 +153,9 @@ class TriangularLinear(nn.Module):
         self.bias = nn.Parameter(linear.bias.detach().clone())
         self.register_buffer("mask", mask, persistent=False)
         rows = len(out_degrees)
-        edges = torch.linspace(0, rows, max(1, rows // _BLOCK_WIDTH) + 1).long().tolist()
+        edges = (
+            torch.linspace(0, rows, max(1, rows // _BLOCK_WIDTH) + 1).long().tolist()
+        )
         self.blocks = tuple(
             (first, last, int(mask[last - 1].sum()))
             for first, last in zip(edges, edges[1:], strict=False)
@@ -231,7 +233,9 @@ def _order_by_degree(made: nn.Module) -> None:
     given = torch.arange(1, made.initial_layer.in_features + 1)
     hidden = made.initial_layer.degrees.sort().values
     out = made.final_layer.degrees
-    made.initial_layer = TriangularLinear(made.initial_layer, given, hidden, strict=False)
+    made.initial_layer = TriangularLinear(
+        made.initial_layer, given, hidden, strict=False
+    )
     for block in made.blocks:
         block.linear = TriangularLinear(block.linear, hidden, hidden, strict=False)
     made.final_layer = TriangularLinear(made.final_layer, hidden, out, strict=True)

@@ -23,9 +23,12 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     summary = read_json(stage.reads(data / "summary.json"))
     fabric = make_fabric(machine)
     stage.uses(fabric.device)
-    with Live(
-        str(folder / "live"), report=None, save_dvc_exp=False, dvcyaml=None
-    ) as live, progress(stage.name) as tell:
+    with (
+        Live(
+            str(folder / "live"), report=None, save_dvc_exp=False, dvcyaml=None
+        ) as live,
+        progress(stage.name) as tell,
+    ):
 
         def report(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
             for name, value in metrics.items():

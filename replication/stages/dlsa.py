@@ -36,7 +36,9 @@ def main(stage: Stage, benchmark: str, objective: str, variant: str) -> None:
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = {
-        split: _samples(stage.reads(folder / "features" / f"{split}.safetensors"), device)
+        split: _samples(
+            stage.reads(folder / "features" / f"{split}.safetensors"), device
+        )
         for split in SPLITS
     }
     heads = read_arrays(stage.reads(folder / "heads" / "balanced_softmax.safetensors"))

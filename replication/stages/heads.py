@@ -7,7 +7,13 @@ from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Rows, Term, predict
 from replication.evaluation.metrics import accuracies
 from replication.evaluation.predictions import predictions_table
-from replication.files import read_arrays, read_json, write_arrays, write_json, write_table
+from replication.files import (
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_table,
+)
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
 
@@ -29,7 +35,9 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         for split in ("train", "test")
     }
     start = read_arrays(stage.reads(folder / "features" / "head.safetensors"))
-    own = Term(*(torch.from_numpy(start[name]).to(device) for name in ("weight", "bias")))
+    own = Term(
+        *(torch.from_numpy(start[name]).to(device) for name in ("weight", "bias"))
+    )
     train, test = splits["train"], splits["test"]
     everyone = torch.arange(len(test["labels"]), device=device)
     labels = test["labels"].cpu().numpy()

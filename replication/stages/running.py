@@ -83,7 +83,9 @@ class Stage:
         Args:
             settings: everything resolved that the state depends on.
         """
-        plain = [getattr(item, "model_dump", lambda item=item: item)() for item in settings]
+        plain = [
+            getattr(item, "model_dump", lambda item=item: item)() for item in settings
+        ]
         key = content_hash(plain, self._inputs, self._code)
         folder = RESUME / self.name / key
         if folder.parent.is_dir():
@@ -239,7 +241,9 @@ def progress(what: str) -> Iterator[Callable[[int, int, Mapping[str, float]], No
 
 def code_hashes() -> dict[str, str]:
     """Content hash of each module of this package that is loaded, by its path."""
-    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    loaded = (
+        getattr(module, "__file__", None) for module in list(sys.modules.values())
+    )
     mine = {Path(file).resolve() for file in loaded if file}
     return {
         path.relative_to(PACKAGE.parent).as_posix(): content_hash(path)

@@ -1,0 +1,188 @@
+"""Table 2 (Sect. 7): records, paired differences and claims from predictions alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from replication.evaluation.intervals import Estimate, estimate
+from replication.evaluation.metrics import accuracy_weights
+from replication.evaluation.predictions import by_seed
+from replication.evaluation.verdicts import judge_claim, judge_number
+from replication.settings import PublishedTable
+
+PROTOCOLS = ("paper", "released_code")
+BASELINES = {
+    "own_head": "Network's own head",
+    "balanced_softmax": "BalSoftmax, no DLSA",
+}
+
+
+def table2_records(
+    predictions: Mapping[str, pd.DataFrame],
+    train_counts: np.ndarray,
+    table: PublishedTable,
+    about: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Every cell of Table 2, the baselines' too, with interval and verdict.
+
+    Implements: Sect. 7, Table 2.
+
+    Args:
+        predictions: method -> the table that the method wrote.
+        train_counts: (C,) training images of each class.
+        table: as printed.
+        about: benchmark, data, and whether the conditions are the paper's
+            (`same_conditions`) and the benchmark the table's (`same_benchmark`).
+
+    Returns:
+        Tidy records. `kind` value: a method's accuracy. `kind` difference: the full
+        model minus the method, same samples and seeds; what the claims are about.
+    """
+    records = []
+    for protocol in PROTOCOLS:
+        right, labels = _right(predictions, protocol)
+        weights = accuracy_weights(labels, train_counts)
+        for metric in table.metrics:
+            for method in predictions:
+                difference = right["full"] - right[method]
+                gap = estimate(difference, weights[metric])
+                claim = judge_claim(gap.low, gap.high)
+                printed = _printed(table, method, metric, about["same_benchmark"])
+                ours = estimate(right[method].astype(float), weights[metric])
+                verdict = None
+                if printed is not None:
+                    verdict = judge_number(
+                        printed, ours.per_seed, claim, about["same_conditions"]
+                    )
+                common = {
+                    "benchmark": about["benchmark"],
+                    "data": about["data"],
+                    "method": method,
+                    "label": BASELINES.get(method) or table.rows[method].label,
+                    "protocol": protocol,
+                    "metric": metric,
+                }
+                value = {"kind": "value", "published": printed, "verdict": verdict}
+                records.append(common | value | _numbers(ours))
+                if method == "full":
+                    continue
+                full = _printed(table, "full", metric, about["same_benchmark"])
+                known = printed is not None and full is not None
+                records.append(
+                    common
+                    | {
+                        "kind": "difference",
+                        "published": round(full - printed, 6) if known else None,
+                        "verdict": claim,
+                    }
+                    | _numbers(gap)
+                )
+    return records
+
+
+def table2_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sentences of Sect. 7 that can be wrong, each with what was measured.
+
+    Returns:
+        For each claim and protocol: section, sentence, test, estimate, interval and
+        verdict. A claim about several differences is supported where all are, and
+        contradicted where any is.
+    """
+    claims = []
+    for protocol in PROTOCOLS:
+        gaps = {
+            record["method"]: record
+            for record in records
+            if record["kind"] == "difference"
+            and record["protocol"] == protocol
+            and record["metric"] == "overall"
+        }
+        for method, sentence in _SENTENCES.items():
+            gap = gaps[method]
+            claims.append(
+                {
+                    "section": "Sect. 7",
+                    "sentence": sentence,
+                    "test": f"Overall, full model minus {gap['label']}, paired",
+                    "protocol": protocol,
+                    "mean": gap["mean"],
+                    "low": gap["low"],
+                    "high": gap["high"],
+                    "verdict": gap["verdict"],
+                }
+            )
+    return claims
+
+
+_SENTENCES = {
+    "no_mle": "Removing L_MLE leads to a significant performance drop.",
+    "no_bal": "Removing L_bal leads to a significant performance drop.",
+    "no_pure": "Removing L_pure leads to a significant performance drop.",
+    "clusters_300": "Models with fewer clusters perform worse than the default 500.",
+    "clusters_1000": "Models with more clusters perform worse than the default 500.",
+    "balanced_softmax": "DLSA improves on Balanced Softmax with the same features.",
+}
+
+
+def greatest_drop(
+    predictions: Mapping[str, pd.DataFrame], train_counts: np.ndarray
+) -> list[dict[str, Any]]:
+    """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss."""
+    claims = []
+    for protocol in PROTOCOLS:
+        right, labels = _right(predictions, protocol)
+        weights = accuracy_weights(labels, train_counts)["overall"]
+        gaps = {
+            other: estimate(right[other] - right["no_mle"], weights)
+            for other in ("no_bal", "no_pure")
+        }
+        worst = min(gaps.values(), key=lambda gap: gap.low)
+        best = min(gaps.values(), key=lambda gap: gap.high)
+        claims.append(
+            {
+                "section": "Sect. 7",
+                "sentence": "Without L_MLE the degradation is the greatest of the losses.",
+                "test": "Overall, smaller of (w/o L_bal, w/o L_pure) minus w/o L_MLE",
+                "protocol": protocol,
+                "mean": min(gap.mean for gap in gaps.values()),
+                "low": worst.low,
+                "high": best.high,
+                "verdict": judge_claim(worst.low, best.high),
+            }
+        )
+    return claims
+
+
+def _right(
+    predictions: Mapping[str, pd.DataFrame], protocol: str
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Method -> (S, N) 1 where right, as whole numbers; and the labels (N,)."""
+    right = {}
+    labels = np.empty(0)
+    for method, table in predictions.items():
+        predicted, labels, _ = by_seed(table, protocol)
+        right[method] = (predicted == labels).astype(np.int8)
+    return right, labels
+
+
+def _printed(
+    table: PublishedTable, method: str, metric: str, same_benchmark: bool
+) -> float | None:
+    """A printed number as a fraction; None where the paper prints none."""
+    if method not in table.rows or not same_benchmark:
+        return None
+    percent = table.rows[method].values[metric]
+    return None if percent is None else percent / 100
+
+
+def _numbers(ours: Estimate) -> dict[str, Any]:
+    return {
+        "mean": ours.mean,
+        "low": ours.low,
+        "high": ours.high,
+        "per_seed": list(ours.per_seed),
+        "seed_variance": ours.seed_variance,
+        "test_variance": ours.test_variance,
+    }

@@ -1,0 +1,242 @@
+"""Figures: data in, SVG text out; the same data gives the same bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from replication.data.longtail import FEW_BELOW, MANY_ABOVE
+from replication.reporting.tables import METRIC_NAMES, find, methods_of
+
+# Okabe and Ito's palette: told apart without colour vision, and in grey by markers.
+COLOURS = {
+    "own_head": "#999999",
+    "balanced_softmax": "#000000",
+    "full": "#0072B2",
+    "no_mle": "#D55E00",
+    "no_bal": "#E69F00",
+    "no_pure": "#CC79A7",
+    "clusters_300": "#56B4E9",
+    "clusters_1000": "#009E73",
+}
+GROUP_COLOURS = {"many": "#0072B2", "medium": "#E69F00", "few": "#D55E00"}
+_STYLE = {
+    "svg.hashsalt": "replication",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+}
+
+
+def table2_figure(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
+    """Every row of Table 2: ours with 95 % intervals, both protocols, and print.
+
+    Args:
+        records: of one benchmark.
+        metrics: a panel each.
+    """
+    methods = methods_of(records)
+    height = 1.1 + 0.42 * len(methods)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, height), layout="constrained")
+        axes = figure.subplots(1, len(metrics), sharey=True)
+        for axis, metric in zip(np.atleast_1d(axes), metrics, strict=True):
+            _method_panel(axis, records, methods, metric)
+        np.atleast_1d(axes)[0].set_yticks(range(len(methods)), list(methods.values()))
+        np.atleast_1d(axes)[0].invert_yaxis()
+        handles, names = np.atleast_1d(axes)[0].get_legend_handles_labels()
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=len(names), fontsize=9
+        )
+        return _svg(figure)
+
+
+def _method_panel(
+    axis: Any,
+    records: Sequence[Mapping[str, Any]],
+    methods: Mapping[str, str],
+    metric: str,
+) -> None:
+    shown = (("paper", -0.14, "o", 1.0), ("released_code", 0.14, "s", 0.45))
+    names = {"paper": "protocol: paper", "released_code": "protocol: released code"}
+    for protocol, shift, marker, alpha in shown:
+        for place, method in enumerate(methods):
+            record = find(
+                records, method=method, protocol=protocol, metric=metric, kind="value"
+            )
+            if record is None or record["mean"] is None:
+                continue
+            mean, low, high = (100 * record[name] for name in ("mean", "low", "high"))
+            axis.errorbar(
+                mean,
+                place + shift,
+                xerr=[[mean - low], [high - mean]],
+                fmt=marker,
+                color=COLOURS[method],
+                alpha=alpha,
+                markersize=5,
+                linewidth=1.4,
+                label=names[protocol] if method == "full" else None,
+            )
+            if protocol == "paper" and record["published"] is not None:
+                axis.plot(
+                    100 * record["published"],
+                    place,
+                    marker="|",
+                    markersize=14,
+                    markeredgewidth=2,
+                    color="#444444",
+                    linestyle="none",
+                    label="printed in the paper (its own data)"
+                    if method == "full"
+                    else None,
+                )
+    axis.set_title(METRIC_NAMES[metric])
+    axis.set_xlabel("accuracy, %")
+
+
+def leaving_figure(
+    diagnostics: Mapping[str, Any], labels: Mapping[str, str], share: float
+) -> str:
+    """Whom the first filter lets go: share of each shot group, per variant.
+
+    Args:
+        diagnostics: variant -> seed -> what the stage wrote.
+        labels: variant -> what a reader calls it.
+        share: of the training samples that was meant to leave.
+    """
+    variants = list(diagnostics)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 3.0), layout="constrained")
+        axis = figure.subplots()
+        for number, group in enumerate(GROUP_COLOURS):
+            per_seed = [
+                [
+                    _number(
+                        run["filters"][0]["splits"]["test"]["leaving_by_group"][group]
+                    )
+                    for run in diagnostics[variant].values()
+                ]
+                for variant in variants
+            ]
+            place = np.arange(len(variants)) + 0.26 * (number - 1)
+            axis.bar(
+                place,
+                [100 * np.mean(values) for values in per_seed],
+                width=0.24,
+                color=GROUP_COLOURS[group],
+                label=f"{METRIC_NAMES[group]}-shot test images",
+            )
+            for x, values in zip(place, per_seed, strict=True):
+                axis.plot(
+                    [x] * len(values),
+                    100 * np.array(values),
+                    ".",
+                    color="#222222",
+                    markersize=4,
+                )
+        axis.axhline(100 * share, color="#444444", linestyle="--", linewidth=1)
+        axis.annotate(
+            f"{100 * share:.0f} % of the training images",
+            (1, 100 * share),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
+        axis.set_xticks(range(len(variants)), [labels[name] for name in variants])
+        axis.set_ylabel("leave at depth 1, %")
+        axis.grid(axis="x", visible=False)
+        figure.legend(loc="outside upper center", ncols=3, fontsize=9)
+        return _svg(figure)
+
+
+def fitting_figure(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """How the first filter fits: likelihood, purity and pure clusters by epoch."""
+    panels = {
+        "log_likelihood": "mean log P(x), nats",
+        "purity": "purity, %",
+        "pure_clusters": "clusters of purity > 0.7\nand more than 10 samples",
+    }
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 2.9), layout="constrained")
+        axes = figure.subplots(1, len(panels))
+        for axis, (name, text) in zip(axes, panels.items(), strict=True):
+            for variant, seeds in diagnostics.items():
+                curves = np.array(
+                    [
+                        [_number(epoch[name]) for epoch in run["filters"][0]["history"]]
+                        for run in seeds.values()
+                    ]
+                )
+                curves = 100 * curves if name == "purity" else curves
+                epochs = np.arange(1, curves.shape[1] + 1)
+                colour = COLOURS[variant]
+                axis.plot(epochs, curves.mean(0), color=colour, label=labels[variant])
+                axis.fill_between(
+                    epochs, curves.min(0), curves.max(0), color=colour, alpha=0.12, lw=0
+                )
+            axis.set_xlabel("epoch of the filter")
+            axis.set_title(text, fontsize=9, fontweight="normal")
+        axes[0].set_yscale("symlog", linthresh=10)
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=len(names), fontsize=8
+        )
+        return _svg(figure)
+
+
+def counts_figure(class_counts: Sequence[int]) -> str:
+    """Training images of each class, largest first, in the three shot groups."""
+    counts = np.sort(np.array(class_counts))[::-1]
+    rank = np.arange(1, len(counts) + 1)
+    groups = {
+        "many": counts > MANY_ABOVE,
+        "medium": (counts <= MANY_ABOVE) & (counts >= FEW_BELOW),
+        "few": counts < FEW_BELOW,
+    }
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 2.4), layout="constrained")
+        axis = figure.subplots()
+        for name, mask in groups.items():
+            axis.bar(
+                rank[mask],
+                counts[mask],
+                width=1.0,
+                color=GROUP_COLOURS[name],
+                label=f"{METRIC_NAMES[name]}: {int(mask.sum())} classes, "
+                f"{int(counts[mask].sum())} images",
+            )
+        axis.set_yscale("log")
+        axis.set_ylim(1, None)
+        axis.set_xlim(0.4, len(counts) + 0.6)
+        axis.set_xlabel("class, by its number of training images")
+        axis.set_ylabel("training images")
+        axis.grid(axis="x", visible=False)
+        axis.legend(fontsize=9)
+        return _svg(figure)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

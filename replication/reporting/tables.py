@@ -1,0 +1,236 @@
+"""Records as Markdown tables; fractions become percent here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+METRIC_NAMES = {
+    "overall": "Overall",
+    "many": "Many",
+    "medium": "Medium",
+    "few": "Few",
+    "mcc": "MCC",
+    "nmi": "NMI",
+}
+PROTOCOL_NAMES = {
+    "paper": "paper (nothing chosen on test data)",
+    "released_code": "released code (epochs chosen on the test set)",
+}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction as percent; what is not there is `n/a`."""
+    if value is None or np.isnan(value):
+        return "n/a"
+    return f"{100 * value:.{digits}f}"
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """A difference of fractions in points, with its sign."""
+    if value is None or np.isnan(value):
+        return "n/a"
+    return f"{100 * value:+.{digits}f}".replace("-", "−")
+
+
+def with_interval(record: Mapping[str, Any]) -> str:
+    """Mean and 95 % interval: `41.2 [40.1, 42.3]`, signed for a difference."""
+    show = points if record["kind"] == "difference" else percent
+    if record["mean"] is None:
+        return "n/a"
+    return f"{show(record['mean'])} [{show(record['low'])}, {show(record['high'])}]"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left and the others to the right."""
+    lines = ["| " + " | ".join(header) + " |"]
+    lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 1)) + "|")
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def find(
+    records: Iterable[Mapping[str, Any]], **wanted: str
+) -> Mapping[str, Any] | None:
+    """The one record with these fields, or None."""
+    for record in records:
+        if all(record[name] == value for name, value in wanted.items()):
+            return record
+    return None
+
+
+def methods_of(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Method -> label, in the order of the records."""
+    return {record["method"]: record["label"] for record in records}
+
+
+def value_table(
+    records: Sequence[Mapping[str, Any]], protocol: str, metrics: Sequence[str]
+) -> str:
+    """A row a method: printed number, ours with its interval, and the verdict."""
+    has_print = any(record["published"] is not None for record in records)
+    header = ["Method"]
+    for metric in metrics:
+        header += [f"{METRIC_NAMES[metric]}, printed"] if has_print else []
+        header.append(f"{METRIC_NAMES[metric]}, measured")
+    if has_print:
+        header.append("Verdict")
+    rows = []
+    for method, label in methods_of(records).items():
+        row, verdicts = [label], []
+        for metric in metrics:
+            record = find(
+                records, method=method, protocol=protocol, metric=metric, kind="value"
+            )
+            if record is None:
+                row += (["—"] if has_print else []) + ["not run"]
+                continue
+            if has_print:
+                printed = record["published"]
+                row.append("—" if printed is None else percent(printed))
+            row.append(with_interval(record))
+            verdicts.append(record["verdict"])
+        if has_print:
+            row.append(_joined(verdicts))
+        rows.append(row)
+    return markdown_table(header, rows)
+
+
+def difference_table(
+    records: Sequence[Mapping[str, Any]], protocol: str, metrics: Sequence[str]
+) -> str:
+    """Full model minus each method, paired, in points."""
+    differences = [record for record in records if record["kind"] == "difference"]
+    header = ["Full model minus"] + [METRIC_NAMES[metric] for metric in metrics]
+    has_print = any(record["published"] is not None for record in differences)
+    header += ["Overall, printed"] if has_print else []
+    header.append("Overall: is the full model better?")
+    rows = []
+    for method, label in methods_of(differences).items():
+        cells = {
+            metric: find(differences, method=method, protocol=protocol, metric=metric)
+            for metric in metrics
+        }
+        overall = cells["overall"]
+        row = [label]
+        row += [with_interval(cell) if cell else "not run" for cell in cells.values()]
+        if has_print:
+            printed = overall["published"] if overall else None
+            row.append("—" if printed is None else points(printed))
+        row.append(_BETTER[overall["verdict"]] if overall else "not run")
+        rows.append(row)
+    return markdown_table(header, rows)
+
+
+_BETTER = {
+    "supported": "yes",
+    "contradicted": "no, worse",
+    "undecided": "undecided",
+    "not run": "not run",
+}
+
+
+def claims_table(claims: Sequence[Mapping[str, Any]], where: str) -> str:
+    """A row a sentence: what was tested, the estimate under both protocols, verdicts."""
+    header = ["Sentence", "Test"]
+    for name in ("paper", "released code"):
+        header += [f"{name}: points", f"{name}: verdict{where}"]
+    rows: dict[str, list[str]] = {}
+    for claim in claims:
+        row = rows.setdefault(claim["sentence"], [claim["sentence"], claim["test"]])
+        row.append(with_interval({**claim, "kind": "difference"}))
+        row.append(claim["verdict"])
+    return markdown_table(header, rows.values())
+
+
+def protocol_table(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
+    """What choosing on the test set and the other habits of the code were worth."""
+    header = ["Method"] + [METRIC_NAMES[metric] for metric in metrics]
+    rows = []
+    for method, label in methods_of(records).items():
+        row = [label]
+        for metric in metrics:
+            pair = [
+                find(records, method=method, protocol=p, metric=metric, kind="value")
+                for p in ("released_code", "paper")
+            ]
+            known = all(cell and cell["mean"] is not None for cell in pair)
+            row.append(points(pair[0]["mean"] - pair[1]["mean"]) if known else "n/a")
+        rows.append(row)
+    return markdown_table(header, rows)
+
+
+def diagnostics_table(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """A row a variant and depth: the filter's clusters and whom it lets go.
+
+    Means over seeds.
+    """
+    header = [
+        "Variant",
+        "Depth",
+        "Epoch kept",
+        "Pure clusters",
+        "Empty clusters",
+        "Largest cluster",
+        "Purity, %",
+        "log P(x), test",
+        "Leave, test, %",
+        "Many leave, %",
+        "Medium leave, %",
+        "Few leave, %",
+        "AUROC Few/Many",
+    ]
+    rows = []
+    for variant, seeds in diagnostics.items():
+        for depth, filters in enumerate(
+            zip(*(run["filters"] for run in seeds.values()), strict=True), start=1
+        ):
+            tests = [one["splits"]["test"] for one in filters]
+            groups = [one["leaving_by_group"] for one in tests]
+            rows.append(
+                [
+                    labels[variant],
+                    str(depth),
+                    f"{_mean(filters, 'epoch'):.0f}",
+                    f"{_mean(filters, 'pure_clusters'):.1f}",
+                    f"{_mean(filters, 'empty_clusters'):.0f}",
+                    f"{_mean(filters, 'largest'):.0f}",
+                    percent(_mean(filters, "purity")),
+                    f"{_mean(tests, 'log_likelihood'):.1f}".replace("-", "−"),
+                    percent(_mean(tests, "leaving"), 0),
+                    *(percent(_mean(groups, name), 0) for name in _GROUPS),
+                    f"{_mean(tests, 'auroc_tail'):.2f}",
+                ]
+            )
+    return markdown_table(header, rows)
+
+
+_GROUPS = ("many", "medium", "few")
+
+
+def runs_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """A row a stage: which commit, device, time and memory its files came from."""
+    header = ["Stage", "Commit", "Code as committed", "Device", "Seconds", "Memory, MB"]
+    rows = [
+        [
+            run["stage"],
+            (run["commit"] or "none")[:10],
+            "yes" if run["clean"] else "**no**",
+            run["device"],
+            f"{run['seconds']:.0f}",
+            str(run["peak_memory_mb"]),
+        ]
+        for run in runs
+    ]
+    return markdown_table(header, rows)
+
+
+def _mean(items: Iterable[Mapping[str, Any]], name: str) -> float:
+    values = [item[name] for item in items if item[name] is not None]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _joined(verdicts: Sequence[str | None]) -> str:
+    """Verdicts of one row, said once where they agree."""
+    known = list(dict.fromkeys(verdict for verdict in verdicts if verdict))
+    return ", ".join(known) if known else "—"

@@ -1,0 +1,67 @@
+"""table2: the ablation of Sect. 7 on one benchmark, from predictions alone."""
+
+import numpy as np
+
+from replication.evaluation.ablation import (
+    BASELINES,
+    greatest_drop,
+    table2_claims,
+    table2_records,
+)
+from replication.files import read_json, read_table, write_json
+from replication.settings import read_published_tables
+from replication.stages.running import OUTPUTS, Stage, run
+
+
+def main(stage: Stage, benchmark: str, objective: str) -> None:
+    """Write the benchmark's records, claims and what they were measured on."""
+    table = read_published_tables()["table2"]
+    folder = OUTPUTS / benchmark / objective
+    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    files = {
+        name: folder / "heads" / f"{name}.predictions.safetensors" for name in BASELINES
+    } | {
+        name: folder / "dlsa" / name / "predictions.safetensors" for name in table.rows
+    }
+    predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
+    counts = np.array(data["class_counts"])
+    about = {
+        "benchmark": benchmark,
+        "data": "stand-in" if data["stand_in"] else f"images {data['hash']}",
+        "same_benchmark": benchmark == table.benchmark,
+        "same_conditions": False,
+    }
+    records = table2_records(predictions, counts, table, about)
+    claims = table2_claims(records) + greatest_drop(predictions, counts)
+    runs = [
+        read_json(stage.reads(place / "run.json"))
+        for place in (
+            OUTPUTS / benchmark / "data",
+            folder / "backbone",
+            folder / "features",
+            folder / "heads",
+            *(folder / "dlsa" / name for name in table.rows),
+        )
+    ]
+    diagnostics = {
+        name: read_json(stage.reads(folder / "dlsa" / name / "diagnostics.json"))
+        for name in table.rows
+    }
+    target = OUTPUTS / "tables" / benchmark
+    write_json(
+        target / "table2.json",
+        {
+            "benchmark": benchmark,
+            "objective": objective,
+            "data": {key: data[key] for key in data if key != "class_names"},
+            "records": records,
+            "claims": claims,
+            "runs": runs,
+            "diagnostics": diagnostics,
+        },
+    )
+    stage.finish(target / "run.json")
+
+
+if __name__ == "__main__":
+    run(main, lambda benchmark, objective: f"table2@{benchmark}-{objective}")
