@@ -261,7 +261,7 @@ def _fit(
     labels = {split: splits[split].labels[parts[split]] for split in splits}
     num_classes = len(head.weight)
     generator = torch.Generator().manual_seed(seed)
-    terms = [head] + _drawn_terms(inputs["train"][1:], num_classes, generator, head)
+    terms = [head, *_drawn_terms(inputs["train"][1:], num_classes, generator, head)]
     if prior_counts is None:
         prior_counts = labels["train"].bincount(minlength=num_classes)
     chosen_on = "val" if protocol == "paper" else "test"

@@ -164,7 +164,7 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
         BadInput: the file is missing, truncated or not safetensors.
     """
     with _opened(path) as opened:
-        return {name: opened.get_tensor(name) for name in opened.keys()}
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
 def read_about(path: PathLike) -> dict[str, Any]:

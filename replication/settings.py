@@ -39,7 +39,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-# ---- The shape of params.yaml ----------------------------------------------------------
+# ---- The shape of params.yaml -----------------------------------------------------
 
 
 class _Inputs(_Frozen):
@@ -136,7 +136,7 @@ class Params(_Frozen):
     stand_in: _StandIn
 
 
-# ---- What a stage gets -----------------------------------------------------------------
+# ---- What a stage gets ------------------------------------------------------------
 
 
 class DataSettings(_Frozen):
@@ -500,12 +500,12 @@ def _contradictions(path: Path, params: Params) -> list[str]:
         f"{path}: inputs.{name}: expected images, checkpoint and features, got nothing"
         for name in missing
     ]
-    if "own" in params.ablation and not missing:
-        if all(value is None for value in params.inputs["own"].model_dump().values()):
-            problems.append(
-                f"{path}: inputs.own: expected images or features, since ablation "
-                "lists own, got null"
-            )
+    own = params.inputs.get("own")
+    if "own" in params.ablation and own and not any(own.model_dump().values()):
+        problems.append(
+            f"{path}: inputs.own: expected images or features, since ablation lists "
+            "own, got null"
+        )
     return problems
 
 

@@ -100,7 +100,8 @@ def check_network(name: str) -> None:
         if int(cifar[1]) >= 8 and (int(cifar[1]) - 2) % 6 == 0:
             return
         raise BadInput(
-            f"backbone.network: expected 6n + 2 layers (8, 14, 20, 32, ...), got {name!r}"
+            "backbone.network: expected 6n + 2 layers (8, 14, 20, 32, ...), "
+            f"got {name!r}"
         )
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=1)

@@ -91,14 +91,9 @@ def make_fabric(machine: MachineSettings) -> Fabric:
     chosen: int | list[int] = devices
     if ":" in device:
         chosen = [int(device.split(":")[1])]
-    if (
-        device != "cpu"
-        and isinstance(chosen, int)
-        and chosen > torch.cuda.device_count()
-    ):
-        raise BadInput(
-            f"devices: expected at most {torch.cuda.device_count()}, got {devices}"
-        )
+    there = torch.cuda.device_count()
+    if device != "cpu" and isinstance(chosen, int) and chosen > there:
+        raise BadInput(f"devices: expected at most {there}, got {devices}")
     fabric = Fabric(
         accelerator="cpu" if device == "cpu" else "cuda",
         devices=chosen,

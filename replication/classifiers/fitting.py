@@ -1,4 +1,4 @@
-"""Fitting linear heads: the Balanced Softmax baseline, and the cascade's classifiers."""
+"""Fitting linear heads: the Balanced Softmax baseline, the cascade's classifiers."""
 
 import math
 from dataclasses import dataclass

@@ -39,9 +39,8 @@ class Term:
 
     def clone(self) -> "Term":
         """An independent copy."""
-        return Term(
-            self.weight.clone(), None if self.bias is None else self.bias.clone()
-        )
+        bias = None if self.bias is None else self.bias.clone()
+        return Term(self.weight.clone(), bias)
 
     def zeros(self) -> "Term":
         """Momentum buffers: the same shapes, all zero."""

@@ -263,7 +263,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _centre(image: Image.Image, resize: int, side: int) -> np.ndarray:
-    """Resize the shorter side, crop the centre; an image of that size is not touched."""
+    """Resize the shorter side, crop the centre; leave an image of that size alone."""
     if image.size != (side, side):
         scale = max(resize, side) / min(image.size)
         size = [max(round(length * scale), side) for length in image.size]

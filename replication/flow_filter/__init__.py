@@ -1,1 +1,1 @@
-"""The Flow Filter: a normalising flow over a mixture of Gaussians, and its objective."""
+"""The Flow Filter: a flow over a mixture of Gaussians, and its objective."""

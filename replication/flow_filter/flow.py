@@ -5,6 +5,7 @@ mixture of K unit-covariance Gaussians whose centres are drawn once and never mo
 """
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -52,8 +53,8 @@ class GaussianMixture(Distribution):
     def log_joint(self, z: Tensor) -> Tensor:
         """log P(z, h = k) of every component.
 
-        The square is expanded: |z - mu|^2 = |z|^2 - 2 z.mu + |mu|^2, so that the largest
-        array is (B, K), never (B, K, D).
+        The square is expanded, |z - mu|^2 = |z|^2 - 2 z.mu + |mu|^2, so that the
+        largest array is (B, K), never (B, K, D).
 
         Args:
             z: (B, D).
@@ -157,8 +158,7 @@ class TriangularLinear(nn.Module):
             torch.linspace(0, rows, max(1, rows // _BLOCK_WIDTH) + 1).long().tolist()
         )
         self.blocks = tuple(
-            (first, last, int(mask[last - 1].sum()))
-            for first, last in zip(edges, edges[1:], strict=False)
+            (first, last, int(mask[last - 1].sum())) for first, last in pairwise(edges)
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -229,7 +229,7 @@ def _blocks(dimensions: int) -> list[nn.Module]:
 
 
 def _order_by_degree(made: nn.Module) -> None:
-    """Replace a MADE's layers by triangular ones, its hidden units in order of degree."""
+    """Replace a MADE's layers by triangular ones, hidden units in order of degree."""
     given = torch.arange(1, made.initial_layer.in_features + 1)
     hidden = made.initial_layer.degrees.sort().values
     out = made.final_layer.degrees

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from replication.data.longtail import FEW_BELOW, MANY_ABOVE
 from replication.reporting.tables import METRIC_NAMES, find, methods_of
@@ -41,12 +42,15 @@ _STYLE = {
 }
 
 
-def table2_figure(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
+def table2_figure(
+    records: Sequence[Mapping[str, Any]], metrics: Sequence[str], show_printed: bool
+) -> str:
     """Every row of Table 2: ours with 95 % intervals, both protocols, and print.
 
     Args:
         records: of one benchmark.
         metrics: a panel each.
+        show_printed: mark the printed numbers, where the data is the paper's.
     """
     methods = methods_of(records)
     height = 1.1 + 0.42 * len(methods)
@@ -54,7 +58,7 @@ def table2_figure(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) 
         figure = Figure(figsize=(9.2, height), layout="constrained")
         axes = figure.subplots(1, len(metrics), sharey=True)
         for axis, metric in zip(np.atleast_1d(axes), metrics, strict=True):
-            _method_panel(axis, records, methods, metric)
+            _method_panel(axis, records, methods, metric, show_printed)
         np.atleast_1d(axes)[0].set_yticks(range(len(methods)), list(methods.values()))
         np.atleast_1d(axes)[0].invert_yaxis()
         handles, names = np.atleast_1d(axes)[0].get_legend_handles_labels()
@@ -69,6 +73,7 @@ def _method_panel(
     records: Sequence[Mapping[str, Any]],
     methods: Mapping[str, str],
     metric: str,
+    show_printed: bool,
 ) -> None:
     shown = (("paper", -0.14, "o", 1.0), ("released_code", 0.14, "s", 0.45))
     names = {"paper": "protocol: paper", "released_code": "protocol: released code"}
@@ -91,7 +96,7 @@ def _method_panel(
                 linewidth=1.4,
                 label=names[protocol] if method == "full" else None,
             )
-            if protocol == "paper" and record["published"] is not None:
+            if show_printed and protocol == "paper" and record["published"] is not None:
                 axis.plot(
                     100 * record["published"],
                     place,
@@ -100,9 +105,7 @@ def _method_panel(
                     markeredgewidth=2,
                     color="#444444",
                     linestyle="none",
-                    label="printed in the paper (its own data)"
-                    if method == "full"
-                    else None,
+                    label="printed in the paper" if method == "full" else None,
                 )
     axis.set_title(METRIC_NAMES[metric])
     axis.set_xlabel("accuracy, %")
@@ -148,20 +151,17 @@ def leaving_figure(
                     color="#222222",
                     markersize=4,
                 )
-        axis.axhline(100 * share, color="#444444", linestyle="--", linewidth=1)
-        axis.annotate(
-            f"{100 * share:.0f} % of the training images",
-            (1, 100 * share),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
+        axis.axhline(
+            100 * share,
+            color="#444444",
+            linestyle="--",
+            linewidth=1,
+            label="share of the training images",
         )
         axis.set_xticks(range(len(variants)), [labels[name] for name in variants])
         axis.set_ylabel("leave at depth 1, %")
         axis.grid(axis="x", visible=False)
-        figure.legend(loc="outside upper center", ncols=3, fontsize=9)
+        figure.legend(loc="outside upper center", ncols=4, fontsize=9)
         return _svg(figure)
 
 
@@ -192,12 +192,24 @@ def fitting_figure(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) ->
                 )
             axis.set_xlabel("epoch of the filter")
             axis.set_title(text, fontsize=9, fontweight="normal")
-        axes[0].set_yscale("symlog", linthresh=10)
+        axes[0].set_ylim(bottom=_settled(diagnostics))
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(
             handles, names, loc="outside lower center", ncols=len(names), fontsize=8
         )
         return _svg(figure)
+
+
+def _settled(diagnostics: Mapping[str, Any]) -> float:
+    """Where the likelihood axis starts: the first two epochs would squash the rest."""
+    values = [
+        _number(epoch["log_likelihood"])
+        for seeds in diagnostics.values()
+        for run in seeds.values()
+        for epoch in run["filters"][0]["history"][2:] or run["filters"][0]["history"]
+    ]
+    low, high = np.nanmin(values), np.nanmax(values)
+    return float(low - 0.05 * (high - low) - 1e-6)
 
 
 def counts_figure(class_counts: Sequence[int]) -> str:
@@ -222,6 +234,7 @@ def counts_figure(class_counts: Sequence[int]) -> str:
                 f"{int(counts[mask].sum())} images",
             )
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(ScalarFormatter())
         axis.set_ylim(1, None)
         axis.set_xlim(0.4, len(counts) + 0.6)
         axis.set_xlabel("class, by its number of training images")

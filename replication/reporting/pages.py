@@ -32,11 +32,14 @@ def table2_section(
     """
     records, data = measured["records"], measured["data"]
     labels = {name: row.label for name, row in table.rows.items()}
+    diagnostics = {name: measured["diagnostics"][name] for name in table.rows}
     share = _used(measured, "cascade", "leaving_share")
     drawn = {
-        "accuracy.svg": figures.table2_figure(records, table.metrics),
-        "leaving.svg": figures.leaving_figure(measured["diagnostics"], labels, share),
-        "fitting.svg": figures.fitting_figure(measured["diagnostics"], labels),
+        "accuracy.svg": figures.table2_figure(
+            records, table.metrics, show_printed=not data["stand_in"]
+        ),
+        "leaving.svg": figures.leaving_figure(diagnostics, labels, share),
+        "fitting.svg": figures.fitting_figure(diagnostics, labels),
         "counts.svg": figures.counts_figure(data["class_counts"]),
     }
     protocols = tuple(tables.PROTOCOL_NAMES)
@@ -58,7 +61,7 @@ def table2_section(
         },
         protocols=tables.protocol_table(records, table.metrics),
         claims=tables.claims_table(measured["claims"], where),
-        diagnostics=tables.diagnostics_table(measured["diagnostics"], labels),
+        diagnostics=tables.diagnostics_table(diagnostics, labels),
         data=data,
         data_sentence=_data_sentence(data),
         runs=tables.runs_table(measured["runs"]),
@@ -143,7 +146,8 @@ def _data_sentence(data: Mapping[str, Any]) -> str:
     images = data["images"]
     return (
         f"{data['classes']} classes ({named}), {images['train']} training images "
-        f"({data['largest']} of the largest class, {data['smallest']} of the smallest), "
+        f"({data['largest']} of the largest class, {data['smallest']} of the "
+        "smallest), "
         f"{images['val']} for validation, {images['test']} for testing."
     )
 

@@ -67,14 +67,10 @@ def methods_of(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def value_table(
     records: Sequence[Mapping[str, Any]], protocol: str, metrics: Sequence[str]
 ) -> str:
-    """A row a method: printed number, ours with its interval, and the verdict."""
+    """A row a method: ours with its interval, the printed number below, the verdict."""
     has_print = any(record["published"] is not None for record in records)
-    header = ["Method"]
-    for metric in metrics:
-        header += [f"{METRIC_NAMES[metric]}, printed"] if has_print else []
-        header.append(f"{METRIC_NAMES[metric]}, measured")
-    if has_print:
-        header.append("Verdict")
+    header = ["Method"] + [METRIC_NAMES[metric] for metric in metrics]
+    header += ["Verdict on the numbers"] if has_print else []
     rows = []
     for method, label in methods_of(records).items():
         row, verdicts = [label], []
@@ -83,16 +79,14 @@ def value_table(
                 records, method=method, protocol=protocol, metric=metric, kind="value"
             )
             if record is None:
-                row += (["—"] if has_print else []) + ["not run"]
+                row.append("not run")
                 continue
-            if has_print:
-                printed = record["published"]
-                row.append("—" if printed is None else percent(printed))
-            row.append(with_interval(record))
+            cell = with_interval(record)
+            if record["published"] is not None:
+                cell += f"<br>*printed {percent(record['published'])}*"
+            row.append(cell)
             verdicts.append(record["verdict"])
-        if has_print:
-            row.append(_joined(verdicts))
-        rows.append(row)
+        rows.append([*row, _joined(verdicts)] if has_print else row)
     return markdown_table(header, rows)
 
 
@@ -131,7 +125,7 @@ _BETTER = {
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]], where: str) -> str:
-    """A row a sentence: what was tested, the estimate under both protocols, verdicts."""
+    """A row a sentence: its test, and under both protocols estimate and verdict."""
     header = ["Sentence", "Test"]
     for name in ("paper", "released code"):
         header += [f"{name}: points", f"{name}: verdict{where}"]

@@ -1,4 +1,4 @@
-"""heads: the Balanced Softmax baseline on the features, and the head DLSA starts from."""
+"""heads: the Balanced Softmax baseline, and the head that DLSA starts from."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from replication.stages.running import OUTPUTS, Stage, pick_device, progress, ru
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
-    """Write predictions of the network's own head and of Balanced Softmax, and heads."""
+    """Write predictions of the network's own head, of Balanced Softmax, and heads."""
     settings = stage.settings.head(benchmark)
     seeds = stage.settings.seeds()
     folder = OUTPUTS / benchmark / objective

@@ -1,0 +1,52 @@
+# make repro   every table, figure and page        make test   the tests
+# make bench   speed and memory                    make keep NAME=x   keep this run's pages
+# make clean   drop what can be made again         make lock   renew requirements.lock
+#
+# The first call sets up .venv from requirements.lock (hashes checked); later calls do
+# not. Inside an environment of your own, `dvc repro` and `pytest` do the same work.
+
+SHELL := /bin/bash
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: repro test bench keep clean lock
+.DEFAULT_GOAL := repro
+
+repro: $(READY)
+	dvc repro
+	@echo "Read reports/README.md"
+
+test: $(READY)
+	python -m ruff check .
+	python -m pytest
+
+bench: $(READY)
+	python -m bench.flow_filter
+
+keep: $(READY)
+	python -m replication.stages.keep $(NAME)
+
+clean:
+	rm -rf outputs .resume .pytest_cache .ruff_cache .hypothesis
+
+lock: $(READY)
+	python -m pip install --quiet uv
+	uv pip compile pyproject.toml --extra dev --constraint constraints.txt --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --no-header --upgrade --output-file requirements.lock
+
+$(READY): requirements.lock
+	@set -e; \
+	for candidate in python3 python3.11 python3.12 python3.13 python; do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	    then chosen=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	    echo "make: expected Python 3.11 or newer on the PATH, found none" >&2; exit 2; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$chosen --version): a few minutes, once"; \
+	$$chosen -m venv $(VENV); \
+	$(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $(READY)

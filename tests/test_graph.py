@@ -1,0 +1,88 @@
+"""dvc.yaml against the code: what a stage reaches is what it names."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from replication.files import read_yaml
+from tests.graph import ROOT, closure
+
+STAGES = ("prepare", "backbone", "features", "heads", "dlsa", "table2", "report")
+
+
+def definition(stage: str) -> dict:
+    """A stage's definition, inside its `do` where it is repeated by foreach."""
+    found = read_yaml(ROOT / "dvc.yaml")["stages"][stage]
+    return found.get("do", found)
+
+
+def test_every_stage_of_the_graph_is_known_here() -> None:
+    assert set(read_yaml(ROOT / "dvc.yaml")["stages"]) == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_name_every_module_that_the_stage_imports(stage: str) -> None:
+    named = {dep for dep in definition(stage)["deps"] if dep.endswith(".py")}
+    assert named == closure(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_exist_or_are_outs_of_another_stage(stage: str) -> None:
+    for dep in definition(stage)["deps"]:
+        assert dep.startswith("outputs/") or "${" in dep or (ROOT / dep).exists(), dep
+
+
+def imports() -> Iterator[tuple[Path, str]]:
+    """Every import of the package, in the package."""
+    from tests.graph import imported
+
+    for file in sorted((ROOT / "replication").rglob("*.py")):
+        for name in imported(file):
+            yield file.relative_to(ROOT), name
+
+
+LAYERS = (
+    "files",
+    "settings",
+    "data",
+    "backbones",
+    "flow_filter",
+    "classifiers",
+    "cascade",
+    "experiments",
+    "evaluation",
+    "reporting",
+    "stages",
+)
+
+
+def test_imports_run_one_way() -> None:
+    """A module imports from its own layer or from layers above it in the list."""
+    for file, name in imports():
+        parts = name.split(".")
+        if len(parts) < 2 or parts[1] not in LAYERS:
+            continue
+        mine = file.parts[1].removesuffix(".py")
+        if mine in LAYERS:
+            assert LAYERS.index(parts[1]) <= LAYERS.index(mine), f"{file}: {name}"
+
+
+def test_only_flow_imports_nflows() -> None:
+    for file in sorted((ROOT / "replication").rglob("*.py")):
+        if file.name != "flow.py":
+            text = file.read_text()
+            assert "import nflows" not in text and "from nflows" not in text, file
+
+
+def test_dvc_reads_the_graph_and_it_has_fewer_than_fifty_stages() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list", "--all"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert len(STAGES) <= len(listed) < 50

@@ -1,0 +1,284 @@
+"""The whole graph on a very small stand-in: complete, repeatable, safe from kills."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from replication.files import read_json, read_yaml
+from tests.graph import ROOT, closure
+
+pytestmark = pytest.mark.whole
+
+VARIANTS = ("full", "no_mle", "no_bal", "no_pure", "clusters_300", "clusters_1000")
+STAGES: tuple[tuple[str, ...], ...] = (
+    ("prepare", "places_lt"),
+    ("backbone", "places_lt", "ce"),
+    ("features", "places_lt", "ce"),
+    ("heads", "places_lt", "ce"),
+    *(("dlsa", "places_lt", "ce", variant) for variant in VARIANTS),
+    ("table2", "places_lt", "ce"),
+    ("report",),
+)
+SMALL = {
+    "seeds": [0, 1],
+    "filter": {"epochs": 2},
+    "cascade": {"depth": 2},
+    "classifier": {"epochs": 5},
+    "head": {"epochs": 2},
+    "stand_in": {
+        "num_classes": 8,
+        "num_images": 900,
+        "validation_per_class": 4,
+        "test_per_class": 10,
+        "epochs": 2,
+    },
+}
+# One thread: byte-identity is promised for one machine and one number of threads.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+# What Git, DVC and DVCLive read of a checkout for themselves.
+TOOLS = (".git", ".dvc", ".gitignore", ".dvcignore")
+
+# Runs stages in one process and prints every file below the checkout that was opened.
+DRIVER = """
+import runpy, sys, pathlib
+root = pathlib.Path.cwd().resolve()
+opened = set()
+def hook(event, args):
+    if event == "open" and isinstance(args[0], (str, bytes)):
+        path = args[0] if isinstance(args[0], str) else args[0].decode()
+        opened.add(path)
+sys.addaudithook(hook)
+for line in sys.argv[1:]:
+    stage, *arguments = line.split()
+    opened.clear()
+    sys.argv = [stage, *arguments]
+    sys.modules.pop(f"replication.stages.{stage}", None)
+    runpy.run_module(f"replication.stages.{stage}", run_name="__main__")
+    for path in opened:
+        place = (root / path).resolve()
+        if root in place.parents and place.is_file():
+            print("OPENED", line.replace(" ", ","), place.relative_to(root))
+"""
+
+
+def checkout(folder: Path, changes: Mapping[str, object] = SMALL) -> Path:
+    """A copy of the project with small settings, as a Git repository of its own."""
+    folder.mkdir()
+    for name in ("replication", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            params[name].update(value)
+        else:
+            params[name] = value
+    yaml.dump(params, folder / "params.yaml")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
+        subprocess.run([*git, *command], cwd=folder, check=True)
+    return folder
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python command in a checkout; its output is in the failure's message."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**ENVIRONMENT, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def predictions(folder: Path) -> dict[str, bytes]:
+    """Every predictions file of a checkout, by its place."""
+    found = sorted((folder / "outputs").rglob("*predictions.safetensors"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def repro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which `dvc repro` has run."""
+    folder = checkout(tmp_path_factory.mktemp("repro") / "project")
+    run(folder, "-m", "dvc", "repro")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, set[str]]]:
+    """A second checkout, its stages run without DVC; and the files each one opened."""
+    folder = checkout(tmp_path_factory.mktemp("again") / "project")
+    lines = [" ".join(stage) for stage in STAGES]
+    done = run(folder, "-c", DRIVER, *lines)
+    opened: dict[str, set[str]] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("OPENED "):
+            _, stage, path = line.split(" ", 2)
+            opened.setdefault(stage, set()).add(path)
+    return folder, opened
+
+
+def test_repro_makes_every_page_result_and_figure(repro: Path) -> None:
+    for name in ("README.md", "table2.md"):
+        assert "stand-in" in (repro / "reports" / name).read_text().lower()
+    records = read_json(repro / "results" / "table2.json")
+    # 8 methods x 4 metrics x 2 protocols; differences for all but the full model
+    assert sum(record["kind"] == "value" for record in records) == 64
+    assert sum(record["kind"] == "difference" for record in records) == 56
+    assert {record["verdict"] for record in records if record["published"]} >= {
+        "partial"
+    }
+    page = (repro / "reports" / "table2.md").read_text()
+    for figure in ("accuracy", "leaving", "fitting", "counts"):
+        link = f"figures/table2-places_lt/{figure}.svg"
+        assert link in page
+        assert (repro / "reports" / link).read_text().startswith("<?xml")
+
+
+def test_a_second_run_is_byte_identical_in_predictions(
+    repro: Path, again: tuple[Path, dict[str, set[str]]]
+) -> None:
+    first, second = predictions(repro), predictions(again[0])
+    assert len(first) == 8
+    assert first == second
+
+
+def test_a_second_repro_runs_nothing_and_changes_no_page(repro: Path) -> None:
+    before = {path: path.read_bytes() for path in (repro / "reports").rglob("*.*")}
+    done = run(repro, "-m", "dvc", "repro")
+    assert "Running stage" not in done.stdout
+    assert before == {p: p.read_bytes() for p in (repro / "reports").rglob("*.*")}
+
+
+def test_a_stage_opens_only_what_dvc_yaml_names(
+    again: tuple[Path, dict[str, set[str]]],
+) -> None:
+    """Deps are complete: data files too, not modules alone."""
+    folder, opened = again
+    for stage in STAGES:
+        name, *arguments = stage
+        resolved = _resolved(folder, name, arguments)
+        allowed = (*resolved, "params.yaml", ".resume", *TOOLS)
+        paths = opened[",".join(stage)]
+        strays = {
+            path
+            for path in paths
+            if not path.endswith((".py", ".pyc", ".partial"))
+            and not any(path == one or path.startswith(f"{one}/") for one in allowed)
+        }
+        assert not strays, f"{stage}: {sorted(strays)}"
+        assert closure(name) <= set(resolved)
+
+
+def test_params_declared_are_params_read(
+    again: tuple[Path, dict[str, set[str]]],
+) -> None:
+    """Every key that a stage reads is declared, and every declared key is read."""
+    folder, _ = again
+    for stage in STAGES:
+        name, *arguments = stage
+        if name == "table2":
+            continue
+        declared = set(_filled(_definition(folder, name).get("params", []), arguments))
+        record = read_json(_record(folder, stage))
+        read = set(record["params"])
+        undeclared = {key for key in read if not _covered(key, declared)}
+        unread = {key for key in declared if not any(_covers(key, one) for one in read)}
+        assert (undeclared, unread) == (set(), set()), stage
+
+
+def _definition(folder: Path, stage: str) -> dict:
+    found = read_yaml(folder / "dvc.yaml")["stages"][stage]
+    return found.get("do", found)
+
+
+def _filled(names: list, arguments: list[str]) -> list[str]:
+    values = dict(zip(("benchmark", "objective", "variant"), arguments, strict=False))
+    texts = []
+    for name in names:
+        text = next(iter(name)) if isinstance(name, dict) else name
+        for key, value in values.items():
+            text = text.replace("${item." + key + "}", value)
+        texts.append(text.replace("${item}", arguments[0] if arguments else ""))
+    return texts
+
+
+def _resolved(folder: Path, stage: str, arguments: list[str]) -> list[str]:
+    parts = _definition(folder, stage)
+    kinds = ("deps", "outs", "metrics")
+    return [path for kind in kinds for path in _filled(parts.get(kind, []), arguments)]
+
+
+def _covers(declared: str, key: str) -> bool:
+    return key == declared or key.startswith(f"{declared}.")
+
+
+def _covered(key: str, declared: set[str]) -> bool:
+    return any(_covers(one, key) for one in declared)
+
+
+def _record(folder: Path, stage: tuple[str, ...]) -> Path:
+    name, *rest = stage
+    outputs = folder / "outputs"
+    if name == "prepare":
+        return outputs / rest[0] / "data" / "run.json"
+    if name == "dlsa":
+        return outputs / rest[0] / rest[1] / "dlsa" / rest[2] / "run.json"
+    if name == "report":
+        return outputs / "report" / "run.json"
+    return outputs / rest[0] / rest[1] / name / "run.json"
+
+
+# What a stage has written when it is in the middle of its work; others: their lock.
+MIDDLE = {"backbone": "state.pt", "dlsa": "seed-0.safetensors"}
+
+
+def test_a_killed_stage_starts_again_and_ends_the_same(
+    again: tuple[Path, dict[str, set[str]]], tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of each stage; then the graph equals an undisturbed one."""
+    folder = checkout(tmp_path / "killed")
+    for stage in (*STAGES[:5], *STAGES[-2:]):
+        name, *arguments = stage
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"replication.stages.{name}", *arguments],
+            cwd=folder,
+            env={**ENVIRONMENT, "PYTHONPATH": str(folder)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _wait_for(process, folder / ".resume", MIDDLE.get(name, f"{name}*.lock"))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"{name} had ended before the kill"
+        lines = [" ".join(stage)]
+        if name == "dlsa":
+            lines = [" ".join(one) for one in STAGES if one[0] == "dlsa"]
+        run(folder, "-c", DRIVER, *lines)
+    assert predictions(folder) == predictions(again[0])
+
+
+def _wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
+    """Until a file appears, or the process ends."""
+    end = time.monotonic() + 120
+    while not list(folder.rglob(pattern)):
+        assert process.poll() is None and time.monotonic() < end, f"no {pattern}"
+        time.sleep(0.005)
