@@ -47,10 +47,10 @@ def table2_records(
         for metric in table.metrics:
             for method in predictions:
                 difference = right["full"] - right[method]
-                gap = estimate(difference, weights[metric])
+                gap = estimate(difference, weights[metric], labels)
                 claim = judge_claim(gap.low, gap.high)
                 printed = _printed(table, method, metric, about["same_benchmark"])
-                ours = estimate(right[method].astype(float), weights[metric])
+                ours = estimate(right[method], weights[metric], labels)
                 verdict = None
                 if printed is not None:
                     verdict = judge_number(
@@ -136,7 +136,7 @@ def greatest_drop(
         right, labels = _right(predictions, protocol)
         weights = accuracy_weights(labels, train_counts)["overall"]
         gaps = {
-            other: estimate(right[other] - right["no_mle"], weights)
+            other: estimate(right[other] - right["no_mle"], weights, labels)
             for other in ("no_bal", "no_pure")
         }
         worst = min(gaps.values(), key=lambda gap: gap.low)

@@ -59,11 +59,14 @@ def by_seed(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray,
         BadInput: samples or seeds are missing.
     """
     mine = table[table["protocol"].astype(str) == protocol]
+    refusal = BadInput(
+        f"predictions: expected every sample once under every seed of protocol "
+        f"{protocol}, got {len(mine)} rows"
+    )
+    if mine.duplicated(["seed", "sample"]).any():
+        raise refusal
     matrix = mine.pivot(index="seed", columns="sample", values="prediction")
     if matrix.empty or matrix.isna().any().any():
-        raise BadInput(
-            f"predictions: expected every sample under every seed of protocol "
-            f"{protocol}, got {len(mine)} rows"
-        )
+        raise refusal
     labels = mine[mine["seed"] == matrix.index[0]].sort_values("sample")["label"]
     return matrix.to_numpy(), labels.to_numpy(), matrix.index.tolist()

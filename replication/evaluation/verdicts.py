@@ -63,12 +63,13 @@ def judge_number(
     if not same_conditions:
         return "partial"
     mean, seeds = values.mean(), len(values)
-    if seeds > 1:
-        spread = values.std(ddof=1)
-        half = stats.t.ppf(0.95, seeds - 1) * spread / seeds**0.5
-        if abs(mean - published) + half < MARGIN + ROUNDING:
-            return "reproduced"
-        reach = stats.t.ppf(0.975, seeds - 1) * spread * (1 + 1 / seeds) ** 0.5
-        if abs(mean - published) <= reach + ROUNDING:
-            return "consistent, imprecise"
+    if seeds == 1:  # the prediction interval of a single run has no end
+        return "consistent, imprecise"
+    spread = values.std(ddof=1)
+    half = stats.t.ppf(0.95, seeds - 1) * spread / seeds**0.5
+    if abs(mean - published) + half < MARGIN + ROUNDING:
+        return "reproduced"
+    reach = stats.t.ppf(0.975, seeds - 1) * spread * (1 + 1 / seeds) ** 0.5
+    if abs(mean - published) <= reach + ROUNDING:
+        return "consistent, imprecise"
     return "differs, claim holds" if claim == "supported" else "not reproduced"

@@ -49,7 +49,7 @@ class PairDraws:
     Implements: the draws of L_pure and L_MLE: two classes uniformly without
     replacement, then a sample of each uniformly. N pairs are an epoch, cut into
     ceil(N / B) batches whose sizes differ by at most one (a remainder of a few samples
-    would make a batch-norm of a few samples).
+    would make a batch-norm of a few samples), never a batch of one.
 
     Args:
         labels: (N,) int64, of at least two classes.
@@ -70,7 +70,7 @@ class PairDraws:
     def epoch(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (sample of x+, sample of x-, position of x+'s class in `classes`)."""
         total = len(self._order)
-        steps = -(-total // batch_size)
+        steps = max(1, min(-(-total // batch_size), total // 2))
         sizes = [total // steps + (step < total % steps) for step in range(steps)]
         for size in sizes:
             positive = self._whole(len(self.classes), size)
@@ -129,13 +129,14 @@ def fit_flow_filter(
     share = features.new_zeros(settings.num_clusters)
     best, best_pure, best_epoch, step = None, -1, 0, 0
     history: list[dict[str, float]] = []
+    scale = features.new_tensor(
+        [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
+    )
     for epoch in range(settings.epochs):
         flow.train()
-        totals = features.new_zeros(3)
-        batches = 0
+        seen: list[Tensor] = []
         for positive, negative, position in draws.epoch(settings.batch_size):
             step += 1
-            batches += 1
             terms, share = objective_terms(
                 flow,
                 features[positive],
@@ -145,23 +146,17 @@ def fit_flow_filter(
                 step,
                 settings,
             )
-            loss = terms @ terms.new_tensor(
-                [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
-            )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            (terms @ scale).backward()
             optimiser.step()
-            totals += terms.detach()
-        metrics = dict(
-            zip(("loss_mle", "loss_bal", "loss_pure"), (totals / batches).tolist(),
-                strict=True)
-        )  # fmt: skip
-        if not all(map(torch.isfinite, totals)):
+            seen.append(terms.detach())
+        reading = read_clusters(flow, features)
+        metrics = _epoch_losses(torch.stack(seen), epoch)
+        if not reading.log_likelihood.isfinite().all():
             raise BadInput(
-                f"filter: the loss is not finite in epoch {epoch + 1} ({metrics}); "
+                f"filter: the log-likelihood is not finite after epoch {epoch + 1}; "
                 "a smaller filter.lr may help"
             )
-        reading = read_clusters(flow, features)
         metrics |= cluster_quality(reading.cluster, labels, settings.num_clusters)
         metrics["log_likelihood"] = reading.log_likelihood.mean().item()
         history.append(metrics)
@@ -173,6 +168,20 @@ def fit_flow_filter(
     if best is not None:
         flow.load_state_dict(best)
     return Fitted(flow.eval(), best_epoch or settings.epochs, history)
+
+
+def _epoch_losses(terms: Tensor, epoch: int) -> dict[str, float]:
+    """Mean of each loss over the steps of an epoch (steps, 3), which must be finite."""
+    names = ("loss_mle", "loss_bal", "loss_pure")
+    finite = terms.isfinite().all(1)
+    if not finite.all():
+        step = int(finite.int().argmin())
+        values = dict(zip(names, terms[step].tolist(), strict=True))
+        raise BadInput(
+            f"filter: the loss is not finite in epoch {epoch + 1}, step {step + 1} "
+            f"({values}); a smaller filter.lr may help"
+        )
+    return dict(zip(names, terms.mean(0).tolist(), strict=True))
 
 
 def objective_terms(

@@ -1,0 +1,350 @@
+"""Weights that others released become weights of a network; nothing in them is run.
+
+Five kinds of file are known by what they hold: PaCo's and Decouple's training states,
+torchvision's and timm's flat weights, and what this suite's backbone stage writes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from replication.backbones.networks import build_network
+from replication.files import BadInput, read_about, read_state
+
+Source = Literal["PaCo", "Decouple", "torchvision", "timm", "ours"]
+Weights = dict[str, Tensor]
+
+_NAMED = 5
+# Below this share of keys that fit, a list of keys would hide what is wrong. The
+# closest two ResNets, 101 and 152, share 67 %; a changed stem or head leaves over 95 %.
+_SAME_NETWORK = 0.9
+_PACO_TRAINING_ONLY = {
+    "encoder_q.fc.": "projection, used by the contrastive loss only",
+    "encoder_k.": "momentum copy of the encoder",
+    "linear_k.": "momentum copy of the head",
+    "queue": "queue of the contrastive loss",
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Weights that fit a network.
+
+    Fields: `state` for `load_state_dict`, complete except for the head's two keys where
+    `head` is None; `head` weight (C, D) and bias (C,) float32; `source` whose format;
+    `ignored` a line for each group of keys left out, with the reason.
+    """
+
+    state: Weights
+    head: tuple[Tensor, Tensor] | None
+    source: Source
+    ignored: tuple[str, ...]
+
+
+def read_checkpoint(path: Path, network: str, num_classes: int) -> Imported:
+    """Read released weights as weights of a network of `build_network`.
+
+    Implements: Sect. 5, 6: the paper starts from released backbones. LWS's scale s of
+    each class goes into the head: W <- s W, b <- s b.
+
+    Args:
+        path: .safetensors, or anything that `torch.save` wrote.
+        network: the name that `build_network` gets.
+        num_classes: C of the benchmark.
+
+    Raises:
+        BadInput: the file is missing, truncated or holds more than plain tensors; its
+            weights are another network's, or its head has other classes; or a line for
+            each of the first five keys that do not fit, and how many more there are.
+    """
+    path = Path(path)
+    built = build_network(network, num_classes, None, seed=0)
+    head = _head_name(path, network, built)
+    content = _read(path)
+    if path.suffix == ".safetensors" and _is_ours(path, network):
+        found, source, ignored = dict(content), "ours", []
+    else:
+        found, source, ignored = _renamed(path, content, built, network, head)
+    if not found:
+        names = _listed(sorted(map(str, content))) or "nothing"
+        raise BadInput(f"{path}: expected weights by name, got {names}")
+    state = _fitted(path, found, built, network, head)
+    weight, bias = state.get(f"{head}.weight"), state.get(f"{head}.bias")
+    both = None if weight is None or bias is None else (weight, bias)
+    return Imported(state, both, source, tuple(ignored))
+
+
+# ---- Opening ------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(str(path), framework="pt") as opened:
+                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise BadInput(f"{path}: expected a file, found nothing") from None
+        except (SafetensorError, OSError) as error:
+            raise BadInput(f"{path}: expected safetensors, got {error}") from None
+    try:
+        content = read_state(path)
+    except BadInput as error:
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error.__context__))
+        if refused is None:
+            raise
+        raise BadInput(
+            f"{path}: expected a file of plain tensors, got one that needs "
+            f"{refused[1].rstrip('.')}, which is not run here; ask its maker for the "
+            "state_dict alone, saved as .safetensors"
+        ) from None
+    if not isinstance(content, Mapping):
+        raise BadInput(
+            f"{path}: expected weights by name, got {type(content).__name__}"
+        )
+    return content
+
+
+def _is_ours(path: Path, network: str) -> bool:
+    """Whether this suite wrote the file; if so, it names the network it is of."""
+    try:
+        about = read_about(path)
+    except ValueError:
+        return False
+    if not (isinstance(about, dict) and {"network", "classes"} <= about.keys()):
+        return False
+    if _plain_name(str(about["network"])) != _plain_name(network):
+        raise BadInput(
+            f"{path}: backbone.network: expected weights of {network}, got those of "
+            f"{about['network']}"
+        )
+    return True
+
+
+def _plain_name(network: str) -> str:
+    """A network's name without the tag of its pretrained weights."""
+    return network.split(".")[0]
+
+
+# ---- Recognising --------------------------------------------------------------------
+
+
+def _renamed(
+    path: Path, content: Mapping[str, Any], built: nn.Module, network: str, head: str
+) -> tuple[Weights, Source, list[str]]:
+    """The weights under the network's own names, whose format, and what was left."""
+    for key in ("state_dict_best", "state_dict"):
+        parts = content.get(key)
+        if isinstance(parts, Mapping) and "feat_model" in parts:
+            ignored = _others(content, key, "not of the chosen weights")
+            ignored += _others(
+                parts, "feat_model", "neither feat_model nor classifier", "classifier"
+            )
+            return _from_decouple(parts, head), "Decouple", ignored
+    wrapper = next(
+        (key for key in ("state_dict", "model") if isinstance(content.get(key), dict)),
+        None,
+    )
+    flat = content if wrapper is None else content[wrapper]
+    ignored = _others(content, wrapper, "not weights") if wrapper else []
+    no_tensors = sorted(
+        str(key) for key, value in flat.items() if not isinstance(value, Tensor)
+    )
+    ignored += [f"{key}: not a tensor" for key in no_tensors]
+    weights = _stripped(flat)
+    if any(name.startswith("encoder_q.") for name in weights):
+        return (*_from_paco(weights, head, ignored),)
+    if "scales" in weights:
+        return _scaled(weights, head), "Decouple", ignored
+    return weights, _flat_source(path, flat, built, network), ignored
+
+
+def _from_decouple(parts: Mapping[str, Any], head: str) -> Weights:
+    classifier = parts.get("classifier")
+    weights = _stripped(parts["feat_model"])
+    for name, value in _stripped(classifier or {}).items():
+        kind, _, rest = name.partition(".")
+        mine = {"fc": f"{head}.{rest}", "scales": "scales"}
+        weights[mine.get(kind, f"classifier.{name}")] = value
+    return _scaled(weights, head)
+
+
+def _scaled(weights: Weights, head: str) -> Weights:
+    """Fold LWS's scales (C,) into the head; left as they are where they do not fit."""
+    weight, bias = weights.get(f"{head}.weight"), weights.get(f"{head}.bias")
+    scales = weights.get("scales")
+    if weight is None or bias is None or scales is None or scales.shape != bias.shape:
+        return weights
+    rest = {name: value for name, value in weights.items() if name != "scales"}
+    scaled = {f"{head}.weight": weight * scales[:, None], f"{head}.bias": bias * scales}
+    return rest | scaled
+
+
+def _from_paco(
+    weights: Weights, head: str, ignored: list[str]
+) -> tuple[Weights, Source, list[str]]:
+    kept: Weights = {}
+    left = dict.fromkeys(_PACO_TRAINING_ONLY, 0)
+    for name, value in weights.items():
+        unused = next((key for key in left if name.startswith(key)), None)
+        if unused is not None:
+            left[unused] += 1
+        elif name.startswith("linear."):
+            kept[f"{head}.{name.removeprefix('linear.')}"] = value
+        else:
+            kept[name.removeprefix("encoder_q.")] = value
+    lines = [
+        f"{key}* ({_counted(number, 'key')}): {_PACO_TRAINING_ONLY[key]}"
+        for key, number in left.items()
+        if number
+    ]
+    return kept, "PaCo", ignored + lines
+
+
+def _flat_source(
+    path: Path, flat: Mapping[str, Any], built: nn.Module, network: str
+) -> Source:
+    """torchvision or timm, whose ResNets have the same keys.
+
+    A state dict remembers the modules it came from, those without weights too, and
+    there the two differ. Where that memory is lost, the name that torchvision gives
+    its files decides.
+    """
+    modules = getattr(flat, "_metadata", None)
+    if isinstance(modules, Mapping) and modules:
+        names = {str(name).removeprefix("module").removeprefix(".") for name in modules}
+        return "timm" if names <= dict(built.named_modules()).keys() else "torchvision"
+    given = rf"{re.escape(_plain_name(network))}-[0-9a-f]{{8}}"
+    named = path.suffix == ".pth" and re.fullmatch(given, path.stem)
+    return "torchvision" if named else "timm"
+
+
+def _stripped(flat: Mapping[str, Any]) -> Weights:
+    return {
+        str(name).removeprefix("module."): value
+        for name, value in flat.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _others(
+    content: Mapping[str, Any], used: str, reason: str, *also_used: str
+) -> list[str]:
+    names = sorted(str(key) for key in content if key not in (used, *also_used))
+    return [f"{name}: {reason}" for name in names]
+
+
+# ---- Fitting ------------------------------------------------------------------------
+
+
+def _head_name(path: Path, network: str, built: nn.Module) -> str:
+    head = built.get_classifier()
+    if not isinstance(head, nn.Linear) or head.bias is None:
+        raise BadInput(
+            f"{path}: backbone.network: expected a network with one linear head, got "
+            f"{network}, whose head is {type(head).__name__}"
+        )
+    return next(name for name, module in built.named_modules() if module is head)
+
+
+def _fitted(
+    path: Path, found: Weights, built: nn.Module, network: str, head: str
+) -> Weights:
+    """The weights in the network's own order and types, refused where they misfit."""
+    expected: Weights = built.state_dict()
+    of_head = (f"{head}.weight", f"{head}.bias")
+    if not any(name in found for name in of_head):
+        expected = {name: v for name, v in expected.items() if name not in of_head}
+    # Files from before 2018 lack this counter, which no network here makes use of.
+    counters = {
+        name: value
+        for name, value in expected.items()
+        if name.endswith("num_batches_tracked")
+    }
+    found = counters | found
+    body = (expected.keys() | found.keys()) - counters.keys() - set(of_head)
+    fitting = sum(_shape(expected.get(k)) == _shape(found.get(k)) for k in body)
+    if fitting < _SAME_NETWORK * len(body):
+        raise BadInput(_another_network(path, found, expected, sorted(body), network))
+    problems = [
+        problem
+        for name in (*expected, *(name for name in found if name not in expected))
+        if name not in of_head or not _other_classes(expected, found, of_head)
+        if (problem := _misfit(path, name, expected.get(name), found.get(name)))
+    ]
+    if len(problems) > _NAMED:
+        more = _counted(len(problems) - _NAMED, "more key")
+        problems[_NAMED:] = [f"{path}: {more} of {len(found)} like these"]
+    if _other_classes(expected, found, of_head):
+        classes, rows = len(expected[of_head[0]]), len(found[of_head[0]])
+        problems.append(
+            f"{path}: expected a head of {_counted(classes, 'class')}, got one of "
+            f"{rows}; a file without its head gives the backbone alone"
+        )
+    if problems:
+        raise BadInput(problems)
+    return {name: found[name].to(value.dtype) for name, value in expected.items()}
+
+
+def _other_classes(expected: Weights, found: Weights, of_head: tuple[str, str]) -> bool:
+    """Whether the head fits but for its number of classes."""
+    if not all(name in expected and name in found for name in of_head):
+        return False
+    weight, bias = (_shape(found[name]) for name in of_head)
+    classes, dimension = _shape(expected[of_head[0]])
+    rows = weight[0] if weight else classes
+    return rows != classes and weight == (rows, dimension) and bias == (rows,)
+
+
+def _misfit(
+    path: Path, name: str, expected: Tensor | None, found: Tensor | None
+) -> str | None:
+    if expected is None or found is None or expected.shape != found.shape:
+        want = "no such key" if expected is None else _shape(expected)
+        got = "nothing" if found is None else _shape(found)
+        return f"{path}: {name}: expected {want}, got {got}"
+    if found.is_floating_point() and not found.isfinite().all():
+        number = int((~found.isfinite()).sum())
+        return f"{path}: {name}: expected finite numbers, got {number} NaN or infinite"
+    return None
+
+
+def _another_network(
+    path: Path, found: Weights, expected: Weights, body: list[str], network: str
+) -> str:
+    missing = [name for name in body if name not in found]
+    unknown = [name for name in body if name not in expected]
+    others = [
+        name
+        for name in body
+        if name in found
+        and name in expected
+        and _shape(found[name]) != _shape(expected[name])
+    ]
+    first = (others or missing or unknown)[0]
+    want = _shape(expected[first]) if first in expected else "no such key"
+    got = _shape(found[first]) if first in found else "nothing"
+    return (
+        f"{path}: backbone.network: expected weights of {network}, got another "
+        f"network's: {_counted(len(missing), 'key')} missing, {len(unknown)} unknown, "
+        f"{len(others)} of another shape; {first}: expected {want}, got {got}"
+    )
+
+
+def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
+    return None if tensor is None else tuple(tensor.shape)
+
+
+def _counted(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"
+
+
+def _listed(names: list[str]) -> str:
+    rest = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join(names[:_NAMED] + rest)

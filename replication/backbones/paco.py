@@ -1,0 +1,541 @@
+"""PaCo: training a network by parametric contrastive learning, resumable each epoch.
+
+Every random choice of epoch e follows from (seed, e) alone: a run that was killed and
+resumed passes through the same states as one that was not.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from replication.backbones.networks import build_network, features_of
+from replication.backbones.training import (
+    Trained,
+    accuracy,
+    epoch_order,
+    learning_rate,
+    share_of,
+)
+from replication.backbones.views import View, mixed_seed, paco_views, view_batches
+from replication.data.images import ImageSplit, worker_count
+from replication.files import BadInput, read_state, write_state
+from replication.settings import (
+    Channels,
+    Count,
+    CountOrZero,
+    Momentum,
+    NonNegative,
+    Positive,
+    Schedule,
+    Seed,
+)
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+
+# Keeps the logarithm of the share of a class without an image finite.
+_SMALLEST_SHARE = 1e-9
+_NO_LABEL = -1
+# Streams of random numbers within an epoch.
+_VIEWS, _SHUFFLE = 0, 1
+
+
+class PacoSettings(BaseModel):
+    """How a network is trained by PaCo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    network: str
+    pretrained: str | None
+    image_size: Count
+    resize: Count
+    mean: Channels
+    std: Channels
+    query_view: View
+    key_view: View
+    freeze: bool
+    epochs: Count
+    lr: Positive
+    momentum: Momentum
+    weight_decay: NonNegative
+    batch_size: Annotated[int, Field(ge=2)]
+    warmup_epochs: CountOrZero
+    schedule: Schedule
+    queue_size: Count
+    projection_dim: Count
+    key_momentum: Momentum
+    temperature: Positive
+    alpha: NonNegative
+    beta: Positive
+    gamma: NonNegative
+    supt: Positive
+    seed: Seed
+
+
+# ---- The loss ---------------------------------------------------------------------
+
+
+def log_class_prior(class_counts: Tensor) -> Tensor:
+    """Logarithm of each class's share of the training images.
+
+    Implements: not in the paper: the prior in PaCo's loss, log(share + 1e-9).
+
+    Args:
+        class_counts: (C,) training images a class, 0 allowed.
+
+    Returns:
+        (C,) float32.
+    """
+    counts = class_counts.double()
+    return (counts / counts.sum() + _SMALLEST_SHARE).log().float()
+
+
+def paco_loss(
+    class_logits: Tensor,
+    queries: Tensor,
+    contrast: Tensor,
+    labels: Tensor,
+    contrast_labels: Tensor,
+    log_prior: Tensor,
+    *,
+    first: int = 0,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    temperature: float,
+    supt: float,
+) -> Tensor:
+    """PaCo's loss, the mean over the queries.
+
+    Implements: not in the paper: PaCo (Cui et al., ICCV 2021). For query i with label
+    y_i, the scores of the classes and of the other samples are
+
+        s_ic = (logit_ic + log prior_c) / supt,      t_ij = q_i . z_j / temperature,
+
+    the positives P_i = {j : label_j = y_i, j is not i itself}, and
+
+        loss_i = log( Σ_c exp s_ic + γ Σ_{j not i} exp t_ij )
+                 − ( β s_iy + α Σ_{j in P_i} t_ij ) / ( β + α |P_i| ).
+
+    Args:
+        class_logits: (B, C) of the head, without the prior.
+        queries: (B, d) of unit length.
+        contrast: (M, d) of unit length: queries, keys, queue. Among them are the B
+            queries themselves; the gradient reaches them there too.
+        labels: (B,) int64, at or above 0.
+        contrast_labels: (M,) int64; a negative one is no query's label.
+        log_prior: (C,) natural logarithm.
+        first: query i is row first + i of `contrast`, where it is left out.
+        alpha: weight of each positive sample, at or above 0.
+        beta: weight of the class's own score, above 0.
+        gamma: weight of the samples in the denominator, at or above 0.
+        temperature: of the samples' scores, above 0.
+        supt: temperature of the classes' scores, above 0.
+
+    Returns:
+        A scalar: float32, or float64 where both kinds of scores are. Lower is better.
+    """
+    # Mixed precision would take these products in half precision, and a temperature of
+    # 0.05 makes twenty times its rounding error of them.
+    with torch.autocast(queries.device.type, enabled=False):
+        class_scores = (_at_least_float32(class_logits) + log_prior) / supt
+        queries, contrast = _at_least_float32(queries), _at_least_float32(contrast)
+        scores = queries @ contrast.T / temperature
+        anchors = torch.arange(len(queries), device=queries.device)
+        itself = torch.zeros_like(scores, dtype=torch.bool)
+        itself[anchors, first + anchors] = True
+        positive = (labels[:, None] == contrast_labels) & ~itself
+        log_gamma = math.log(gamma) if gamma > 0 else -math.inf
+        others = scores.masked_fill(itself, -math.inf) + log_gamma
+        log_denominator = torch.cat([class_scores, others], dim=1).logsumexp(1)
+        own = class_scores[anchors, labels]
+        drawn = beta * own + alpha * scores.masked_fill(~positive, 0).sum(1)
+        weights = beta + alpha * positive.sum(1)
+        return (log_denominator - drawn / weights).mean()
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+# ---- The two encoders and the queue -----------------------------------------------
+
+
+class Paco(nn.Module):
+    """A network, its slowly following copy, their projections, a queue of keys.
+
+    Implements: not in the paper: PaCo's model. The network's own classifier is PaCo's
+    class head, with its bias, on pooled features that are not normalised: a trained
+    network needs nothing of this class. The copy follows the network's weights; its
+    batch-norm statistics are its own. The queue starts with random keys of unit length
+    and the label -1: they repel, but no query counts them among its own class.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        projection_dim: int,
+        queue_size: int,
+        key_momentum: float,
+        seed: int,
+    ) -> None:
+        """Copy the network and draw the projection and the queue's start.
+
+        Args:
+            network: of `build_network`.
+            projection_dim: d, of queries and keys.
+            queue_size: K.
+            key_momentum: share of its old weights that the copy keeps at each step.
+            seed: of the draw.
+        """
+        super().__init__()
+        self.key_momentum = key_momentum
+        self.encoder_q = network
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(mixed_seed(seed))
+            self.projection_q = _projection(network.num_features, projection_dim)
+            queue = F.normalize(torch.randn(queue_size, projection_dim), dim=1)
+        self.encoder_k = copy.deepcopy(network).requires_grad_(False)
+        self.projection_k = copy.deepcopy(self.projection_q).requires_grad_(False)
+        # Buffers: with several processes DDP takes them from the first at its start.
+        self.register_buffer("queue", queue)
+        self.register_buffer("queue_labels", torch.full((queue_size,), _NO_LABEL))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor] | Tensor:
+        """(B, 3, H, W) -> in training, logits (B, C) and queries (B, d); else logits.
+
+        The logits are without the prior, which is in the loss alone.
+        """
+        features = features_of(self.encoder_q, pixels)
+        logits = self.encoder_q.get_classifier()(features)
+        return (logits, _unit(self.projection_q(features))) if self.training else logits
+
+    @torch.no_grad()
+    def keys(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, d) of unit length, of the copy."""
+        return _unit(self.projection_k(features_of(self.encoder_k, pixels)))
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the copy's weights a little towards the network's."""
+        for slow, fast in (
+            (self.encoder_k, self.encoder_q),
+            (self.projection_k, self.projection_q),
+        ):
+            for there, here in zip(slow.parameters(), fast.parameters(), strict=True):
+                there.lerp_(here, 1 - self.key_momentum)
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor, labels: Tensor) -> None:
+        """Put a global batch of keys in the place of the oldest.
+
+        Args:
+            keys: (B, d), of all processes; B divides the queue's size.
+            labels: (B,).
+        """
+        rows = self.pointer + torch.arange(len(keys), device=keys.device)
+        self.queue[rows] = keys
+        self.queue_labels[rows] = labels
+        self.pointer.add_(len(keys)).remainder_(len(self.queue))
+
+
+def _projection(width: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, dim)
+    )
+
+
+def _unit(projected: Tensor) -> Tensor:
+    return F.normalize(_at_least_float32(projected), dim=1)
+
+
+def freeze_for_places(network: nn.Module) -> None:
+    """Freeze every convolution but those of the last block of `layer4`.
+
+    Implements: not in the paper: PaCo's rule for Places-LT. Batch-norm layers still
+    train and their running statistics move on; so does the head.
+
+    Raises:
+        BadInput: the network has no `layer4`.
+    """
+    if not isinstance(getattr(network, "layer4", None), nn.Sequential):
+        raise BadInput(
+            "paco.freeze: expected a network with a layer4, such as resnet152, "
+            f"got {type(network).__name__}"
+        )
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.requires_grad_(False)
+    for module in network.layer4[-1].modules():
+        if isinstance(module, nn.Conv2d):
+            module.requires_grad_(True)
+
+
+# ---- Training ---------------------------------------------------------------------
+
+
+def contrast_step(
+    fabric: Fabric,
+    module: nn.Module,
+    paco: Paco,
+    queries_pixels: Tensor,
+    keys_pixels: Tensor,
+    labels: Tensor,
+    shuffle: Tensor,
+    log_prior: Tensor,
+    settings: PacoSettings,
+) -> tuple[Tensor, Tensor]:
+    """Loss of one batch; the copy follows and the queue moves on.
+
+    Implements: not in the paper: one step of PaCo. Queries and keys of all processes
+    are contrasted with one another, gradients included: the mean of the processes'
+    losses is the loss of the global batch, however many processes share it. (The
+    released code contrasts each process's own; with one process there is no
+    difference.) The queue joins in as it was before this batch.
+
+    Args:
+        fabric: launched.
+        module: `paco` as `fabric.setup` returned it, in training mode.
+        paco: what is trained.
+        queries_pixels: (B, 3, H, W), this process's share of the global batch.
+        keys_pixels: (B, 3, H, W), the same images' other views.
+        labels: (B,).
+        shuffle: (W * B,) a permutation of the global batch, the same on all W
+            processes.
+        log_prior: (C,).
+        settings: the weights and temperatures.
+
+    Returns:
+        This process's loss, a scalar, and its logits (B, C), detached.
+    """
+    logits, queries = module(queries_pixels)
+    paco.follow()
+    keys = _shuffled_keys(fabric, paco, keys_pixels, shuffle)
+    all_labels = _gathered(fabric, labels)
+    contrast = torch.cat([_gathered(fabric, queries, grads=True), keys, paco.queue])
+    loss = paco_loss(
+        logits,
+        queries,
+        contrast,
+        labels,
+        torch.cat([all_labels, all_labels, paco.queue_labels]),
+        log_prior,
+        first=fabric.global_rank * len(queries),
+        alpha=settings.alpha,
+        beta=settings.beta,
+        gamma=settings.gamma,
+        temperature=settings.temperature,
+        supt=settings.supt,
+    )
+    paco.enqueue(keys, all_labels)
+    return loss, logits.detach()
+
+
+@torch.no_grad()
+def _shuffled_keys(
+    fabric: Fabric, paco: Paco, pixels: Tensor, shuffle: Tensor
+) -> Tensor:
+    """Keys (W * B, d) of all processes, each encoded among a random share of them.
+
+    A process's keys then come out of other batch-norm statistics than its queries,
+    which could otherwise be told by those. In one process the share is the whole batch
+    whatever its order, and shuffling is the identity.
+    """
+    with fabric.autocast():
+        if fabric.world_size == 1:
+            return paco.keys(pixels)
+        mine = shuffle.view(fabric.world_size, -1)[fabric.global_rank]
+        pixels = _gathered(fabric, pixels)[mine]
+        keys = paco.keys(pixels.contiguous(memory_format=torch.channels_last))
+    return _gathered(fabric, keys)[shuffle.argsort()]
+
+
+def _gathered(fabric: Fabric, values: Tensor, grads: bool = False) -> Tensor:
+    """(B, ...) of each process -> (W * B, ...) in the processes' order."""
+    gathered = fabric.all_gather(values, sync_grads=grads)
+    # Fabric adds no dimension where there is one process.
+    return gathered if fabric.world_size == 1 else gathered.flatten(0, 1)
+
+
+def train_paco(
+    fabric: Fabric,
+    train: ImageSplit,
+    val: ImageSplit | None,
+    num_classes: int,
+    class_counts: Tensor,
+    settings: PacoSettings,
+    workers: str | int,
+    resume: Path,
+    report: Report,
+) -> Trained:
+    """Train a network by PaCo.
+
+    Implements: not in the paper: PaCo, whose features the paper's experiments start
+    from (Sect. 5).
+
+    Args:
+        fabric: launched.
+        train: images to learn from.
+        val: images for a curve; nothing is chosen by them.
+        num_classes: C.
+        class_counts: (C,) training images a class.
+        settings: the recipe.
+        workers: processes that decode and augment; changes no result.
+        resume: folder of the training state, written after each epoch.
+        report: told (epoch, epochs, metrics) after each epoch.
+
+    Returns:
+        The network, whose own head is PaCo's, without the prior; in each epoch the
+        images that do not fill a last batch are left out, others each time.
+
+    Raises:
+        BadInput: the loss is not finite, the network cannot be frozen as asked, or
+            batch, devices, queue and images do not fit one another.
+    """
+    _check_sizes(fabric, len(train), settings)
+    network = build_network(
+        settings.network, num_classes, settings.pretrained, settings.seed
+    ).to(memory_format=torch.channels_last)
+    if settings.freeze:
+        freeze_for_places(network)
+    paco = Paco(
+        network,
+        settings.projection_dim,
+        settings.queue_size,
+        settings.key_momentum,
+        settings.seed,
+    )
+    optimiser = torch.optim.SGD(
+        [weight for weight in paco.parameters() if weight.requires_grad],
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    state_file = resume / "state.pt"
+    history, state = [], read_state(state_file) if state_file.is_file() else None
+    if state is not None:
+        paco.load_state_dict(state["paco"])
+        history = state["history"]
+    module, optimiser = fabric.setup(paco, optimiser)
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])
+        fabric.strategy.precision.load_state_dict(state["precision"])
+    log_prior = log_class_prior(class_counts).to(fabric.device)
+    workers = worker_count(workers)
+    for epoch in range(len(history), settings.epochs):
+        metrics = _one_epoch(
+            fabric, module, paco, optimiser, train, log_prior, settings, workers, epoch
+        )
+        if val is not None and len(val):
+            metrics["val_accuracy"] = accuracy(
+                module, val, settings, fabric.device, workers
+            )
+        history.append(metrics)
+        if fabric.is_global_zero:
+            report(epoch, settings.epochs, metrics)
+            state = {
+                "paco": paco.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "precision": fabric.strategy.precision.state_dict(),
+                "history": history,
+            }
+            write_state(state_file, state)
+    return Trained(network, history)
+
+
+def _check_sizes(fabric: Fabric, num_images: int, settings: PacoSettings) -> None:
+    batch, world = settings.batch_size, fabric.world_size
+    problems = []
+    if batch % world:
+        problems.append(
+            f"paco.batch_size: expected a multiple of the {world} devices, got {batch}"
+        )
+    elif batch < 2 * world:
+        problems.append(
+            f"paco.batch_size: expected at least 2 images for each of the {world} "
+            f"devices, got {batch}"
+        )
+    if batch > num_images:
+        problems.append(
+            f"paco.batch_size: expected at most the {num_images} training images, "
+            f"got {batch}"
+        )
+    if settings.queue_size % batch:
+        problems.append(
+            f"paco.queue_size: expected a multiple of the batch size {batch}, "
+            f"got {settings.queue_size}"
+        )
+    if problems:
+        raise BadInput(problems)
+
+
+def _one_epoch(
+    fabric: Fabric,
+    module: nn.Module,
+    paco: Paco,
+    optimiser: torch.optim.Optimizer,
+    train: ImageSplit,
+    log_prior: Tensor,
+    settings: PacoSettings,
+    workers: int,
+    epoch: int,
+) -> dict[str, float]:
+    """Train for one epoch; loss and accuracy are those of the training batches."""
+    module.train()
+    lr = learning_rate(settings, epoch)
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    batch, world = settings.batch_size, fabric.world_size
+    order = epoch_order(len(train), settings.seed, epoch)
+    order = order[: len(order) - len(order) % batch]
+    views = paco_views(settings.query_view, settings.key_view, settings.image_size)
+    batches = view_batches(
+        train,
+        share_of(order, batch, fabric.global_rank, world),
+        batch // world,
+        *views,
+        settings,
+        fabric.device,
+        workers,
+        seed=mixed_seed(settings.seed, epoch, _VIEWS),
+    )
+    generator = torch.Generator().manual_seed(
+        mixed_seed(settings.seed, epoch, _SHUFFLE)
+    )
+    # (steps, 2) stays on the device: a look at each loss would hold up the next step.
+    seen = torch.zeros(len(order) // batch, 2, device=fabric.device)
+    for step, (queries, keys, labels) in enumerate(batches):
+        shuffle = torch.randperm(batch, generator=generator).to(fabric.device)
+        loss, logits = contrast_step(
+            fabric,
+            module,
+            paco,
+            queries,
+            keys,
+            labels,
+            shuffle,
+            log_prior,
+            settings,
+        )
+        optimiser.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimiser.step()
+        correct = (logits.argmax(1) == labels).float().mean()
+        seen[step] = torch.stack([loss.detach(), correct])
+    seen = fabric.all_reduce(seen, reduce_op="mean")
+    finite = seen[:, 0].isfinite()
+    if not finite.all():
+        step = int(finite.int().argmin())
+        raise BadInput(
+            f"backbone: the loss is not finite in epoch {epoch + 1}, step {step + 1}"
+        )
+    loss, correct = seen.double().mean(0).tolist()
+    return {"lr": lr, "train_loss": loss, "train_accuracy": correct}

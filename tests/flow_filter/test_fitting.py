@@ -1,0 +1,377 @@
+"""Draws of pairs, cluster tables, and the fit of a Flow Filter on toy data."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+import replication.flow_filter.fitting as fitting
+from replication.files import BadInput
+from replication.flow_filter.fitting import (
+    PairDraws,
+    class_table,
+    cluster_quality,
+    fit_flow_filter,
+    latents,
+    objective_terms,
+    read_clusters,
+)
+from replication.flow_filter.flow import FlowFilter
+from replication.settings import FilterSettings
+
+# Classes 7 and 3 have one sample, class 0 many; classes are not contiguous.
+LABELS = torch.tensor([0] * 40 + [7] + [2] * 5 + [0] * 20 + [3] + [9] * 12)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def filter_settings(**changes: float) -> FilterSettings:
+    values = {
+        "lambda_mle": 1.0,
+        "lambda_bal": 1.0,
+        "lambda_pure": 0.02,
+        "num_clusters": 5,
+        "sigma": 0.05,
+        "eta": 0.7,
+        "weight_exponent": 2.0,
+        "lr": 0.1,
+        "batch_size": 64,
+        "epochs": 4,
+    }
+    return FilterSettings(**(values | changes))
+
+
+def toy(
+    counts: tuple[int, ...] = (120, 60, 30), dimensions: int = 6
+) -> tuple[Tensor, Tensor]:
+    """Gaussian classes about centres of their own, (N, D) and (N,)."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    centres = 2 * torch.randn(len(counts), dimensions, generator=generator(1))
+    noise = torch.randn(len(labels), dimensions, generator=generator(2))
+    return centres[labels] + 0.5 * noise, labels
+
+
+def equal_states(one: FlowFilter, other: FlowFilter) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(mine, its) for mine, its in pairs)
+
+
+# --- PairDraws
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, 32, 79, 1000])
+def test_an_epoch_is_as_many_pairs_as_samples_in_even_batches(batch_size: int) -> None:
+    """N pairs in ceil(N / B) batches, sizes at most B that differ by at most one."""
+    batches = list(PairDraws(LABELS, generator()).epoch(batch_size))
+    sizes = [len(positive) for positive, _, _ in batches]
+    assert sum(sizes) == len(LABELS) == 79
+    assert len(sizes) == -(-79 // batch_size)
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= batch_size
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 10])
+def test_no_batch_has_a_single_pair(batch_size: int) -> None:
+    """A batch-norm of one sample has no variance, so that the loss would be NaN."""
+    for batch in PairDraws(LABELS, generator()).epoch(batch_size):
+        assert len(batch[0]) >= 2
+
+
+def test_pairs_are_always_of_two_classes_and_positions_name_the_first() -> None:
+    """x+ and x- differ in class; the position looks x+'s class up in `classes`."""
+    draws = PairDraws(LABELS, generator())
+    assert draws.classes.tolist() == [0, 2, 3, 7, 9]
+    assert draws.counts.tolist() == [60, 5, 1, 1, 12]
+    for _ in range(20):
+        for positive, negative, position in draws.epoch(16):
+            assert (LABELS[positive] != LABELS[negative]).all()
+            assert torch.equal(draws.classes[position], LABELS[positive])
+
+
+def many_pairs(labels: Tensor, epochs: int) -> tuple[Tensor, Tensor]:
+    draws = PairDraws(labels, generator(3))
+    batches = [pair for _ in range(epochs) for pair in draws.epoch(len(labels))]
+    return torch.cat([a for a, _, _ in batches]), torch.cat([b for _, b, _ in batches])
+
+
+def test_draws_are_uniform_over_ordered_pairs_of_classes() -> None:
+    """Each of C (C - 1) ordered pairs has the same share, within 4.5 std. errors."""
+    positive, negative = many_pairs(LABELS, 500)
+    _, first = LABELS[positive].unique(return_inverse=True)
+    _, second = LABELS[negative].unique(return_inverse=True)
+    counts = (first * 5 + second).bincount(minlength=25).view(5, 5)
+    assert (counts.diagonal() == 0).all()
+    total, share = len(positive), 1 / 20
+    error = (total * share * (1 - share)) ** 0.5
+    off = counts[~torch.eye(5, dtype=torch.bool)]
+    assert ((off - total * share).abs() < 4.5 * error).all()
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_draws_are_uniform_within_a_class(side: int) -> None:
+    """A sample of class y has share 1 / (C n_y), within 4.5 std. errors."""
+    drawn = many_pairs(LABELS, 500)[side]
+    total = len(drawn)
+    sizes = LABELS.bincount()[LABELS]
+    share = 1 / (5 * sizes.double())
+    error = (total * share * (1 - share)).sqrt()
+    counts = drawn.bincount(minlength=len(LABELS))
+    assert ((counts - total * share).abs() < 4.5 * error).all()
+
+
+def test_two_classes_of_one_sample_each_are_enough() -> None:
+    """The smallest set that pairs can be drawn from."""
+    ((positive, negative, position),) = PairDraws(
+        torch.tensor([4, 1]), generator()
+    ).epoch(8)
+    assert sorted([positive[0].item(), negative[0].item()]) == [0, 1]
+    assert torch.equal(position, 1 - positive)
+
+
+@pytest.mark.parametrize(("labels", "classes"), [([3, 3, 3], 1), ([], 0)])
+def test_fewer_than_two_classes_are_refused(labels: list[int], classes: int) -> None:
+    with pytest.raises(BadInput) as refusal:
+        PairDraws(torch.tensor(labels, dtype=torch.int64), generator())
+    assert str(refusal.value) == (
+        "filter: expected samples of at least 2 classes to draw pairs from, "
+        f"got {classes}"
+    )
+
+
+# --- Clusters
+
+
+def test_class_table_by_hand() -> None:
+    """Rows are clusters, columns classes; each cell counts samples."""
+    cluster = torch.tensor([0, 0, 2, 2, 2, 0])
+    labels = torch.tensor([1, 1, 0, 3, 3, 2])
+    table = class_table(cluster, labels, 4, 4)
+    assert table.tolist() == [[0, 2, 1, 0], [0, 0, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]]
+    assert table.dtype == torch.int64
+
+
+def test_cluster_quality_by_hand() -> None:
+    """Purity above 0.7 and size above 10, both strictly.
+
+    Cluster 0: 15 of 20 (0.75, counts). 1: 14 of 20 (exactly 0.7). 2: 10 of 10 (not
+    above 10). 3: 11 of 11 (counts). 4: empty. Purity (15 + 14 + 10 + 11) / 61.
+    """
+    rows = {0: (15, 5), 1: (6, 14), 2: (10, 0), 3: (0, 11)}
+    pairs = [
+        (cluster, label)
+        for cluster, row in rows.items()
+        for label, count in enumerate(row)
+        for _ in range(count)
+    ]
+    cluster, labels = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    quality = cluster_quality(cluster, labels, 5)
+    assert quality.pop("purity") == pytest.approx(50 / 61, abs=1e-6)
+    assert quality == {"pure_clusters": 2, "empty_clusters": 1, "largest": 20}
+
+
+def test_reading_is_the_flows_own_word_whatever_the_batch(monkeypatch) -> None:
+    """log P(x) and argmax P(h | x) of each sample; batches leave no trace."""
+    features, labels = toy()
+    flow = fit_flow_filter(features, labels, filter_settings(epochs=1), 0).flow
+    whole = read_clusters(flow, features)
+    with torch.no_grad():
+        density = flow(features)
+    assert torch.equal(whole.cluster, density.log_posterior.argmax(1))
+    torch.testing.assert_close(whole.log_likelihood, density.log_likelihood)
+    monkeypatch.setattr(fitting, "_READ_BATCH", 17)
+    parts = read_clusters(flow, features)
+    torch.testing.assert_close(parts.log_likelihood, whole.log_likelihood)
+    assert torch.equal(parts.cluster, whole.cluster)
+    torch.testing.assert_close(latents(flow, features), density.latent)
+
+
+def test_reading_nothing_gives_nothing() -> None:
+    """An empty split has empty readings, of the right types."""
+    flow = FlowFilter(6, 5, 0.05, generator()).eval()
+    reading = read_clusters(flow, torch.empty(0, 6))
+    assert reading.log_likelihood.shape == reading.cluster.shape == (0,)
+    assert reading.cluster.dtype == torch.int64
+    assert latents(flow, torch.empty(0, 6)).shape == (0, 6)
+
+
+# --- The objective
+
+
+def test_objective_terms_are_the_three_losses() -> None:
+    """L_MLE and L_bal of x+, L_pure of (x+, x-); p~_t goes on."""
+    features, _ = toy()
+    x_pos, x_neg = features[:30], features[150:180]
+    weights, share = torch.rand(30, generator=generator()), torch.full((5,), 0.1)
+    flow = FlowFilter(6, 5, 0.5, generator())
+    terms, after = objective_terms(
+        flow, x_pos, x_neg, weights, share, 2, filter_settings()
+    )
+    positive, negative = flow(x_pos), flow(x_neg)
+    batch_share = positive.log_posterior.exp().mean(0)
+    running = 0.7 * share + 0.3 * batch_share
+    estimate = running / (1 - 0.7**2)
+    entropy = -(estimate * estimate.log()).sum()
+    agreement = positive.log_posterior.exp() * negative.log_posterior
+    expected = [
+        -(weights * positive.log_likelihood).mean(),
+        torch.tensor(5.0).log() - entropy,
+        agreement.sum(1).mean(),
+    ]
+    torch.testing.assert_close(terms, torch.stack(expected))
+    torch.testing.assert_close(after, running)
+    assert not after.requires_grad
+
+
+def test_x_minus_is_not_passed_where_purity_does_not_count() -> None:
+    """lambda_pure = 0: batch-norm never sees x-, and the term is 0."""
+    features, _ = toy()
+    flow = FlowFilter(6, 5, 0.5, generator())
+    unusable = torch.full((30, 6), float("nan"))
+    terms, _ = objective_terms(
+        flow, features[:30], unusable, torch.ones(30), torch.zeros(5), 1,
+        filter_settings(lambda_pure=0.0),
+    )  # fmt: skip
+    assert terms.isfinite().all()
+    assert terms[2] == 0
+
+
+# --- fit_flow_filter
+
+
+def test_fit_follows_its_seed_and_no_global_state() -> None:
+    """Same seed, same filter, bit for bit; another seed, another filter."""
+    features, labels = toy()
+    settings = filter_settings(epochs=2)
+    first = fit_flow_filter(features, labels, settings, 11)
+    torch.rand(5)
+    again = fit_flow_filter(features, labels, settings, 11)
+    other = fit_flow_filter(features, labels, settings, 12)
+    assert equal_states(first.flow, again.flow)
+    assert first.history == again.history
+    assert not equal_states(first.flow, other.flow)
+
+
+def test_fit_leaves_its_inputs_as_they_were() -> None:
+    features, labels = toy()
+    before = features.clone(), labels.clone()
+    fit_flow_filter(features, labels, filter_settings(epochs=1), 0)
+    assert torch.equal(features, before[0])
+    assert torch.equal(labels, before[1])
+
+
+def test_likelihood_grows_and_its_loss_falls() -> None:
+    """On balanced toy data the filter learns the density it is fitted to."""
+    features, labels = toy((80, 80, 80))
+    fitted = fit_flow_filter(
+        features, labels, filter_settings(epochs=15, lambda_pure=0.0), 0
+    )
+    history = fitted.history
+    assert len(history) == 15
+    assert history[-1]["loss_mle"] < history[1]["loss_mle"] < history[0]["loss_mle"]
+    # Epoch 3 on: by then the running statistics of batch-norm have settled.
+    assert history[-1]["log_likelihood"] > history[2]["log_likelihood"] + 0.5
+
+
+def test_history_reports_every_epoch_with_the_metrics_it_kept() -> None:
+    """`report` hears (epoch from 0, epochs, metrics), the rows of the history."""
+    features, labels = toy()
+    heard = []
+    fitted = fit_flow_filter(
+        features, labels, filter_settings(), 0, lambda *told: heard.append(told)
+    )
+    assert heard == [(epoch, 4, row) for epoch, row in enumerate(fitted.history)]
+    assert set(fitted.history[0]) == {
+        "loss_mle", "loss_bal", "loss_pure", "pure_clusters", "empty_clusters",
+        "largest", "purity", "log_likelihood",
+    }  # fmt: skip
+
+
+def script(
+    monkeypatch: pytest.MonkeyPatch, pure: list[int], largest: list[int]
+) -> None:
+    """Make the epochs' cluster qualities what they are said to be."""
+    rows: Iterator[dict[str, float]] = iter(
+        [
+            {"pure_clusters": a, "empty_clusters": 0, "largest": b, "purity": 0.5}
+            for a, b in zip(pure, largest, strict=True)
+        ]
+    )
+    monkeypatch.setattr(fitting, "cluster_quality", lambda *_: next(rows))
+
+
+@pytest.mark.parametrize(
+    ("pure", "largest", "kept"),
+    [
+        ([1, 3, 3, 2], [10, 10, 10, 10], 2),  # most, and the first of equals
+        ([0, 0, 0, 0], [10, 10, 10, 10], 1),
+        ([1, 2, 3, 4], [10, 4999, 5000, 5000], 2),  # only below 5000
+        ([9, 9, 9, 1], [5000, 6000, 5000, 4999], 4),
+        ([4, 3, 2, 1], [5000, 5000, 5000, 5000], 4),  # none qualifies: the last
+    ],
+)
+def test_best_epoch_rule(
+    monkeypatch, pure: list[int], largest: list[int], kept: int
+) -> None:
+    """The epoch is the rule's, and the weights are that epoch's, in eval mode."""
+    features, labels = toy()
+    script(monkeypatch, pure, largest)
+    fitted = fit_flow_filter(features, labels, filter_settings(epochs=4), 0)
+    assert fitted.epoch == kept
+    assert [row["pure_clusters"] for row in fitted.history] == pure
+    assert not any(module.training for module in fitted.flow.modules())
+    # The same seed stopped at that epoch, with nothing better before it.
+    script(monkeypatch, list(range(kept)), [10] * kept)
+    stopped = fit_flow_filter(features, labels, filter_settings(epochs=kept), 0)
+    assert stopped.epoch == kept
+    assert equal_states(fitted.flow, stopped.flow)
+
+
+NUMBER = r"(-?\d[\d.]*(e[+-]?\d+)?|nan|-?inf)"
+LOSSES = rf"\{{'loss_mle': {NUMBER}, 'loss_bal': {NUMBER}, 'loss_pure': {NUMBER}\}}"
+
+
+def test_loss_that_is_not_finite_is_refused_with_its_epoch() -> None:
+    """A step of 1e9 breaks the second batch of the first epoch."""
+    features, labels = toy()
+    with pytest.raises(BadInput) as refusal:
+        fit_flow_filter(features, labels, filter_settings(lr=1e9), 0)
+    assert re.fullmatch(
+        rf"filter: the loss is not finite in epoch 1, step \d+ \({LOSSES}\); "
+        "a smaller filter.lr may help",
+        str(refusal.value),
+    )
+
+
+def test_features_that_are_not_finite_are_refused_with_their_epoch() -> None:
+    features, labels = toy()
+    features[labels == 2] = float("inf")
+    with pytest.raises(BadInput) as refusal:
+        fit_flow_filter(features, labels, filter_settings(), 0)
+    assert re.fullmatch(
+        rf"filter: the loss is not finite in epoch 1, step \d+ \({LOSSES}\); "
+        "a smaller filter.lr may help",
+        str(refusal.value),
+    )
+
+
+@pytest.mark.parametrize("lr", [1e9, 1e30])
+def test_a_last_step_that_breaks_the_filter_is_refused(lr: float) -> None:
+    """One batch in all: its loss is finite, the filter that its step leaves is not."""
+    features, labels = toy()
+    with pytest.raises(BadInput, match=r"^filter: .*not finite after epoch 1"):
+        fit_flow_filter(
+            features, labels, filter_settings(lr=lr, batch_size=1000, epochs=1), 0
+        )
+
+
+def test_one_class_is_refused() -> None:
+    features, labels = toy((20,))
+    with pytest.raises(BadInput) as refusal:
+        fit_flow_filter(features, labels, filter_settings(), 0)
+    assert str(refusal.value) == (
+        "filter: expected samples of at least 2 classes to draw pairs from, got 1"
+    )

@@ -1,0 +1,577 @@
+"""The cascade on small Gaussian features: partitions, thresholds, protocols."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+import replication.cascade as cascade
+from replication.cascade import (
+    PROTOCOLS,
+    SPLITS,
+    Level,
+    Protocol,
+    Samples,
+    cluster_frequencies,
+    decide,
+    diagnose,
+    fit_levels,
+    leaving_threshold,
+)
+from replication.classifiers.fitting import FittedHead, Watched
+from replication.classifiers.heads import Rows, Term
+from replication.files import BadInput
+from replication.flow_filter.fitting import Fitted, latents, read_clusters
+from replication.flow_filter.flow import FlowFilter
+from replication.settings import CascadeSettings, ClassifierSettings, FilterSettings
+
+CLASSES, DIMENSIONS, CLUSTERS = 6, 8, 6
+COUNTS = {
+    "train": (150, 120, 60, 30, 12, 6),
+    "val": (5, 5, 5, 5, 5, 5),
+    "test": (20, 20, 20, 20, 20, 20),
+}
+FILTER = FilterSettings(
+    lambda_mle=1.0,
+    lambda_bal=1.0,
+    lambda_pure=0.02,
+    num_clusters=CLUSTERS,
+    sigma=0.05,
+    eta=0.7,
+    weight_exponent=2.0,
+    lr=0.1,
+    batch_size=64,
+    epochs=3,
+)
+CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=3, evaluate_every=1)
+SEED = 2
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def gaussians(counts: tuple[int, ...], seed: int) -> Samples:
+    labels = torch.arange(CLASSES).repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator(seed))]
+    centres = torch.randn(CLASSES, DIMENSIONS, generator=generator(100))
+    noise = torch.randn(len(labels), DIMENSIONS, generator=generator(seed + 1))
+    return Samples(centres[labels] + noise, labels)
+
+
+def made_splits() -> dict[str, Samples]:
+    return {
+        split: gaussians(counts, 10 * number)
+        for number, (split, counts) in enumerate(COUNTS.items())
+    }
+
+
+def with_labels(
+    splits: Mapping[str, Samples], split: str, labels: Tensor
+) -> dict[str, Samples]:
+    return dict(splits) | {split: Samples(splits[split].features, labels)}
+
+
+def permuted(splits: Mapping[str, Samples], split: str) -> dict[str, Samples]:
+    labels = splits[split].labels
+    order = torch.randperm(len(labels), generator=generator(77))
+    assert not torch.equal(labels, labels[order])
+    return with_labels(splits, split, labels[order])
+
+
+def head() -> Term:
+    return Term(
+        0.3 * torch.randn(CLASSES, DIMENSIONS, generator=generator(5)),
+        torch.zeros(CLASSES),
+    )
+
+
+def levels_of(splits: Mapping[str, Samples], depth: int) -> list[Level]:
+    settings = CascadeSettings(depth=depth, leaving_share=0.3)
+    return fit_levels(splits, CLASSES, FILTER, settings, SEED)[0]
+
+
+def decided(
+    levels: list[Level], splits: Mapping[str, Samples], protocol: Protocol
+) -> tuple[Tensor, list[dict]]:
+    return decide(levels, splits, CLASSES, head(), CLASSIFIER, protocol, SEED)
+
+
+@pytest.fixture(scope="module")
+def splits() -> dict[str, Samples]:
+    return made_splits()
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def levels(request, splits) -> list[Level]:
+    return levels_of(splits, request.param)
+
+
+@pytest.fixture(scope="module")
+def three_levels(splits) -> list[Level]:
+    return levels_of(splits, 3)
+
+
+# --- Partition
+
+
+def test_depths_and_rest_partition_every_split(levels, splits) -> None:
+    """Each sample leaves at one depth or stays to the end, never both, never twice."""
+    for split in SPLITS:
+        parts = [level.leaving(split) for level in levels]
+        parts.append(levels[-1].staying(split))
+        everyone = torch.arange(len(splits[split].labels))
+        assert torch.equal(torch.cat(parts).sort().values, everyone)
+    assert all(len(level.leaving("test")) for level in levels)
+    assert len(levels[-1].staying("test"))
+
+
+def test_a_level_begins_with_those_that_stayed_at_the_one_before(
+    levels, splits
+) -> None:
+    assert all(
+        torch.equal(levels[0].remain[split], torch.arange(len(splits[split].labels)))
+        for split in SPLITS
+    )
+    for before, after in itertools.pairwise(levels):
+        for split in SPLITS:
+            assert torch.equal(after.remain[split], before.staying(split))
+
+
+def test_thirty_percent_of_the_remaining_training_samples_leave(levels) -> None:
+    """n - int(0.7 n) of n leave where no two likelihoods are equal."""
+    for level in levels:
+        remaining = len(level.remain["train"])
+        assert level.leave["train"].sum() == remaining - int(0.7 * remaining)
+
+
+def test_one_threshold_from_training_samples_for_every_split(levels, splits) -> None:
+    """log P(x) at or above the training threshold leaves, whatever the split."""
+    for level in levels:
+        for split in SPLITS:
+            reading = read_clusters(level.fitted.flow, splits[split].features)
+            mine = reading.log_likelihood[level.remain[split]]
+            assert torch.equal(level.leave[split], mine >= level.threshold)
+            assert torch.equal(level.cluster[split], reading.cluster)
+        train = read_clusters(level.fitted.flow, splits["train"].features)
+        ordered = train.log_likelihood[level.remain["train"]].sort().values
+        assert level.threshold == ordered[int(0.7 * len(ordered))].item()
+
+
+def test_depths_have_filters_of_their_own(three_levels) -> None:
+    """Another depth, another seed: other centres, fitted to other samples."""
+    centres = [level.fitted.flow.base.centres for level in three_levels]
+    assert not torch.equal(centres[0], centres[1])
+    assert not torch.equal(centres[1], centres[2])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_test_sample_is_decided_exactly_once(levels, splits, protocol) -> None:
+    """The notes add up to the split; every prediction is a class."""
+    predicted, notes = decided(levels, splits, protocol)
+    assert predicted.shape == splits["test"].labels.shape
+    assert ((predicted >= 0) & (predicted < CLASSES)).all()
+    for split in SPLITS:
+        parts = sum(note["samples"][split] for note in notes)
+        assert parts == len(splits[split].labels)
+    names = [f"depth {depth}" for depth in range(1, len(levels) + 1)]
+    assert [note["where"] for note in notes] == [*names, "rest"]
+    # The notes' accuracies, weighted by their samples, make up the whole.
+    right = sum(note["accuracy"] * note["samples"]["test"] for note in notes)
+    assert right == pytest.approx((predicted == splits["test"].labels).sum().item())
+
+
+def test_the_deciding_classifier_is_that_of_the_samples_depth(
+    monkeypatch, three_levels, splits
+) -> None:
+    """Classifier m decides exactly those that leave at depth m.
+
+    Each fitted classifier is replaced by one that always answers its own number.
+    """
+    calls = []
+
+    def fit(terms, inputs, labels, counts, settings, watched, seed):
+        bias = torch.zeros(CLASSES)
+        bias[len(calls)] = 1.0
+        calls.append(seed)
+        blank = [Term(torch.zeros_like(term.weight), None) for term in terms]
+        blank[0].bias = bias
+        return FittedHead(blank, 1, {})
+
+    monkeypatch.setattr(cascade, "fit_classifier", fit)
+    predicted, _ = decided(three_levels, splits, "paper")
+    for number, level in enumerate(three_levels):
+        assert (predicted[level.leaving("test")] == number).all()
+    assert (predicted[three_levels[-1].staying("test")] == 3).all()
+    assert len(set(calls)) == 4
+
+
+def test_cascade_follows_its_seed(splits) -> None:
+    """Same seed, same levels and predictions; another seed, other levels."""
+    first, again = levels_of(splits, 1), levels_of(splits, 1)
+    assert first[0].threshold == again[0].threshold
+    assert torch.equal(
+        decided(first, splits, "paper")[0], decided(again, splits, "paper")[0]
+    )
+    settings = CascadeSettings(depth=1, leaving_share=0.3)
+    other = fit_levels(splits, CLASSES, FILTER, settings, SEED + 1)[0]
+    assert other[0].threshold != first[0].threshold
+
+
+def test_too_few_classes_are_refused_with_depth_and_seed(splits) -> None:
+    one_class = with_labels(splits, "train", torch.zeros_like(splits["train"].labels))
+    with pytest.raises(BadInput) as refusal:
+        levels_of(one_class, 1)
+    assert str(refusal.value) == (
+        f"depth 1, seed {SEED}: filter: expected samples of at least 2 classes to draw "
+        "pairs from, got 1"
+    )
+
+
+# --- Thresholds
+
+
+@pytest.mark.parametrize(
+    ("share", "threshold", "leaving"),
+    [
+        (0.3, 7.0, 3),  # int(10 * 0.7) = 7: three of ten leave
+        (0.35, 6.0, 4),  # int(6.5) = 6: the larger part leaves
+        (0.05, 9.0, 1),
+        (0.95, 0.0, 10),  # int(0.5) = 0: everyone
+        (0.5, 5.0, 5),
+    ],
+)
+def test_threshold_of_ten_likelihoods(
+    share: float, threshold: float, leaving: int
+) -> None:
+    """The int(n (1 - share))-th smallest of 0..9, from 0, in any order."""
+    values = torch.arange(10.0)[torch.randperm(10, generator=generator())]
+    assert leaving_threshold(values, share) == threshold
+    assert (values >= leaving_threshold(values, share)).sum() == leaving
+
+
+def test_samples_as_likely_as_the_threshold_leave_with_it() -> None:
+    values = torch.tensor([1.0, 5.0, 5.0, 5.0, 2.0])
+    threshold = leaving_threshold(values, 0.3)
+    assert threshold == 5.0
+    assert (values >= threshold).sum() == 3
+
+
+# --- Cluster frequencies
+
+
+def flow_with(clusters: int) -> FlowFilter:
+    return FlowFilter(2, clusters, 0.05, generator()).eval()
+
+
+def made_level(
+    remain: dict[str, list[int]],
+    leave: dict[str, list[bool]],
+    cluster: dict[str, list[int]],
+    clusters: int = 3,
+) -> Level:
+    return Level(
+        fitted=Fitted(flow_with(clusters), 2, [{"loss_mle": 1.0}]),
+        threshold=-1.5,
+        remain={name: torch.tensor(rows).long() for name, rows in remain.items()},
+        leave={name: torch.tensor(rows).bool() for name, rows in leave.items()},
+        cluster={name: torch.tensor(rows).long() for name, rows in cluster.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        # Samples 0, 2, 3, 5 remain: cluster 0 has labels 0, 1, 1; cluster 2 label 1.
+        ("paper", [[1 / 3, 2 / 3], [0, 0], [0, 1]]),
+        # All six: cluster 0 labels 0, 0, 1, 1; cluster 2 labels 0, 1.
+        ("released_code", [[0.5, 0.5], [0, 0], [0.5, 0.5]]),
+    ],
+)
+def test_cluster_frequencies_by_hand(protocol, expected) -> None:
+    """`paper` counts those that remain, `released_code` all; an empty row is 0."""
+    level = made_level(
+        remain={"train": [0, 2, 3, 5]},
+        leave={"train": [True, False, False, False]},
+        cluster={"train": [0, 0, 0, 2, 2, 0]},
+    )
+    train = Samples(torch.zeros(6, 2), torch.tensor([0, 0, 1, 1, 0, 1]))
+    table = cluster_frequencies(level, train, 2, protocol)
+    torch.testing.assert_close(table, torch.tensor(expected))
+
+
+# --- Protocols: what each classifier is given
+
+
+@dataclasses.dataclass
+class Call:
+    """What `fit_classifier` was asked to do."""
+
+    terms: list[Term]
+    inputs: list[Rows]
+    labels: Tensor
+    counts: Tensor
+    watched: Watched
+
+
+def recorded(
+    monkeypatch: pytest.MonkeyPatch,
+    levels: list[Level],
+    splits: Mapping[str, Samples],
+    protocol: Protocol,
+) -> list[Call]:
+    calls = []
+    real = cascade.fit_classifier
+
+    def spy(terms, inputs, labels, counts, settings, watched, seed):
+        calls.append(Call(terms, inputs, labels, counts, watched))
+        return real(terms, inputs, labels, counts, settings, watched, seed)
+
+    monkeypatch.setattr(cascade, "fit_classifier", spy)
+    decided(levels, splits, protocol)
+    return calls
+
+
+def seen(inputs: list[Rows]) -> list[Tensor]:
+    """What each term sees of every sample, (n, D) each."""
+    count = max(len(rows.table if rows.pick is None else rows.pick) for rows in inputs)
+    return [rows.of(torch.arange(count)) for rows in inputs]
+
+
+def assert_all_equal(found: list[Tensor], expected: list[Tensor]) -> None:
+    assert len(found) == len(expected)
+    for mine, its in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, its)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_inputs_of_the_cluster_aided_classifiers(
+    monkeypatch, three_levels, splits, protocol
+) -> None:
+    """`paper`: [x; z; p]. `released_code`: [x; x; p]. p is looked up by cluster."""
+    calls = recorded(monkeypatch, three_levels, splits, protocol)
+    watched_split = "val" if protocol == "paper" else "test"
+    for level, call in zip(three_levels, calls, strict=False):
+        table = cluster_frequencies(level, splits["train"], CLASSES, protocol)
+        for split, inputs in (
+            ("train", call.inputs),
+            (watched_split, call.watched.inputs),
+        ):
+            rows = level.leaving(split)
+            x = splits[split].features[rows]
+            z = latents(level.fitted.flow, x) if protocol == "paper" else x
+            p = table[level.cluster[split][rows]]
+            assert_all_equal(seen(inputs), [x, z, p])
+        assert torch.equal(call.labels, splits["train"].labels[level.leaving("train")])
+        assert not torch.equal(latents(level.fitted.flow, x), x)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_inputs_and_prior_of_the_last_classifier(
+    monkeypatch, three_levels, splits, protocol
+) -> None:
+    """`paper`: [x], prior of the rest. `released_code`: [x; x], prior of all labels."""
+    last = recorded(monkeypatch, three_levels, splits, protocol)[-1]
+    train, rows = splits["train"], three_levels[-1].staying("train")
+    x, labels = train.features[rows], train.labels[rows]
+    everyone = train.labels.bincount(minlength=CLASSES)
+    mine = labels.bincount(minlength=CLASSES)
+    assert not torch.equal(mine, everyone)
+    paper = protocol == "paper"
+    assert_all_equal(seen(last.inputs), [x] if paper else [x, x])
+    assert torch.equal(last.counts, mine if paper else everyone)
+    assert torch.equal(last.labels, labels)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_priors_of_the_cluster_aided_classifiers_are_of_their_own_samples(
+    monkeypatch, three_levels, splits, protocol
+) -> None:
+    calls = recorded(monkeypatch, three_levels, splits, protocol)
+    for level, call in zip(three_levels, calls, strict=False):
+        labels = splits["train"].labels[level.leaving("train")]
+        assert torch.equal(call.counts, labels.bincount(minlength=CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "split"), [*zip(PROTOCOLS, ("val", "test"), strict=True)]
+)
+def test_epochs_are_chosen_on_the_protocols_split(
+    monkeypatch, three_levels, splits, protocol, split
+) -> None:
+    """`paper` watches validation labels, `released_code` test labels (its mistake)."""
+    calls = recorded(monkeypatch, three_levels, splits, protocol)
+    parts = [level.leaving(split) for level in three_levels]
+    parts.append(three_levels[-1].staying(split))
+    for call, rows in zip(calls, parts, strict=True):
+        assert torch.equal(call.watched.labels, splits[split].labels[rows])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
+    monkeypatch, three_levels, splits, protocol
+) -> None:
+    """The others are one layer on [z; p], cut up: one bound and one bias for all."""
+    calls = recorded(monkeypatch, three_levels, splits, protocol)
+    drawn = [DIMENSIONS + CLASSES] * 3 + ([] if protocol == "paper" else [DIMENSIONS])
+    for call in calls:
+        assert torch.equal(call.terms[0].weight, head().weight)
+        assert torch.equal(call.terms[0].bias, head().bias)
+    for call, width in zip(calls, drawn, strict=False):
+        others = call.terms[1:]
+        assert sum(term.weight.shape[1] for term in others) == width
+        largest = max(term.weight.abs().max().item() for term in others)
+        assert 0.8 * width**-0.5 < largest <= width**-0.5
+        assert sum(term.bias is not None for term in others) == 1
+    if protocol == "paper":
+        assert len(calls[-1].terms) == 1
+
+
+def test_the_head_is_not_changed(three_levels, splits) -> None:
+    start = head()
+    for protocol in PROTOCOLS:
+        decide(three_levels, splits, CLASSES, start, CLASSIFIER, protocol, SEED)
+    assert torch.equal(start.weight, head().weight)
+    assert torch.equal(start.bias, head().bias)
+
+
+# --- Protocols: who may look at which labels
+
+
+def outcome(splits: Mapping[str, Samples], depth: int, protocol: Protocol) -> tuple:
+    """Thresholds, predictions, kept epochs and looks of the whole chain."""
+    levels = levels_of(splits, depth)
+    predicted, notes = decided(levels, splits, protocol)
+    return (
+        [level.threshold for level in levels],
+        predicted.tolist(),
+        [note["epoch"] for note in notes],
+        [note["looks"] for note in notes],
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_paper_never_looks_at_test_labels(splits, depth) -> None:
+    """Permuting the test labels changes no threshold, prediction, epoch or look."""
+    assert outcome(permuted(splits, "test"), depth, "paper") == outcome(
+        splits, depth, "paper"
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_released_code_looks_at_test_labels_and_never_at_validation_labels(
+    splits, depth
+) -> None:
+    """Its looks follow the test labels; validation labels leave no trace at all."""
+    plain = outcome(splits, depth, "released_code")
+    assert outcome(permuted(splits, "val"), depth, "released_code") == plain
+    other = outcome(permuted(splits, "test"), depth, "released_code")
+    assert other[0] == plain[0]
+    assert other[3] != plain[3]
+
+
+def test_paper_looks_at_validation_labels(splits) -> None:
+    """Its thresholds do not follow them; its looks do."""
+    plain = outcome(splits, 1, "paper")
+    other = outcome(permuted(splits, "val"), 1, "paper")
+    assert other[0] == plain[0]
+    assert other[3] != plain[3]
+
+
+def test_without_validation_samples_paper_keeps_the_last_epoch(splits) -> None:
+    """An empty split is no obstacle; filters are as with one."""
+    empty = Samples(torch.empty(0, DIMENSIONS), torch.empty(0, dtype=torch.int64))
+    without = dict(splits) | {"val": empty}
+    thresholds, predicted, epochs, looks = outcome(without, 3, "paper")
+    assert thresholds == outcome(splits, 3, "paper")[0]
+    assert min(predicted) >= 0
+    assert epochs == [CLASSIFIER.epochs] * 4
+    assert looks == [{}] * 4
+    settings = CascadeSettings(depth=1, leaving_share=0.3)
+    (diagnosis,) = fit_levels(without, CLASSES, FILTER, settings, SEED)[1]
+    assert diagnosis["splits"]["val"]["samples"] == 0
+    assert math.isnan(diagnosis["splits"]["val"]["leaving"])
+
+
+# --- Diagnosis
+
+
+def test_diagnosis_by_hand() -> None:
+    """Shares by shot group, AUROC of tail against head, cluster sizes; NaN if empty.
+
+    Classes 0 (Many), 1 (Medium), 2 (Few) by the counts of the whole training set.
+    """
+    counts = torch.tensor([101, 20, 19])
+    level = made_level(
+        remain={"train": [0, 1, 3, 4, 6], "test": [0, 1, 2, 3, 4, 5], "val": []},
+        leave={
+            "train": [True, False, False, True, True],
+            "test": [True, False, True, True, False, True],
+            "val": [],
+        },
+        cluster={
+            "train": [0, 0, 1, 0, 2, 1, 2],
+            "test": [0, 0, 0, 0, 0, 0],
+            "val": [],
+        },
+        clusters=4,
+    )
+    splits = {
+        # Of those that remain: labels 0, 0, 1, 1, 1.
+        "train": Samples(torch.zeros(7, 2), torch.tensor([0, 0, 2, 1, 1, 2, 1])),
+        "test": Samples(torch.zeros(6, 2), torch.tensor([0, 0, 1, 2, 2, 2])),
+        "val": Samples(torch.zeros(0, 2), torch.zeros(0).long()),
+    }
+    likelihoods = {
+        "train": torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]),
+        # Few 2.0, 2.5, 4.0 against Many 1.0, 3.0; Medium's 9.0 is in neither.
+        "test": torch.tensor([1.0, 3.0, 9.0, 4.0, 2.0, 2.5]),
+        "val": torch.zeros(0),
+    }
+    found = diagnose(level, likelihoods, splits, counts, depth=2)
+    train, test, val = (found["splits"][name] for name in ("train", "test", "val"))
+    # Pairs where Few is likelier: 4.0 beats both, 2.5 and 2.0 beat 1.0: 4 of 6.
+    assert test["auroc_tail"] == pytest.approx(4 / 6)
+    assert test["leaving_by_group"] == pytest.approx(
+        {"many": 1 / 2, "medium": 1, "few": 2 / 3}
+    )
+    assert test["leaving"] == pytest.approx(4 / 6)
+    assert test["log_likelihood"] == pytest.approx(21.5 / 6)
+    assert (test["samples"], train["samples"], val["samples"]) == (6, 5, 0)
+    assert train["leaving_by_group"] == pytest.approx(
+        {"many": 1 / 2, "medium": 2 / 3, "few": math.nan}, nan_ok=True
+    )
+    assert train["log_likelihood"] == 3.0
+    assert math.isnan(train["auroc_tail"])
+    for value in (val["leaving"], val["log_likelihood"], val["auroc_tail"]):
+        assert math.isnan(value)
+    assert all(math.isnan(share) for share in val["leaving_by_group"].values())
+    # Remaining training samples by cluster: 3, 0, 2, 0.
+    assert found["clusters"] == 4
+    assert found["empty_clusters"] == 2
+    assert found["largest"] == 3
+    assert found["size_quartiles"] == [0, 0, 1, 2.25, 3]
+    # Cluster 0 has labels 0, 0, 1, cluster 2 labels 1, 1: 4 of 5 are the most frequent.
+    assert found["purity"] == pytest.approx(4 / 5)
+    assert found["pure_clusters"] == 0
+    assert (found["depth"], found["epoch"], found["threshold"]) == (2, 2, -1.5)
+    assert found["history"] == [{"loss_mle": 1.0}]
+
+
+def test_diagnoses_agree_with_the_levels(splits) -> None:
+    """A diagnosis a depth: samples that reached it, the share of them that leaves."""
+    settings = CascadeSettings(depth=3, leaving_share=0.3)
+    levels, diagnoses = fit_levels(splits, CLASSES, FILTER, settings, SEED)
+    assert [found["depth"] for found in diagnoses] == [1, 2, 3]
+    for level, found in zip(levels, diagnoses, strict=True):
+        assert found["threshold"] == level.threshold
+        assert len(found["history"]) == FILTER.epochs
+        for split in SPLITS:
+            about = found["splits"][split]
+            assert about["samples"] == len(level.remain[split])
+            leaving = len(level.leaving(split)) / len(level.remain[split])
+            assert about["leaving"] == pytest.approx(leaving)
