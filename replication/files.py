@@ -9,9 +9,10 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as _safetensors_bytes
 
@@ -58,7 +59,8 @@ def replacing(path: PathLike) -> Iterator[Path]:
     except OSError as error:
         raise BadInput(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
@@ -133,6 +135,9 @@ def read_yaml(path: PathLike) -> Any:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = (error.problem or str(error)).splitlines()[0]
         raise BadInput(f"{path}: expected YAML, got {problem}{where}") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(f"{path}: expected YAML, got {problem}") from None
 
 
 def write_arrays(
@@ -148,8 +153,9 @@ def write_arrays(
         about: JSON-able facts about the arrays, kept in the file's header.
     """
     plain = {
-        name: np.ascontiguousarray(
-            value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        name: np.asarray(
+            value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value,
+            order="C",
         )
         for name, value in sorted(arrays.items())
     }
@@ -192,7 +198,9 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
     """
     if Path(path).suffix == ".csv":
         text = io.StringIO()
-        table.to_csv(text, index=False, lineterminator="\n", float_format="%.9g")
+        table.to_csv(
+            text, index=False, lineterminator="\n", float_format="%.9g", na_rep="nan"
+        )
         write_text(path, text.getvalue())
         return
     arrays: dict[str, np.ndarray] = {}
@@ -215,13 +223,30 @@ def read_table(path: PathLike) -> pd.DataFrame:
         BadInput: the file is missing or not a table.
     """
     if Path(path).suffix == ".csv":
-        return pd.read_csv(io.StringIO(read_text(path)), keep_default_na=False)
+        return _read_csv(path)
     arrays, about = read_arrays(path), read_about(path)
     if "columns" not in about:
         raise BadInput(f"{path}: expected a table, got arrays {sorted(arrays)}")
     table = pd.DataFrame({name: arrays[name] for name in about["columns"]})
     for name, alphabet in about["text"].items():
         table[name] = pd.Categorical.from_codes(table[name], alphabet)
+    return table
+
+
+def _read_csv(path: PathLike) -> pd.DataFrame:
+    """A missing number is `nan`, as we write it; text such as `NA` stays text."""
+    text = io.StringIO(read_text(path))
+    try:
+        table = pd.read_csv(text, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BadInput(f"{path}: expected a table, got {first}") from None
+    for name in table.columns:
+        column = table[name]
+        if not pd.api.types.is_numeric_dtype(column) and (column == "nan").any():
+            numbers = pd.to_numeric(column, errors="coerce")
+            if (numbers.notna() | (column == "nan")).all():
+                table[name] = numbers
     return table
 
 
@@ -242,6 +267,10 @@ def read_state(path: PathLike) -> dict[str, Any]:
         return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
+    except pickle.UnpicklingError:
+        raise BadInput(
+            f"{path}: expected a file of plain tensors, got one that wants to run code"
+        ) from None
     except Exception as error:  # torch raises half a dozen kinds on a broken file
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise BadInput(
@@ -259,7 +288,8 @@ def content_hash(*contents: Any) -> str:
     digest = hashlib.sha256()
     for content in contents:
         if isinstance(content, Path):
-            digest.update(hashlib.sha256(content.read_bytes()).digest())
+            part = content.read_bytes()
         else:
-            digest.update(json.dumps(_plain(content), sort_keys=True).encode())
+            part = json.dumps(_plain(content), sort_keys=True).encode()
+        digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:16]

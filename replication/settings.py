@@ -9,6 +9,7 @@ params.yaml, the stand-in's scale where a benchmark has no input, the published 
 """
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,11 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Channels = Annotated[list[Positive], Field(min_length=3, max_length=3)]
+Colour = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Means = Annotated[list[Colour], Field(min_length=3, max_length=3)]
+Spread = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Spreads = Annotated[list[Spread], Field(min_length=3, max_length=3)]
+Imbalance = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Schedule = Literal["cosine", "steps"]
 Augmentation = Literal["cifar", "imagenet", "none"]
 
@@ -51,10 +56,10 @@ class _Inputs(_Frozen):
 class _Data(_Frozen):
     image_size: Count | None
     resize: Count | None
-    imbalance_factor: Annotated[float, Field(ge=1)] | None
+    imbalance_factor: Imbalance | None
     validation_per_class: CountOrZero | None
-    mean: Channels | None
-    std: Channels | None
+    mean: Means | None
+    std: Spreads | None
     seed: Seed
 
 
@@ -140,14 +145,18 @@ class Params(_Frozen):
 
 
 class DataSettings(_Frozen):
-    """What `prepare` needs of one benchmark."""
+    """What `prepare` needs of one benchmark.
+
+    `published_classes` is C of the real benchmark; None for a folder of the user's own.
+    """
 
     benchmark: Benchmark
+    published_classes: Count | None
     images: str | None
     features: str | None
     image_size: Count
     resize: Count
-    imbalance_factor: Annotated[float, Field(ge=1)] | None
+    imbalance_factor: Imbalance | None
     validation_per_class: CountOrZero
     seed: Seed
     stand_in: bool
@@ -171,8 +180,8 @@ class BackboneSettings(_Frozen):
     schedule: Schedule
     image_size: Count
     resize: Count
-    mean: Channels
-    std: Channels
+    mean: Means
+    std: Spreads
     seed: Seed
 
 
@@ -302,6 +311,7 @@ class Settings:
         chosen = self.choices(benchmark, "data", names)
         return DataSettings(
             benchmark=benchmark,
+            published_classes=read_recipe(benchmark)["classes"],
             images=self.get(f"inputs.{benchmark}.images"),
             features=self.get(f"inputs.{benchmark}.features"),
             seed=self.get("data.seed"),
@@ -322,6 +332,18 @@ class Settings:
         chosen |= self.choices(benchmark, objective, training)
         values = {name: choice.value for name, choice in chosen.items()}
         return BackboneSettings(**values, seed=self.get("backbone.seed"))
+
+    def features(self, benchmark: str) -> Path | None:
+        """Folder of cached features, where that is the benchmark's input."""
+        return _place(self.get(f"inputs.{benchmark}.features"))
+
+    def checkpoint(self, benchmark: str) -> Path | None:
+        """Weights to use instead of training, where they are given."""
+        return _place(self.get(f"inputs.{benchmark}.checkpoint"))
+
+    def images_root(self, benchmark: str) -> Path | None:
+        """Folder that the index's paths of large images start from."""
+        return _place(self.get(f"inputs.{benchmark}.images"))
 
     def machine(self) -> MachineSettings:
         """Section that says where networks run."""
@@ -427,6 +449,10 @@ def _params_key(section: str, name: str) -> str:
     return f"backbone.{name}" if section == "ce" else f"{section}.{name}"
 
 
+def _place(value: str | None) -> Path | None:
+    return Path(value).expanduser() if value else None
+
+
 def read_recipe(benchmark: str) -> dict[str, Any]:
     """The published recipe of a benchmark: section -> setting -> {value, source}."""
     return read_yaml(PUBLISHED / "recipes" / f"{benchmark}.yaml")
@@ -463,8 +489,8 @@ def load(path: Path = PARAMS) -> Settings:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise BadInput([_one_line(path, item) for item in error.errors()]) from None
-    problems = [*_missing_paths(path, params), *_contradictions(path, params)]
+        raise BadInput(_lines(path, error.errors())) from None
+    problems = _missing_paths(path, params) or _contradictions(path, params)
     if problems:
         raise BadInput(problems)
     return Settings(params)
@@ -482,7 +508,7 @@ def _missing_paths(path: Path, params: Params) -> list[str]:
             there: Callable[[Path], bool] = (
                 Path.is_file if door == "checkpoint" else Path.is_dir
             )
-            if not there(Path(value).expanduser()):
+            if not value or not there(Path(os.path.expanduser(value))):
                 problems.append(
                     f"{path}: {key}: expected {wanted} that exists, got {value!r}"
                 )
@@ -500,6 +526,12 @@ def _contradictions(path: Path, params: Params) -> list[str]:
         f"{path}: inputs.{name}: expected images, checkpoint and features, got nothing"
         for name in missing
     ]
+    problems += [
+        f"{path}: inputs.{name}.images: expected a folder, since "
+        f"inputs.{name}.checkpoint needs images to turn into features, got null"
+        for name, doors in params.inputs.items()
+        if doors.checkpoint and not doors.images and not doors.features
+    ]
     own = params.inputs.get("own")
     if "own" in params.ablation and own and not any(own.model_dump().values()):
         problems.append(
@@ -509,29 +541,39 @@ def _contradictions(path: Path, params: Params) -> list[str]:
     return problems
 
 
+def _lines(path: Path, errors: list[Any]) -> list[str]:
+    """A line for each wrong value; a value of two allowed kinds has one line."""
+    lines = []
+    for error in errors:
+        if error["loc"][:2] == ("backbone", "workers"):
+            if len(error["loc"]) > 2 and error["loc"][2] != "literal['auto']":
+                continue
+            if error["type"] != "missing":
+                lines.append(
+                    f"{path}: backbone.workers: expected auto or a whole number of at "
+                    f"least 0, got {_shown(error['input'])}"
+                )
+                continue
+        lines.append(_one_line(path, error))
+    return lines
+
+
 def _one_line(path: Path, error: Mapping[str, Any]) -> str:
     """A pydantic error as one line: file, dotted key, expected, got."""
-    location = [part for part in error["loc"] if part not in ("[key]", "int", "str")]
-    location = [part for part in location if not str(part).startswith("literal[")]
-    location = [
-        part
-        for part in location
-        if not str(part).startswith(("constrained", "function"))
-    ]
+    location = [part for part in error["loc"] if part != "[key]"]
     key = ".".join(str(part) for part in location)
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "extra_forbidden" or (
-        kind == "literal_error" and "[key]" in error["loc"]
-    ):
-        return (
-            f"{path}: {key}: expected a known setting, got this one{_meant(location)}"
-        )
+    unknown_key = kind == "literal_error" and "[key]" in error["loc"]
+    if kind in ("extra_forbidden", "invalid_key") or unknown_key:
+        meant = _meant(location)
+        return f"{path}: {key}: expected a known setting, got this one{meant}"
     if kind == "missing":
         return f"{path}: {key}: expected a value or null, got nothing"
     expected = {
         "greater_than": f"a number above {context.get('gt')}",
         "greater_than_equal": f"a number of at least {context.get('ge')}",
         "less_than": f"a number below {context.get('lt')}",
+        "less_than_equal": f"a number of at most {context.get('le')}",
         "finite_number": "a finite number",
         "int_type": "a whole number",
         "int_from_float": "a whole number",
@@ -540,7 +582,8 @@ def _one_line(path: Path, error: Mapping[str, Any]) -> str:
         "list_type": "a list",
         "model_type": "settings by name",
         "dict_type": "settings by name",
-        "too_short": f"at least {context.get('min_length')} value",
+        "too_short": "3 values" if location[0] == "data" else "at least 1 value",
+        "too_long": "3 values",
         "literal_error": str(context.get("expected")),
         "string_pattern_mismatch": "auto, cpu, cuda or cuda:N",
     }.get(kind, str(error["msg"]))

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
-from replication.files import read_json, read_yaml
+from replication.files import read_arrays, read_json, read_table, read_yaml
 from tests.graph import ROOT, closure
 
 pytestmark = pytest.mark.whole
@@ -256,24 +259,37 @@ def test_a_killed_stage_starts_again_and_ends_the_same(
     again: tuple[Path, dict[str, set[str]]], tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of each stage; then the graph equals an undisturbed one."""
-    folder = checkout(tmp_path / "killed")
-    for stage in (*STAGES[:5], *STAGES[-2:]):
-        name, *arguments = stage
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"replication.stages.{name}", *arguments],
+    folder = tmp_path / "killed"
+    shutil.copytree(again[0], folder, symlinks=True)
+    shutil.rmtree(folder / ".resume")
+    stages = (*STAGES[:5], *STAGES[-2:])
+    processes = {
+        stage: subprocess.Popen(
+            [sys.executable, "-m", f"replication.stages.{stage[0]}", *stage[1:]],
             cwd=folder,
             env={**ENVIRONMENT, "PYTHONPATH": str(folder)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _wait_for(process, folder / ".resume", MIDDLE.get(name, f"{name}*.lock"))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, f"{name} had ended before the kill"
-        lines = [" ".join(stage)]
-        if name == "dlsa":
-            lines = [" ".join(one) for one in STAGES if one[0] == "dlsa"]
-        run(folder, "-c", DRIVER, *lines)
+        for stage in stages
+    }
+    with ThreadPoolExecutor(len(stages)) as threads:
+        codes = threads.map(lambda one: _kill_in_the_middle(folder, *one),
+                            processes.items())  # fmt: skip
+        assert list(codes) == [-signal.SIGKILL] * len(stages)
+    for path in predictions(folder):
+        (folder / path).unlink()
+    run(folder, "-c", DRIVER, *(" ".join(stage) for stage in STAGES))
     assert predictions(folder) == predictions(again[0])
+
+
+def _kill_in_the_middle(
+    folder: Path, stage: tuple[str, ...], process: subprocess.Popen
+) -> int:
+    name = stage[0]
+    _wait_for(process, folder / ".resume", MIDDLE.get(name, f"{name}*.lock"))
+    process.send_signal(signal.SIGKILL)
+    return process.wait()
 
 
 def _wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
@@ -282,3 +298,66 @@ def _wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
     while not list(folder.rglob(pattern)):
         assert process.poll() is None and time.monotonic() < end, f"no {pattern}"
         time.sleep(0.005)
+
+
+def of(benchmark: str) -> list[str]:
+    """The stages' command lines for another benchmark."""
+    return [" ".join(stage).replace("places_lt", benchmark) for stage in STAGES]
+
+
+def test_from_features_alone_to_table_2(tmp_path: Path) -> None:
+    """Cached features that bring no head: no image, no network; the page says so."""
+    folder = tmp_path / "features"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(4, 6))
+    for split, sizes in {"train": (150, 60, 15, 10), "test": (8, 8, 8, 8)}.items():
+        labels = np.repeat(np.arange(4), sizes)
+        features = centres[labels] + generator.normal(size=(len(labels), 6))
+        np.savez(folder / f"feature_{split}.npz", features=features, labels=labels)
+    inputs = dict.fromkeys(("images", "checkpoint")) | {"features": str(folder)}
+    changes = {"ablation": ["own"], "seeds": [0], "inputs": {"own": inputs}}
+    project = checkout(tmp_path / "project", SMALL | changes)
+    run(project, "-c", DRIVER, *of("own"))
+    page = (project / "reports" / "table2.md").read_text()
+    assert "Features: imported, not made here" in page
+    assert "| Network's own head | not run | not run | not run | not run |" in page
+    assert "Stand-in data" not in page
+    assert len(predictions(project)) == 7
+    assert not list(project.rglob("weights.safetensors"))
+
+
+def test_from_released_weights_to_features(repro: Path, tmp_path: Path) -> None:
+    """The weights that a run made, given as a checkpoint, make the same features."""
+    images = tmp_path / "images"
+    arrays = read_arrays(
+        repro / "outputs" / "places_lt" / "data" / "pixels.safetensors"
+    )
+    index = read_table(repro / "outputs" / "places_lt" / "data" / "index.csv")
+    for split, pixels in arrays.items():
+        labels = index.loc[index["split"] == split, "label"]
+        for number, (label, image) in enumerate(zip(labels, pixels, strict=True)):
+            place = images / split / f"{label:03d}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{number:05d}.png")
+    made = repro / "outputs" / "places_lt" / "ce"
+    doors = {
+        "images": str(images),
+        "checkpoint": str(made / "backbone" / "weights.safetensors"),
+        "features": None,
+    }
+    changes = {
+        "ablation": ["own"],
+        "inputs": {"own": doors},
+        "data": {"image_size": 32, "resize": 32},
+        "backbone": {"network": "resnet8_cifar"},
+    }
+    project = checkout(tmp_path / "project", SMALL | changes)
+    run(project, "-c", DRIVER, *of("own")[:3])
+    outputs = project / "outputs" / "own" / "ce"
+    ours = read_arrays(outputs / "features" / "test.safetensors")
+    theirs = read_arrays(made / "features" / "test.safetensors")
+    assert (ours["labels"] == theirs["labels"]).all()
+    np.testing.assert_allclose(ours["features"], theirs["features"], atol=1e-5)
+    record = read_json(outputs / "backbone" / "run.json")
+    assert record["source"] == "imported from a checkpoint of this suite"

@@ -4,13 +4,13 @@ Five kinds of file are known by what they hold: PaCo's and Decouple's training s
 torchvision's and timm's flat weights, and what this suite's backbone stage writes.
 """
 
+import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -21,6 +21,7 @@ Source = Literal["PaCo", "Decouple", "torchvision", "timm", "ours"]
 Weights = dict[str, Tensor]
 
 _NAMED = 5
+_COUNTER = "num_batches_tracked"
 # Below this share of keys that fit, a list of keys would hide what is wrong. The
 # closest two ResNets, 101 and 152, share 67 %; a changed stem or head leaves over 95 %.
 _SAME_NETWORK = 0.9
@@ -95,13 +96,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = read_state(path)
     except BadInput as error:
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error.__context__))
-        if refused is None:
+        cause = error.__context__
+        refused = re.search(r"GLOBAL ([\w.]+)", str(cause))
+        if refused is None and not isinstance(cause, pickle.UnpicklingError):
             raise
+        needs = refused[1] if refused else "instructions that torch.save never writes"
         raise BadInput(
-            f"{path}: expected a file of plain tensors, got one that needs "
-            f"{refused[1].rstrip('.')}, which is not run here; ask its maker for the "
-            "state_dict alone, saved as .safetensors"
+            f"{path}: expected a file of plain tensors, got one that needs {needs}; "
+            "nothing in a file is run here: re-save its state_dict alone as "
+            ".safetensors"
         ) from None
     if not isinstance(content, Mapping):
         raise BadInput(
@@ -138,27 +141,26 @@ def _renamed(
     path: Path, content: Mapping[str, Any], built: nn.Module, network: str, head: str
 ) -> tuple[Weights, Source, list[str]]:
     """The weights under the network's own names, whose format, and what was left."""
-    for key in ("state_dict_best", "state_dict"):
-        parts = content.get(key)
-        if isinstance(parts, Mapping) and "feat_model" in parts:
-            ignored = _others(content, key, "not of the chosen weights")
-            ignored += _others(
-                parts, "feat_model", "neither feat_model nor classifier", "classifier"
-            )
+    chosen = {key: content.get(key) for key in ("state_dict_best", "state_dict")}
+    for key, parts in (chosen | {"": content}).items():
+        if isinstance(parts, Mapping) and isinstance(parts.get("feat_model"), Mapping):
+            ignored = _others(content, "not of the chosen weights", key) if key else []
+            known = ("feat_model", "classifier")
+            ignored += _others(parts, "neither feat_model nor classifier", *known)
             return _from_decouple(parts, head), "Decouple", ignored
     wrapper = next(
         (key for key in ("state_dict", "model") if isinstance(content.get(key), dict)),
         None,
     )
     flat = content if wrapper is None else content[wrapper]
-    ignored = _others(content, wrapper, "not weights") if wrapper else []
+    ignored = _others(content, "not of the chosen weights", wrapper) if wrapper else []
     no_tensors = sorted(
         str(key) for key, value in flat.items() if not isinstance(value, Tensor)
     )
     ignored += [f"{key}: not a tensor" for key in no_tensors]
     weights = _stripped(flat)
     if any(name.startswith("encoder_q.") for name in weights):
-        return (*_from_paco(weights, head, ignored),)
+        return _from_paco(weights, head, ignored)
     if "scales" in weights:
         return _scaled(weights, head), "Decouple", ignored
     return weights, _flat_source(path, flat, built, network), ignored
@@ -167,7 +169,8 @@ def _renamed(
 def _from_decouple(parts: Mapping[str, Any], head: str) -> Weights:
     classifier = parts.get("classifier")
     weights = _stripped(parts["feat_model"])
-    for name, value in _stripped(classifier or {}).items():
+    named = _stripped(classifier) if isinstance(classifier, Mapping) else {}
+    for name, value in named.items():
         kind, _, rest = name.partition(".")
         mine = {"fc": f"{head}.{rest}", "scales": "scales"}
         weights[mine.get(kind, f"classifier.{name}")] = value
@@ -232,10 +235,8 @@ def _stripped(flat: Mapping[str, Any]) -> Weights:
     }
 
 
-def _others(
-    content: Mapping[str, Any], used: str, reason: str, *also_used: str
-) -> list[str]:
-    names = sorted(str(key) for key in content if key not in (used, *also_used))
+def _others(content: Mapping[str, Any], reason: str, *used: str) -> list[str]:
+    names = sorted(str(key) for key in content if key not in used)
     return [f"{name}: {reason}" for name in names]
 
 
@@ -246,8 +247,8 @@ def _head_name(path: Path, network: str, built: nn.Module) -> str:
     head = built.get_classifier()
     if not isinstance(head, nn.Linear) or head.bias is None:
         raise BadInput(
-            f"{path}: backbone.network: expected a network with one linear head, got "
-            f"{network}, whose head is {type(head).__name__}"
+            f"{path}: backbone.network: expected a network whose head is one linear "
+            f"layer with a bias, got {network} with {head}".replace("\n", " ")
         )
     return next(name for name, module in built.named_modules() if module is head)
 
@@ -260,27 +261,26 @@ def _fitted(
     of_head = (f"{head}.weight", f"{head}.bias")
     if not any(name in found for name in of_head):
         expected = {name: v for name, v in expected.items() if name not in of_head}
-    # Files from before 2018 lack this counter, which no network here makes use of.
-    counters = {
-        name: value
-        for name, value in expected.items()
-        if name.endswith("num_batches_tracked")
-    }
-    found = counters | found
-    body = (expected.keys() | found.keys()) - counters.keys() - set(of_head)
+    # Counters of batches, which no network here makes use of: files from before 2018
+    # lack them, and some writers know no array without an axis.
+    counters = {name: v for name, v in expected.items() if name.endswith(_COUNTER)}
+    flat = {k: found[k].reshape(()) for k in counters if _shape(found.get(k)) == (1,)}
+    found = counters | found | flat
+    body = (expected.keys() | found.keys()) - set(of_head)
+    body = {name for name in body if not name.endswith(_COUNTER)}
     fitting = sum(_shape(expected.get(k)) == _shape(found.get(k)) for k in body)
     if fitting < _SAME_NETWORK * len(body):
         raise BadInput(_another_network(path, found, expected, sorted(body), network))
-    problems = [
-        problem
-        for name in (*expected, *(name for name in found if name not in expected))
-        if name not in of_head or not _other_classes(expected, found, of_head)
-        if (problem := _misfit(path, name, expected.get(name), found.get(name)))
-    ]
+    other_classes = _other_classes(expected, found, of_head)
+    names = [*expected, *(name for name in found if name not in expected)]
+    if other_classes:
+        names = [name for name in names if name not in of_head]
+    misfits = (_misfit(path, n, expected.get(n), found.get(n)) for n in names)
+    problems = [misfit for misfit in misfits if misfit is not None]
     if len(problems) > _NAMED:
         more = _counted(len(problems) - _NAMED, "more key")
         problems[_NAMED:] = [f"{path}: {more} of {len(found)} like these"]
-    if _other_classes(expected, found, of_head):
+    if other_classes:
         classes, rows = len(expected[of_head[0]]), len(found[of_head[0]])
         problems.append(
             f"{path}: expected a head of {_counted(classes, 'class')}, got one of "

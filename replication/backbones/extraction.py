@@ -30,7 +30,8 @@ def extract_features(
     """
     network.eval().to(device, memory_format=torch.channels_last)
     batches = plain_batches(images, _BATCH, settings, device, workers)
-    features = np.empty((len(images), network.num_features), dtype=np.float32)
+    width = getattr(network, "head_hidden_size", None) or network.num_features
+    features = np.empty((len(images), width), dtype=np.float32)
     start = 0
     for pixels, _ in batches:
         rows = features_of(network, pixels).float().cpu().numpy()

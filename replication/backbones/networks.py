@@ -103,6 +103,11 @@ def check_network(name: str) -> None:
             "backbone.network: expected 6n + 2 layers (8, 14, 20, 32, ...), "
             f"got {name!r}"
         )
+    architecture, _, tag = name.partition(".")
+    if tag and timm.is_model(architecture) and name not in _tagged(architecture):
+        raise BadInput(
+            f"backbone.network: expected a weight tag that timm knows, got {name!r}"
+        )
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
@@ -110,6 +115,10 @@ def check_network(name: str) -> None:
             f"backbone.network: expected a timm network or resnet32_cifar, "
             f"got {name!r}{meant}"
         )
+
+
+def _tagged(architecture: str) -> list[str]:
+    return timm.list_models(f"{architecture}.*", pretrained=True)
 
 
 def build_network(
@@ -127,6 +136,10 @@ def build_network(
         BadInput: no such network, or its weights cannot be had.
     """
     check_network(name)
+    if pretrained is not None and pretrained.split(".")[0] != name.split(".")[0]:
+        raise BadInput(
+            f"backbone.pretrained: expected weights of {name!r}, got {pretrained!r}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         cifar = _CIFAR_RESNET.fullmatch(name)

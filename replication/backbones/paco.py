@@ -24,18 +24,19 @@ from replication.backbones.training import (
     learning_rate,
     share_of,
 )
-from replication.backbones.views import View, mixed_seed, paco_views, view_batches
-from replication.data.images import ImageSplit, worker_count
+from replication.backbones.views import View, paco_views, view_batches
+from replication.data.images import ImageSplit, mixed_seed, worker_count
 from replication.files import BadInput, read_state, write_state
 from replication.settings import (
-    Channels,
     Count,
     CountOrZero,
+    Means,
     Momentum,
     NonNegative,
     Positive,
     Schedule,
     Seed,
+    Spreads,
 )
 
 Report = Callable[[int, int, Mapping[str, float]], None]
@@ -56,8 +57,8 @@ class PacoSettings(BaseModel):
     pretrained: str | None
     image_size: Count
     resize: Count
-    mean: Channels
-    std: Channels
+    mean: Means
+    std: Spreads
     query_view: View
     key_view: View
     freeze: bool
@@ -157,7 +158,7 @@ def paco_loss(
         log_denominator = torch.cat([class_scores, others], dim=1).logsumexp(1)
         own = class_scores[anchors, labels]
         drawn = beta * own + alpha * scores.masked_fill(~positive, 0).sum(1)
-        weights = beta + alpha * positive.sum(1)
+        weights = beta + alpha * positive.sum(1, dtype=own.dtype)
         return (log_denominator - drawn / weights).mean()
 
 
@@ -448,6 +449,8 @@ def train_paco(
                 "history": history,
             }
             write_state(state_file, state)
+        # No process is an epoch ahead of the state that it would be resumed from.
+        fabric.barrier()
     return Trained(network, history)
 
 

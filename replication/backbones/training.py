@@ -89,9 +89,14 @@ def make_fabric(machine: MachineSettings) -> Fabric:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen: int | list[int] = devices
+    there = torch.cuda.device_count()
     if ":" in device:
         chosen = [int(device.split(":")[1])]
-    there = torch.cuda.device_count()
+        if chosen[0] >= there or devices > 1:
+            raise BadInput(
+                f"device: expected one of {there} devices and devices: 1, "
+                f"got {device!r} and {devices}"
+            )
     if device != "cpu" and isinstance(chosen, int) and chosen > there:
         raise BadInput(f"devices: expected at most {there}, got {devices}")
     fabric = Fabric(
@@ -172,6 +177,7 @@ def train_network(
                 "history": history,
             }
             write_state(state_file, state)
+        fabric.barrier()
     return Trained(network, history)
 
 
@@ -201,8 +207,10 @@ def _one_epoch(
         workers,
         seed=_stream_seed(settings.seed, epoch, stream=1 + rank),
     )
-    totals = torch.zeros(3, device=fabric.device)
+    seen: list[Tensor] = []
     for pixels, labels in batches:
+        if len(labels) == 1 and len(mine) > 1:
+            continue  # batch-norm has no variance of one image; it had its other epochs
         logits = module(pixels)
         loss = F.cross_entropy(logits, labels)
         optimiser.zero_grad(set_to_none=True)
@@ -210,15 +218,22 @@ def _one_epoch(
         optimiser.step()
         with torch.no_grad():
             correct = (logits.argmax(1) == labels).sum()
-            totals += torch.stack([loss.detach() * len(labels), correct, _len(labels)])
-    loss_sum, correct, seen = fabric.all_reduce(totals, reduce_op="sum").tolist()
-    if not math.isfinite(loss_sum):
-        raise BadInput(f"backbone: the loss is not finite in epoch {epoch + 1}")
-    return {"lr": lr, "train_loss": loss_sum / seen, "train_accuracy": correct / seen}
-
-
-def _len(labels: Tensor) -> Tensor:
-    return torch.tensor(float(len(labels)), device=labels.device)
+            size = torch.tensor(float(len(labels)), device=labels.device)
+            seen.append(torch.stack([loss.detach() * size, correct, size]))
+    steps = torch.stack(seen)
+    finite = steps[:, 0].isfinite()
+    if not finite.all():
+        raise BadInput(
+            f"backbone: the loss is not finite in epoch {epoch + 1}, step "
+            f"{int(finite.int().argmin()) + 1}; a smaller backbone.lr may help"
+        )
+    totals = fabric.all_reduce(steps.sum(0), reduce_op="sum").tolist()
+    loss_sum, correct, samples = totals
+    return {
+        "lr": lr,
+        "train_loss": loss_sum / samples,
+        "train_accuracy": correct / samples,
+    }
 
 
 @torch.no_grad()

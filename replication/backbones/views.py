@@ -18,7 +18,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from replication.data.images import ImageSplit, normalise
+from replication.data.images import ImageSplit, mixed_seed, normalise
 from replication.files import BadInput
 from replication.settings import BackboneSettings
 
@@ -209,27 +209,6 @@ def view_batches(
             raise BadInput(batch)
         queries, keys, labels = (part.to(device, non_blocking=True) for part in batch)
         yield normalise(queries, settings), normalise(keys, settings), labels
-
-
-def mixed_seed(*parts: int) -> int:
-    """A seed of its own for each sequence of numbers, such as (seed, epoch, sample).
-
-    Implements: not in the paper: the finaliser of SplitMix64, chained.
-
-    Args:
-        parts: at or above 0.
-
-    Returns:
-        0 .. 2^63 - 1; its lowest 32 bits, all that PyTorch's CPU generator takes, are
-        mixed as well.
-    """
-    mixed = 0
-    for part in parts:
-        mixed = ((mixed ^ part) + 0x9E3779B97F4A7C15) % 2**64
-        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) % 2**64
-        mixed ^= mixed >> 31
-    return mixed >> 1
 
 
 def _single_threaded(_: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from replication.files import BadInput
+from replication.settings import DataSettings
 
 _FORMATS = {".h5": "HDF5", ".npz": "npz", ".safetensors": "safetensors"}
 _BLOCK_BYTES = 2**24
@@ -76,6 +77,20 @@ class _Findings:
     notes: list[str] = field(default_factory=list)
 
 
+def import_features(folder: Path, settings: DataSettings) -> ImportedFeatures:
+    """Read a benchmark's cached features by that benchmark's rules.
+
+    Implements: not in the paper: iNaturalist 2018 is tested on its validation split.
+
+    Args:
+        folder: of the features.
+        settings: of the benchmark, whose number of classes is known in advance.
+    """
+    return read_features(
+        folder, settings.published_classes, val_is_test=settings.benchmark == "inat18"
+    )
+
+
 def read_features(
     folder: Path, num_classes: int | None, val_is_test: bool
 ) -> ImportedFeatures:
@@ -131,7 +146,12 @@ def read_features(
     if unread:
         findings.notes.append(f"not read: {_listed(unread)}")
     assert num_classes is not None
-    return ImportedFeatures(splits, num_classes, head, tuple(findings.notes))
+    whole = {
+        split: (features, labels)
+        for split, (features, labels) in splits.items()
+        if features is not None and labels is not None
+    }
+    return ImportedFeatures(whole, num_classes, head, tuple(findings.notes))
 
 
 def _find(folder: Path, name: str, findings: _Findings, needed: bool) -> Path | None:
@@ -253,7 +273,7 @@ def _read_labels(
     ):
         if bad.any():
             findings.problems.append(
-                f"{where}: expected {expected}, got {labels[bad.argmax()]:g} in "
+                f"{where}: expected {expected}, got {labels[bad.argmax()].item()} in "
                 f"{_which(bad)}"
             )
     if len(findings.problems) > before:
@@ -342,7 +362,7 @@ def _check_classes(
             f"{paths['train']}: expected samples of all {num_classes} classes, got "
             f"none of {_classes(first, number)}"
         )
-    untested = num_classes - len(present.get("test", np.arange(num_classes)))
+    untested = num_classes - len(present["test"]) if "test" in present else 0
     if untested > 0:
         findings.notes.append(
             f"{untested} of {num_classes} classes have no test sample: no accuracy "

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision.io import ImageReadMode, decode_image
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
 
+from replication.data.decoding import decode
 from replication.files import BadInput, read_arrays, read_table
 from replication.settings import BackboneSettings
 
@@ -94,19 +95,8 @@ def training_batches(
                 pixels = crop_and_flip(pixels, generator)
             yield normalise(pixels, settings), images.labels[rows].to(device)
         return
-    loader = DataLoader(
-        _Decoded(images, order, augmentation(settings)),
-        batch_size=batch_size,
-        num_workers=workers,
-        generator=generator,
-        worker_init_fn=_single_threaded,
-        pin_memory=device.type == "cuda",
-    )
-    for pixels, labels in loader:
-        yield (
-            normalise(pixels.to(device, non_blocking=True), settings),
-            labels.to(device, non_blocking=True),
-        )
+    decoded = _Decoded(images, order, augmentation(settings), seed)
+    yield from _loaded(decoded, batch_size, settings, device, workers)
 
 
 def plain_batches(
@@ -127,20 +117,35 @@ def plain_batches(
             pixels = images.pixels[rows].to(device)
             yield normalise(pixels, settings), images.labels[rows].to(device)
         return
-    centre = v2.Compose(
-        [
-            v2.Resize(settings.resize, antialias=True),
-            v2.CenterCrop(settings.image_size),
-        ]
-    )
+    decoded = _Decoded(images, order, v2.Compose(_centred(settings)), seed=0)
+    yield from _loaded(decoded, batch_size, settings, device, workers)
+
+
+def _loaded(
+    decoded: "_Decoded",
+    batch_size: int,
+    settings: BackboneSettings,
+    device: torch.device,
+    workers: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches from worker processes; what went wrong in one of them is raised here."""
     loader = DataLoader(
-        _Decoded(images, order, centre),
+        decoded,
         batch_size=batch_size,
         num_workers=workers,
+        collate_fn=_collated,
+        generator=torch.Generator(),
         worker_init_fn=_single_threaded,
+        pin_memory=device.type == "cuda",
     )
-    for pixels, labels in loader:
-        yield normalise(pixels.to(device), settings), labels.to(device)
+    for batch in loader:
+        if isinstance(batch, BadInput):
+            raise batch
+        pixels, labels = batch
+        yield (
+            normalise(pixels.to(device, non_blocking=True), settings),
+            labels.to(device, non_blocking=True),
+        )
 
 
 def augmentation(settings: BackboneSettings) -> v2.Transform:
@@ -150,11 +155,16 @@ def augmentation(settings: BackboneSettings) -> v2.Transform:
         return v2.Compose(
             [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()]
         )
-    fit = [v2.Resize(settings.resize, antialias=True), v2.CenterCrop(size)]
     if settings.augmentation == "none":
-        return v2.Compose(fit)
+        return v2.Compose(_centred(settings))
     crop = v2.RandomCrop(size, padding=_CIFAR_PADDING)
-    return v2.Compose([*fit, crop, v2.RandomHorizontalFlip()])
+    return v2.Compose([*_centred(settings), crop, v2.RandomHorizontalFlip()])
+
+
+def _centred(settings: BackboneSettings) -> list[v2.Transform]:
+    """Shorter side resized, centre cropped; never padded."""
+    shorter = max(settings.resize, settings.image_size)
+    return [v2.Resize(shorter, antialias=True), v2.CenterCrop(settings.image_size)]
 
 
 def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -196,6 +206,27 @@ def normalise(pixels: Tensor, settings: BackboneSettings) -> Tensor:
     return values.div_(255).sub_(mean).div_(std)
 
 
+def mixed_seed(*parts: int) -> int:
+    """A seed of its own for each sequence of numbers, such as (seed, epoch, sample).
+
+    Implements: not in the paper: the finaliser of SplitMix64, chained.
+
+    Args:
+        parts: at or above 0.
+
+    Returns:
+        0 .. 2^63 - 1; its lowest 32 bits, all that PyTorch's CPU generator takes, are
+        mixed as well.
+    """
+    mixed = 0
+    for part in parts:
+        mixed = ((mixed ^ part) + 0x9E3779B97F4A7C15) % 2**64
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) % 2**64
+        mixed ^= mixed >> 31
+    return mixed >> 1
+
+
 def worker_count(workers: str | int) -> int:
     """How many processes decode: as set, or one fewer than this machine has cores."""
     if workers == "auto":
@@ -207,26 +238,49 @@ def _single_threaded(_: int) -> None:
     torch.set_num_threads(1)
 
 
+def _collated(
+    samples: list[tuple[Tensor, Tensor] | BadInput],
+) -> tuple[Tensor, Tensor] | BadInput:
+    """A batch, or the first refusal: a worker's exception would lose its one line."""
+    for sample in samples:
+        if isinstance(sample, BadInput):
+            return sample
+    return tuple(default_collate(samples))
+
+
 class _Decoded(Dataset):
-    """Decodes and transforms one image; named when it cannot be decoded."""
+    """Decodes and transforms one image; what is drawn for it follows from its row.
+
+    Implements: not in the paper: the number of worker processes changes no batch.
+    """
 
     def __init__(
-        self, images: ImageSplit, order: Tensor, transform: v2.Transform
+        self, images: ImageSplit, order: Tensor, transform: v2.Transform, seed: int
     ) -> None:
         self.images, self.order, self.transform = images, order, transform
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor] | BadInput:
         row = int(self.order[position])
+        try:
+            image = self._image(row)
+        except BadInput as error:
+            return error
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mixed_seed(self.seed, row))
+            return self.transform(image), self.images.labels[row]
+
+    def _image(self, row: int) -> Tensor:
         if self.images.pixels is not None:
-            image = self.images.pixels[row]
-        else:
-            path = self.images.paths[row]
-            try:
-                image = decode_image(str(path), mode=ImageReadMode.RGB)
-            except RuntimeError as error:
-                first = str(error).splitlines()[0]
-                raise BadInput(f"{path}: expected a whole image, got {first}") from None
-        return self.transform(image), self.images.labels[row]
+            return self.images.pixels[row]
+        path = self.images.paths[row]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadInput(
+                f"{path}: expected a whole image, got {error.strerror}"
+            ) from None
+        return pil_to_tensor(decode(content, path))

@@ -1,7 +1,6 @@
 """Where images come from: image folders, CIFAR-100's download, the stand-in."""
 
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from replication.data.decoding import decode
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
 from replication.data.longtail import class_counts, exponential_counts, thin
 from replication.files import BadInput, read_json
@@ -20,7 +20,6 @@ IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 PACKED_SIDE = 64
 _FINE_GRAINED = frozenset({"inat18"})
 _NAMED = 10
-_TooLarge = Image.DecompressionBombError
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,11 @@ def list_folder(root: Path) -> Listing:
             )
             if not found:
                 problems.append(f"{folder}: expected images, found an empty folder")
+            problems += [
+                f"{folder}: expected file names in UTF-8, got {file!r}"
+                for file in found
+                if not _is_text(file)
+            ]
             paths += [f"{split}/{name}/{file}" for file in found]
             labels += [number.get(name, -1)] * len(found)
             splits += [split] * len(found)
@@ -136,6 +140,14 @@ def list_folder(root: Path) -> Listing:
     return Listing(
         root, np.array(paths), np.array(labels), np.array(splits), tuple(class_names)
     )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -238,10 +250,11 @@ def read_images(
         place = listing.root / path
         try:
             content = place.read_bytes()
-            with Image.open(io.BytesIO(content)) as opened:
-                image = opened.convert("RGB")
-        except (OSError, SyntaxError, ValueError, _TooLarge) as error:
-            return f"{place}: expected a whole image, got {_first_line(error)}"
+            image = decode(content, place)
+        except BadInput as error:
+            return str(error)
+        except OSError as error:
+            return f"{place}: expected a whole image, got {error.strerror}"
         digest = hashlib.sha256(content).hexdigest()[:16]
         return digest, _centre(image, settings.resize, side) if packed else None
 
@@ -255,11 +268,6 @@ def read_images(
     hashes = np.array([result[0] for result in results])
     pixels = np.stack([result[1] for result in results]) if packed else None
     return hashes, pixels
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
 
 
 def _centre(image: Image.Image, resize: int, side: int) -> np.ndarray:
@@ -282,9 +290,15 @@ def draw_stand_in(settings: DataSettings) -> Prepared:
     """
     published = read_json(PUBLISHED / "class_counts.json")
     histogram = _curve(settings.benchmark, published)
-    counts = stand_in_counts(histogram, settings.num_classes, settings.num_images)
-    num_classes = settings.num_classes
-    alphabet = glyph_alphabet(num_classes, settings.benchmark in _FINE_GRAINED)
+    num_classes, num_images = settings.num_classes, settings.num_images
+    try:
+        alphabet = glyph_alphabet(num_classes, settings.benchmark in _FINE_GRAINED)
+        counts = stand_in_counts(histogram, num_classes, num_images)
+    except ValueError as error:
+        raise BadInput(
+            f"params.yaml: stand_in.num_classes, stand_in.num_images: {error}; "
+            f"got {num_classes} and {num_images}"
+        ) from None
     per_split = {
         "train": counts,
         "val": np.full(num_classes, settings.validation_per_class),

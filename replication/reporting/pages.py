@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from replication.evaluation.ablation import BASELINES
 from replication.reporting import figures, tables
 from replication.settings import PublishedTable
 
@@ -55,7 +56,10 @@ def table2_section(
         summary=summarise(measured),
         figures=figures_folder,
         protocol_names=tables.PROTOCOL_NAMES,
-        values={p: tables.value_table(records, p, table.metrics) for p in protocols},
+        values={
+            p: tables.value_table(records, p, table.metrics, BASELINES | labels)
+            for p in protocols
+        },
         differences={
             p: tables.difference_table(records, p, table.metrics) for p in protocols
         },
@@ -115,19 +119,15 @@ def summarise(measured: Mapping[str, Any]) -> str:
 
 
 def _features(measured: Mapping[str, Any]) -> str:
-    backbone = _backbone_run(measured)
-    recipe = backbone.get("backbone")
-    name = FEATURE_NAMES[measured["objective"]]
+    """What the features are, as the run of the backbone recorded it."""
+    run = next(run for run in measured["runs"] if run["stage"].startswith("backbone@"))
+    recipe = run.get("backbone")
     if recipe is None:
-        return name
+        return "imported, not made here"
+    if "epochs" not in recipe:
+        return f"{recipe['network']}, {run['source']}"
+    name = FEATURE_NAMES[measured["objective"]]
     return f"{name} ({recipe['network']}, {recipe['epochs']} epochs)"
-
-
-def _backbone_run(measured: Mapping[str, Any]) -> Mapping[str, Any]:
-    for run in measured["runs"]:
-        if run["stage"].startswith("backbone@"):
-            return run
-    return {}
 
 
 def _used(measured: Mapping[str, Any], section: str, name: str) -> float:

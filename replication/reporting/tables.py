@@ -65,14 +65,21 @@ def methods_of(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def value_table(
-    records: Sequence[Mapping[str, Any]], protocol: str, metrics: Sequence[str]
+    records: Sequence[Mapping[str, Any]],
+    protocol: str,
+    metrics: Sequence[str],
+    methods: Mapping[str, str],
 ) -> str:
-    """A row a method: ours with its interval, the printed number below, the verdict."""
+    """A row a method: ours with its interval, the printed number below, the verdict.
+
+    Args:
+        methods: method -> label of every row; one without records was not run.
+    """
     has_print = any(record["published"] is not None for record in records)
     header = ["Method"] + [METRIC_NAMES[metric] for metric in metrics]
     header += ["Verdict on the numbers"] if has_print else []
     rows = []
-    for method, label in methods_of(records).items():
+    for method, label in methods.items():
         row, verdicts = [label], []
         for metric in metrics:
             record = find(

@@ -1,34 +1,52 @@
-"""backbone: a timm network is trained on a benchmark's images."""
+"""backbone: a timm network is trained on a benchmark's images, or imported."""
 
 from pathlib import Path
 
 import pandas as pd
 from dvclive import Live
 
+from replication.backbones.checkpoints import read_checkpoint
+from replication.backbones.networks import build_network
 from replication.backbones.training import make_fabric, train_network
 from replication.data.images import read_split
 from replication.files import read_json, write_arrays, write_table
+from replication.settings import BackboneSettings
 from replication.stages.running import OUTPUTS, Stage, progress, run
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
-    """Write weights.safetensors and training.csv; curves grow in live/ meanwhile."""
+    """Write weights.safetensors; where it trains, training.csv and curves in live/."""
     settings = stage.settings.backbone(benchmark, objective)
-    machine = stage.settings.machine()
-    data = OUTPUTS / benchmark / "data"
     folder = OUTPUTS / benchmark / objective / "backbone"
+    summary = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    checkpoint = stage.settings.checkpoint(benchmark)
+    machine = stage.settings.machine()
+    if stage.settings.features(benchmark) is not None:
+        stage.notes(source="none: features are imported")
+    elif checkpoint is not None:
+        _import(stage, checkpoint, settings, summary["classes"], folder)
+    elif not _train(stage, benchmark, settings, machine, summary["classes"], folder):
+        return
+    stage.finish(folder / "run.json")
+
+
+def _train(
+    stage: Stage,
+    benchmark: str,
+    settings: BackboneSettings,
+    machine: object,
+    classes: int,
+    folder: Path,
+) -> bool:
+    """Train, on every process; whether this one is the process that writes."""
+    data = OUTPUTS / benchmark / "data"
     stage.reads(data / "index.csv")
-    images = stage.settings.get(f"inputs.{benchmark}.images")
-    root = Path(images).expanduser() if images else None
-    summary = read_json(stage.reads(data / "summary.json"))
+    root = stage.settings.images_root(benchmark)
     fabric = make_fabric(machine)
     stage.uses(fabric.device)
-    with (
-        Live(
-            str(folder / "live"), report=None, save_dvc_exp=False, dvcyaml=None
-        ) as live,
-        progress(stage.name) as tell,
-    ):
+    resume = stage.resume_folder(settings, machine.precision, machine.devices)
+    with progress(stage.name) as tell:
+        live = _live(folder / "live") if fabric.is_global_zero else None
 
         def report(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
             for name, value in metrics.items():
@@ -40,21 +58,56 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
             fabric,
             read_split(data, "train", root),
             read_split(data, "val", root),
-            summary["classes"],
+            classes,
             settings,
             machine.workers,
-            stage.resume_folder(settings, machine.precision, machine.devices),
+            resume,
             report,
         )
+        if live is not None:
+            live.end()
     if not fabric.is_global_zero:
-        return
-    about = {"network": settings.network, "classes": summary["classes"]}
+        return False
+    about = {"network": settings.network, "classes": classes}
     write_arrays(folder / "weights.safetensors", trained.network.state_dict(), about)
     history = pd.DataFrame(trained.history)
     history.insert(0, "epoch", range(1, len(history) + 1))
     write_table(folder / "training.csv", history)
-    stage.notes(backbone=settings.model_dump())
-    stage.finish(folder / "run.json")
+    stage.notes(source="trained here", backbone=settings.model_dump())
+    return True
+
+
+def _live(folder: Path) -> Live:
+    """DVCLive that only writes curves: DVC itself keeps the experiment."""
+    return Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
+
+
+def _import(
+    stage: Stage,
+    checkpoint: Path,
+    settings: BackboneSettings,
+    classes: int,
+    folder: Path,
+) -> None:
+    """Take weights as they were released; a head that is missing is drawn."""
+    stage.reads(checkpoint)
+    imported = read_checkpoint(checkpoint, settings.network, classes)
+    network = build_network(settings.network, classes, None, settings.seed)
+    network.load_state_dict(network.state_dict() | dict(imported.state))
+    about = {
+        "network": settings.network,
+        "classes": classes,
+        "head": imported.head is not None,
+    }
+    write_arrays(folder / "weights.safetensors", network.state_dict(), about)
+    for line in imported.ignored:
+        print(f"{checkpoint}: left out: {line}")
+    maker = "this suite" if imported.source == "ours" else imported.source
+    stage.notes(
+        source=f"imported from a checkpoint of {maker}",
+        left_out=list(imported.ignored),
+        backbone={"network": settings.network},
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from replication.classifiers.heads import Rows, Term, predict
 from replication.evaluation.metrics import accuracies
 from replication.evaluation.predictions import predictions_table
 from replication.files import (
+    read_about,
     read_arrays,
     read_json,
     write_arrays,
@@ -34,14 +35,17 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         }
         for split in ("train", "test")
     }
-    start = read_arrays(stage.reads(folder / "features" / "head.safetensors"))
+    head_file = stage.reads(folder / "features" / "head.safetensors")
+    start, trained = read_arrays(head_file), read_about(head_file)["trained"]
     own = Term(
         *(torch.from_numpy(start[name]).to(device) for name in ("weight", "bias"))
     )
     train, test = splits["train"], splits["test"]
     everyone = torch.arange(len(test["labels"]), device=device)
     labels = test["labels"].cpu().numpy()
-    predictions: dict[str, dict] = {"own_head": {}, "balanced_softmax": {}}
+    predictions: dict[str, dict] = {"balanced_softmax": {}}
+    if trained:
+        predictions["own_head"] = {}
     heads: dict[str, torch.Tensor] = {}
     inputs = [Rows(test["features"])]
     with progress(stage.name) as tell:
@@ -55,10 +59,10 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
                 seed,
             )
             heads |= {f"weight.{seed}": fitted.weight, f"bias.{seed}": fitted.bias}
-            for name, term in (("own_head", own), ("balanced_softmax", fitted)):
-                predicted = predict([term], inputs, everyone).cpu().numpy()
-                predictions[name][seed, "paper"] = predicted
-                predictions[name][seed, "released_code"] = predicted
+            terms = {"own_head": own, "balanced_softmax": fitted}
+            for name, some in predictions.items():
+                predicted = predict([terms[name]], inputs, everyone).cpu().numpy()
+                some[seed, "paper"] = some[seed, "released_code"] = predicted
             tell(number, len(seeds), accuracies(predicted, labels, counts))
     write_arrays(folder / "heads" / "balanced_softmax.safetensors", heads)
     summary = {}

@@ -1,10 +1,14 @@
-"""prepare: a benchmark's images become an index with label, split and content hash."""
+"""prepare: a benchmark's input becomes an index with label, split and content hash."""
+
+import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from replication.data.features import ImportedFeatures, import_features
 from replication.data.longtail import class_counts, shot_groups
-from replication.data.sources import SPLITS, Prepared, prepare
+from replication.data.sources import SPLITS, Listing, Prepared, prepare
 from replication.files import content_hash, write_arrays, write_json, write_table
 from replication.settings import DataSettings
 from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, run
@@ -13,7 +17,12 @@ from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, run
 def main(stage: Stage, benchmark: str) -> None:
     """Write index.csv, pixels.safetensors (small images) and summary.json."""
     settings = stage.settings.data(benchmark)
-    prepared = prepare(settings, DOWNLOADS)
+    imported = stage.settings.features(benchmark)
+    prepared = (
+        prepare(settings, DOWNLOADS)
+        if imported is None
+        else prepare_features(import_features(imported, settings))
+    )
     folder = OUTPUTS / benchmark / "data"
     index = index_of(prepared)
     write_table(folder / "index.csv", index)
@@ -27,10 +36,35 @@ def main(stage: Stage, benchmark: str) -> None:
     write_json(folder / "summary.json", summary)
     stage.finish(folder / "run.json")
     print(
-        f"{benchmark}: {summary['images']['train']} training images of "
+        f"{benchmark}: {summary['images']['train']} training samples of "
         f"{summary['classes']} classes, largest {summary['largest']}, "
-        f"smallest {summary['smallest']}; {summary['images']['test']} test images"
+        f"smallest {summary['smallest']}; {summary['images']['test']} test samples"
     )
+
+
+def prepare_features(imported: ImportedFeatures) -> Prepared:
+    """Index cached features as images are: a row a sample, its content hashed."""
+    labels = [imported.splits[split][1] for split in imported.splits]
+    sizes = [len(part) for part in labels]
+    listing = Listing(
+        root=Path("."),
+        paths=np.array(
+            [
+                f"{split}/{row}"
+                for split, size in zip(imported.splits, sizes, strict=True)
+                for row in range(size)
+            ]
+        ),
+        labels=np.concatenate(labels),
+        splits=np.repeat(list(imported.splits), sizes),
+        class_names=tuple(str(label) for label in range(imported.num_classes)),
+    )
+    hashes = [
+        hashlib.sha256(row.tobytes()).hexdigest()[:16]
+        for features, _ in imported.splits.values()
+        for row in features
+    ]
+    return Prepared(listing, np.array(hashes), None)
 
 
 def index_of(prepared: Prepared) -> pd.DataFrame:
@@ -56,6 +90,7 @@ def summarise(prepared: Prepared, settings: DataSettings) -> dict:
     return {
         "benchmark": settings.benchmark,
         "stand_in": settings.stand_in,
+        "input": "features" if settings.features else "images",
         "classes": num_classes,
         "class_names": list(listing.class_names),
         "class_counts": counts.tolist(),

@@ -28,7 +28,9 @@ def main(stage: Stage) -> None:
             {
                 "name": f"Table 2 on {title}",
                 "link": "table2.md",
-                "data": "stand-in" if data["stand_in"] else f"images `{data['hash']}`",
+                "data": "stand-in"
+                if data["stand_in"]
+                else f"{data['input']} `{data['hash']}`",
                 "finding": summarise(one),
             }
         )

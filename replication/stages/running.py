@@ -31,7 +31,7 @@ from rich.progress import (
 )
 
 from replication.files import BadInput, content_hash, write_json
-from replication.settings import PARAMS, Settings, load
+from replication.settings import BENCHMARKS, PARAMS, Settings, load
 
 OUTPUTS = Path("outputs")
 RESULTS = Path("results")
@@ -101,9 +101,8 @@ class Stage:
         Raises:
             BadInput: params.yaml, the code or an input changed while the stage ran.
         """
-        now = {path: content_hash(Path(path)) for path in self._inputs}
-        changed = [path for path in now if now[path] != self._inputs[path]]
-        changed += [PARAMS.name] * (content_hash(PARAMS) != self._params)
+        then = {**self._inputs, PARAMS.name: self._params}
+        changed = [path for path in then if _hash_now(path) != then[path]]
         code = code_hashes()
         changed += [name for name in self._code if code.get(name) != self._code[name]]
         if changed:
@@ -140,6 +139,10 @@ class Stage:
         }
 
 
+def _hash_now(path: str) -> str | None:
+    return content_hash(Path(path)) if Path(path).is_file() else None
+
+
 def run(body: Callable[..., None], name: Callable[..., str]) -> None:
     """Run a stage from its command line.
 
@@ -154,6 +157,9 @@ def run(body: Callable[..., None], name: Callable[..., str]) -> None:
         module = Path(sys.argv[0]).stem
         expected = ", ".join(name.__code__.co_varnames[: name.__code__.co_argcount])
         _refuse([f"{module}: expected arguments ({expected}), got {arguments}"])
+    if arguments and arguments[0] not in BENCHMARKS:
+        known = ", ".join(BENCHMARKS)
+        _refuse([f"{stage_name}: expected one of {known}, got {arguments[0]!r}"])
     child = int(os.environ.get("LOCAL_RANK", "0")) > 0
     try:
         with only_one(stage_name, skip=child):

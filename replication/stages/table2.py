@@ -23,11 +23,13 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     } | {
         name: folder / "dlsa" / name / "predictions.safetensors" for name in table.rows
     }
+    if not files["own_head"].is_file():  # imported features that brought no head
+        del files["own_head"]
     predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
     counts = np.array(data["class_counts"])
     about = {
         "benchmark": benchmark,
-        "data": "stand-in" if data["stand_in"] else f"images {data['hash']}",
+        "data": ("stand-in" if data["stand_in"] else f"{data['input']} {data['hash']}"),
         "same_benchmark": benchmark == table.benchmark,
         "same_conditions": False,
     }

@@ -4,6 +4,8 @@ import math
 
 from replication.reporting import tables
 
+FULL = {"full": "Full model"}
+
 
 def record(**changes: object) -> dict:
     """A value record of the ablation, with changes."""
@@ -43,7 +45,7 @@ def test_interval_of_a_value_and_of_a_difference() -> None:
 
 def test_value_table_shows_printed_below_measured_and_a_cell_not_run() -> None:
     records = [record(), record(metric="few", published=None, verdict=None)]
-    text = tables.value_table(records, "paper", ("overall", "few", "many"))
+    text = tables.value_table(records, "paper", ("overall", "few", "many"), FULL)
     assert text.splitlines()[2] == (
         "| Full model | 40.0 [38.0, 42.0]<br>*printed 42.1* | 40.0 [38.0, 42.0] "
         "| not run | partial |"
@@ -51,7 +53,7 @@ def test_value_table_shows_printed_below_measured_and_a_cell_not_run() -> None:
 
 
 def test_value_table_without_any_printed_number_has_no_verdict_column() -> None:
-    text = tables.value_table([record(published=None)], "paper", ("overall",))
+    text = tables.value_table([record(published=None)], "paper", ("overall",), FULL)
     assert text.splitlines()[0] == "| Method | Overall |"
 
 
@@ -82,3 +84,8 @@ def test_runs_table_marks_uncommitted_code() -> None:
     }
     row = tables.runs_table([run]).splitlines()[2]
     assert row == "| heads@x | 0123456789 | **no** | a processor | 3 | 900 |"
+
+
+def test_a_method_without_records_was_not_run() -> None:
+    text = tables.value_table([record()], "paper", ("overall",), FULL | {"x": "X"})
+    assert text.splitlines()[3] == "| X | not run | — |"

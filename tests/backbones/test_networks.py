@@ -1,0 +1,251 @@
+"""Networks and what they make of images: shapes, weights, features."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from replication.backbones.extraction import extract_features
+from replication.backbones.networks import (
+    OptionABlock,
+    build_network,
+    check_network,
+    features_of,
+)
+from replication.data.images import ImageSplit, normalise
+
+CPU = torch.device("cpu")
+
+
+def pixels(number: int = 5, side: int = 32) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(number, 3, side, side, generator=generator)
+
+
+def num_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def cifar_parameters(depth: int, classes: int) -> int:
+    """He et al. (2016), Sect. 4.2: 3x3 convolutions, batch-norm, one linear layer."""
+
+    def convolution(channels_in: int, channels_out: int) -> int:
+        return channels_in * channels_out * 9 + 2 * channels_out
+
+    blocks = (depth - 2) // 6
+    total = convolution(3, 16)
+    for channels_in, channels in ((16, 16), (16, 32), (32, 64)):
+        total += convolution(channels_in, channels)
+        total += (2 * blocks - 1) * convolution(channels, channels)
+    return total + 64 * classes + classes
+
+
+def test_resnet32_has_its_published_size() -> None:
+    """0.46 million for 10 classes: option A adds no parameters to a shortcut."""
+    assert cifar_parameters(32, 10) == 464_154
+    assert num_parameters(build_network("resnet32_cifar", 10, None, 0)) == 464_154
+    assert num_parameters(build_network("resnet32_cifar", 100, None, 0)) == 470_004
+
+
+@pytest.mark.parametrize("depth", [8, 14, 20, 32, 44])
+def test_cifar_resnet_has_6n_plus_2_layers(depth) -> None:
+    network = build_network(f"resnet{depth}_cifar", 7, None, 0)
+    assert num_parameters(network) == cifar_parameters(depth, 7)
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(layers) == depth
+
+
+def test_option_a_shortcut_strides_and_fills_with_zeros() -> None:
+    """With convolutions that give nothing, a block is its shortcut and a ReLU."""
+    block = OptionABlock(4, 8, 2).eval()
+    nn.init.zeros_(block.conv2.weight)
+    x = torch.randn(2, 4, 6, 6)
+    y = block(x)
+    assert y.shape == (2, 8, 3, 3)
+    torch.testing.assert_close(y[:, 2:6], F.relu(x[:, :, ::2, ::2]))
+    assert not y[:, :2].any() and not y[:, 6:].any()
+
+
+# --- every network offers features and a head
+
+NETWORKS = ("resnet8_cifar", "resnet10t", "test_convnext", "mobilenetv3_small_050")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_head_on_features_is_the_network(name) -> None:
+    network = build_network(name, 6, None, 0).eval()
+    with torch.inference_mode():
+        features = features_of(network, pixels())
+        logits = network(pixels())
+        again = network.get_classifier()(features)
+    head = network.get_classifier()
+    assert isinstance(head, nn.Linear) and head.out_features == 6
+    assert features.shape == (5, head.in_features)
+    torch.testing.assert_close(again, logits)
+
+
+def test_cifar_features_are_64() -> None:
+    network = build_network("resnet32_cifar", 100, None, 0).eval()
+    assert network.num_features == 64
+    with torch.inference_mode():
+        assert network.forward_features(pixels()).shape == (5, 64, 8, 8)
+        assert features_of(network, pixels()).shape == (5, 64)
+
+
+def test_blocks_of_a_fresh_timm_resnet_do_not_start_at_zero() -> None:
+    """timm's own start would switch each block off; the paper's networks do not."""
+    network = build_network("resnet10t", 6, None, 0)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and all((norm.weight == 1).all() for norm in norms)
+
+
+# --- weights follow the seed
+
+
+@pytest.mark.parametrize("name", ["resnet8_cifar", "resnet10t"])
+def test_weights_follow_the_seed_alone(name) -> None:
+    torch.manual_seed(1)
+    first = build_network(name, 6, None, 3).state_dict()
+    torch.manual_seed(2)
+    again = build_network(name, 6, None, 3).state_dict()
+    other = build_network(name, 6, None, 4).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    drawn = [key for key in first if first[key].dim() > 1]
+    assert drawn and not any(torch.equal(first[key], other[key]) for key in drawn)
+
+
+@pytest.mark.parametrize("name", ["resnet8_cifar", "resnet10t"])
+def test_building_leaves_the_global_generator_alone(name) -> None:
+    before = torch.get_rng_state()
+    build_network(name, 6, None, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize("depth", [0, 2, 7, 31, 33])
+def test_wrong_depth_is_refused(refused, depth) -> None:
+    name = f"resnet{depth}_cifar"
+    assert refused(lambda: check_network(name)) == [
+        f"backbone.network: expected 6n + 2 layers (8, 14, 20, 32, ...), got {name!r}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("resnett50", "; did you mean resnet50?"), ("", ""), ("hf-hub:some/one", "")],
+)
+def test_unknown_network_is_refused(refused, name, meant) -> None:
+    line = (
+        "backbone.network: expected a timm network or resnet32_cifar, "
+        f"got {name!r}{meant}"
+    )
+    assert refused(lambda: check_network(name)) == [line]
+    assert refused(lambda: build_network(name, 5, None, 0)) == [line]
+
+
+def test_unknown_weight_tag_is_refused(refused) -> None:
+    (problem,) = refused(lambda: build_network("resnet10t.nonsense", 5, None, 0))
+    assert problem.startswith("backbone.network: expected ")
+    assert "'resnet10t.nonsense'" in problem
+
+
+def test_weights_that_cannot_be_had_are_refused(refused, monkeypatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host\nand a second line")
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    tag = "resnet10t.c3_in1k"
+    assert refused(lambda: build_network("resnet10t", 5, tag, 0)) == [
+        f"backbone.pretrained: timm could not load {tag!r} (OSError); give "
+        "inputs.<benchmark>.checkpoint or inputs.<benchmark>.features instead"
+    ]
+
+
+def test_weights_of_another_network_are_refused(refused, monkeypatch) -> None:
+    """backbone.network=resnet18 with a recipe's resnet152 weights is no resnet18."""
+    built = []
+
+    def build(name: str, **_: Any) -> nn.Module:
+        built.append(name)
+        return nn.Linear(1, 1)
+
+    monkeypatch.setattr(timm, "create_model", build)
+    (problem,) = refused(lambda: build_network("resnet18", 5, "resnet152.tv_in1k", 0))
+    assert built == []
+    assert problem.startswith("backbone.pretrained: expected ")
+    assert "resnet18" in problem and "resnet152.tv_in1k" in problem
+
+
+def test_pretrained_weights_are_asked_for_by_their_name(monkeypatch) -> None:
+    asked = []
+
+    def build(name: str, **options: Any) -> nn.Module:
+        asked.append((name, options))
+        return nn.Linear(1, 1)
+
+    monkeypatch.setattr(timm, "create_model", build)
+    build_network("resnet18", 5, "resnet18.tv_in1k", 0)
+    ((name, options),) = asked
+    assert name == "resnet18.tv_in1k"
+    assert options["pretrained"] is True and options["num_classes"] == 5
+
+
+# --- extraction
+
+
+def split(number: int) -> ImageSplit:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(
+        256, (number, 3, 32, 32), generator=generator, dtype=torch.uint8
+    )
+    return ImageSplit(torch.zeros(number, dtype=torch.int64), images, ())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_extracted_features_are_those_before_the_head(backbone_settings, name) -> None:
+    network, images = build_network(name, 6, None, 0), split(5)
+    network.train()
+    settings = backbone_settings()
+    got = extract_features(network, images, settings, CPU, 0)
+    assert got.dtype == np.float32
+    network.eval()
+    with torch.inference_mode():
+        assert images.pixels is not None
+        expected = features_of(network, normalise(images.pixels, settings)).numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_extraction_keeps_the_order_beyond_a_batch(backbone_settings) -> None:
+    """Features of an image do not hang on the images beside it."""
+    network, settings, images = (
+        build_network("resnet8_cifar", 6, None, 0),
+        backbone_settings(),
+        split(300),
+    )
+    whole = extract_features(network, images, settings, CPU, 0)
+    assert whole.shape == (300, 64)
+    assert images.pixels is not None
+    for row in (0, 255, 256, 299):
+        one = ImageSplit(images.labels[:1], images.pixels[row : row + 1], ())
+        alone = extract_features(network, one, settings, CPU, 0)
+        np.testing.assert_allclose(alone[0], whole[row], rtol=1e-4, atol=1e-5)
+
+
+def test_extraction_of_no_images(backbone_settings) -> None:
+    network = build_network("resnet8_cifar", 6, None, 0)
+    got = extract_features(network, split(0), backbone_settings(), CPU, 0)
+    assert got.shape == (0, 64)
+
+
+def test_extraction_changes_no_weight(backbone_settings) -> None:
+    network = build_network("resnet8_cifar", 6, None, 0)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    extract_features(network, split(10), backbone_settings(), CPU, 0)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key])

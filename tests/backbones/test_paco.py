@@ -1,0 +1,845 @@
+"""PaCo: the loss against a loop, the queue by hand, resuming, two processes."""
+
+import copy
+import math
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning_fabric import Fabric
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from replication.backbones.networks import build_network
+from replication.backbones.paco import (
+    Paco,
+    PacoSettings,
+    contrast_step,
+    freeze_for_places,
+    log_class_prior,
+    paco_loss,
+    train_paco,
+)
+from replication.backbones.training import (
+    Trained,
+    accuracy,
+    learning_rate,
+    make_fabric,
+)
+from replication.data.images import ImageSplit
+from replication.files import read_state, write_json, write_state
+from replication.settings import MachineSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+
+
+def paco_settings(**changes: Any) -> PacoSettings:
+    plain = {
+        "network": "resnet8_cifar",
+        "pretrained": None,
+        "image_size": 16,
+        "resize": 16,
+        "mean": [0.4, 0.5, 0.6],
+        "std": [0.2, 0.25, 0.5],
+        "query_view": "cifar_strong",
+        "key_view": "cifar_sim",
+        "freeze": False,
+        "epochs": 2,
+        "lr": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "batch_size": 16,
+        "warmup_epochs": 1,
+        "schedule": "cosine",
+        "queue_size": 32,
+        "projection_dim": 8,
+        "key_momentum": 0.9,
+        "temperature": 0.2,
+        "alpha": 0.05,
+        "beta": 1.0,
+        "gamma": 1.0,
+        "supt": 1.0,
+        "seed": 0,
+    }
+    return PacoSettings(**(plain | changes))
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return make_fabric(
+        MachineSettings(device="cpu", devices=1, precision="32-true", workers=0)
+    )
+
+
+def images(number: int = 64, side: int = 16, seed: int = 0) -> ImageSplit:
+    """Three classes told apart by how bright they are."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(number) % 3
+    pixels = torch.randint(
+        40, (number, 3, side, side), generator=generator, dtype=torch.uint8
+    )
+    pixels += 90 * labels[:, None, None, None].byte()
+    return ImageSplit(labels, pixels, ())
+
+
+# --- the loss
+
+
+def looped(
+    class_logits: Tensor,
+    queries: Tensor,
+    contrast: Tensor,
+    labels: Tensor,
+    contrast_labels: Tensor,
+    log_prior: Tensor,
+    *,
+    first: int,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    temperature: float,
+    supt: float,
+) -> Tensor:
+    """facts/field.md, section 1, read aloud: one row an anchor, one element at a time.
+
+    Row [(head(f) + log prior) / supt ; q . (q, k, queue) / T]; positives weigh beta
+    (own class) and alpha (same label, self masked); denominator the classes' exp plus
+    gamma times the samples'; mean over positives divided by the sum of weights.
+    """
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(len(queries)):
+        row: list[Tensor] = []
+        weights, shares = [], []
+        for c in range(class_logits.shape[1]):
+            row.append((class_logits[i, c] + log_prior[c]) / supt)
+            weights.append(beta if c == labels[i] else 0.0)
+            shares.append(1.0)
+        for j in range(len(contrast)):
+            row.append(sum(queries[i] * contrast[j]) / temperature)
+            is_self = j == first + i
+            alike = bool(contrast_labels[j] == labels[i])
+            weights.append(alpha if alike and not is_self else 0.0)
+            shares.append(0.0 if is_self else gamma)
+        largest = max(float(value.detach()) for value in row)
+        denominator = sum(
+            share * (value - largest).exp()
+            for share, value in zip(shares, row, strict=True)
+        )
+        log_prob = [value - largest - denominator.log() for value in row]
+        mean = sum(w * value for w, value in zip(weights, log_prob, strict=True))
+        total = total - mean / sum(weights)
+    return total / len(queries)
+
+
+def case(
+    seed: int,
+    batch: int = 4,
+    classes: int = 3,
+    queue: int = 5,
+    dim: int = 3,
+    first: int = 0,
+) -> dict[str, Any]:
+    """A batch, its keys and a queue; the batch stands at `first` of a larger one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def unit(number: int) -> Tensor:
+        drawn = torch.randn(number, dim, generator=generator, dtype=torch.float64)
+        return F.normalize(drawn, dim=1)
+
+    def some_labels(number: int, low: int) -> Tensor:
+        return torch.randint(low, classes, (number,), generator=generator)
+
+    queries, labels = unit(batch), some_labels(batch, 0)
+    around = some_labels(first, 0)
+    parts = [unit(first), queries, unit(batch + queue)]
+    their = [around, labels, labels, some_labels(queue, -1)]
+    return {
+        "class_logits": 3
+        * torch.randn(batch, classes, generator=generator, dtype=torch.float64),
+        "queries": queries,
+        "contrast": torch.cat(parts),
+        "labels": labels,
+        "contrast_labels": torch.cat(their),
+        "log_prior": torch.randn(classes, generator=generator, dtype=torch.float64),
+        "first": first,
+        "alpha": 0.05,
+        "beta": 1.0,
+        "gamma": 1.0,
+        "temperature": 0.2,
+        "supt": 1.0,
+    }
+
+
+WEIGHTS = [
+    {},
+    {"alpha": 0.01, "temperature": 0.05},
+    {"alpha": 0.7, "beta": 0.3, "gamma": 0.4, "temperature": 0.5, "supt": 2.0},
+    {"alpha": 0.0, "gamma": 2.5},
+    {"gamma": 0.0},
+]
+
+
+@pytest.mark.parametrize("changes", WEIGHTS)
+@pytest.mark.parametrize("first", [0, 3])
+def test_loss_is_what_the_facts_say(changes, first) -> None:
+    for seed in range(4):
+        given_ = case(seed, first=first) | changes
+        torch.testing.assert_close(
+            paco_loss(**given_), looped(**given_), rtol=1e-12, atol=1e-12
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**20),
+    batch=st.integers(1, 5),
+    classes=st.integers(1, 5),
+    queue=st.integers(0, 4),
+    dim=st.integers(1, 3),
+    first=st.integers(0, 3),
+    alpha=st.floats(0, 2),
+    beta=st.floats(0.01, 2),
+    gamma=st.floats(0.01, 2),
+    temperature=st.floats(0.05, 2),
+    supt=st.floats(0.1, 2),
+)
+def test_loss_of_any_small_case(
+    seed, batch, classes, queue, dim, first, **weights
+) -> None:
+    given_ = case(seed, batch, classes, queue, dim, first) | weights
+    torch.testing.assert_close(
+        paco_loss(**given_), looped(**given_), rtol=1e-10, atol=1e-10
+    )
+
+
+def test_ties_and_a_class_of_one() -> None:
+    """All queries, keys and queue alike; one class with one sample, one with none."""
+    given_ = case(0, batch=3, classes=4, queue=2)
+    given_["queries"] = given_["queries"][:1].expand(3, -1).clone()
+    given_["contrast"] = given_["queries"][:1].expand(8, -1).clone()
+    given_["labels"] = torch.tensor([0, 0, 1])
+    given_["contrast_labels"] = torch.tensor([0, 0, 1, 0, 0, 1, -1, 3])
+    torch.testing.assert_close(paco_loss(**given_), looped(**given_))
+
+
+def test_loss_of_one_sample_by_hand() -> None:
+    """One query, its key, two classes: log(1 + 3 + e^.5) - (log 3 + a .5) / (1 + a)."""
+    got = paco_loss(
+        torch.tensor([[math.log(6), math.log(4)]], dtype=torch.float64),
+        torch.tensor([[1.0, 0.0]], dtype=torch.float64),
+        torch.tensor([[1.0, 0.0], [0.25, 3**0.5]], dtype=torch.float64),
+        torch.tensor([0]),
+        torch.tensor([0, 0]),
+        torch.tensor([math.log(0.5), math.log(0.25)], dtype=torch.float64),
+        alpha=0.1,
+        beta=1.0,
+        gamma=1.0,
+        temperature=0.5,
+        supt=1.0,
+    )
+    expected = math.log(1 + 3 + math.exp(0.5)) - (math.log(3) + 0.1 * 0.5) / 1.1
+    assert got.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_without_samples_it_is_balanced_softmax() -> None:
+    given_ = case(1, batch=6) | {"alpha": 0.0, "gamma": 0.0, "beta": 0.4}
+    adjusted = given_["class_logits"] + given_["log_prior"]
+    expected = F.cross_entropy(adjusted, given_["labels"])
+    torch.testing.assert_close(paco_loss(**given_), expected)
+
+
+def test_queue_without_labels_only_repels() -> None:
+    """Label -1 is no positive: taking one row away can only lower the loss."""
+    given_ = case(2, queue=1)
+    given_["contrast_labels"][-1] = -1
+    fewer = given_ | {
+        "contrast": given_["contrast"][:-1],
+        "contrast_labels": given_["contrast_labels"][:-1],
+    }
+    assert paco_loss(**given_) > paco_loss(**fewer)
+    repelled = given_ | {"contrast": given_["contrast"].clone()}
+    repelled["contrast"][-1] *= 0
+    assert paco_loss(**repelled) != paco_loss(**given_)
+
+
+def leaves(given_: Mapping[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
+    """Logits, queries and the rest of the contrast as leaves; queries stand in it."""
+    first, batch = given_["first"], len(given_["queries"])
+    logits = given_["class_logits"].clone().requires_grad_()
+    queries = given_["queries"].clone().requires_grad_()
+    rest = given_["contrast"].clone()
+    contrast = torch.cat([rest[:first], queries, rest[first + batch :]])
+    rest = {"class_logits": logits, "queries": queries, "contrast": contrast}
+    return [logits, queries], {**given_, **rest}
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_gradient_is_that_of_the_loop(first) -> None:
+    """It also reaches a query where it is another query's contrast."""
+    for seed, changes in enumerate(WEIGHTS):
+        inputs, given_ = leaves(case(seed, first=first) | changes)
+        got = torch.autograd.grad(paco_loss(**given_), inputs)
+        inputs, given_ = leaves(case(seed, first=first) | changes)
+        expected = torch.autograd.grad(looped(**given_), inputs)
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_gradcheck() -> None:
+    given_ = case(3)
+    rest = given_["contrast"][4:]
+
+    def loss(logits: Tensor, queries: Tensor, rest: Tensor) -> Tensor:
+        changed = {"class_logits": logits, "queries": queries}
+        return paco_loss(
+            **{**given_, **changed, "contrast": torch.cat([queries, rest])}
+        )
+
+    inputs = [given_["class_logits"], given_["queries"], rest]
+    assert torch.autograd.gradcheck(
+        loss, [value.clone().requires_grad_() for value in inputs]
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_loss_is_stable_in_small_types(dtype) -> None:
+    """Scores of ±20 and logits of ±200, under mixed precision: float32's accuracy."""
+    given_ = case(4, batch=8, queue=20, dim=8) | {"temperature": 0.05}
+    given_["class_logits"] = given_["class_logits"] * 60
+    names = ("class_logits", "queries", "contrast", "log_prior")
+    small = {name: given_[name].to(dtype) for name in names}
+    exact = {name: small[name].double() for name in names}
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
+        got = paco_loss(**{**given_, **small})
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(
+        got.double(), looped(**{**given_, **exact}), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_prior_is_the_share_of_the_class() -> None:
+    got = log_class_prior(torch.tensor([30, 10, 0]))
+    expected = [math.log(0.75), math.log(0.25), math.log(1e-9)]
+    assert got.tolist() == pytest.approx(expected, rel=1e-6)
+    assert got.dtype == torch.float32
+
+
+# --- the encoders
+
+
+def small(queue_size: int = 6, momentum: float = 0.75) -> Paco:
+    return Paco(build_network("resnet8_cifar", 3, None, 0), 2, queue_size, momentum, 0)
+
+
+def test_start_follows_the_seed_and_leaves_the_callers_alone() -> None:
+    def draw(seed: int) -> dict[str, Tensor]:
+        network = build_network("resnet8_cifar", 3, None, 0)
+        return Paco(network, 4, 8, 0.9, seed).state_dict()
+
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    one = draw(0)
+    assert torch.equal(torch.rand(1), expected)
+    two, other = draw(0), draw(1)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["queue"], other["queue"])
+    torch.testing.assert_close(one["queue"].norm(dim=1), torch.ones(8))
+    assert one["queue_labels"].tolist() == [-1] * 8 and one["pointer"] == 0
+    for name in one:
+        if "_q." in name:
+            assert torch.equal(one[name], one[name.replace("_q.", "_k.")])
+
+
+def test_forward_by_hand() -> None:
+    """Head on features that are not normalised; the projection's output is."""
+    paco, pixels = small().train(), torch.randn(4, 3, 8, 8)
+    network = copy.deepcopy(paco.encoder_q)
+    logits, queries = paco(pixels)
+    features = network.forward_features(pixels).mean((2, 3))
+    torch.testing.assert_close(logits, F.linear(features, *network.fc.parameters()))
+    one, norm, _, two = copy.deepcopy(paco.projection_q)
+    hidden = F.linear(features, one.weight, one.bias)
+    centred = hidden - hidden.mean(0)
+    hidden = centred / (hidden.var(0, unbiased=False) + norm.eps).sqrt()
+    projected = F.linear(hidden.relu(), two.weight, two.bias)
+    expected = projected / projected.square().sum(1, keepdim=True).sqrt()
+    torch.testing.assert_close(queries, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_evaluation_is_the_network_alone() -> None:
+    paco, pixels = small().eval(), torch.randn(4, 3, 8, 8)
+    assert torch.equal(paco(pixels), paco.encoder_q(pixels))
+
+
+def test_copy_follows_by_hand() -> None:
+    """0.75 of its own weights, 0.25 of the network's; batch-norm statistics stay."""
+    paco = small(momentum=0.75)
+    for module in (paco.encoder_q, paco.projection_q):
+        for weight in module.parameters():
+            weight.data += torch.randn_like(weight)
+    paco.encoder_q.bn1.running_mean += 1
+    before = {name: value.clone() for name, value in paco.state_dict().items()}
+    paco.follow()
+    after = paco.state_dict()
+    slow = [name for name, _ in paco.named_parameters() if "_k." in name]
+    assert len(slow) == len(list(paco.parameters())) / 2
+    for name in slow:
+        expected = 0.75 * before[name] + 0.25 * before[name.replace("_k.", "_q.")]
+        torch.testing.assert_close(after[name], expected)
+        assert not torch.equal(after[name], before[name])
+    for name in set(after) - set(slow):
+        assert torch.equal(after[name], before[name])
+
+
+def test_copy_gets_no_gradient(fabric) -> None:
+    paco, settings_ = small(queue_size=8).train(), paco_settings(batch_size=4)
+    pixels, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+    loss, logits = contrast_step(
+        fabric,
+        paco,
+        paco,
+        pixels,
+        pixels.flip(3),
+        labels,
+        torch.arange(4),
+        torch.zeros(3),
+        settings_,
+    )
+    loss.backward()
+    assert not logits.requires_grad
+    for name, weight in paco.named_parameters():
+        assert weight.requires_grad == ("_q." in name)
+        assert (weight.grad is not None) == ("_q." in name)
+    assert all(
+        weight.grad.abs().sum() > 0 for weight in paco.projection_q[3:].parameters()
+    )
+
+
+# --- the queue
+
+
+def test_queue_by_hand_wraps_around() -> None:
+    paco = small(queue_size=6)
+    start = paco.queue.clone()
+
+    def put(value: float, labels: list[int]) -> None:
+        paco.enqueue(torch.full((2, 2), value), torch.tensor(labels))
+
+    put(1.0, [0, 1])
+    assert torch.equal(paco.queue[:2], torch.ones(2, 2))
+    assert torch.equal(paco.queue[2:], start[2:])
+    assert paco.queue_labels.tolist() == [0, 1, -1, -1, -1, -1]
+    assert paco.pointer == 2
+    put(2.0, [2, 2])
+    put(3.0, [1, 0])
+    assert paco.pointer == 0
+    put(4.0, [5, 6])
+    assert paco.queue[:, 0].tolist() == [4, 4, 2, 2, 3, 3]
+    assert paco.queue_labels.tolist() == [5, 6, 2, 2, 1, 0]
+    assert paco.pointer == 2
+
+
+def test_step_contrasts_with_the_queue_as_it_was(fabric) -> None:
+    """Keys come from the copy after it followed, and enter the queue after the loss."""
+    settings_ = paco_settings(batch_size=4)
+    paco = small(queue_size=8, momentum=0.5).train()
+    with torch.no_grad():
+        for weight in paco.encoder_q.parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    paco.queue_labels[:] = torch.tensor([0, 1, 2, -1, 0, 1, 2, -1])
+    one, two = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
+    labels, log_prior = torch.tensor([2, 0, 0, 1]), torch.tensor([-1.0, -2.0, -0.5])
+    twin = copy.deepcopy(paco)
+    loss, logits = contrast_step(
+        fabric, paco, paco, one, two, labels, torch.randperm(4), log_prior, settings_
+    )
+    expected_logits, queries = twin(one)
+    twin.follow()
+    keys = twin.keys(two)
+    weights = ("alpha", "beta", "gamma", "temperature", "supt")
+    expected = looped(
+        expected_logits.double(),
+        queries.double(),
+        torch.cat([queries, keys, twin.queue]).double(),
+        labels,
+        torch.cat([labels, labels, twin.queue_labels]),
+        log_prior.double(),
+        first=0,
+        **{name: getattr(settings_, name) for name in weights},
+    )
+    torch.testing.assert_close(logits, expected_logits.detach())
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(paco.queue[:4], keys)
+    assert torch.equal(paco.queue[4:], twin.queue[4:])
+    assert paco.queue_labels.tolist() == [2, 0, 0, 1, 0, 1, 2, -1]
+
+
+# --- freezing
+
+
+def test_places_freezes_all_convolutions_but_the_last_block() -> None:
+    network = build_network("resnet26", 3, None, 0)
+    freeze_for_places(network)
+    free = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    kinds = dict(network.named_modules())
+    for name, _ in network.named_parameters():
+        convolution = isinstance(kinds[name.rpartition(".")[0]], nn.Conv2d)
+        expected = not convolution or name.startswith("layer4.1.")
+        assert (name in free) == expected, name
+    assert {f"layer4.1.conv{i}.weight" for i in (1, 2, 3)} <= free
+    assert {"conv1.weight", "layer4.0.downsample.0.weight"}.isdisjoint(free)
+    assert {"fc.weight", "fc.bias", "bn1.weight", "layer1.0.bn2.bias"} <= free
+    statistics = network.bn1.running_mean.clone()
+    network.train()(torch.randn(2, 3, 32, 32))
+    assert not torch.equal(network.bn1.running_mean, statistics)
+
+
+def test_network_without_layer4_cannot_be_frozen(refused) -> None:
+    network = build_network("resnet8_cifar", 3, None, 0)
+    assert refused(lambda: freeze_for_places(network)) == [
+        "paco.freeze: expected a network with a layer4, such as resnet152, "
+        "got CifarResNet"
+    ]
+
+
+def test_frozen_weights_stay_where_they_were(fabric, tmp_path) -> None:
+    settings_ = paco_settings(network="resnet10t", freeze=True, epochs=1, image_size=32)
+    got = train(fabric, settings_, tmp_path, images(32, side=32)).network
+    start = build_network("resnet10t", 3, None, settings_.seed).state_dict()
+    moved = {
+        name for name, value in got.state_dict().items() if not value.equal(start[name])
+    }
+    assert {
+        "layer4.0.conv1.weight",
+        "bn1.weight",
+        "bn1.running_mean",
+        "fc.bias",
+    } <= moved
+    assert {"conv1.0.weight", "layer1.0.conv1.weight"}.isdisjoint(moved)
+
+
+# --- training
+
+
+def silent(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+    """Report of a run that nobody watches."""
+
+
+def train(
+    fabric: Fabric,
+    settings_: PacoSettings,
+    resume: Path,
+    split: ImageSplit | None = None,
+    val: ImageSplit | None = None,
+    report: Any = silent,
+) -> Trained:
+    split = split or images()
+    counts = torch.bincount(split.labels, minlength=3)
+    return train_paco(fabric, split, val, 3, counts, settings_, 0, resume, report)
+
+
+def final(folder: Path) -> dict[str, Any]:
+    return read_state(folder / "state.pt")
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Nested containers of tensors, bit for bit."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
+    settings_ = paco_settings(epochs=8, query_view="cifar_sim", lr=0.1)
+    val = images(30, seed=1)
+    got = train(fabric, settings_, tmp_path, images(), val)
+    losses = [row["train_loss"] for row in got.history]
+    assert losses[-1] < losses[0] - 0.5
+    assert [row["lr"] for row in got.history] == [
+        learning_rate(settings_, epoch) for epoch in range(8)
+    ]
+    assert got.history[-1]["val_accuracy"] > 0.8
+    assert got.history[-1]["val_accuracy"] == accuracy(
+        got.network, val, settings_, CPU, 0
+    )
+    state = final(tmp_path)["paco"]
+    # 4 batches of 16 an epoch fill the queue of 32 again and again.
+    assert state["queue_labels"].min() == 0 and state["pointer"] == 0
+    for name, value in got.network.state_dict().items():
+        assert torch.equal(value, state[f"encoder_q.{name}"])
+
+
+def test_images_that_fill_no_batch_are_left_out(fabric, tmp_path) -> None:
+    train(fabric, paco_settings(epochs=1, queue_size=48), tmp_path, images(47))
+    state = final(tmp_path)["paco"]
+    assert state["pointer"] == 32
+    assert (state["queue_labels"] >= 0).tolist() == [True] * 32 + [False] * 16
+
+
+class Killed(Exception):
+    """Stands for a kill after an epoch."""
+
+
+def test_resumed_run_equals_one_that_was_not_stopped(fabric, tmp_path) -> None:
+    """Bit for bit: both encoders, queue, optimiser, history."""
+    settings_ = paco_settings(epochs=3, queue_size=48)
+    val = images(12, seed=1)
+    whole = train(fabric, settings_, tmp_path / "whole", val=val)
+    told = []
+
+    def report(epoch: int, _: int, __: Mapping[str, float]) -> None:
+        told.append(epoch)
+        if told in ([0, 1], [0, 1, 1, 2]):
+            raise Killed
+
+    resume = tmp_path / "resumed"
+    for seed in (3, 4):
+        torch.manual_seed(seed)
+        with pytest.raises(Killed):
+            train(fabric, settings_, resume, val=val, report=report)
+    torch.manual_seed(5)
+    resumed = train(fabric, settings_, resume, val=val, report=report)
+    assert told == [0, 1, 1, 2, 2]
+    assert resumed.history == whole.history
+    assert equal(resumed.network.state_dict(), whole.network.state_dict())
+    assert equal(final(tmp_path / "whole"), final(resume))
+
+
+def test_training_follows_its_seed(fabric, tmp_path) -> None:
+    states = []
+    for i, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(i)
+        train(fabric, paco_settings(epochs=1, seed=seed), tmp_path / str(i))
+        states.append(final(tmp_path / str(i)))
+    assert equal(states[0], states[1])
+    assert not equal(states[0]["paco"], states[2]["paco"])
+
+
+def test_mixed_precision_has_nearly_the_same_loss(fabric, tmp_path) -> None:
+    """Both encoders in bfloat16; the queue, the scores and the loss in float32."""
+    settings_ = paco_settings(epochs=1, warmup_epochs=0, lr=1e-4)
+    plain = train(fabric, settings_, tmp_path / "plain").history
+    half = make_fabric(
+        MachineSettings(device="cpu", devices=1, precision="bf16-mixed", workers=0)
+    )
+    mixed = train(half, settings_, tmp_path / "mixed").history
+    assert mixed[0]["train_loss"] != plain[0]["train_loss"]
+    assert mixed[0]["train_loss"] == pytest.approx(plain[0]["train_loss"], rel=0.01)
+    assert final(tmp_path / "mixed")["paco"]["queue"].dtype == torch.float32
+
+
+# --- refusals
+
+
+def test_sizes_that_do_not_fit_are_refused(tmp_path, refused) -> None:
+    class Two:
+        """Stands for a Fabric of two processes."""
+
+        world_size = 2
+
+    def problems(**changes: Any) -> list[str]:
+        return refused(lambda: train(Two(), paco_settings(**changes), tmp_path))
+
+    assert problems(batch_size=15, queue_size=30) == [
+        "paco.batch_size: expected a multiple of the 2 devices, got 15"
+    ]
+    assert problems(batch_size=2) == [
+        "paco.batch_size: expected at least 2 images for each of the 2 devices, got 2"
+    ]
+    assert problems(queue_size=40) == [
+        "paco.queue_size: expected a multiple of the batch size 16, got 40"
+    ]
+    assert problems(batch_size=66, queue_size=8) == [
+        "paco.batch_size: expected at most the 64 training images, got 66",
+        "paco.queue_size: expected a multiple of the batch size 66, got 8",
+    ]
+
+
+def test_loss_that_is_not_finite_is_refused(fabric, tmp_path, refused) -> None:
+    """And no state is left that a later run would take up."""
+    settings_ = paco_settings(lr=1e30, warmup_epochs=0)
+    assert refused(lambda: train(fabric, settings_, tmp_path)) == [
+        "backbone: the loss is not finite in epoch 1, step 2"
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"beta": 0.0},
+        {"temperature": 0.0},
+        {"key_momentum": 1.0},
+        {"alpha": -0.1},
+        {"query_view": "strong"},
+        {"unknown": 1},
+    ],
+)
+def test_impossible_settings_are_refused(change) -> None:
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        paco_settings(**change)
+
+
+# --- two processes
+
+SHARED = """
+import copy
+import sys
+from pathlib import Path
+
+import torch
+
+from replication.backbones.networks import build_network
+from replication.backbones.paco import (
+    Paco, PacoSettings, contrast_step, log_class_prior, train_paco
+)
+from replication.backbones.training import make_fabric
+from replication.data.images import ImageSplit
+from replication.files import read_json, read_state, write_state
+from replication.settings import MachineSettings
+
+folder, devices = Path(sys.argv[1]), int(sys.argv[2])
+torch.set_num_threads(1)
+fabric = make_fabric(
+    MachineSettings(device="cpu", devices=devices, precision="32-true", workers=0)
+)
+rank = fabric.global_rank
+given = read_state(folder / "given.pt")
+settings = PacoSettings(**read_json(folder / "settings.json"))
+log_prior = log_class_prior(torch.tensor([5, 3, 2]))
+
+# The second process starts with a queue, and weights, of its own.
+paco = Paco(build_network("resnet8_cifar", 3, None, rank), 8, 32, 0.9, rank)
+module, optimiser = fabric.setup(paco, torch.optim.SGD(
+    [w for w in paco.parameters() if w.requires_grad], lr=0.05, momentum=0.9
+))
+started = paco.queue.clone()
+module.train()
+for part in paco.modules():
+    if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+        part.eval()
+losses, gradients = [], []
+for queries, keys, labels, shuffle in given["steps"]:
+    mine = slice(rank * 16 // devices, (rank + 1) * 16 // devices)
+    loss, _ = contrast_step(
+        fabric, module, paco, queries[mine], keys[mine], labels[mine], shuffle,
+        log_prior, settings,
+    )
+    optimiser.zero_grad()
+    fabric.backward(loss)
+    gradients.append([w.grad.clone() for w in paco.parameters() if w.requires_grad])
+    optimiser.step()
+    losses.append(fabric.all_reduce(loss.detach(), reduce_op="mean"))
+stepped = {
+    "losses": torch.stack(losses), "gradients": gradients, "started": started,
+    "queue": paco.queue, "queue_labels": paco.queue_labels, "pointer": paco.pointer,
+}
+
+# Batch-norm on: what the processes share stays equal, also through a resumed run.
+split = ImageSplit(given["labels"], given["pixels"], ())
+trained = train_paco(
+    fabric, split, split, 3, torch.bincount(split.labels), settings, 0,
+    folder / f"resume{devices}", lambda *_: None,
+)
+further = PacoSettings(**{**settings.model_dump(), "epochs": 3})
+trained = train_paco(
+    fabric, split, split, 3, torch.bincount(split.labels), further, 0,
+    folder / f"resume{devices}", lambda *_: None,
+)
+write_state(folder / f"{devices}-{rank}.pt", {
+    "stepped": stepped, "weights": dict(trained.network.named_parameters()),
+    "history": trained.history,
+})
+fabric.barrier()  # the first process takes the second with it when it ends
+"""
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory) -> dict[str, dict[str, Any]]:
+    """What one process, and each of two through gloo, made of the same batches."""
+    folder = tmp_path_factory.mktemp("processes")
+    generator = torch.Generator().manual_seed(0)
+
+    def draw() -> Tensor:
+        return torch.randn(16, 3, 8, 8, generator=generator)
+
+    steps = [
+        [
+            draw(),
+            draw(),
+            torch.randint(3, (16,), generator=generator),
+            torch.randperm(16, generator=generator),
+        ]
+        for _ in range(4)
+    ]
+    split = images(38)
+    given_ = {"steps": steps, "labels": split.labels, "pixels": split.pixels}
+    write_state(folder / "given.pt", given_)
+    write_json(folder / "settings.json", paco_settings(epochs=2).model_dump())
+    script = folder / "shared.py"
+    script.write_text(SHARED)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    command = [sys.executable, str(script), str(folder), "2"]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), str(folder), "1"])
+        runpy.run_path(str(script))
+    return {name: read_state(folder / f"{name}.pt") for name in ("1-0", "2-0", "2-1")}
+
+
+def test_two_processes_have_the_loss_of_one(processes) -> None:
+    """Batch-norm in evaluation mode; four steps, weights moving and queue wrapping."""
+    one, zero, other = (part["stepped"] for part in processes.values())
+    torch.testing.assert_close(zero["losses"], one["losses"], rtol=1e-5, atol=1e-6)
+    assert torch.equal(zero["losses"], other["losses"])
+
+
+def test_two_processes_have_the_gradient_of_one(processes) -> None:
+    one, zero, other = (part["stepped"] for part in processes.values())
+    for step in range(4):
+        torch.testing.assert_close(
+            zero["gradients"][step], one["gradients"][step], rtol=1e-3, atol=1e-6
+        )
+    assert equal(zero["gradients"], other["gradients"])
+
+
+def test_two_processes_have_one_queue(processes) -> None:
+    """Started from the first's; then filled in the order of the global batch."""
+    one, zero, other = (part["stepped"] for part in processes.values())
+    assert torch.equal(zero["started"], one["started"])
+    for name in ("started", "queue", "queue_labels", "pointer"):
+        assert torch.equal(zero[name], other[name])
+    torch.testing.assert_close(zero["queue"], one["queue"], rtol=1e-4, atol=1e-5)
+    assert torch.equal(zero["queue_labels"], one["queue_labels"])
+    assert not torch.equal(zero["queue"], zero["started"])
+
+
+def test_two_processes_train_one_network(processes) -> None:
+    """With each process's own batch statistics; and resumed from the first's state."""
+    zero, other = processes["2-0"], processes["2-1"]
+    assert len(zero["history"]) == 3
+    assert zero["history"] == other["history"]
+    assert equal(zero["weights"], other["weights"])
+    assert not equal(zero["weights"], processes["1-0"]["weights"])

@@ -1,0 +1,461 @@
+"""Training: the schedule, the order, resuming, several processes."""
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning_fabric import Fabric
+from PIL import Image
+
+from replication.backbones import training
+from replication.backbones.networks import build_network
+from replication.backbones.training import (
+    Trained,
+    accuracy,
+    epoch_order,
+    learning_rate,
+    make_fabric,
+    share_of,
+    train_network,
+)
+from replication.data.images import ImageSplit, normalise, training_batches
+from replication.files import read_json, read_state, write_json, write_state
+from replication.settings import BackboneSettings, MachineSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+
+
+def machine(device: str = "cpu", devices: int = 1) -> MachineSettings:
+    return MachineSettings(
+        device=device, devices=devices, precision="32-true", workers=0
+    )
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return make_fabric(machine())
+
+
+def images(number: int = 24, side: int = 8, seed: int = 0) -> ImageSplit:
+    """Three classes told apart by the channel that is bright."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(number) % 3
+    pixels = torch.randint(
+        100, (number, 3, side, side), generator=generator, dtype=torch.uint8
+    )
+    pixels[torch.arange(number), labels] += 120
+    return ImageSplit(labels, pixels, ())
+
+
+def silent(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+    """Report of a run that nobody watches."""
+
+
+def train(
+    fabric: Fabric,
+    settings: BackboneSettings,
+    resume: Path,
+    split: ImageSplit | None = None,
+    val: ImageSplit | None = None,
+    report: Any = silent,
+) -> Trained:
+    split = split or images()
+    return train_network(fabric, split, val, 3, settings, 0, resume, report)
+
+
+def same(one: Trained, other: Trained) -> bool:
+    states = one.network.state_dict(), other.network.state_dict()
+    return one.history == other.history and all(
+        torch.equal(states[0][key], states[1][key]) for key in states[0]
+    )
+
+
+# --- the schedule
+
+
+def rates(settings: BackboneSettings) -> list[float]:
+    return [learning_rate(settings, epoch) for epoch in range(settings.epochs)]
+
+
+def test_warm_up_rises_to_the_full_rate(backbone_settings) -> None:
+    settings = backbone_settings(lr=0.5, epochs=20, warmup_epochs=5)
+    assert rates(settings)[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_cosine_by_hand(backbone_settings) -> None:
+    """facts/field.md, section 1: lr / 2 (1 + cos(pi (e - w + 1) / (E - w + 1)))."""
+    settings = backbone_settings(lr=2.0, epochs=5, warmup_epochs=0)
+    thirds = [1 + math.cos(math.pi * k / 6) for k in (1, 2, 3, 4, 5)]
+    assert rates(settings) == pytest.approx(thirds)
+    settings = backbone_settings(lr=2.0, epochs=5, warmup_epochs=2)
+    root = math.sqrt(0.5)
+    assert rates(settings) == pytest.approx([1, 2, 1 + root, 1, 1 - root])
+
+
+def test_cosine_ends_low_but_above_zero(backbone_settings) -> None:
+    last = rates(backbone_settings(lr=1.0, epochs=400, warmup_epochs=10))[-1]
+    assert 0 < last < 1e-4
+
+
+def test_steps_at_80_and_90_percent(backbone_settings) -> None:
+    """facts/field.md, section 1: x 0.1 after 320 of 400 epochs, x 0.01 after 360."""
+    settings = backbone_settings(
+        lr=0.05, epochs=400, warmup_epochs=10, schedule="steps"
+    )
+    got = rates(settings)
+    assert got[9:320] == pytest.approx([0.05] * 311)
+    assert got[320:360] == pytest.approx([0.005] * 40)
+    assert got[360:] == pytest.approx([0.0005] * 40)
+
+
+@given(
+    epochs=st.integers(1, 500),
+    warmup=st.integers(0, 600),
+    schedule=st.sampled_from(["cosine", "steps"]),
+)
+def test_rate_is_above_zero_and_falls_after_the_warm_up(
+    backbone_settings, epochs, warmup, schedule
+) -> None:
+    settings = backbone_settings(
+        lr=0.3, epochs=epochs, warmup_epochs=warmup, schedule=schedule
+    )
+    got = rates(settings)
+    assert all(0 < rate <= 0.3 * (1 + 1e-12) for rate in got)
+    rising, falling = got[:warmup], got[warmup:]
+    assert rising == sorted(rising)
+    assert falling == sorted(falling, reverse=True)
+
+
+# --- the order
+
+
+def test_order_is_a_permutation_of_its_own_for_each_epoch() -> None:
+    orders = [epoch_order(50, seed, epoch) for seed in (0, 1) for epoch in range(4)]
+    assert all(order.sort().values.tolist() == list(range(50)) for order in orders)
+    assert len({tuple(order.tolist()) for order in orders}) == len(orders)
+    assert torch.equal(epoch_order(50, 1, 3), orders[-1])
+
+
+@given(samples=st.integers(0, 60), part=st.integers(1, 6), world=st.integers(1, 4))
+def test_shares_make_up_the_global_batches(samples, part, world) -> None:
+    """Every batch is what one process would have seen; fewer than `world` are left."""
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(samples))
+    batch_size = part * world
+    shares = [share_of(order, batch_size, rank, world) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    steps = [share.split(part) for share in shares]
+    together = [torch.cat(parts) for parts in zip(*steps, strict=True)]
+    left = len(order) - sum(map(len, together))
+    assert 0 <= left < world
+    assert torch.equal(torch.cat(together), order[: samples - left])
+    assert all(len(batch) == batch_size for batch in together[:-1])
+
+
+def test_one_process_sees_the_whole_order() -> None:
+    order = torch.arange(10)
+    assert torch.equal(share_of(order, 4, 0, 1), order)
+
+
+# --- training
+
+
+def test_training_learns_what_is_easy(fabric, backbone_settings, tmp_path) -> None:
+    settings = backbone_settings(epochs=6, lr=0.05)
+    got = train(fabric, settings, tmp_path, images(48), images(30, seed=1))
+    assert [row["lr"] for row in got.history] == rates(settings)
+    assert got.history[-1]["train_loss"] < got.history[0]["train_loss"]
+    assert got.history[-1]["val_accuracy"] > 0.8
+    assert got.history[-1]["val_accuracy"] == accuracy(
+        got.network, images(30, seed=1), settings, CPU, 0
+    )
+
+
+def test_loss_of_the_first_step_by_hand(fabric, backbone_settings, tmp_path) -> None:
+    """One epoch of one batch: the metrics are those of the untrained network."""
+    settings = backbone_settings(epochs=1, batch_size=24)
+    split = images(24)
+    got = train(fabric, settings, tmp_path, split)
+    network = build_network(settings.network, 3, None, settings.seed).train()
+    logits = network(normalise(split.pixels, settings))
+    loss = torch.nn.functional.cross_entropy(logits, split.labels).item()
+    (row,) = got.history
+    assert row["train_loss"] == pytest.approx(loss, rel=1e-4)
+    correct = (logits.argmax(1) == split.labels).float().mean().item()
+    assert row["train_accuracy"] == pytest.approx(correct)
+    assert "val_accuracy" not in row
+
+
+def test_training_follows_its_seed(fabric, backbone_settings, tmp_path) -> None:
+    runs = []
+    for i, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(i)
+        settings = backbone_settings(augmentation="cifar", seed=seed)
+        runs.append(train(fabric, settings, tmp_path / str(i)))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_each_epoch_visits_every_image_in_another_order(
+    fabric, backbone_settings, tmp_path, monkeypatch
+) -> None:
+    orders, seeds = [], []
+
+    def watched(split: ImageSplit, order: torch.Tensor, *rest: Any, seed: int) -> Any:
+        orders.append(order.tolist())
+        seeds.append(seed)
+        return training_batches(split, order, *rest, seed=seed)
+
+    monkeypatch.setattr(training, "training_batches", watched)
+    train(fabric, backbone_settings(epochs=3), tmp_path)
+    assert all(sorted(order) == list(range(24)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert len(set(seeds)) == 3
+
+
+def test_report_is_told_each_epoch(fabric, backbone_settings, tmp_path) -> None:
+    told = []
+    got = train(
+        fabric,
+        backbone_settings(epochs=3),
+        tmp_path,
+        report=lambda *arguments: told.append(arguments),
+    )
+    assert told == [(epoch, 3, got.history[epoch]) for epoch in range(3)]
+
+
+def test_last_batch_of_one_image_is_no_crash(
+    fabric, backbone_settings, tmp_path
+) -> None:
+    """Maps of 1x1 and one image: batch-norm has no variance to take."""
+    settings = backbone_settings(network="test_resnet", batch_size=8, epochs=1)
+    got = train(fabric, settings, tmp_path, images(9, side=32))
+    assert math.isfinite(got.history[0]["train_loss"])
+
+
+# --- resuming
+
+
+class Killed(Exception):
+    """Stands for a kill after an epoch."""
+
+
+def as_files(split: ImageSplit, folder: Path) -> ImageSplit:
+    folder.mkdir()
+    paths = []
+    assert split.pixels is not None
+    for i, image in enumerate(split.pixels):
+        paths.append(folder / f"{i:03d}.png")
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(paths[-1])
+    return ImageSplit(split.labels, None, tuple(paths))
+
+
+@pytest.mark.parametrize("source", ["packed", "files"])
+@pytest.mark.parametrize("killed_in", [1, 2])
+def test_resumed_run_equals_one_that_was_not_stopped(
+    fabric, backbone_settings, tmp_path, source, killed_in
+) -> None:
+    """Bit for bit: weights, batch-norm statistics, history."""
+    settings = backbone_settings(
+        augmentation="cifar", epochs=4, warmup_epochs=1, image_size=8, resize=8
+    )
+    split = images() if source == "packed" else as_files(images(), tmp_path / "images")
+    val = images(12, seed=1)
+    whole = train(fabric, settings, tmp_path / "whole", split, val)
+    told = []
+
+    def report(epoch: int, _: int, __: Mapping[str, float]) -> None:
+        told.append(epoch)
+        if told == list(range(killed_in + 1)):
+            raise Killed
+
+    resume = tmp_path / "resumed"
+    with pytest.raises(Killed):
+        train(fabric, settings, resume, split, val, report)
+    torch.manual_seed(99)
+    resumed = train(fabric, settings, resume, split, val, report)
+    assert told == [*range(killed_in + 1), *range(killed_in, 4)]
+    assert same(whole, resumed)
+
+
+def test_finished_run_is_taken_up_as_it_is(fabric, backbone_settings, tmp_path) -> None:
+    settings = backbone_settings()
+    first = train(fabric, settings, tmp_path)
+
+    def report(*_: Any) -> None:
+        raise AssertionError("nothing was left to train")
+
+    assert same(first, train(fabric, settings, tmp_path, report=report))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_truncated_state_is_refused(
+    fabric, backbone_settings, tmp_path, refused, share
+) -> None:
+    settings = backbone_settings(epochs=1)
+    train(fabric, settings, tmp_path)
+    (state,) = tmp_path.iterdir()
+    content = state.read_bytes()
+    state.write_bytes(content[: int(share * len(content))])
+    (problem,) = refused(lambda: train(fabric, settings, tmp_path))
+    assert problem.startswith(f"{state}: expected a file of plain tensors, got ")
+
+
+# --- refusals
+
+
+def test_loss_that_is_not_finite_is_refused(
+    fabric, backbone_settings, tmp_path, refused
+) -> None:
+    """And no state is left that a later run would take up."""
+    settings = backbone_settings(lr=1e30)
+    (problem,) = refused(lambda: train(fabric, settings, tmp_path))
+    assert problem.startswith("backbone: the loss is not finite in epoch 1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusal_of_a_loss_names_the_step(
+    fabric, backbone_settings, tmp_path, refused
+) -> None:
+    """design.md, section 6: stage, epoch and step."""
+    settings = backbone_settings(lr=1e30)
+    (problem,) = refused(lambda: train(fabric, settings, tmp_path))
+    assert "step" in problem
+
+
+def test_batch_that_does_not_divide_is_refused(
+    fabric, backbone_settings, tmp_path, refused
+) -> None:
+    class Two:
+        """Stands for a Fabric of two processes."""
+
+        world_size = 2
+
+    settings = backbone_settings(batch_size=7)
+    assert refused(lambda: train(Two(), settings, tmp_path)) == [
+        "backbone.batch_size: expected a multiple of the 2 devices, got 7"
+    ]
+
+
+def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:1"):
+        assert refused(lambda device=device: make_fabric(machine(device))) == [
+            f"device: expected a device of this machine, got {device!r}"
+        ]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert refused(lambda: make_fabric(machine("cuda", 2))) == [
+        "devices: expected at most 1, got 2"
+    ]
+
+
+def test_number_of_a_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    (problem,) = refused(lambda: make_fabric(machine("cuda:7")))
+    assert problem.startswith("device: expected ") and "'cuda:7'" in problem
+
+
+# --- two processes
+
+TWO_SETTINGS = {"epochs": 2, "lr": 0.05, "batch_size": 8}
+TWO = """
+import sys
+from pathlib import Path
+
+import torch
+
+from replication.backbones.training import make_fabric, train_network
+from replication.data.images import ImageSplit
+from replication.files import read_json, read_state, write_json, write_state
+from replication.settings import BackboneSettings, MachineSettings
+
+folder = Path(sys.argv[1])
+torch.set_num_threads(1)
+fabric = make_fabric(
+    MachineSettings(device="cpu", devices=2, precision="32-true", workers=0)
+)
+given = read_state(folder / "images.pt")
+split = ImageSplit(given["labels"], given["pixels"], ())
+for network, settings in read_json(folder / "settings.json").items():
+    trained = train_network(
+        fabric, split, None, 3, BackboneSettings(**settings), 0,
+        folder / "resume" / network, lambda *_: None,
+    )
+    name = f"{network}-{fabric.global_rank}"
+    write_state(folder / f"{name}.pt", dict(trained.network.named_parameters()))
+    write_json(folder / f"{name}.json", trained.history)
+"""
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, backbone_settings) -> Path:
+    """Folder of what two processes trained on the CPU, through gloo."""
+    folder = tmp_path_factory.mktemp("two")
+    split = images(26, side=32)
+    write_state(folder / "images.pt", {"labels": split.labels, "pixels": split.pixels})
+    write_json(
+        folder / "settings.json",
+        {
+            network: backbone_settings(network=network, **TWO_SETTINGS).model_dump()
+            for network in ("resnet8_cifar", "test_convnext")
+        },
+    )
+    script = folder / "two.py"
+    script.write_text(TWO)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("network", ["resnet8_cifar", "test_convnext"])
+def test_two_processes_end_with_the_same_weights(two, network) -> None:
+    one, other = (read_state(two / f"{network}-{rank}.pt") for rank in (0, 1))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    histories = [read_json(two / f"{network}-{rank}.json") for rank in (0, 1)]
+    assert histories[0] == histories[1] and len(histories[0]) == 2
+    assert all(math.isfinite(row["train_loss"]) for row in histories[0])
+
+
+def test_two_processes_equal_one_where_images_do_not_mix(
+    two, fabric, backbone_settings, tmp_path
+) -> None:
+    """Without batch-norm, the mean of two half batches' gradients is the batch's."""
+    settings = backbone_settings(network="test_convnext", **TWO_SETTINGS)
+    split = images(26, side=32)
+    start = build_network("test_convnext", 3, None, 0)
+    one = train(fabric, settings, tmp_path, split)
+    got = read_state(two / "test_convnext-0.pt")
+    moved = 0.0
+    for (key, value), before in zip(
+        one.network.named_parameters(), start.parameters(), strict=True
+    ):
+        torch.testing.assert_close(got[key], value.detach(), rtol=1e-4, atol=1e-6)
+        moved = max(moved, (value - before).abs().max().item())
+    assert moved > 1e-3  # a thousand times what may differ
+    history = read_json(two / "test_convnext-0.json")
+    for row, expected in zip(history, one.history, strict=True):
+        assert row == pytest.approx(expected, rel=1e-4)

@@ -1,0 +1,236 @@
+"""Laws and worked cases of the embedded stand-in."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import replication.published
+from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
+
+# 10 classes: 4 Many, 4 Medium, 2 Few.
+TINY = {1000: 1, 400: 1, 200: 1, 101: 1, 100: 1, 60: 1, 40: 1, 20: 1, 19: 1, 1: 1}
+
+KINDS = pytest.mark.parametrize("fine_grained", [False, True])
+
+
+def published_histogram(benchmark: str) -> dict[int, int]:
+    path = Path(replication.published.__file__).parent / "class_counts.json"
+    histogram = json.loads(path.read_text())[benchmark]["histogram"]
+    return {int(count): classes for count, classes in histogram.items()}
+
+
+def shot_sizes(counts: np.ndarray) -> list[int]:
+    many, few = int((counts > 100).sum()), int((counts < 20).sum())
+    return [many, len(counts) - many - few, few]
+
+
+# --- glyph_alphabet
+
+
+@KINDS
+@pytest.mark.parametrize("num_classes", [2, 48, 150])
+def test_alphabet_holds_distinct_single_characters(num_classes, fine_grained) -> None:
+    alphabet = glyph_alphabet(num_classes, fine_grained)
+    assert len(alphabet) == len(set(alphabet)) == num_classes
+    assert all(len(character) == 1 for character in alphabet)
+
+
+@KINDS
+def test_every_glyph_that_can_be_asked_for_is_drawable(fine_grained) -> None:
+    with pytest.raises(ValueError) as refusal:
+        glyph_alphabet(10**6, fine_grained)
+    most = int(str(refusal.value).split("2..")[1].split()[0])
+    assert len(glyph_alphabet(most, fine_grained)) == most >= 150
+
+
+def test_fine_grained_families_stand_on_both_sides_of_the_thresholds() -> None:
+    alphabet = glyph_alphabet(42, fine_grained=True)
+    for family in ("aàáâãäåāăą", "eèéêëēĕėęě"):
+        ranks = [rank for rank, character in enumerate(alphabet) if character in family]
+        assert min(ranks) < 14
+        assert max(ranks) >= 28
+
+
+@KINDS
+def test_too_many_classes_are_refused_in_one_line(fine_grained) -> None:
+    kind, most = ("fine-grained", 167) if fine_grained else ("distinct", 157)
+    message = f"num_classes: expected 2..{most} {kind} glyphs, got 500"
+    with pytest.raises(ValueError) as refusal:
+        glyph_alphabet(500, fine_grained)
+    assert str(refusal.value) == message
+
+
+# --- draw_glyphs
+
+
+@pytest.fixture(scope="module")
+def alphabet() -> tuple[str, ...]:
+    return glyph_alphabet(20, fine_grained=False)
+
+
+def test_same_seed_gives_the_same_bytes(alphabet) -> None:
+    labels = np.arange(300) % 20
+    once = draw_glyphs(labels, alphabet, 32, np.random.default_rng(7))
+    again = draw_glyphs(labels, alphabet, 32, np.random.default_rng(7))
+    assert once.shape == (300, 32, 32, 3)
+    assert once.dtype == np.uint8
+    assert once.tobytes() == again.tobytes()
+
+
+def test_seeds_and_calls_give_other_images(alphabet) -> None:
+    labels = np.zeros(4, int)
+    generator = np.random.default_rng(7)
+    first = draw_glyphs(labels, alphabet, 32, generator)
+    second = draw_glyphs(labels, alphabet, 32, generator)
+    other = draw_glyphs(labels, alphabet, 32, np.random.default_rng(8))
+    assert len(np.unique(np.concatenate([first, second, other]), axis=0)) == 12
+
+
+@pytest.mark.parametrize("kept", [1, 255, 256, 257, 599])
+def test_an_image_does_not_depend_on_those_after_it(alphabet, kept) -> None:
+    labels = np.arange(600) % 20
+    whole = draw_glyphs(labels, alphabet, 32, np.random.default_rng(7))
+    part = draw_glyphs(labels[:kept], alphabet, 32, np.random.default_rng(7))
+    np.testing.assert_array_equal(part, whole[:kept])
+
+
+def test_an_image_does_not_depend_on_the_labels_of_others(alphabet) -> None:
+    labels = np.arange(400) % 20
+    changed = np.where(np.arange(400) % 7 == 0, labels, 19 - labels)
+    one = draw_glyphs(labels, alphabet, 32, np.random.default_rng(7))
+    two = draw_glyphs(changed, alphabet, 32, np.random.default_rng(7))
+    np.testing.assert_array_equal(one[::7], two[::7])
+    others = np.arange(400) % 7 != 0
+    assert (one[others] != two[others]).any(axis=(1, 2, 3)).all()
+
+
+def test_global_random_state_is_untouched(alphabet) -> None:
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
+    draw_glyphs(np.zeros(3, int), alphabet, 32, np.random.default_rng(7))
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize("image_size", [16, 33, 64])
+def test_images_are_neither_constant_nor_saturated(alphabet, image_size) -> None:
+    labels = np.arange(60) % 20
+    images = draw_glyphs(labels, alphabet, image_size, np.random.default_rng(7))
+    assert images.shape == (60, image_size, image_size, 3)
+    assert (images.std(axis=(1, 2)).max(axis=1) > 4).all()
+    assert 0.3 * 255 < images.mean() < 0.8 * 255
+
+
+def test_no_samples_give_no_images(alphabet) -> None:
+    none = draw_glyphs(np.zeros(0, int), alphabet, 32, np.random.default_rng(7))
+    assert none.shape == (0, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "image_size", "message"),
+    [
+        ([0, 20], 32, "labels: expected 0..19, got 20"),
+        ([0, -1], 32, "labels: expected 0..19, got -1"),
+        ([0.0], 32, "labels: expected (N,) integers, got (1,) float64"),
+        ([[0]], 32, "labels: expected (N,) integers, got (1, 1) int64"),
+        ([0], 15, "image_size: expected at least 16, got 15"),
+    ],
+)
+def test_impossible_drawings_are_refused_in_one_line(
+    alphabet, labels, image_size, message
+) -> None:
+    with pytest.raises(ValueError) as refusal:
+        draw_glyphs(np.array(labels), alphabet, image_size, np.random.default_rng(7))
+    assert str(refusal.value) == message
+
+
+@KINDS
+def test_nearest_mean_is_better_than_chance_and_far_from_perfect(fine_grained) -> None:
+    alphabet = glyph_alphabet(20, fine_grained)
+    labels = np.arange(2400) % 20
+    images = draw_glyphs(labels, alphabet, 32, np.random.default_rng(7))
+    grey = images.mean(axis=3).reshape(len(images), -1)
+    grey -= grey.mean(axis=1, keepdims=True)
+    grey /= grey.std(axis=1, keepdims=True)
+    means = np.stack([grey[:1800][labels[:1800] == c].mean(axis=0) for c in range(20)])
+    accuracy = ((grey[1800:] @ means.T).argmax(axis=1) == labels[1800:]).mean()
+    assert 2 / 20 < accuracy < 0.7
+
+
+# --- stand_in_counts
+
+
+@pytest.mark.parametrize("benchmark", ["imagenet_lt", "places_lt", "inat18"])
+@pytest.mark.parametrize(
+    ("num_classes", "num_images"), [(40, 3500), (48, 4000), (60, 4500)]
+)
+def test_published_curves_keep_their_shot_shares(
+    benchmark, num_classes, num_images
+) -> None:
+    histogram = published_histogram(benchmark)
+    counts = stand_in_counts(histogram, num_classes, num_images)
+    classes = sum(histogram.values())
+    published = [
+        sum(k for n, k in histogram.items() if n > 100),
+        sum(k for n, k in histogram.items() if 20 <= n <= 100),
+        sum(k for n, k in histogram.items() if n < 20),
+    ]
+    assert counts.shape == (num_classes,)
+    assert (np.diff(counts) <= 0).all()
+    assert counts.sum() <= num_images + num_classes
+    assert min(shot_sizes(counts)) >= 1
+    for ours, theirs in zip(shot_sizes(counts), published, strict=True):
+        assert abs(ours - num_classes * theirs / classes) < 1
+    assert set(counts[counts <= 100].tolist()) <= set(histogram)
+
+
+def test_the_whole_curve_comes_back_when_it_fits() -> None:
+    counts = stand_in_counts(TINY, 10, 10**6, smallest=1)
+    assert counts.tolist() == [1000, 400, 200, 101, 100, 60, 40, 20, 19, 1]
+
+
+def test_counts_below_the_smallest_are_raised_to_it() -> None:
+    assert stand_in_counts(TINY, 10, 10**6, smallest=5)[-2:].tolist() == [19, 5]
+
+
+def test_only_many_classes_are_pressed_first() -> None:
+    counts = stand_in_counts(TINY, 10, 900)
+    assert counts[4:].tolist() == [100, 60, 40, 20, 19, 2]
+    assert 101 <= counts[3] <= counts[2] < counts[1] < counts[0] < 1000
+    assert 890 <= counts.sum() <= 900
+
+
+def test_medium_then_few_are_pressed_when_many_cannot_give_more() -> None:
+    assert stand_in_counts(TINY, 10, 4 * 101 + 150)[:4].tolist() == [101] * 4
+    least = 4 * 101 + 4 * 20 + 2 * 2
+    counts = stand_in_counts(TINY, 10, least)
+    assert counts.tolist() == [101] * 4 + [20] * 4 + [2] * 2
+
+
+def test_three_classes_are_one_of_each_group() -> None:
+    assert shot_sizes(stand_in_counts(TINY, 3, 10**6)) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("histogram", "num_classes", "num_images", "smallest", "message"),
+    [
+        (TINY, 2, 900, 2, "num_classes: expected 3..10, got 2"),
+        (TINY, 11, 900, 2, "num_classes: expected 3..10, got 11"),
+        (TINY, 10, 900, 20, "smallest: expected 1..19, got 20"),
+        (TINY, 10, 487, 2, "num_images: expected at least 488 for 10 classes, got 487"),
+        (
+            {200: 2, 19: 2},
+            3,
+            900,
+            2,
+            "histogram: expected a Medium class, got none",
+        ),
+    ],
+)
+def test_impossible_counts_are_refused_in_one_line(
+    histogram, num_classes, num_images, smallest, message
+) -> None:
+    with pytest.raises(ValueError) as refusal:
+        stand_in_counts(histogram, num_classes, num_images, smallest)
+    assert str(refusal.value) == message

@@ -1,0 +1,407 @@
+"""What every stage shares: its lock, its record, its resume folder, its refusals."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import BaseModel
+
+from replication.files import BadInput, content_hash, read_json, write_text
+from replication.settings import Settings, load
+from replication.stages import prepare, running
+from replication.stages.running import RESUME, Stage, only_one, run
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@lru_cache
+def shipped() -> Settings:
+    return load(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """An empty checkout: params.yaml in the current directory."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def stage(checkout) -> Stage:
+    write_text("input.txt", "an input")
+    started = Stage("prepare@own", shipped())
+    started.reads(Path("input.txt"))
+    return started
+
+
+# --- the lock
+
+HOLDER = """
+import os, sys, time
+from replication.stages.running import only_one
+with only_one(sys.argv[1]):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(checkout) -> Iterator[subprocess.Popen]:
+    """A process that holds the lock of stage `held`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, "held"],
+        env=ENVIRONMENT,
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == str(process.pid)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def enter(name: str) -> None:
+    with only_one(name):
+        pass
+
+
+def test_second_run_is_told_who_has_the_lock_until_that_is_killed(
+    holder, refused
+) -> None:
+    line = (
+        f"held: expected no other run of this stage, process {holder.pid} is at it; "
+        f"wait for it or stop it: kill {holder.pid}"
+    )
+    assert refused(lambda: enter("held")) == [line]
+    assert refused(lambda: enter("held")) == [line]
+    enter("another")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    enter("held")
+
+
+def test_lock_is_free_after_the_block_however_it_ends(checkout) -> None:
+    with pytest.raises(ZeroDivisionError), only_one("a"):
+        raise ZeroDivisionError
+    enter("a")
+    enter("a")
+
+
+def test_lock_names_its_present_holder(checkout, refused) -> None:
+    """A longer number of an earlier holder leaves no digits behind."""
+    place = RESUME / "locks" / "a.lock"
+    write_text(place, "99999999999")
+    with only_one("a"):
+        assert place.read_text() == str(os.getpid())
+        (problem,) = refused(lambda: enter("a"))
+        assert f"process {os.getpid()} is at it" in problem
+
+
+def test_child_of_a_run_needs_no_lock(checkout) -> None:
+    with only_one("a"), only_one("a", skip=True):
+        pass
+
+
+# --- the command line
+
+
+@pytest.fixture
+def run_with(checkout, monkeypatch, capsys) -> Callable[..., tuple[int, list[str]]]:
+    """Run a stage's body as from the command line: exit code, lines on stderr."""
+
+    def call(body: Callable[..., None], *arguments: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["/where/it/is/prepare.py", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            run(body, lambda benchmark: f"prepare@{benchmark}")
+        return exit_.value.code, capsys.readouterr().err.splitlines()
+
+    return call
+
+
+def test_run_gives_the_stage_and_its_arguments(checkout, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "own"])
+    got = []
+    run(lambda *given: got.append(given), lambda benchmark: f"prepare@{benchmark}")
+    ((started, benchmark),) = got
+    assert (started.name, benchmark) == ("prepare@own", "own")
+
+
+def test_refusal_is_lines_on_stderr_and_code_2(run_with) -> None:
+    def body(_: Stage, __: str) -> None:
+        raise BadInput(["first problem", "second problem"])
+
+    assert run_with(body, "own") == (2, ["first problem", "second problem"])
+
+
+@pytest.mark.parametrize("arguments", [(), ("own", "ce")])
+def test_wrong_number_of_arguments_is_refused(run_with, arguments) -> None:
+    assert run_with(lambda *_: None, *arguments) == (
+        2,
+        [f"prepare: expected arguments (benchmark), got {list(arguments)}"],
+    )
+
+
+def test_broken_settings_are_refused(run_with, checkout) -> None:
+    text = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(text + "\nlamda_mle: 1\n")
+    assert run_with(lambda *_: None, "own") == (
+        2,
+        [
+            "params.yaml: lamda_mle: expected a known setting, got this one; did you "
+            "mean lambda_mle?"
+        ],
+    )
+
+
+def test_unknown_benchmark_is_refused(run_with) -> None:
+    code, lines = run_with(prepare.main, "imagenet")
+    assert code == 2
+    (line,) = lines
+    assert "'imagenet'" in line and "imagenet_lt" in line
+
+
+def test_interruption_is_code_130(run_with) -> None:
+    def body(_: Stage, __: str) -> None:
+        raise KeyboardInterrupt
+
+    assert run_with(body, "own") == (
+        130,
+        ["prepare@own: interrupted; run it again and it goes on"],
+    )
+
+
+def test_defect_of_ours_keeps_its_traceback(checkout, monkeypatch) -> None:
+    def body(_: Stage, __: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "own"])
+    with pytest.raises(ZeroDivisionError):
+        run(body, lambda benchmark: f"prepare@{benchmark}")
+
+
+def test_lock_is_held_while_the_body_runs(run_with, checkout) -> None:
+    def body(_: Stage, benchmark: str) -> None:
+        enter(f"prepare@{benchmark}")
+
+    code, (line,) = run_with(body, "own")
+    assert code == 2
+    assert line.startswith("prepare@own: expected no other run of this stage")
+
+
+def test_stage_module_refuses_from_the_shell(checkout) -> None:
+    (checkout / "params.yaml").write_text("a: [\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "replication.stages.prepare", "places_lt"],
+        env=ENVIRONMENT,
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("params.yaml: expected YAML, got ")
+
+
+# --- inputs and the record
+
+
+def test_missing_input_is_refused(stage, refused) -> None:
+    assert refused(lambda: stage.reads(Path("none.txt"))) == [
+        "none.txt: expected a file, found nothing; run: dvc repro"
+    ]
+
+
+def test_record_says_what_ran(stage) -> None:
+    stage.settings.filter("places_lt")
+    stage.notes(images=3)
+    stage.uses(torch.device("cpu"))
+    stage.finish(Path("run.json"))
+    record = read_json("run.json")
+    assert record["stage"] == "prepare@own"
+    assert record["inputs"] == {"input.txt": content_hash(Path("input.txt"))}
+    assert set(record["params"]) == stage.settings.keys_read
+    assert record["params"]["lambda_pure"] is None
+    assert record["images"] == 3
+    assert record["threads"] == torch.get_num_threads()
+    assert record["libraries"]["torch"] == torch.__version__.split("+")[0] or (
+        record["libraries"]["torch"] == torch.__version__
+    )
+    assert record["seconds"] >= 0 and record["peak_memory_mb"] > 0
+
+
+def test_record_names_the_commit_and_whether_the_code_is_as_committed(
+    checkout,
+) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(
+            ["git", *who, *arguments], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def recorded() -> tuple[str | None, bool]:
+        Stage("prepare@own", shipped()).finish(Path("run.json"))
+        record = read_json("run.json")
+        return record["commit"], record["clean"]
+
+    assert recorded() == (None, False)
+    write_text("replication/code.py", "")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    head = git("rev-parse", "HEAD")
+    assert recorded() == (head, True)
+    write_text("params.yaml", Path("params.yaml").read_text() + "\n")
+    assert recorded() == (head, True)
+    write_text("replication/code.py", "changed = True\n")
+    assert recorded() == (head, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("input.txt", lambda text: text + "!"),
+        ("params.yaml", lambda text: text + "\n# later\n"),
+    ],
+)
+def test_change_under_the_run_is_refused(stage, refused, path, change) -> None:
+    folder = stage.resume_folder("settings")
+    write_text(path, change(Path(path).read_text()))
+    assert refused(lambda: stage.finish(Path("run.json"))) == [
+        "prepare@own: expected nothing to change while it ran, got changes in "
+        f"{path}; run it again"
+    ]
+    assert not Path("run.json").exists()
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("path", ["input.txt", "params.yaml"])
+def test_loss_of_a_file_under_the_run_is_refused(stage, refused, path) -> None:
+    Path(path).unlink()
+    (problem,) = refused(lambda: stage.finish(Path("run.json")))
+    assert problem.startswith("prepare@own: expected nothing to change while it ran")
+    assert path in problem
+    assert not Path("run.json").exists()
+
+
+def test_change_of_the_code_under_the_run_is_refused(
+    stage, refused, monkeypatch
+) -> None:
+    now = running.code_hashes()
+    changed = {**now, "replication/files.py": "0" * 16}
+    monkeypatch.setattr(running, "code_hashes", lambda: changed)
+    assert refused(lambda: stage.finish(Path("run.json"))) == [
+        "prepare@own: expected nothing to change while it ran, got changes in "
+        "replication/files.py; run it again"
+    ]
+
+
+def test_code_that_counts_is_what_is_loaded() -> None:
+    hashes = running.code_hashes()
+    assert hashes["replication/stages/running.py"] == content_hash(
+        ROOT / "replication" / "stages" / "running.py"
+    )
+    assert all(name.startswith("replication/") for name in hashes)
+
+
+# --- the resume folder
+
+
+class Plain(BaseModel):
+    """Stands for a section of the settings."""
+
+    lr: float
+
+
+def test_resume_folder_is_kept_for_the_same_settings(stage) -> None:
+    folder = stage.resume_folder(Plain(lr=0.1), "32-true", 1)
+    write_text(folder / "state.pt", "state")
+    assert stage.resume_folder(Plain(lr=0.1), "32-true", 1) == folder
+    assert (folder / "state.pt").read_text() == "state"
+    assert folder.is_relative_to(RESUME / "prepare@own")
+
+
+@pytest.mark.parametrize(
+    "other", [(Plain(lr=0.2), 1), (Plain(lr=0.1), 2), (Plain(lr=0.1),)]
+)
+def test_other_settings_have_another_resume_folder(stage, other) -> None:
+    folder = stage.resume_folder(Plain(lr=0.1), 1)
+    write_text(folder / "state.pt", "state")
+    changed = stage.resume_folder(*other)
+    assert changed != folder
+    assert changed.is_dir() and not any(changed.iterdir())
+    assert not folder.exists()
+
+
+def test_other_inputs_have_another_resume_folder(stage) -> None:
+    folder = stage.resume_folder("settings")
+    write_text("input.txt", "another input")
+    stage.reads(Path("input.txt"))
+    assert stage.resume_folder("settings") != folder
+
+
+def test_other_code_has_another_resume_folder(stage, monkeypatch) -> None:
+    folder = stage.resume_folder("settings")
+    changed = {**running.code_hashes(), "replication/files.py": "0" * 16}
+    monkeypatch.setattr(running, "code_hashes", lambda: changed)
+    assert Stage("prepare@own", shipped()).resume_folder("settings") != folder
+
+
+def test_other_stages_keep_their_resume_folders(stage) -> None:
+    other = Stage("prepare@inat18", shipped()).resume_folder("settings")
+    stage.resume_folder("settings")
+    stage.finish(Path("run.json"))
+    assert other.is_dir()
+
+
+def test_finished_stage_leaves_no_state(stage) -> None:
+    folder = stage.resume_folder("settings")
+    write_text(folder / "state.pt", "state")
+    stage.finish(Path("run.json"))
+    assert not folder.exists()
+    assert not (RESUME / "prepare@own").exists()
+    assert Path("run.json").is_file()
+
+
+# --- devices
+
+
+def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert running.pick_device("cuda") == torch.device("cuda")
+    assert running.pick_device("cuda:0") == torch.device("cuda:0")
+    assert refused(lambda: running.pick_device("cuda:1")) == [
+        "params.yaml: device: expected one of this machine's 1 GPUs or cpu, "
+        "got 'cuda:1'"
+    ]
+
+
+def test_automatic_device_is_the_gpu_where_there_is_one(monkeypatch) -> None:
+    for there, device in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert running.pick_device("auto") == torch.device(device)
+
+
+# --- progress
+
+
+def test_progress_in_a_log_says_the_last_step(capsys) -> None:
+    with running.progress("training") as tell:
+        for step in range(3):
+            tell(step, 3, {"loss": 0.123456})
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert lines == ["training: 3/3  loss 0.1235"]
