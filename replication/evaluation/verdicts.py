@@ -4,7 +4,9 @@ Per claim: supported, contradicted, undecided, not run. Per number: reproduced;
 consistent, imprecise; differs, claim holds; not reproduced; partial; not run.
 """
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -22,6 +24,72 @@ NumberVerdict = Literal[
 # Equivalence margin of a published number, in fractions: fixed before any run.
 MARGIN = 0.005
 ROUNDING = 0.0005
+
+
+# Settings that are part of a printed number; the others move it at most by chance.
+CONDITIONS = frozenset(
+    {
+        "lambda_mle",
+        "lambda_bal",
+        "lambda_pure",
+        "num_clusters",
+        "sigma",
+        "filter.eta",
+        "filter.lr",
+        "filter.weight_exponent",
+        "filter.batch_size",
+        "filter.epochs",
+        "cascade.depth",
+        "cascade.leaving_share",
+        "classifier.lr",
+        "classifier.batch_size",
+        "classifier.epochs",
+        "classifier.evaluate_every",
+        "data.imbalance_factor",
+        "backbone.network",
+    }
+)
+
+
+def why_partial(
+    table_benchmark: str,
+    data: Mapping[str, Any],
+    published_counts: Mapping[str, int],
+    runs: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """In what the conditions of a run differ from the paper's; empty where in nothing.
+
+    Implements: not in the paper: a number is judged against print only where data,
+    features and settings are the printed ones.
+
+    Args:
+        table_benchmark: the benchmark of the printed table.
+        data: the summary that `prepare` wrote.
+        published_counts: number of training images -> number of classes, as published.
+        runs: the run records of every stage behind the number.
+
+    Returns:
+        Reasons, for a reader.
+    """
+    if data["stand_in"]:
+        return ["the data is the stand-in"]
+    if data["benchmark"] != table_benchmark:
+        return ["the paper prints this table for another benchmark"]
+    reasons = []
+    counts = Counter(str(count) for count in data["class_counts"])
+    if counts != Counter(published_counts):
+        reasons.append("the class counts are not the published ones")
+    if any(run.get("source") == "trained here" for run in runs):
+        reasons.append("the features come from cross-entropy, the paper's from PaCo")
+    overridden = {
+        key
+        for run in runs
+        for key, value in run["params"].items()
+        if value is not None and key in CONDITIONS
+    }
+    if overridden:
+        reasons.append(f"settings differ from print: {', '.join(sorted(overridden))}")
+    return reasons
 
 
 def judge_claim(low: float | None, high: float | None) -> ClaimVerdict:

@@ -54,6 +54,7 @@ def table2_section(
         features=_features(measured),
         seeds=sorted(measured["diagnostics"]["full"], key=int),
         summary=summarise(measured),
+        partial=measured["partial"],
         figures=figures_folder,
         protocol_names=tables.PROTOCOL_NAMES,
         values={

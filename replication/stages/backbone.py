@@ -73,7 +73,11 @@ def _train(
     history = pd.DataFrame(trained.history)
     history.insert(0, "epoch", range(1, len(history) + 1))
     write_table(folder / "training.csv", history)
-    stage.notes(source="trained here", backbone=settings.model_dump())
+    stage.notes(
+        source="trained here",
+        backbone=settings.model_dump(),
+        history=history.to_dict("list"),
+    )
     return True
 
 

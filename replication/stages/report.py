@@ -40,6 +40,7 @@ def main(stage: Stage) -> None:
     write_json(RESULTS / "table2.json", records)
     write_json(RESULTS / "metrics.json", headline(measured))
     write_table(RESULTS / "table2.csv", plot_points(records))
+    write_table(RESULTS / "training.csv", training_curves(measured))
     stage.finish(OUTPUTS / "report" / "run.json")
 
 
@@ -63,17 +64,36 @@ def headline(measured: list[dict]) -> dict:
 
 
 def plot_points(records: list[dict]) -> pd.DataFrame:
-    """Rows for `dvc plots`: Overall of each method under each protocol, percent."""
+    """Rows for `dvc plots`: Overall of each method, protocol `paper`, percent."""
     rows = [
         {
             "method": f"{record['benchmark']}: {record['label']}",
-            "protocol": record["protocol"],
             "overall_percent": round(100 * record["mean"], 2),
         }
         for record in records
-        if record["kind"] == "value" and record["metric"] == "overall"
+        if record["kind"] == "value"
+        and record["metric"] == "overall"
+        and record["protocol"] == "paper"
     ]
     return pd.DataFrame(rows)
+
+
+def training_curves(measured: list[dict]) -> pd.DataFrame:
+    """Rows for `dvc plots`: accuracy of each backbone trained here, percent."""
+    rows = []
+    for one in measured:
+        run = next(run for run in one["runs"] if run["stage"].startswith("backbone@"))
+        for name in ("train_accuracy", "val_accuracy"):
+            values = run.get("history", {}).get(name, [])
+            rows += [
+                {
+                    "curve": f"{one['benchmark']} {one['objective']}: {name}",
+                    "epoch": epoch,
+                    "accuracy_percent": round(100 * value, 2),
+                }
+                for epoch, value in enumerate(values, start=1)
+            ]
+    return pd.DataFrame(rows, columns=["curve", "epoch", "accuracy_percent"])
 
 
 if __name__ == "__main__":

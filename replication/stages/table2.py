@@ -8,8 +8,9 @@ from replication.evaluation.ablation import (
     table2_claims,
     table2_records,
 )
+from replication.evaluation.verdicts import why_partial
 from replication.files import read_json, read_table, write_json
-from replication.settings import read_published_tables
+from replication.settings import PUBLISHED, read_published_tables
 from replication.stages.running import OUTPUTS, Stage, run
 
 
@@ -27,14 +28,6 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         del files["own_head"]
     predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
     counts = np.array(data["class_counts"])
-    about = {
-        "benchmark": benchmark,
-        "data": ("stand-in" if data["stand_in"] else f"{data['input']} {data['hash']}"),
-        "same_benchmark": benchmark == table.benchmark,
-        "same_conditions": False,
-    }
-    records = table2_records(predictions, counts, table, about)
-    claims = table2_claims(records) + greatest_drop(predictions, counts)
     runs = [
         read_json(stage.reads(place / "run.json"))
         for place in (
@@ -45,6 +38,16 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
             *(folder / "dlsa" / name for name in table.rows),
         )
     ]
+    published = read_json(PUBLISHED / "class_counts.json")[table.benchmark]["histogram"]
+    partial = why_partial(table.benchmark, data, published, runs)
+    about = {
+        "benchmark": benchmark,
+        "data": "stand-in" if data["stand_in"] else f"{data['input']} {data['hash']}",
+        "same_benchmark": benchmark == table.benchmark,
+        "same_conditions": not partial,
+    }
+    records = table2_records(predictions, counts, table, about)
+    claims = table2_claims(records) + greatest_drop(predictions, counts)
     diagnostics = {
         name: read_json(stage.reads(folder / "dlsa" / name / "diagnostics.json"))
         for name in table.rows
@@ -58,6 +61,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
             "data": {key: data[key] for key in data if key != "class_names"},
             "records": records,
             "claims": claims,
+            "partial": partial,
             "runs": runs,
             "diagnostics": diagnostics,
         },

@@ -8,6 +8,7 @@ from replication.evaluation.verdicts import (
     ROUNDING,
     judge_claim,
     judge_number,
+    why_partial,
 )
 
 NAN = float("nan")
@@ -124,3 +125,48 @@ def test_seeds_that_agree_to_the_last_digit() -> None:
     same = (0.424, 0.424, 0.424)
     assert judge_number(0.421, same, "undecided", True) == "reproduced"
     assert judge_number(0.431, same, "undecided", True) == "not reproduced"
+
+
+COUNTS = {"3": 1, "200": 2}
+
+
+def conditions(**changes: object) -> list[str]:
+    """Why a run of the printed benchmark, as published, would be partial."""
+    data = {
+        "stand_in": False,
+        "benchmark": "places_lt",
+        "class_counts": [200, 200, 3],
+    }
+    run = {"source": "none: features are imported", "params": {"lambda_bal": None}}
+    run |= changes.pop("run", {})
+    return why_partial("places_lt", data | changes, COUNTS, [run])
+
+
+def test_as_published_nothing_makes_a_number_partial() -> None:
+    assert conditions() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"stand_in": True}, "the data is the stand-in"),
+        (
+            {"benchmark": "cifar100_lt"},
+            "the paper prints this table for another benchmark",
+        ),
+        (
+            {"class_counts": [200, 199, 3]},
+            "the class counts are not the published ones",
+        ),
+        (
+            {"run": {"source": "trained here"}},
+            "the features come from cross-entropy, the paper's from PaCo",
+        ),
+        (
+            {"run": {"params": {"lambda_bal": 1.0, "seeds": [0]}}},
+            "settings differ from print: lambda_bal",
+        ),
+    ],
+)
+def test_each_reason_for_partial(changes: dict, reason: str) -> None:
+    assert conditions(**changes) == [reason]
