@@ -31,7 +31,16 @@ from replication.settings import (
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "params.yaml"
 DOORS = ("images", "checkpoint", "features")
-GONE = object()
+
+
+class _Gone:
+    """Stands for a key that is taken out."""
+
+    def __repr__(self) -> str:
+        return "gone"
+
+
+GONE = _Gone()
 
 Changes = Mapping[str, Any]
 LoadWith = Callable[[Changes], Settings]
