@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from replication.files import read_yaml
+from replication.files import read_json, read_yaml
 from replication.settings import (
     BENCHMARKS,
     PUBLISHED,
@@ -523,6 +523,7 @@ def test_origins(load_with) -> None:
 def test_every_entry_of_a_recipe_has_value_and_source(benchmark) -> None:
     recipe = read_recipe(benchmark)
     assert isinstance(recipe.pop("title"), str)
+    assert isinstance(recipe.pop("classes"), int | None)
     for section, entries in recipe.items():
         for name, entry in entries.items():
             assert set(entry) == {"value", "source"}, f"{section}.{name}"
@@ -534,7 +535,7 @@ def test_recipes_have_the_same_settings() -> None:
         {
             (section, name)
             for section, entries in read_recipe(benchmark).items()
-            if section != "title"
+            if section not in ("title", "classes")
             for name in entries
         }
         for benchmark in BENCHMARKS
@@ -646,3 +647,9 @@ def test_published_class_counts_are_the_facts(shared) -> None:
     ours = json.loads((PUBLISHED / "class_counts.json").read_text())
     for benchmark, entry in ours.items():
         assert entry["histogram"] == facts[benchmark]["histogram"]
+
+
+def test_published_numbers_of_classes_are_those_of_the_published_counts() -> None:
+    counts = read_json(PUBLISHED / "class_counts.json")
+    for benchmark, published in counts.items():
+        assert read_recipe(benchmark)["classes"] == published["classes"]

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.networks import build_network
 from replication.data.images import (
@@ -208,9 +209,10 @@ def _one_epoch(
         seed=_stream_seed(settings.seed, epoch, stream=1 + rank),
     )
     seen: list[Tensor] = []
+    normed = any(isinstance(part, _BatchNorm) for part in module.modules())
     for pixels, labels in batches:
-        if len(labels) == 1 and len(mine) > 1:
-            continue  # batch-norm has no variance of one image; it had its other epochs
+        if normed and len(labels) == 1 and len(mine) > 1:
+            continue  # one image has no variance; the next epochs' orders take it in
         logits = module(pixels)
         loss = F.cross_entropy(logits, labels)
         optimiser.zero_grad(set_to_none=True)

@@ -14,10 +14,11 @@ import torch
 from timm.data.auto_augment import rand_augment_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
+from torchvision.transforms.v2.functional import pil_to_tensor
 
+from replication.data.decoding import decode
 from replication.data.images import ImageSplit, mixed_seed, normalise
 from replication.files import BadInput
 from replication.settings import BackboneSettings
@@ -246,10 +247,11 @@ class _Views(Dataset):
         else:
             path = self.images.paths[row]
             try:
-                image = decode_image(str(path), mode=ImageReadMode.RGB)
-            except RuntimeError as error:
-                first = str(error).splitlines()[0]
-                return f"{path}: expected a whole image, got {first}"
+                image = pil_to_tensor(decode(path.read_bytes(), path))
+            except BadInput as error:
+                return str(error)
+            except OSError as error:
+                return f"{path}: expected a whole image, got {error.strerror}"
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which would seed the caller's accelerator as well.
             torch.default_generator.manual_seed(mixed_seed(self.seed, row))
