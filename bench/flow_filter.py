@@ -130,7 +130,7 @@ def main() -> None:
                 f"{1e3 * floor:.0f}",
                 f"{100 * floor / found['seconds']:.0f}",
                 f"{found['memory_mb']:.0f}",
-                f"{found['parameters_mb']:.0f}",
+                f"{found['parameters_mb']:.1f}",
             ]
         )
         print(rows[-1], flush=True)
