@@ -241,14 +241,8 @@ def _covered(key: str, declared: set[str]) -> bool:
 
 def _record(folder: Path, stage: tuple[str, ...]) -> Path:
     name, *rest = stage
-    outputs = folder / "outputs"
-    if name == "prepare":
-        return outputs / rest[0] / "data" / "run.json"
-    if name == "dlsa":
-        return outputs / rest[0] / rest[1] / "dlsa" / rest[2] / "run.json"
-    if name == "report":
-        return outputs / "report" / "run.json"
-    return outputs / rest[0] / rest[1] / name / "run.json"
+    full = f"{name}@{'-'.join(rest)}" if rest else name
+    return folder / "outputs" / "records" / f"{full}.json"
 
 
 # What a stage has written when it is in the middle of its work; others: their lock.
@@ -359,5 +353,5 @@ def test_from_released_weights_to_features(repro: Path, tmp_path: Path) -> None:
     theirs = read_arrays(made / "features" / "test.safetensors")
     assert (ours["labels"] == theirs["labels"]).all()
     np.testing.assert_allclose(ours["features"], theirs["features"], atol=1e-5)
-    record = read_json(outputs / "backbone" / "run.json")
+    record = read_json(_record(project, ("backbone", "own", "ce")))
     assert record["source"] == "imported from a checkpoint of this suite"

@@ -18,6 +18,9 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     """Write weights.safetensors; where it trains, training.csv and curves in live/."""
     settings = stage.settings.backbone(benchmark, objective)
     folder = OUTPUTS / benchmark / objective / "backbone"
+    curves = OUTPUTS / benchmark / objective / "training"
+    for place in (folder, curves):
+        place.mkdir(parents=True, exist_ok=True)
     summary = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     checkpoint = stage.settings.checkpoint(benchmark)
     machine = stage.settings.machine()
@@ -25,9 +28,11 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         stage.notes(source="none: features are imported")
     elif checkpoint is not None:
         _import(stage, checkpoint, settings, summary["classes"], folder)
-    elif not _train(stage, benchmark, settings, machine, summary["classes"], folder):
+    elif not _train(
+        stage, benchmark, settings, machine, summary["classes"], folder, curves
+    ):
         return
-    stage.finish(folder / "run.json")
+    stage.finish()
 
 
 def _train(
@@ -37,6 +42,7 @@ def _train(
     machine: object,
     classes: int,
     folder: Path,
+    curves: Path,
 ) -> bool:
     """Train, on every process; whether this one is the process that writes."""
     data = OUTPUTS / benchmark / "data"
@@ -46,7 +52,7 @@ def _train(
     stage.uses(fabric.device)
     resume = stage.resume_folder(settings, machine.precision, machine.devices)
     with progress(stage.name) as tell:
-        live = _live(folder / "live") if fabric.is_global_zero else None
+        live = _live(curves / "live") if fabric.is_global_zero else None
 
         def report(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
             for name, value in metrics.items():
@@ -72,7 +78,7 @@ def _train(
     write_arrays(folder / "weights.safetensors", trained.network.state_dict(), about)
     history = pd.DataFrame(trained.history)
     history.insert(0, "epoch", range(1, len(history) + 1))
-    write_table(folder / "training.csv", history)
+    write_table(curves / "training.csv", history)
     stage.notes(
         source="trained here",
         backbone=settings.model_dump(),

@@ -67,7 +67,7 @@ def main(stage: Stage, benchmark: str, objective: str, variant: str) -> None:
         cascade=settings[1].model_dump(),
         classifier=settings[2].model_dump(),
     )
-    stage.finish(target / "run.json")
+    stage.finish()
 
 
 def _one_seed(

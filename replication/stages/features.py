@@ -29,7 +29,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         device = stage.uses(pick_device(machine.device))
         workers = worker_count(machine.workers)
         _extract(stage, benchmark, objective, settings, root, device, workers)
-    stage.finish(folder / "run.json")
+    stage.finish()
 
 
 def _extract(

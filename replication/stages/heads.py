@@ -77,7 +77,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
             for metric in scores[0]
         }
     write_json(folder / "heads" / "metrics.json", summary)
-    stage.finish(folder / "heads" / "run.json")
+    stage.finish()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main(stage: Stage, benchmark: str) -> None:
         write_arrays(folder / "pixels.safetensors", by_split)
     summary = summarise(prepared, settings)
     write_json(folder / "summary.json", summary)
-    stage.finish(folder / "run.json")
+    stage.finish()
     print(
         f"{benchmark}: {summary['images']['train']} training samples of "
         f"{summary['classes']} classes, largest {summary['largest']}, "

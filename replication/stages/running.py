@@ -95,8 +95,11 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def finish(self, record: Path) -> None:
+    def finish(self) -> None:
         """Check that nothing changed under the run, write its record, drop its state.
+
+        The record lies apart from what the stage made: it holds times, and must not
+        make a stage run again that reads files which came out the same.
 
         Raises:
             BadInput: params.yaml, the code or an input changed while the stage ran.
@@ -110,7 +113,7 @@ class Stage:
                 f"{self.name}: expected nothing to change while it ran, got changes in "
                 f"{', '.join(changed)}; run it again"
             )
-        write_json(record, self._record())
+        write_json(record_of(self.name), self._record())
         shutil.rmtree(RESUME / self.name, ignore_errors=True)
 
     def _record(self) -> dict[str, Any]:
@@ -137,6 +140,11 @@ class Stage:
             "peak_gpu_memory_mb": None if gpu is None else round(gpu / 2**20),
             **self._facts,
         }
+
+
+def record_of(stage: str) -> Path:
+    """Where the run record of a stage lies, by the stage's name in dvc.yaml."""
+    return OUTPUTS / "records" / f"{stage}.json"
 
 
 def _hash_now(path: str) -> str | None:

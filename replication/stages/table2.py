@@ -11,7 +11,9 @@ from replication.evaluation.ablation import (
 from replication.evaluation.verdicts import why_partial
 from replication.files import read_json, read_table, write_json
 from replication.settings import PUBLISHED, read_published_tables
-from replication.stages.running import OUTPUTS, Stage, run
+from replication.stages.running import OUTPUTS, Stage, record_of, run
+
+_BEHIND = ("backbone", "features", "heads")
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
@@ -28,15 +30,11 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         del files["own_head"]
     predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
     counts = np.array(data["class_counts"])
+    behind = [f"{name}@{benchmark}-{objective}" for name in _BEHIND]
+    behind += [f"dlsa@{benchmark}-{objective}-{name}" for name in table.rows]
     runs = [
-        read_json(stage.reads(place / "run.json"))
-        for place in (
-            OUTPUTS / benchmark / "data",
-            folder / "backbone",
-            folder / "features",
-            folder / "heads",
-            *(folder / "dlsa" / name for name in table.rows),
-        )
+        read_json(stage.reads(record_of(name)))
+        for name in (f"prepare@{benchmark}", *behind)
     ]
     published = read_json(PUBLISHED / "class_counts.json")[table.benchmark]["histogram"]
     partial = why_partial(table.benchmark, data, published, runs)
@@ -66,7 +64,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
             "diagnostics": diagnostics,
         },
     )
-    stage.finish(target / "run.json")
+    stage.finish()
 
 
 if __name__ == "__main__":

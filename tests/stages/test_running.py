@@ -19,6 +19,7 @@ from replication.stages import prepare, running
 from replication.stages.running import RESUME, Stage, only_one, run
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORD = Path("outputs/records/prepare@own.json")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
@@ -230,8 +231,8 @@ def test_record_says_what_ran(stage) -> None:
     stage.settings.filter("places_lt")
     stage.notes(images=3)
     stage.uses(torch.device("cpu"))
-    stage.finish(Path("run.json"))
-    record = read_json("run.json")
+    stage.finish()
+    record = read_json(RECORD)
     assert record["stage"] == "prepare@own"
     assert record["inputs"] == {"input.txt": content_hash(Path("input.txt"))}
     assert set(record["params"]) == stage.settings.keys_read
@@ -254,8 +255,8 @@ def test_record_names_the_commit_and_whether_the_code_is_as_committed(
         ).stdout.strip()
 
     def recorded() -> tuple[str | None, bool]:
-        Stage("prepare@own", shipped()).finish(Path("run.json"))
-        record = read_json("run.json")
+        Stage("prepare@own", shipped()).finish()
+        record = read_json(RECORD)
         return record["commit"], record["clean"]
 
     assert recorded() == (None, False)
@@ -281,21 +282,21 @@ def test_record_names_the_commit_and_whether_the_code_is_as_committed(
 def test_change_under_the_run_is_refused(stage, refused, path, change) -> None:
     folder = stage.resume_folder("settings")
     write_text(path, change(Path(path).read_text()))
-    assert refused(lambda: stage.finish(Path("run.json"))) == [
+    assert refused(lambda: stage.finish()) == [
         "prepare@own: expected nothing to change while it ran, got changes in "
         f"{path}; run it again"
     ]
-    assert not Path("run.json").exists()
+    assert not RECORD.exists()
     assert folder.is_dir()
 
 
 @pytest.mark.parametrize("path", ["input.txt", "params.yaml"])
 def test_loss_of_a_file_under_the_run_is_refused(stage, refused, path) -> None:
     Path(path).unlink()
-    (problem,) = refused(lambda: stage.finish(Path("run.json")))
+    (problem,) = refused(lambda: stage.finish())
     assert problem.startswith("prepare@own: expected nothing to change while it ran")
     assert path in problem
-    assert not Path("run.json").exists()
+    assert not RECORD.exists()
 
 
 def test_change_of_the_code_under_the_run_is_refused(
@@ -304,7 +305,7 @@ def test_change_of_the_code_under_the_run_is_refused(
     now = running.code_hashes()
     changed = {**now, "replication/files.py": "0" * 16}
     monkeypatch.setattr(running, "code_hashes", lambda: changed)
-    assert refused(lambda: stage.finish(Path("run.json"))) == [
+    assert refused(lambda: stage.finish()) == [
         "prepare@own: expected nothing to change while it ran, got changes in "
         "replication/files.py; run it again"
     ]
@@ -364,17 +365,17 @@ def test_other_code_has_another_resume_folder(stage, monkeypatch) -> None:
 def test_other_stages_keep_their_resume_folders(stage) -> None:
     other = Stage("prepare@inat18", shipped()).resume_folder("settings")
     stage.resume_folder("settings")
-    stage.finish(Path("run.json"))
+    stage.finish()
     assert other.is_dir()
 
 
 def test_finished_stage_leaves_no_state(stage) -> None:
     folder = stage.resume_folder("settings")
     write_text(folder / "state.pt", "state")
-    stage.finish(Path("run.json"))
+    stage.finish()
     assert not folder.exists()
     assert not (RESUME / "prepare@own").exists()
-    assert Path("run.json").is_file()
+    assert RECORD.is_file()
 
 
 # --- devices
