@@ -10,7 +10,7 @@ params.yaml, the stand-in's scale where a benchmark has no input, the published 
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -38,6 +38,13 @@ Spreads = Annotated[list[Spread], Field(min_length=3, max_length=3)]
 Imbalance = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Schedule = Literal["cosine", "steps"]
 Augmentation = Literal["cifar", "imagenet", "none"]
+Objective = Literal["ce", "paco"]
+OBJECTIVES: tuple[Objective, ...] = ("ce", "paco")
+View = Literal["randcls", "sim", "cifar_strong", "cifar_sim", "glyph"]
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+Probability = Annotated[float, Field(ge=0.5, le=1)]
+Boundary = Literal["many", "many_medium", "half_classes", "half_images"]
+Source = Literal["images", "features"]
 
 
 class _Frozen(BaseModel):
@@ -47,10 +54,15 @@ class _Frozen(BaseModel):
 # ---- The shape of params.yaml -----------------------------------------------------
 
 
+class _Pair(_Frozen):
+    ce: str | None
+    paco: str | None
+
+
 class _Inputs(_Frozen):
     images: str | None
-    checkpoint: str | None
-    features: str | None
+    checkpoint: str | _Pair | None
+    features: str | _Pair | None
 
 
 class _Data(_Frozen):
@@ -75,8 +87,60 @@ class _Backbone(_Frozen):
     warmup_epochs: CountOrZero | None
     schedule: Schedule | None
     seed: Seed
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    precision: Precision | None
     workers: Literal["auto"] | CountOrZero
+
+
+class _Paco(_Frozen):
+    query_view: View | None
+    key_view: View | None
+    freeze: bool | None
+    queue_size: Count | None
+    projection_dim: Count | None
+    key_momentum: Momentum | None
+    temperature: Positive | None
+    alpha: NonNegative | None
+    beta: Positive | None
+    gamma: NonNegative | None
+    supt: Positive | None
+
+
+class _Decoupling(_Frozen):
+    inputs: Source | None
+    crt_epochs: Count | None
+    lws_epochs: Count | None
+    lr: Positive | None
+    momentum: Momentum | None
+    weight_decay: NonNegative | None
+    batch_size: Count | None
+    samples_per_class: Count | None
+
+
+class _Fig2(_Frozen):
+    inputs: Source | None
+    network: str | None
+    probabilities: Annotated[list[Probability], Field(min_length=1)] | None
+    boundaries: Annotated[list[Boundary], Field(min_length=1)] | None
+    candidates: Literal["all", "seen"] | None
+    epochs: Count | None
+    linear_epochs: Count | None
+    lr: Positive | None
+    batch_size: Annotated[int, Field(ge=2)] | None
+
+
+class _Sweep(_Frozen):
+    sigmas: Annotated[list[Positive], Field(min_length=1)]
+    draws: Count
+
+
+class _Estimator(_Frozen):
+    etas: Annotated[list[Momentum], Field(min_length=1)]
+    steps: Annotated[list[Count], Field(min_length=1)]
+    clusters: Annotated[int, Field(ge=2)]
+    batch_size: Count
+    draws: Annotated[int, Field(ge=2)]
+    probes: Count
+    seed: Seed
 
 
 class _Head(_Frozen):
@@ -117,6 +181,9 @@ class _StandIn(_Frozen):
     epochs: Count
     lr: Positive
     batch_size: Annotated[int, Field(ge=2)]
+    paco_epochs: Count
+    fig2_epochs: Count
+    fig2_probabilities: Annotated[list[Probability], Field(min_length=1)]
 
 
 class Params(_Frozen):
@@ -128,16 +195,26 @@ class Params(_Frozen):
     num_clusters: Count | None
     sigma: Positive | None
     seeds: Annotated[list[Seed], Field(min_length=1)]
+    benchmarks: Annotated[list[Benchmark], Field(min_length=1)]
+    comparison: list[Benchmark]
     ablation: list[Benchmark]
+    confusion: list[Benchmark]
+    selection: list[Benchmark]
+    separation: list[Benchmark]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     devices: Count
     inputs: dict[Benchmark, _Inputs]
     data: _Data
     backbone: _Backbone
+    paco: _Paco
+    decoupling: _Decoupling
     head: _Head
     filter: _Filter
     cascade: _Cascade
     classifier: _Classifier
+    sweep: _Sweep
+    estimator: _Estimator
+    fig2: _Fig2
     stand_in: _StandIn
 
 
@@ -165,10 +242,19 @@ class DataSettings(_Frozen):
     test_per_class: Count
 
 
-class BackboneSettings(_Frozen):
-    """How a network is trained."""
+class ImageSettings(_Frozen):
+    """What a network is and how it gets to see an image."""
 
     network: str
+    image_size: Count
+    resize: Count
+    mean: Means
+    std: Spreads
+
+
+class BackboneSettings(ImageSettings):
+    """How a network is trained by cross-entropy."""
+
     pretrained: str | None
     augmentation: Augmentation
     epochs: Count
@@ -178,10 +264,31 @@ class BackboneSettings(_Frozen):
     batch_size: Count
     warmup_epochs: CountOrZero
     schedule: Schedule
-    image_size: Count
-    resize: Count
-    mean: Means
-    std: Spreads
+    seed: Seed
+
+
+class PacoSettings(ImageSettings):
+    """How a network is trained by PaCo."""
+
+    pretrained: str | None
+    query_view: View
+    key_view: View
+    freeze: bool
+    epochs: Count
+    lr: Positive
+    momentum: Momentum
+    weight_decay: NonNegative
+    batch_size: Annotated[int, Field(ge=2)]
+    warmup_epochs: CountOrZero
+    schedule: Schedule
+    queue_size: Count
+    projection_dim: Count
+    key_momentum: Momentum
+    temperature: Positive
+    alpha: NonNegative
+    beta: Positive
+    gamma: NonNegative
+    supt: Positive
     seed: Seed
 
 
@@ -190,8 +297,63 @@ class MachineSettings(_Frozen):
 
     device: str
     devices: Count
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    precision: Precision
     workers: Literal["auto"] | CountOrZero
+
+
+class DecouplingSettings(_Frozen):
+    """How cRT and LWS are fitted (Table 1).
+
+    `inputs` images: augmented images through the frozen network, as published;
+    features: the cached features.
+    """
+
+    inputs: Source
+    crt_epochs: Count
+    lws_epochs: Count
+    lr: Positive
+    momentum: Momentum
+    weight_decay: NonNegative
+    batch_size: Count
+    samples_per_class: Count
+
+
+class Fig2Settings(_Frozen):
+    """The separation experiment of Sect. 1.
+
+    `boundaries`: where head classes end; the first is the one that is reported first.
+    `candidates`: the classes that a group's classifier may answer with: all, or those
+    that it saw in training.
+    """
+
+    inputs: Source
+    network: str
+    probabilities: list[Probability]
+    boundaries: list[Boundary]
+    candidates: Literal["all", "seen"]
+    epochs: Count
+    linear_epochs: Count
+    lr: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+
+
+class SweepSettings(_Frozen):
+    """The sigmas that are tried beside those of Sect. 3, and draws of centres."""
+
+    sigmas: list[Positive]
+    draws: Count
+
+
+class EstimatorSettings(_Frozen):
+    """The simulation of Sect. 2's momentum estimator, and its probes in a real fit."""
+
+    etas: list[Momentum]
+    steps: list[Count]
+    clusters: Annotated[int, Field(ge=2)]
+    batch_size: Count
+    draws: Annotated[int, Field(ge=2)]
+    probes: Count
+    seed: Seed
 
 
 class HeadSettings(_Frozen):
@@ -268,7 +430,26 @@ class PublishedTable:
 _Section = TypeVar("_Section", bound=_Frozen)
 _TOP_LEVEL = ("lambda_mle", "lambda_bal", "lambda_pure", "num_clusters", "sigma")
 _IMAGE_RECIPE = ("image_size", "resize", "mean", "std")
-_BACKBONE_RECIPE = ("network", "pretrained", "augmentation")
+_NETWORK_RECIPE = ("network", "pretrained", "augmentation")
+# Settings that both objectives have; params.yaml names them once, under `backbone`.
+_TRAINING = (
+    "epochs",
+    "lr",
+    "momentum",
+    "weight_decay",
+    "batch_size",
+    "warmup_epochs",
+    "schedule",
+    "precision",
+)
+LISTS = (
+    "benchmarks",
+    "comparison",
+    "ablation",
+    "confusion",
+    "selection",
+    "separation",
+)
 
 
 class Settings:
@@ -290,9 +471,9 @@ class Settings:
         """Seeds of everything after the features."""
         return tuple(self.get("seeds"))
 
-    def ablation(self) -> tuple[str, ...]:
-        """Benchmarks on which Table 2 is measured."""
-        return tuple(self.get("ablation"))
+    def listed(self, what: str) -> tuple[str, ...]:
+        """Benchmarks that a list of params.yaml names: comparison, ablation, ..."""
+        return tuple(self.get(what))
 
     def device(self) -> str:
         """`auto`, `cpu`, `cuda` or `cuda:N`."""
@@ -313,46 +494,97 @@ class Settings:
             benchmark=benchmark,
             published_classes=read_recipe(benchmark)["classes"],
             images=self.get(f"inputs.{benchmark}.images"),
-            features=self.get(f"inputs.{benchmark}.features"),
+            features=_text(self.features(benchmark, "paco")),
             seed=self.get("data.seed"),
             stand_in=stand_in,
             **{name: choice.value for name, choice in chosen.items()},
             **{name: self.get(f"stand_in.{name}") for name in scale},
         )
 
-    def backbone(self, benchmark: str, objective: str) -> BackboneSettings:
-        """Section for `backbone`; `objective` names the recipe (ce)."""
-        training = tuple(
-            name
-            for name in BackboneSettings.model_fields
-            if name not in (*_BACKBONE_RECIPE, *_IMAGE_RECIPE, "seed")
-        )
-        chosen = self.choices(benchmark, "backbone", _BACKBONE_RECIPE)
+    def backbone(self, benchmark: str) -> BackboneSettings:
+        """Section for a network trained by cross-entropy."""
+        return self._network(BackboneSettings, benchmark, "ce", _NETWORK_RECIPE)
+
+    def paco(self, benchmark: str) -> PacoSettings:
+        """Section for a network trained by PaCo."""
+        return self._network(PacoSettings, benchmark, "paco", _NETWORK_RECIPE[:2])
+
+    def images(self, benchmark: str) -> ImageSettings:
+        """Section for a network that is only applied."""
+        chosen = self.choices(benchmark, "backbone", ("network",))
+        chosen |= self.choices(benchmark, "data", _IMAGE_RECIPE)
+        return ImageSettings(**{name: one.value for name, one in chosen.items()})
+
+    def _network(
+        self,
+        kind: type[_Section],
+        benchmark: str,
+        objective: Objective,
+        network: tuple[str, ...],
+    ) -> _Section:
+        elsewhere = (*network, *_IMAGE_RECIPE, "seed")
+        training = tuple(name for name in kind.model_fields if name not in elsewhere)
+        chosen = self.choices(benchmark, "backbone", network)
         chosen |= self.choices(benchmark, "data", _IMAGE_RECIPE)
         chosen |= self.choices(benchmark, objective, training)
         values = {name: choice.value for name, choice in chosen.items()}
-        return BackboneSettings(**values, seed=self.get("backbone.seed"))
+        return kind(**values, seed=self.get("backbone.seed"))
 
-    def features(self, benchmark: str) -> Path | None:
+    def features(self, benchmark: str, objective: str) -> Path | None:
         """Folder of cached features, where that is the benchmark's input."""
-        return _place(self.get(f"inputs.{benchmark}.features"))
+        return self._door(benchmark, "features", objective)
 
-    def checkpoint(self, benchmark: str) -> Path | None:
+    def checkpoint(self, benchmark: str, objective: str) -> Path | None:
         """Weights to use instead of training, where they are given."""
-        return _place(self.get(f"inputs.{benchmark}.checkpoint"))
+        return self._door(benchmark, "checkpoint", objective)
+
+    def _door(self, benchmark: str, door: str, objective: str) -> Path | None:
+        """One path serves every objective; by name, each has its own."""
+        value = self.get(f"inputs.{benchmark}.{door}")
+        return _place(getattr(value, objective) if isinstance(value, _Pair) else value)
 
     def images_root(self, benchmark: str) -> Path | None:
         """Folder that the index's paths of large images start from."""
         return _place(self.get(f"inputs.{benchmark}.images"))
 
-    def machine(self) -> MachineSettings:
-        """Section that says where networks run."""
+    def machine(self, benchmark: str, objective: Objective) -> MachineSettings:
+        """Section that says where a network is trained."""
+        precision = self.choices(benchmark, objective, ("precision",))["precision"]
         return MachineSettings(
             device=self.device(),
             devices=self.get("devices"),
-            precision=self.get("backbone.precision"),
+            precision=precision.value,
             workers=self.get("backbone.workers"),
         )
+
+    def workers(self) -> str | int:
+        """Processes that decode images, or `auto`."""
+        return self.get("backbone.workers")
+
+    def decoupling(self, benchmark: str) -> DecouplingSettings:
+        """Section for cRT and LWS; cached features leave no images to augment."""
+        settings = self._section(DecouplingSettings, benchmark, "decoupling")
+        if self.features(benchmark, "ce") is None:
+            return settings
+        return settings.model_copy(update={"inputs": "features"})
+
+    def fig2(self, benchmark: str) -> Fig2Settings:
+        """Section for the separation experiment."""
+        settings = self._section(Fig2Settings, benchmark, "fig2")
+        if self.features(benchmark, "paco") is None:
+            return settings
+        return settings.model_copy(update={"inputs": "features"})
+
+    def sweep(self) -> SweepSettings:
+        """Section for the selection of sigma."""
+        names = SweepSettings.model_fields
+        return SweepSettings(**{name: self.get(f"sweep.{name}") for name in names})
+
+    def estimator(self) -> EstimatorSettings:
+        """Section for the momentum estimator's simulation."""
+        names = EstimatorSettings.model_fields
+        values = {name: self.get(f"estimator.{name}") for name in names}
+        return EstimatorSettings(**values)
 
     def head(self, benchmark: str) -> HeadSettings:
         """Section for the Balanced Softmax head."""
@@ -388,7 +620,7 @@ class Settings:
             row: of the ablation, whose changes win over everything.
         """
         recipe = read_recipe(benchmark)[section]
-        scaled = section in _STAND_IN_SCALED and self.is_stand_in(benchmark)
+        scaled = section in _STAND_IN and self.is_stand_in(benchmark)
         return {
             name: self._choose(section, name, recipe[name], scaled, row)
             for name in names
@@ -410,8 +642,9 @@ class Settings:
             return Choice(row.changes[name], published, f"row {row.label}", "row")
         if override is not None:
             return Choice(override, published, source, "overridden")
-        if stand_in and name in _STAND_IN_FIXED:
-            return Choice(_STAND_IN_FIXED[name], published, source, "stand-in")
+        if stand_in and name in _STAND_IN_FIXED.get(section, {}):
+            fixed = _STAND_IN_FIXED[section][name]
+            return Choice(fixed, published, source, "stand-in")
         if stand_in and scaled_by:
             return Choice(scale, published, source, "stand-in")
         origin = "guess" if source.startswith("guess") else "published"
@@ -430,8 +663,23 @@ class Settings:
 
 # The stand-in's network is small and starts from nothing: its images are 32 pixels wide
 # and resemble no photograph, so that published weights would say nothing. A mirrored
-# glyph is another glyph, so that nothing is flipped.
-_STAND_IN_FIXED = {"pretrained": None, "augmentation": "none", "imbalance_factor": None}
+# glyph is another glyph, so that nothing is flipped. Its training images are not
+# augmented, so that cRT and LWS on features are those on images.
+_STAND_IN_FIXED: dict[str, dict[str, Any]] = {
+    "data": {"imbalance_factor": None},
+    "backbone": {"pretrained": None, "augmentation": "none"},
+    "ce": {"precision": "32-true"},
+    "paco": {
+        "precision": "32-true",
+        "query_view": "glyph",
+        "key_view": "glyph",
+        "freeze": False,
+        "warmup_epochs": 1,
+        "queue_size": 1024,
+        "projection_dim": 32,
+    },
+    "decoupling": {"inputs": "features"},
+}
 _STAND_IN_SCALED = {
     "data": {
         "image_size": "image_size",
@@ -440,17 +688,31 @@ _STAND_IN_SCALED = {
     },
     "backbone": {"network": "network"},
     "ce": {"epochs": "epochs", "lr": "lr", "batch_size": "batch_size"},
+    "paco": {"epochs": "paco_epochs", "lr": "lr", "batch_size": "batch_size"},
+    "fig2": {
+        "network": "network",
+        "epochs": "fig2_epochs",
+        "probabilities": "fig2_probabilities",
+        "batch_size": "batch_size",
+    },
 }
+_STAND_IN = _STAND_IN_FIXED.keys() | _STAND_IN_SCALED.keys()
 
 
 def _params_key(section: str, name: str) -> str:
     if section == "filter" and name in _TOP_LEVEL:
         return name
-    return f"backbone.{name}" if section == "ce" else f"{section}.{name}"
+    if section in OBJECTIVES and name in _TRAINING:
+        return f"backbone.{name}"
+    return f"{section}.{name}"
 
 
 def _place(value: str | None) -> Path | None:
     return Path(value).expanduser() if value else None
+
+
+def _text(place: Path | None) -> str | None:
+    return None if place is None else str(place)
 
 
 def read_recipe(benchmark: str) -> dict[str, Any]:
@@ -498,47 +760,76 @@ def load(path: Path = PARAMS) -> Settings:
 
 def _missing_paths(path: Path, params: Params) -> list[str]:
     problems = []
-    for benchmark, doors in params.inputs.items():
-        for door, value in doors.model_dump().items():
-            key = f"inputs.{benchmark}.{door}"
-            download = benchmark == "cifar100_lt" and value == "torchvision"
-            if value is None or (door == "images" and download):
-                continue
-            wanted = "a file" if door == "checkpoint" else "a folder"
-            there: Callable[[Path], bool] = (
-                Path.is_file if door == "checkpoint" else Path.is_dir
+    for key, door, value in _doors(params):
+        download = key == "inputs.cifar100_lt.images" and value == "torchvision"
+        if value is None or download:
+            continue
+        wanted = "a file" if door == "checkpoint" else "a folder"
+        there: Callable[[Path], bool] = (
+            Path.is_file if door == "checkpoint" else Path.is_dir
+        )
+        if not value or not there(Path(os.path.expanduser(value))):
+            problems.append(
+                f"{path}: {key}: expected {wanted} that exists, got {value!r}"
             )
-            if not value or not there(Path(os.path.expanduser(value))):
-                problems.append(
-                    f"{path}: {key}: expected {wanted} that exists, got {value!r}"
-                )
     return problems
+
+
+def _doors(params: Params) -> Iterator[tuple[str, str, str | None]]:
+    """Dotted key, door and path of every input."""
+    for benchmark, doors in params.inputs.items():
+        for door in ("images", "checkpoint", "features"):
+            value, key = getattr(doors, door), f"inputs.{benchmark}.{door}"
+            if isinstance(value, _Pair):
+                for objective in OBJECTIVES:
+                    yield f"{key}.{objective}", door, getattr(value, objective)
+            else:
+                yield key, door, value
 
 
 def _contradictions(path: Path, params: Params) -> list[str]:
     problems = []
-    for name in ("seeds", "ablation"):
+    for name in ("seeds", *LISTS):
         values = getattr(params, name)
         if len(set(values)) != len(values):
             problems.append(f"{path}: {name}: expected each once, got {values}")
+    for name in LISTS[1:]:
+        beyond = [one for one in getattr(params, name) if one not in params.benchmarks]
+        if beyond:
+            problems.append(
+                f"{path}: {name}: expected benchmarks out of benchmarks: "
+                f"{params.benchmarks}, got {', '.join(beyond)}"
+            )
     missing = [name for name in BENCHMARKS if name not in params.inputs]
     problems += [
         f"{path}: inputs.{name}: expected images, checkpoint and features, got nothing"
         for name in missing
     ]
-    problems += [
-        f"{path}: inputs.{name}.images: expected a folder, since "
-        f"inputs.{name}.checkpoint needs images to turn into features, got null"
-        for name, doors in params.inputs.items()
-        if doors.checkpoint and not doors.images and not doors.features
-    ]
+    for name, doors in params.inputs.items():
+        problems += _contradictory_doors(f"{path}: inputs.{name}", doors)
     own = params.inputs.get("own")
-    if "own" in params.ablation and own and not any(own.model_dump().values()):
+    if "own" in params.benchmarks and own and not any(own.model_dump().values()):
         problems.append(
-            f"{path}: inputs.own: expected images or features, since ablation lists "
+            f"{path}: inputs.own: expected images or features, since benchmarks lists "
             "own, got null"
         )
     return problems
+
+
+def _contradictory_doors(where: str, doors: _Inputs) -> list[str]:
+    if doors.checkpoint and not doors.images and not doors.features:
+        return [
+            f"{where}.images: expected a folder, since {where.split(': ')[1]}."
+            "checkpoint needs images to turn into features, got null"
+        ]
+    if not isinstance(doors.features, _Pair):
+        return []
+    return [
+        f"{where}.features.{objective}: expected a folder, since the other objective's "
+        "features are given, got null"
+        for objective in OBJECTIVES
+        if getattr(doors.features, objective) is None
+    ]
 
 
 def _lines(path: Path, errors: list[Any]) -> list[str]:
