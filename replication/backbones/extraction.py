@@ -6,7 +6,7 @@ from torch import nn
 
 from replication.backbones.networks import features_of
 from replication.data.images import ImageSplit, plain_batches
-from replication.settings import BackboneSettings
+from replication.settings import ImageSettings
 
 _BATCH = 256
 
@@ -15,7 +15,7 @@ _BATCH = 256
 def extract_features(
     network: nn.Module,
     images: ImageSplit,
-    settings: BackboneSettings,
+    settings: ImageSettings,
     device: torch.device,
     workers: int,
 ) -> np.ndarray:

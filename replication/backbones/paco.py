@@ -6,78 +6,33 @@ resumed passes through the same states as one that was not.
 
 import copy
 import math
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.backbones.networks import build_network, features_of
 from replication.backbones.training import (
+    Report,
     Trained,
-    accuracy,
     epoch_order,
     learning_rate,
     share_of,
+    train_epochs,
+    validated,
 )
-from replication.backbones.views import View, paco_views, view_batches
+from replication.backbones.views import paco_views, view_batches
 from replication.data.images import ImageSplit, mixed_seed, worker_count
-from replication.files import BadInput, read_state, write_state
-from replication.settings import (
-    Count,
-    CountOrZero,
-    Means,
-    Momentum,
-    NonNegative,
-    Positive,
-    Schedule,
-    Seed,
-    Spreads,
-)
-
-Report = Callable[[int, int, Mapping[str, float]], None]
+from replication.files import BadInput
+from replication.settings import PacoSettings
 
 # Keeps the logarithm of the share of a class without an image finite.
 _SMALLEST_SHARE = 1e-9
 _NO_LABEL = -1
 # Streams of random numbers within an epoch.
 _VIEWS, _SHUFFLE = 0, 1
-
-
-class PacoSettings(BaseModel):
-    """How a network is trained by PaCo."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    network: str
-    pretrained: str | None
-    image_size: Count
-    resize: Count
-    mean: Means
-    std: Spreads
-    query_view: View
-    key_view: View
-    freeze: bool
-    epochs: Count
-    lr: Positive
-    momentum: Momentum
-    weight_decay: NonNegative
-    batch_size: Annotated[int, Field(ge=2)]
-    warmup_epochs: CountOrZero
-    schedule: Schedule
-    queue_size: Count
-    projection_dim: Count
-    key_momentum: Momentum
-    temperature: Positive
-    alpha: NonNegative
-    beta: Positive
-    gamma: NonNegative
-    supt: Positive
-    seed: Seed
 
 
 # ---- The loss ---------------------------------------------------------------------
@@ -414,43 +369,18 @@ def train_paco(
         settings.key_momentum,
         settings.seed,
     )
-    optimiser = torch.optim.SGD(
-        [weight for weight in paco.parameters() if weight.requires_grad],
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
-    state_file = resume / "state.pt"
-    history, state = [], read_state(state_file) if state_file.is_file() else None
-    if state is not None:
-        paco.load_state_dict(state["paco"])
-        history = state["history"]
-    module, optimiser = fabric.setup(paco, optimiser)
-    if state is not None:
-        optimiser.load_state_dict(state["optimiser"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
     log_prior = log_class_prior(class_counts).to(fabric.device)
-    workers = worker_count(workers)
-    for epoch in range(len(history), settings.epochs):
+    number = worker_count(workers)
+
+    def one_epoch(
+        module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
+    ) -> dict[str, float]:
         metrics = _one_epoch(
-            fabric, module, paco, optimiser, train, log_prior, settings, workers, epoch
+            fabric, module, paco, optimiser, train, log_prior, settings, number, epoch
         )
-        if val is not None and len(val):
-            metrics["val_accuracy"] = accuracy(
-                module, val, settings, fabric.device, workers
-            )
-        history.append(metrics)
-        if fabric.is_global_zero:
-            report(epoch, settings.epochs, metrics)
-            state = {
-                "paco": paco.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "precision": fabric.strategy.precision.state_dict(),
-                "history": history,
-            }
-            write_state(state_file, state)
-        # No process is an epoch ahead of the state that it would be resumed from.
-        fabric.barrier()
+        return metrics | validated(module, val, settings, fabric.device, number)
+
+    history = train_epochs(fabric, paco, settings, resume, one_epoch, report)
     return Trained(network, history)
 
 

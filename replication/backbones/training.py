@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -24,9 +23,15 @@ from replication.data.images import (
     worker_count,
 )
 from replication.files import BadInput, read_state, write_state
-from replication.settings import BackboneSettings, MachineSettings
+from replication.settings import (
+    BackboneSettings,
+    ImageSettings,
+    MachineSettings,
+    PacoSettings,
+)
 
 Report = Callable[[int, int, Mapping[str, float]], None]
+Recipe = BackboneSettings | PacoSettings
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Trained:
     history: list[dict[str, float]]
 
 
-def learning_rate(settings: BackboneSettings, epoch: int) -> float:
+def learning_rate(settings: Recipe, epoch: int) -> float:
     """Learning rate of an epoch, counted from 0.
 
     Implements: not in the paper: PaCo's schedules. Warm-up lr (e + 1) / w over w
@@ -146,40 +151,86 @@ def train_network(
     network = build_network(
         settings.network, num_classes, settings.pretrained, settings.seed
     ).to(memory_format=torch.channels_last)
+    train = _on_device(train, fabric.device)
+    number = worker_count(workers)
+
+    def one_epoch(
+        module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
+    ) -> dict[str, float]:
+        metrics = _one_epoch(fabric, module, optimiser, train, settings, number, epoch)
+        return metrics | validated(module, val, settings, fabric.device, number)
+
+    history = train_epochs(fabric, network, settings, resume, one_epoch, report)
+    return Trained(network, history)
+
+
+def train_epochs(
+    fabric: Fabric,
+    model: nn.Module,
+    settings: Recipe,
+    resume: Path,
+    one_epoch: Callable[[nn.Module, torch.optim.Optimizer, int], dict[str, float]],
+    report: Report,
+) -> list[dict[str, float]]:
+    """Train a model by SGD epoch after epoch, from wherever its state file stands.
+
+    Implements: not in the paper: a run that is killed goes on where it was.
+
+    Args:
+        fabric: launched.
+        model: trained in place; what does not require a gradient stays.
+        settings: lr, momentum, weight_decay, epochs.
+        resume: folder of the training state, written after each epoch.
+        one_epoch: trains (module, optimiser, epoch from 0); returns that epoch's row.
+        report: told (epoch, epochs, metrics) after each epoch.
+
+    Returns:
+        A row an epoch.
+    """
     optimiser = torch.optim.SGD(
-        network.parameters(),
+        [weight for weight in model.parameters() if weight.requires_grad],
         lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
     state_file = resume / "state.pt"
-    history, state = [], _read_state(state_file)
+    history, state = [], read_state(state_file) if state_file.is_file() else None
     if state is not None:
-        network.load_state_dict(state["network"])
+        model.load_state_dict(state["model"])
         history = state["history"]
-    module, optimiser = fabric.setup(network, optimiser)
+    module, optimiser = fabric.setup(model, optimiser)
+    precision = fabric.strategy.precision
     if state is not None:
         optimiser.load_state_dict(state["optimiser"])
-    train = _on_device(train, fabric.device)
+        precision.load_state_dict(state["precision"])
     for epoch in range(len(history), settings.epochs):
-        metrics = _one_epoch(
-            fabric, module, optimiser, train, settings, worker_count(workers), epoch
-        )
-        if val is not None and len(val):
-            metrics["val_accuracy"] = accuracy(
-                module, val, settings, fabric.device, worker_count(workers)
-            )
+        metrics = one_epoch(module, optimiser, epoch)
         history.append(metrics)
         if fabric.is_global_zero:
             report(epoch, settings.epochs, metrics)
             state = {
-                "network": network.state_dict(),
+                "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
+                "precision": precision.state_dict(),
                 "history": history,
             }
             write_state(state_file, state)
+        # No process is an epoch ahead of the state that it would be resumed from.
         fabric.barrier()
-    return Trained(network, history)
+    return history
+
+
+def validated(
+    module: nn.Module,
+    val: ImageSplit | None,
+    settings: ImageSettings,
+    device: torch.device,
+    workers: int,
+) -> dict[str, float]:
+    """Accuracy on the validation images as a metric; nothing where there are none."""
+    if val is None or len(val) == 0:
+        return {}
+    return {"val_accuracy": accuracy(module, val, settings, device, workers)}
 
 
 def _one_epoch(
@@ -242,7 +293,7 @@ def _one_epoch(
 def accuracy(
     module: nn.Module,
     images: ImageSplit,
-    settings: BackboneSettings,
+    settings: ImageSettings,
     device: torch.device,
     workers: int,
 ) -> float:
@@ -259,10 +310,6 @@ def _on_device(images: ImageSplit, device: torch.device) -> ImageSplit:
     if images.pixels is None:
         return images
     return ImageSplit(images.labels, images.pixels.to(device), images.paths)
-
-
-def _read_state(path: Path) -> dict[str, Any] | None:
-    return read_state(path) if path.is_file() else None
 
 
 def _stream_seed(seed: int, epoch: int, stream: int) -> int:

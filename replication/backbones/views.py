@@ -7,7 +7,7 @@ number of worker processes, nor of devices, nor the batch it falls into changes 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from replication.data.decoding import decode
 from replication.data.images import ImageSplit, mixed_seed, normalise
 from replication.files import BadInput
-from replication.settings import BackboneSettings
-
-View = Literal["randcls", "sim", "cifar_strong", "cifar_sim"]
+from replication.settings import ImageSettings, View
 
 # Pillow's Gaussian blur, PaCo's, reaches 6 pixels at the largest sigma of 2.
 _BLUR = v2.GaussianBlur(kernel_size=13, sigma=(0.1, 2.0))
@@ -138,11 +136,24 @@ def _cifar_sim(size: int) -> v2.Compose:
     )
 
 
+def _glyph(size: int) -> v2.Compose:
+    """The stand-in's: nothing is mirrored or turned, that would make another glyph."""
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(
+                size, scale=(0.6, 1.0), ratio=(0.9, 1.1), antialias=True
+            ),
+            v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
+        ]
+    )
+
+
 _VIEWS = {
     "randcls": _randcls,
     "sim": _sim,
     "cifar_strong": _cifar_strong,
     "cifar_sim": _cifar_sim,
+    "glyph": _glyph,
 }
 
 
@@ -171,7 +182,7 @@ def view_batches(
     batch_size: int,
     query: v2.Transform,
     key: v2.Transform,
-    settings: BackboneSettings,
+    settings: ImageSettings,
     device: torch.device,
     workers: int,
     seed: int,

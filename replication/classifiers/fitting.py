@@ -52,9 +52,33 @@ def fit_balanced_softmax_head(
     Raises:
         BadInput: the loss is not finite.
     """
+    prior = log_prior(counts).to(features)
+    return _fit_head(features, labels, start, prior, settings, seed)
+
+
+def fit_softmax_head(
+    features: Tensor, labels: Tensor, start: Term, settings: HeadSettings, seed: int
+) -> Term:
+    """Fit a linear head on frozen features with plain cross-entropy.
+
+    Implements: not in the paper: the head that LWS rescales, where features come
+    without one. Arguments as in `fit_balanced_softmax_head`.
+    """
+    prior = features.new_zeros(len(start.weight))
+    return _fit_head(features, labels, start, prior, settings, seed)
+
+
+def _fit_head(
+    features: Tensor,
+    labels: Tensor,
+    start: Term,
+    prior: Tensor,
+    settings: HeadSettings,
+    seed: int,
+) -> Term:
     terms = [start.clone()]
     momenta = [start.zeros()]
-    inputs, prior = [Rows(features)], log_prior(counts).to(features)
+    inputs = [Rows(features)]
     generator = torch.Generator(features.device).manual_seed(seed)
     for epoch in range(settings.epochs):
         lr = 0.5 * settings.lr * (1 + math.cos(math.pi * epoch / settings.epochs))

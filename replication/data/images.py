@@ -19,7 +19,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from replication.data.decoding import decode
 from replication.files import BadInput, read_arrays, read_table
-from replication.settings import BackboneSettings
+from replication.settings import BackboneSettings, ImageSettings
 
 _CIFAR_PADDING = 4
 
@@ -102,7 +102,7 @@ def training_batches(
 def plain_batches(
     images: ImageSplit,
     batch_size: int,
-    settings: BackboneSettings,
+    settings: ImageSettings,
     device: torch.device,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -124,7 +124,7 @@ def plain_batches(
 def _loaded(
     decoded: "_Decoded",
     batch_size: int,
-    settings: BackboneSettings,
+    settings: ImageSettings,
     device: torch.device,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -161,7 +161,7 @@ def augmentation(settings: BackboneSettings) -> v2.Transform:
     return v2.Compose([*_centred(settings), crop, v2.RandomHorizontalFlip()])
 
 
-def _centred(settings: BackboneSettings) -> list[v2.Transform]:
+def _centred(settings: ImageSettings) -> list[v2.Transform]:
     """Shorter side resized, centre cropped; never padded."""
     shorter = max(settings.resize, settings.image_size)
     return [v2.Resize(shorter, antialias=True), v2.CenterCrop(settings.image_size)]
@@ -191,7 +191,7 @@ def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return cut.permute(0, 3, 1, 2)
 
 
-def normalise(pixels: Tensor, settings: BackboneSettings) -> Tensor:
+def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:
     """Bring bytes to zero mean and unit variance a channel, channels innermost.
 
     Args:

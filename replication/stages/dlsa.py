@@ -24,7 +24,7 @@ from replication.stages.running import OUTPUTS, Stage, pick_device, progress, ru
 SPLITS = ("train", "val", "test")
 
 
-def main(stage: Stage, benchmark: str, objective: str, variant: str) -> None:
+def main(stage: Stage, benchmark: str, variant: str) -> None:
     """Write predictions, diagnostics of filters and classifiers, and metrics."""
     row = read_published_tables()["table2"].rows[variant]
     settings = (
@@ -32,7 +32,7 @@ def main(stage: Stage, benchmark: str, objective: str, variant: str) -> None:
         stage.settings.cascade(benchmark),
         stage.settings.classifier(benchmark),
     )
-    folder = OUTPUTS / benchmark / objective
+    folder = OUTPUTS / benchmark / "paco"
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = {
@@ -41,7 +41,7 @@ def main(stage: Stage, benchmark: str, objective: str, variant: str) -> None:
         )
         for split in SPLITS
     }
-    heads = read_arrays(stage.reads(folder / "heads" / "balanced_softmax.safetensors"))
+    heads = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
     counts = np.array(data["class_counts"])
     labels = splits["test"].labels.cpu().numpy()
     resume = stage.resume_folder(*settings, device.type)
@@ -68,6 +68,13 @@ def main(stage: Stage, benchmark: str, objective: str, variant: str) -> None:
         classifier=settings[2].model_dump(),
     )
     stage.finish()
+
+
+def dlsa_name(benchmark: str, variant: str) -> str:
+    """The stage's name: the full model serves every table, the others the ablation."""
+    if variant == "full":
+        return f"dlsa@{benchmark}"
+    return f"ablation@{benchmark}-{variant}"
 
 
 def _one_seed(
@@ -121,7 +128,4 @@ def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(
-        main,
-        lambda benchmark, objective, variant: f"dlsa@{benchmark}-{objective}-{variant}",
-    )
+    run(main, dlsa_name)

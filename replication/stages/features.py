@@ -10,41 +10,39 @@ from replication.backbones.networks import build_network
 from replication.data.features import import_features
 from replication.data.images import read_split, worker_count
 from replication.data.sources import SPLITS
-from replication.files import read_about, read_arrays, write_arrays
-from replication.settings import BackboneSettings
+from replication.files import (
+    BadInput,
+    read_about,
+    read_arrays,
+    read_table,
+    write_arrays,
+)
 from replication.stages.running import OUTPUTS, Stage, pick_device, run
+
+# Heads that were trained with the logits compensated for the class counts: PaCo's.
+_BALANCED = ("paco", "PaCo")
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
-    """Write features.safetensors of every split, and the features' own head if any."""
-    settings = stage.settings.backbone(benchmark, objective)
-    machine = stage.settings.machine()
-    folder = OUTPUTS / benchmark / objective / "features"
-    imported = stage.settings.features(benchmark)
-    root = stage.settings.images_root(benchmark)
+    """Write the features of every split, and the features' own head if any."""
+    imported = stage.settings.features(benchmark, objective)
     stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
     if imported is not None:
-        _import(stage, imported, benchmark, folder)
+        _import(stage, imported, benchmark, objective)
     else:
-        device = stage.uses(pick_device(machine.device))
-        workers = worker_count(machine.workers)
-        _extract(stage, benchmark, objective, settings, root, device, workers)
+        _extract(stage, benchmark, objective)
     stage.finish()
 
 
-def _extract(
-    stage: Stage,
-    benchmark: str,
-    objective: str,
-    settings: BackboneSettings,
-    root: Path | None,
-    device: torch.device,
-    workers: int,
-) -> None:
+def _extract(stage: Stage, benchmark: str, objective: str) -> None:
+    settings = stage.settings.images(benchmark)
+    root = stage.settings.images_root(benchmark)
+    workers = worker_count(stage.settings.workers())
+    device = stage.uses(pick_device(stage.settings.device()))
     folder = OUTPUTS / benchmark / objective
     weights = stage.reads(folder / "backbone" / "weights.safetensors")
     about = read_about(weights)
-    network = build_network(settings.network, about["classes"], None, settings.seed)
+    network = build_network(settings.network, about["classes"], None, seed=0)
     state = {name: torch.from_numpy(v) for name, v in read_arrays(weights).items()}
     network.load_state_dict(state)
     for split in SPLITS:
@@ -58,17 +56,28 @@ def _extract(
     write_arrays(
         folder / "features" / "head.safetensors",
         {"weight": head.weight, "bias": head.bias},
-        {"trained": about.get("head", True)},
+        {"trained": about["head"] is not None, "balanced": about["head"] in _BALANCED},
     )
 
 
-def _import(stage: Stage, source: Path, benchmark: str, folder: Path) -> None:
-    """Cached features as they are; where they bring no head, one of zeros."""
+def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> None:
+    """Cached features as they are; where they bring no head, one of zeros.
+
+    Raises:
+        BadInput: their labels are not those that `prepare` indexed.
+    """
+    folder = OUTPUTS / benchmark / objective / "features"
     found = import_features(source, stage.settings.data(benchmark))
     train, labels = found.splits["train"]
     nothing = (train[:0], labels[:0])
+    index = read_table(OUTPUTS / benchmark / "data" / "index.csv")
     for split in SPLITS:
         features, labels = found.splits.get(split, nothing)
+        if not np.array_equal(labels, index["label"][index["split"] == split]):
+            raise BadInput(
+                f"{source}: {split}: expected the labels of the features that "
+                f"inputs.{benchmark}.features names for the other objective, got others"
+            )
         write_arrays(
             folder / f"{split}.safetensors", {"features": features, "labels": labels}
         )
@@ -78,7 +87,7 @@ def _import(stage: Stage, source: Path, benchmark: str, folder: Path) -> None:
     write_arrays(
         folder / "head.safetensors",
         {"weight": weight, "bias": bias},
-        {"trained": found.head is not None},
+        {"trained": found.head is not None, "balanced": objective == "paco"},
     )
     for note in found.notes:
         print(f"{source}: {note}")
@@ -86,4 +95,4 @@ def _import(stage: Stage, source: Path, benchmark: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main, lambda benchmark, objective: f"features@{benchmark}-{objective}")
+    run(main, lambda benchmark, objective: f"features_{objective}@{benchmark}")

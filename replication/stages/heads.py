@@ -1,4 +1,6 @@
-"""heads: the Balanced Softmax baseline, and the head that DLSA starts from."""
+"""heads: linear heads on frozen features, and the one that DLSA starts from."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -19,38 +21,37 @@ from replication.stages.running import OUTPUTS, Stage, pick_device, progress, ru
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
-    """Write predictions of the network's own head, of Balanced Softmax, and heads."""
+    """Write heads and their predictions: own_head, balanced_softmax, start.
+
+    `own_head` is the network's, where it has one. `balanced_softmax` is fitted to the
+    features, from there. `start` is the head that DLSA starts from: the network's own
+    where that was trained with compensated logits (PaCo's), else `balanced_softmax`.
+    """
     settings = stage.settings.head(benchmark)
     seeds = stage.settings.seeds()
     folder = OUTPUTS / benchmark / objective
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
-    splits = {
-        split: {
+    train, test = (
+        {
             name: torch.from_numpy(array).to(device)
             for name, array in read_arrays(
                 stage.reads(folder / "features" / f"{split}.safetensors")
             ).items()
         }
         for split in ("train", "test")
-    }
-    head_file = stage.reads(folder / "features" / "head.safetensors")
-    start, trained = read_arrays(head_file), read_about(head_file)["trained"]
-    own = Term(
-        *(torch.from_numpy(start[name]).to(device) for name in ("weight", "bias"))
     )
-    train, test = splits["train"], splits["test"]
-    everyone = torch.arange(len(test["labels"]), device=device)
+    head_file = stage.reads(folder / "features" / "head.safetensors")
+    arrays, about = read_arrays(head_file), read_about(head_file)
+    own = Term(
+        *(torch.from_numpy(arrays[name]).to(device) for name in ("weight", "bias"))
+    )
+    heads: dict[str, dict[int, Term]] = {"balanced_softmax": {}}
     labels = test["labels"].cpu().numpy()
-    predictions: dict[str, dict] = {"balanced_softmax": {}}
-    if trained:
-        predictions["own_head"] = {}
-    heads: dict[str, torch.Tensor] = {}
-    inputs = [Rows(test["features"])]
     with progress(stage.name) as tell:
         for number, seed in enumerate(seeds):
-            fitted = fit_balanced_softmax_head(
+            heads["balanced_softmax"][seed] = fit_balanced_softmax_head(
                 train["features"],
                 train["labels"],
                 own,
@@ -58,27 +59,54 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
                 settings,
                 seed,
             )
-            heads |= {f"weight.{seed}": fitted.weight, f"bias.{seed}": fitted.bias}
-            terms = {"own_head": own, "balanced_softmax": fitted}
-            for name, some in predictions.items():
-                predicted = predict([terms[name]], inputs, everyone).cpu().numpy()
-                some[seed, "paper"] = some[seed, "released_code"] = predicted
-            tell(number, len(seeds), accuracies(predicted, labels, counts))
-    write_arrays(folder / "heads" / "balanced_softmax.safetensors", heads)
+            tell(number, len(seeds), {})
+    if about["trained"]:
+        heads["own_head"] = dict.fromkeys(seeds, own)
+    start = "own_head" if about["trained"] and about["balanced"] else "balanced_softmax"
+    heads["start"] = heads[start]
     summary = {}
-    for name, some in predictions.items():
+    for name, of_seed in heads.items():
+        predictions = {
+            seed: _predicted(head, test["features"]) for seed, head in of_seed.items()
+        }
+        both = {
+            (seed, protocol): predicted
+            for seed, predicted in predictions.items()
+            for protocol in ("paper", "released_code")
+        }
         write_table(
             folder / "heads" / f"{name}.predictions.safetensors",
-            predictions_table(labels, some),
+            predictions_table(labels, both),
         )
-        scores = [accuracies(some[seed, "paper"], labels, counts) for seed in seeds]
-        summary[name] = {
-            metric: round(float(np.mean([score[metric] for score in scores])), 4)
-            for metric in scores[0]
-        }
+        summary[name] = mean_accuracies(predictions, labels, counts)
+    write_arrays(folder / "heads" / "start.safetensors", _arrays(heads["start"]))
     write_json(folder / "heads" / "metrics.json", summary)
+    stage.notes(start=start)
     stage.finish()
 
 
+def mean_accuracies(
+    predictions: Mapping[int, np.ndarray], labels: np.ndarray, counts: np.ndarray
+) -> dict[str, float]:
+    """Mean over seeds of each accuracy, to 4 decimals: for `dvc metrics` and eyes."""
+    scores = [
+        accuracies(predicted, labels, counts) for predicted in predictions.values()
+    ]
+    return {
+        metric: round(float(np.mean([score[metric] for score in scores])), 4)
+        for metric in scores[0]
+    }
+
+
+def _predicted(head: Term, features: torch.Tensor) -> np.ndarray:
+    everyone = torch.arange(len(features), device=features.device)
+    return predict([head], [Rows(features)], everyone).cpu().numpy()
+
+
+def _arrays(heads: Mapping[int, Term]) -> dict[str, torch.Tensor]:
+    weights = {f"weight.{seed}": head.weight for seed, head in heads.items()}
+    return weights | {f"bias.{seed}": head.bias for seed, head in heads.items()}
+
+
 if __name__ == "__main__":
-    run(main, lambda benchmark, objective: f"heads@{benchmark}-{objective}")
+    run(main, lambda benchmark, objective: f"heads_{objective}@{benchmark}")
