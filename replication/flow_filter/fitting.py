@@ -24,6 +24,7 @@ SIZE_BELOW = 5000
 _READ_BATCH = 8192
 
 Report = Callable[[int, int, Mapping[str, float]], None]
+Observe = Callable[[int, FlowFilter, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def fit_flow_filter(
     settings: FilterSettings,
     seed: int,
     report: Report | None = None,
+    observe: Observe | None = None,
 ) -> Fitted:
     """Fit a filter; keep the epoch with the most clusters that are pure and not tiny.
 
@@ -112,6 +114,9 @@ def fit_flow_filter(
         settings: weights, K, sigma, learning rate, batch size, epochs.
         seed: of weights, centres and draws.
         report: told (epoch from 0, epochs, metrics).
+        observe: told (t from 1, flow, p~_t (K,)) between the forward pass and the step
+            of every t, so that the flow is still the one that gave P(h | B_t). It must
+            leave the flow as it is, batch-norm's running statistics included.
 
     Raises:
         BadInput: fewer than two classes, or the loss is not finite (epoch named).
@@ -146,6 +151,8 @@ def fit_flow_filter(
                 step,
                 settings,
             )
+            if observe is not None:
+                observe(step, flow, share)
             optimiser.zero_grad(set_to_none=True)
             (terms @ scale).backward()
             optimiser.step()

@@ -17,7 +17,7 @@ from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, run
 def main(stage: Stage, benchmark: str) -> None:
     """Write index.csv, pixels.safetensors (small images) and summary.json."""
     settings = stage.settings.data(benchmark)
-    imported = stage.settings.features(benchmark)
+    imported = stage.settings.features(benchmark, "paco")
     prepared = (
         prepare(settings, DOWNLOADS)
         if imported is None

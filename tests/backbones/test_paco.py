@@ -576,7 +576,7 @@ def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
     assert got.history[-1]["val_accuracy"] == accuracy(
         got.network, val, settings_, CPU, 0
     )
-    state = final(tmp_path)["paco"]
+    state = final(tmp_path)["model"]
     # 4 batches of 16 an epoch fill the queue of 32 again and again.
     assert state["queue_labels"].min() == 0 and state["pointer"] == 0
     for name, value in got.network.state_dict().items():
@@ -585,7 +585,7 @@ def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
 
 def test_images_that_fill_no_batch_are_left_out(fabric, tmp_path) -> None:
     train(fabric, paco_settings(epochs=1, queue_size=48), tmp_path, images(47))
-    state = final(tmp_path)["paco"]
+    state = final(tmp_path)["model"]
     assert state["pointer"] == 32
     assert (state["queue_labels"] >= 0).tolist() == [True] * 32 + [False] * 16
 
@@ -639,7 +639,7 @@ def test_mixed_precision_has_nearly_the_same_loss(fabric, tmp_path) -> None:
     mixed = train(half, settings_, tmp_path / "mixed").history
     assert mixed[0]["train_loss"] != plain[0]["train_loss"]
     assert mixed[0]["train_loss"] == pytest.approx(plain[0]["train_loss"], rel=0.01)
-    assert final(tmp_path / "mixed")["paco"]["queue"].dtype == torch.float32
+    assert final(tmp_path / "mixed")["model"]["queue"].dtype == torch.float32
 
 
 # --- refusals
