@@ -836,17 +836,31 @@ def _lines(path: Path, errors: list[Any]) -> list[str]:
     """A line for each wrong value; a value of two allowed kinds has one line."""
     lines = []
     for error in errors:
-        if error["loc"][:2] == ("backbone", "workers"):
-            if len(error["loc"]) > 2 and error["loc"][2] != "literal['auto']":
+        where, shown = error["loc"], _shown(error["input"])
+        if where[:2] == ("backbone", "workers"):
+            if len(where) > 2 and where[2] != "literal['auto']":
                 continue
             if error["type"] != "missing":
                 lines.append(
                     f"{path}: backbone.workers: expected auto or a whole number of at "
-                    f"least 0, got {_shown(error['input'])}"
+                    f"least 0, got {shown}"
                 )
                 continue
+        if where[:1] == ("inputs",) and len(where) > 3 and where[3] in _KINDS:
+            by_name = where[3] == _Pair.__name__
+            if error["type"] in ("string_type", "model_type") and len(where) == 4:
+                if not by_name and not isinstance(error["input"], dict):
+                    lines.append(
+                        f"{path}: {'.'.join(where[:3])}: expected text, or a text each "
+                        f"for ce and paco, got {shown}"
+                    )
+                continue
+            error = {**error, "loc": (*where[:3], *where[4:])}
         lines.append(_one_line(path, error))
     return lines
+
+
+_KINDS = ("str", _Pair.__name__)
 
 
 def _one_line(path: Path, error: Mapping[str, Any]) -> str:

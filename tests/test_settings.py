@@ -20,8 +20,11 @@ from replication.settings import (
     BackboneSettings,
     CascadeSettings,
     ClassifierSettings,
+    DecouplingSettings,
+    Fig2Settings,
     FilterSettings,
     HeadSettings,
+    PacoSettings,
     Settings,
     load,
     read_published_tables,
@@ -95,10 +98,13 @@ def test_shipped_settings_load() -> None:
 def test_shipped_settings_give_every_section(benchmark) -> None:
     settings = load(SHIPPED)
     assert settings.data(benchmark).stand_in
-    assert settings.backbone(benchmark, "ce").pretrained is None
-    for section in ("head", "filter", "cascade", "classifier"):
+    assert settings.backbone(benchmark).pretrained is None
+    assert settings.paco(benchmark).query_view == "glyph"
+    assert settings.decoupling(benchmark).inputs == "features"
+    for section in ("head", "filter", "cascade", "classifier", "fig2", "images"):
         assert getattr(settings, section)(benchmark)
-    assert settings.machine().device == shipped()["device"]
+    assert settings.sweep().sigmas and settings.estimator().etas
+    assert settings.machine(benchmark, "ce").device == shipped()["device"]
 
 
 def test_sections_are_frozen() -> None:
@@ -241,7 +247,49 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
     ),
     (
         {"ablation": ["own"]},
-        ["inputs.own: expected images or features, since ablation lists own, got null"],
+        [
+            "ablation: expected benchmarks out of benchmarks: ['inat18', 'places_lt'], "
+            "got own"
+        ],
+    ),
+    (
+        {"benchmarks": ["own"], "comparison": [], "ablation": []}
+        | {"confusion": [], "selection": [], "separation": []},
+        [
+            "inputs.own: expected images or features, since benchmarks lists own, "
+            "got null"
+        ],
+    ),
+    ({"benchmarks": []}, ["benchmarks: expected at least 1 value, got []"]),
+    (
+        {"inputs.own.features": {"ce": "/tmp", "paco": None}},
+        [
+            "inputs.own.features.paco: expected a folder, since the other objective's "
+            "features are given, got null"
+        ],
+    ),
+    (
+        {"paco.query_view": "strong"},
+        [
+            "paco.query_view: expected 'randcls', 'sim', 'cifar_strong', 'cifar_sim' "
+            "or 'glyph', got 'strong'"
+        ],
+    ),
+    (
+        {"fig2.probabilities": [0.4]},
+        ["fig2.probabilities.0: expected a number of at least 0.5, got 0.4"],
+    ),
+    (
+        {"inputs.own.checkpoint": 5},
+        ["inputs.own.checkpoint: expected text, or a text each for ce and paco, got 5"],
+    ),
+    (
+        {"inputs.own.checkpoint": {"ce": 5, "paco": None}},
+        ["inputs.own.checkpoint.ce: expected text, got 5"],
+    ),
+    (
+        {"inputs.own.features": {"ce": None}},
+        [f"inputs.own.features.paco: {NOTHING}"],
     ),
     # words
     ({"device": "gpu"}, ["device: expected auto, cpu, cuda or cuda:N, got 'gpu'"]),
@@ -308,7 +356,7 @@ def test_wrong_number_of_workers_is_one_line(
 
 @pytest.mark.parametrize("value", ["auto", 0, 3])
 def test_right_number_of_workers_loads(load_with, value) -> None:
-    assert load_with({"backbone.workers": value}).machine().workers == value
+    assert load_with({"backbone.workers": value}).workers() == value
 
 
 @pytest.mark.parametrize(
@@ -329,7 +377,7 @@ def test_impossible_value_is_one_line(load_with, tmp_path, refused, key, value) 
 
 def test_black_is_a_possible_mean(load_with) -> None:
     settings = load_with({"data.mean": [0.0, 0.0, 0.0]})
-    assert settings.backbone("places_lt", "ce").mean == [0.0, 0.0, 0.0]
+    assert settings.backbone("places_lt").mean == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -414,10 +462,17 @@ def test_null_means_the_published_recipe(load_with, tmp_path, benchmark) -> None
         (FilterSettings, "filter"),
         (CascadeSettings, "cascade"),
         (ClassifierSettings, "classifier"),
+        (DecouplingSettings, "decoupling"),
+        (Fig2Settings, "fig2"),
     ):
         got = getattr(settings, section)(benchmark).model_dump()
         assert got == recipe_values(benchmark, section, kind.model_fields)
-    got = settings.backbone(benchmark, "ce").model_dump()
+    got = settings.paco(benchmark).model_dump()
+    names = set(PacoSettings.model_fields) & set(read_recipe(benchmark)["paco"])
+    assert {name: got[name] for name in names} == recipe_values(
+        benchmark, "paco", names
+    )
+    got = settings.backbone(benchmark).model_dump()
     assert got.pop("seed") == shipped()["backbone"]["seed"]
     expected: dict[str, Any] = {}
     for section in ("data", "backbone", "ce"):
@@ -439,9 +494,9 @@ def test_override_wins_over_the_published_recipe(load_with, tmp_path) -> None:
     settings = load_with({**all_inputs(tmp_path), **changes})
     for benchmark in BENCHMARKS:
         assert settings.filter(benchmark).lambda_pure == 0.5
-        assert settings.backbone(benchmark, "ce").epochs == 7
+        assert settings.backbone(benchmark).epochs == 7
         assert settings.data(benchmark).image_size == 96
-        assert settings.backbone(benchmark, "ce").image_size == 96
+        assert settings.backbone(benchmark).image_size == 96
 
 
 def test_stand_in_wins_over_the_published_recipe_but_not_over_an_override(
@@ -449,7 +504,7 @@ def test_stand_in_wins_over_the_published_recipe_but_not_over_an_override(
 ) -> None:
     scale = shipped()["stand_in"]
     settings = load_with({"backbone.lr": 0.125})
-    backbone = settings.backbone("places_lt", "ce")
+    backbone = settings.backbone("places_lt")
     assert backbone.network == scale["network"]
     assert backbone.epochs == scale["epochs"]
     assert backbone.image_size == backbone.resize == scale["image_size"]
@@ -461,7 +516,21 @@ def test_one_input_makes_one_benchmark_real(load_with, tmp_path) -> None:
     settings = load_with({"inputs.places_lt.images": str(tmp_path)})
     assert not settings.is_stand_in("places_lt")
     assert settings.is_stand_in("imagenet_lt")
-    assert settings.backbone("places_lt", "ce").network == "resnet152"
+    assert settings.backbone("places_lt").network == "resnet152"
+
+
+def test_a_door_serves_every_objective_or_each_its_own(load_with, tmp_path) -> None:
+    """Cached features of both kinds; then neither cRT nor Fig. 2 has images."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one = load_with({"inputs.own.features": str(tmp_path / "a")})
+    assert one.features("own", "ce") == one.features("own", "paco") == tmp_path / "a"
+    both = {"ce": str(tmp_path / "a"), "paco": str(tmp_path / "b")}
+    two = load_with({"inputs.own.features": both})
+    assert two.features("own", "ce") == tmp_path / "a"
+    assert two.features("own", "paco") == tmp_path / "b"
+    assert two.decoupling("own").inputs == two.fig2("own").inputs == "features"
+    assert one.checkpoint("own", "ce") is None
 
 
 def test_row_wins_over_an_override(load_with) -> None:
@@ -554,7 +623,7 @@ SECTION_5 = {
 @pytest.mark.parametrize("benchmark", SECTION_5)
 def test_recipe_is_that_of_section_5(load_with, tmp_path, benchmark) -> None:
     settings = load_with(all_inputs(tmp_path))
-    backbone = settings.backbone(benchmark, "ce")
+    backbone = settings.backbone(benchmark)
     flow = settings.filter(benchmark)
     cascade = settings.cascade(benchmark)
     assert SECTION_5[benchmark] == (

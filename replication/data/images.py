@@ -249,9 +249,10 @@ def _collated(
 
 
 class _Decoded(Dataset):
-    """Decodes and transforms one image; what is drawn for it follows from its row.
+    """Decodes and transforms one image; what is drawn follows from its position.
 
-    Implements: not in the paper: the number of worker processes changes no batch.
+    Implements: not in the paper: the number of worker processes changes no batch, and
+    an image that an order names twice is augmented in two ways.
     """
 
     def __init__(
@@ -270,7 +271,7 @@ class _Decoded(Dataset):
         except BadInput as error:
             return error
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mixed_seed(self.seed, row))
+            torch.manual_seed(mixed_seed(self.seed, position))
             return self.transform(image), self.images.labels[row]
 
     def _image(self, row: int) -> Tensor:

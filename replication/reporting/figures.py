@@ -14,8 +14,9 @@ from replication.reporting.tables import METRIC_NAMES, find, methods_of
 
 # Okabe and Ito's palette: told apart without colour vision, and in grey by markers.
 COLOURS = {
+    "start": "#000000",
     "own_head": "#999999",
-    "balanced_softmax": "#000000",
+    "balanced_softmax": "#777777",
     "full": "#0072B2",
     "no_mle": "#D55E00",
     "no_bal": "#E69F00",

@@ -1,16 +1,13 @@
 """Pages: records, tables and figures put into Markdown by Jinja."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from replication.evaluation.ablation import BASELINES
 from replication.reporting import figures, tables
+from replication.reporting.rendering import notice, origin, render
 from replication.settings import PublishedTable
 
-FEATURE_NAMES = {"ce": "a network trained with cross-entropy"}
 _GROUP_ORDER = ("many", "medium", "few")
 
 
@@ -45,13 +42,13 @@ def table2_section(
     }
     protocols = tuple(tables.PROTOCOL_NAMES)
     where = " (stand-in)" if data["stand_in"] else ""
-    page = _render(
+    page = render(
         "table2.md.j2",
+        notice=notice(data, title, _paper_data(data)),
         stand_in=data["stand_in"],
         title=title,
-        paper_data="Places-LT with a ResNet-152",
         table=table,
-        features=_features(measured),
+        features=measured["features"],
         seeds=sorted(measured["diagnostics"]["full"], key=int),
         summary=summarise(measured),
         partial=measured["partial"],
@@ -69,17 +66,16 @@ def table2_section(
         diagnostics=tables.diagnostics_table(diagnostics, labels),
         data=data,
         data_sentence=_data_sentence(data),
-        runs=tables.runs_table(measured["runs"]),
-        command=f"dvc repro table2@{measured['benchmark']}-{measured['objective']}",
-        provenance=_provenance(measured["runs"]),
-        libraries=_libraries(measured["runs"]),
+        origin=origin(
+            data["hash"], f"dvc repro table2@{measured['benchmark']}", measured["runs"]
+        ),
     )
     return page, drawn
 
 
 def index_page(pages: Sequence[Mapping[str, str]]) -> str:
     """reports/README.md: every page with its data and its finding."""
-    return _render("README.md.j2", pages=pages)
+    return render("README.md.j2", pages=pages)
 
 
 def summarise(measured: Mapping[str, Any]) -> str:
@@ -89,7 +85,7 @@ def summarise(measured: Mapping[str, Any]) -> str:
     for protocol, name in (("paper", "paper"), ("released_code", "released-code")):
         gap = tables.find(
             records,
-            method="balanced_softmax",
+            method="start",
             protocol=protocol,
             metric="overall",
             kind="difference",
@@ -105,8 +101,8 @@ def summarise(measured: Mapping[str, Any]) -> str:
         }[gap["verdict"]]
         parts.append(
             f"Under the {name} protocol the full model reaches "
-            f"{tables.percent(full['mean'])} % overall, {verb} Balanced Softmax on the "
-            f"same features ({tables.with_interval(gap)} points)."
+            f"{tables.percent(full['mean'])} % overall, {verb} PaCo + BalSoftmax "
+            f"without it ({tables.with_interval(gap)} points)."
         )
     claims = [claim for claim in measured["claims"] if claim["protocol"] == "paper"]
     counts = {
@@ -119,24 +115,16 @@ def summarise(measured: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _features(measured: Mapping[str, Any]) -> str:
-    """What the features are, as the run of the backbone recorded it."""
-    run = next(run for run in measured["runs"] if run["stage"].startswith("backbone@"))
-    recipe = run.get("backbone")
-    if recipe is None:
-        return "imported, not made here"
-    if "epochs" not in recipe:
-        return f"{recipe['network']}, {run['source']}"
-    name = FEATURE_NAMES[measured["objective"]]
-    return f"{name} ({recipe['network']}, {recipe['epochs']} epochs)"
-
-
 def _used(measured: Mapping[str, Any], section: str, name: str) -> float:
     """A setting as the full model's run recorded it."""
     for run in measured["runs"]:
-        if run["stage"].endswith("-full"):
+        if run["stage"].startswith("dlsa@"):
             return run[section][name]
     raise KeyError(f"{section}.{name}")
+
+
+def _paper_data(data: Mapping[str, Any]) -> str | None:
+    return None if data["benchmark"] == "places_lt" else "Places-LT with a ResNet-152"
 
 
 def _data_sentence(data: Mapping[str, Any]) -> str:
@@ -151,32 +139,3 @@ def _data_sentence(data: Mapping[str, Any]) -> str:
         "smallest), "
         f"{images['val']} for validation, {images['test']} for testing."
     )
-
-
-def _provenance(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Whether one commit made everything; said, not hidden, where it did not."""
-    commits = sorted({(run["commit"] or "none")[:10] for run in runs})
-    dirty = [run["stage"] for run in runs if not run["clean"]]
-    text = f"Commit {commits[0]}."
-    if len(commits) > 1:
-        text = f"**Made by {len(commits)} commits**: {', '.join(commits)}."
-    if dirty:
-        text += f" **Uncommitted code** ran in {', '.join(dirty)}."
-    return text
-
-
-def _libraries(runs: Sequence[Mapping[str, Any]]) -> str:
-    versions = sorted(
-        {(name, v) for run in runs for name, v in run["libraries"].items()}
-    )
-    return ", ".join(f"{name} {version}" for name, version in versions)
-
-
-def _render(template: str, **values: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    return environment.get_template(template).render(**values)

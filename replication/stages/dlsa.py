@@ -19,7 +19,14 @@ from replication.files import (
     write_table,
 )
 from replication.settings import read_published_tables
-from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
+from replication.stages.running import (
+    OUTPUTS,
+    Stage,
+    dlsa_name,
+    pick_device,
+    progress,
+    run,
+)
 
 SPLITS = ("train", "val", "test")
 
@@ -68,13 +75,6 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
         classifier=settings[2].model_dump(),
     )
     stage.finish()
-
-
-def dlsa_name(benchmark: str, variant: str) -> str:
-    """The stage's name: the full model serves every table, the others the ablation."""
-    if variant == "full":
-        return f"dlsa@{benchmark}"
-    return f"ablation@{benchmark}-{variant}"
 
 
 def _one_seed(

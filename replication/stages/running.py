@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -30,7 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from replication.files import BadInput, content_hash, write_json
+from replication.files import BadInput, content_hash, read_json, write_json
 from replication.settings import BENCHMARKS, PARAMS, Settings, load
 
 OUTPUTS = Path("outputs")
@@ -41,6 +41,16 @@ RESUME = Path(".resume")
 PACKAGE = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "torchvision", "timm", "nflows", "lightning-fabric", "numpy")
 _QUIET_SECONDS = 10.0
+_TABLES = (
+    "table1",
+    "table2",
+    "confusion",
+    "sigma",
+    "estimator",
+    "separation",
+    "audit",
+    "ledger",
+)
 
 
 class Stage:
@@ -64,6 +74,10 @@ class Stage:
             raise BadInput(f"{path}: expected a file, found nothing; run: dvc repro")
         self._inputs[path.as_posix()] = content_hash(path)
         return path
+
+    def behind(self, *stages: str) -> list[dict[str, Any]]:
+        """Run records of the stages whose files this one builds on."""
+        return [read_json(self.reads(record_of(name))) for name in stages]
 
     def notes(self, **facts: Any) -> None:
         """Note facts about this run that belong into its record."""
@@ -143,8 +157,32 @@ class Stage:
 
 
 def record_of(stage: str) -> Path:
-    """Where the run record of a stage lies, by the stage's name in dvc.yaml."""
-    return OUTPUTS / "records" / f"{stage}.json"
+    """Where the run record of a stage lies, by the stage's name in dvc.yaml.
+
+    Those of the stages that only the report builds on lie with what they wrote.
+    """
+    folder = OUTPUTS / "tables" if stage.split("@")[0] in _TABLES else OUTPUTS
+    return folder / "records" / f"{stage}.json"
+
+
+def dlsa_name(benchmark: str, variant: str) -> str:
+    """Name of a DLSA stage: the full model serves every table, others the ablation."""
+    return (
+        f"dlsa@{benchmark}" if variant == "full" else f"ablation@{benchmark}-{variant}"
+    )
+
+
+def features_in_words(runs: Iterable[Mapping[str, Any]], objective: str) -> str:
+    """What the features of an objective are, as the run of their backbone recorded."""
+    name = f"backbone_{objective}@"
+    run = next(run for run in runs if run["stage"].startswith(name))
+    recipe = run.get("backbone")
+    if recipe is None:
+        return "imported, not made here"
+    if "epochs" not in recipe:
+        return f"{recipe['network']}, {run['source']}"
+    how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
+    return f"a {recipe['network']} trained by {how} for {recipe['epochs']} epochs"
 
 
 def _hash_now(path: str) -> str | None:

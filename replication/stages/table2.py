@@ -11,31 +11,36 @@ from replication.evaluation.ablation import (
 from replication.evaluation.verdicts import why_partial
 from replication.files import read_json, read_table, write_json
 from replication.settings import PUBLISHED, read_published_tables
-from replication.stages.running import OUTPUTS, Stage, record_of, run
+from replication.stages.running import (
+    OUTPUTS,
+    Stage,
+    dlsa_name,
+    features_in_words,
+    run,
+)
 
-_BEHIND = ("backbone", "features", "heads")
 
-
-def main(stage: Stage, benchmark: str, objective: str) -> None:
+def main(stage: Stage, benchmark: str) -> None:
     """Write the benchmark's records, claims and what they were measured on."""
     table = read_published_tables()["table2"]
-    folder = OUTPUTS / benchmark / objective
+    folder = OUTPUTS / benchmark / "paco"
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    before = [f"{name}_paco@{benchmark}" for name in ("backbone", "features", "heads")]
+    names = [f"prepare@{benchmark}", *before]
+    names += [dlsa_name(benchmark, variant) for variant in table.rows]
+    runs = stage.behind(*names)
+    start = next(run["start"] for run in runs if "start" in run)
     files = {
-        name: folder / "heads" / f"{name}.predictions.safetensors" for name in BASELINES
+        name: folder / "heads" / f"{name}.predictions.safetensors"
+        for name in BASELINES
+        if name != start
     } | {
         name: folder / "dlsa" / name / "predictions.safetensors" for name in table.rows
     }
-    if not files["own_head"].is_file():  # imported features that brought no head
-        del files["own_head"]
+    if start != "own_head" and not files["own_head"].is_file():
+        del files["own_head"]  # imported features that brought no head
     predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
     counts = np.array(data["class_counts"])
-    behind = [f"{name}@{benchmark}-{objective}" for name in _BEHIND]
-    behind += [f"dlsa@{benchmark}-{objective}-{name}" for name in table.rows]
-    runs = [
-        read_json(stage.reads(record_of(name)))
-        for name in (f"prepare@{benchmark}", *behind)
-    ]
     published = read_json(PUBLISHED / "class_counts.json")[table.benchmark]["histogram"]
     partial = why_partial(table.benchmark, data, published, runs)
     about = {
@@ -55,7 +60,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         target / "table2.json",
         {
             "benchmark": benchmark,
-            "objective": objective,
+            "features": features_in_words(runs, "paco"),
             "data": {key: data[key] for key in data if key != "class_names"},
             "records": records,
             "claims": claims,
@@ -68,4 +73,4 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main, lambda benchmark, objective: f"table2@{benchmark}-{objective}")
+    run(main, lambda benchmark: f"table2@{benchmark}")

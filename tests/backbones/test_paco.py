@@ -626,7 +626,7 @@ def test_training_follows_its_seed(fabric, tmp_path) -> None:
         train(fabric, paco_settings(epochs=1, seed=seed), tmp_path / str(i))
         states.append(final(tmp_path / str(i)))
     assert equal(states[0], states[1])
-    assert not equal(states[0]["paco"], states[2]["paco"])
+    assert not equal(states[0]["model"], states[2]["model"])
 
 
 def test_mixed_precision_has_nearly_the_same_loss(fabric, tmp_path) -> None:

@@ -1,0 +1,399 @@
+"""cRT and LWS: a head fitted to balanced draws while the network stays as it is.
+
+Both draw samples class by class. On images each batch passes through the frozen
+network, whose batch-norm layers go on as in training; on features there is no network.
+Nothing is chosen by epoch: the last one stands.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from replication.backbones.extraction import extract_features
+from replication.backbones.networks import features_of
+from replication.classifiers.heads import Rows, Term, drawn_term, predict, sgd_step
+from replication.data.images import ImageSplit, mixed_seed, training_batches
+from replication.files import BadInput
+from replication.settings import BackboneSettings, DecouplingSettings, ImageSettings
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+# Epoch, from 0 -> its batches: features (B, D) and labels (B,).
+Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+# Features (B, D), labels (B,), learning rate -> mean loss of the batch.
+Step = Callable[[Tensor, Tensor, float], Tensor]
+
+_ORDER, _HEAD, _AUGMENTATION = range(3)
+
+
+def class_aware_order(
+    labels: Tensor, per_class: int, length: int, generator: torch.Generator
+) -> Tensor:
+    """Draw samples class by class, each class as often as any other.
+
+    Implements: not in the paper: the sampler of cRT and LWS. Classes come in rounds, in
+    a new order each round; a class's turn is `per_class` samples in a row. Its samples
+    come in a random order, and in a new one whenever all have been drawn, so that a
+    class with fewer than `per_class` samples repeats them within a turn.
+
+    Args:
+        labels: (N,) at or above 0; classes without samples never appear.
+        length: samples to draw, L.
+        generator: on the labels' device.
+
+    Returns:
+        (L,) indices into the labels, on their device.
+    """
+    device = labels.device
+    counts = labels.bincount()
+    counts = counts[counts > 0]
+    turns = -(-length // per_class)
+    rounds = -(-turns // len(counts))
+    shape = (rounds, len(counts))
+    classes = torch.rand(shape, generator=generator, device=device).argsort(1)
+    # A class's stream is as many passes over its samples as all rounds need.
+    passes = -(-rounds * per_class // counts)
+    ends = (passes * counts).cumsum(0)
+    starts = ends - passes * counts
+    stream = _shuffled_passes(labels.argsort(stable=True), counts, passes, generator)
+    draw = torch.arange(length, device=device)
+    turn = draw // per_class
+    place = starts[classes.flatten()[turn]] + turn // len(counts) * per_class
+    return stream[place + draw % per_class]
+
+
+def _shuffled_passes(
+    by_class: Tensor, counts: Tensor, passes: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Every class's samples, over and over, each pass in an order of its own.
+
+    Args:
+        by_class: (N,) samples in the order of their classes.
+        counts: (C,) samples of each class, at or above 1; passes: (C,) over them.
+
+    Returns:
+        (sum of counts * passes,) samples, a class after another, a pass after another.
+    """
+    sizes = counts.repeat_interleave(passes)
+    pass_of = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+    first = (counts.cumsum(0) - counts).repeat_interleave(passes)
+    shift = first - (sizes.cumsum(0) - sizes)
+    shuffled = torch.randperm(len(pass_of), generator=generator, device=pass_of.device)
+    # Passes are contiguous: sorting a permutation by pass permutes within each.
+    slot = shuffled[pass_of[shuffled].argsort(stable=True)]
+    return by_class[slot + shift[pass_of]]
+
+
+def lws_step(
+    scales: Tensor,
+    buffer: Tensor,
+    head: Term,
+    features: Tensor,
+    labels: Tensor,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+) -> Tensor:
+    """One step of SGD on cross-entropy of scales * (W x + b), in place.
+
+    Implements: not in the paper: LWS. The gradient of a scale is the sum over the batch
+    of (share - target) * (W x + b), written out as in `sgd_step`.
+
+    Args:
+        scales: (C,), the only thing that is fitted; buffer: (C,) its momentum.
+        head: W (C, D) and b (C,) or None; not changed.
+        features: (B, D); labels: (B,).
+
+    Returns:
+        The batch's mean loss, a scalar.
+    """
+    logits = nn.functional.linear(features, head.weight, head.bias)
+    log_share = torch.log_softmax(logits * scales, 1)
+    loss = -log_share.gather(1, labels[:, None]).mean()
+    error = log_share.exp_()
+    error.scatter_add_(1, labels[:, None], error.new_full((len(labels), 1), -1.0))
+    gradient = error.mul_(logits).sum(0).div_(len(labels))
+    buffer.mul_(momentum).add_(gradient).add_(scales, alpha=weight_decay)
+    scales.add_(buffer, alpha=-lr)
+    return loss
+
+
+def fit_crt(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    settings: DecouplingSettings,
+    seed: int,
+) -> Term:
+    """Fit a new random head to frozen features, classes drawn equally often.
+
+    Implements: Table 1's row cRT, on cached features.
+
+    Args:
+        features: (N, D); labels: (N,), on one device.
+        num_classes: C.
+        seed: of the new head and of the order of the samples.
+
+    Raises:
+        BadInput: the loss is not finite.
+    """
+    batches = _feature_batches(features, labels, settings.crt_epochs, settings, seed)
+    like = features[:0]
+    return _fit_crt(batches, num_classes, features.shape[1], like, settings, seed, None)
+
+
+def fit_lws(
+    features: Tensor,
+    labels: Tensor,
+    head: Term,
+    settings: DecouplingSettings,
+    seed: int,
+) -> Term:
+    """Fit one scale per class on a frozen head, classes drawn equally often.
+
+    Implements: Table 1's row LWS, on cached features.
+
+    Args:
+        features: (N, D); labels: (N,), on one device.
+        head: of plain training, on that device; not changed.
+        seed: of the order of the samples.
+
+    Returns:
+        The head with the scales multiplied in: weight s W, bias s b.
+
+    Raises:
+        BadInput: the loss is not finite.
+    """
+    batches = _feature_batches(features, labels, settings.lws_epochs, settings, seed)
+    return _fit_lws(batches, head, settings, None)
+
+
+def fit_on_images(
+    kind: Literal["crt", "lws"],
+    network: nn.Module,
+    train: ImageSplit,
+    num_classes: int,
+    head: Term | None,
+    settings: DecouplingSettings,
+    images: BackboneSettings,
+    device: torch.device,
+    workers: int,
+    seed: int,
+    report: Report | None = None,
+) -> Term:
+    """Fit cRT or LWS on augmented images through a frozen network, as published.
+
+    Implements: Table 1's rows cRT and LWS. No weight of the network learns, but its
+    batch-norm layers normalise by the batch and update their running statistics, as in
+    the released code; every other layer is in evaluation mode.
+
+    Args:
+        network: its batch-norm statistics are changed in place: give a copy, and keep
+            it, for the fitted head belongs to the new statistics. Moved to the device
+            and left in evaluation mode.
+        num_classes: C.
+        head: that LWS rescales, not changed; cRT takes none.
+        settings: how the head is fitted.
+        images: how an image is augmented and normalised.
+        workers: processes that decode images.
+        seed: of the new head, the order of the samples and the augmentation.
+        report: told (epoch, epochs, metrics) after each epoch.
+
+    Returns:
+        The head, on the device; of LWS with the scales multiplied in.
+
+    Raises:
+        BadInput: the loss is not finite, LWS has no head, or an image is not whole.
+    """
+    network.to(device, memory_format=torch.channels_last)
+    epochs = settings.crt_epochs if kind == "crt" else settings.lws_epochs
+    batches = _image_batches(
+        network, train, epochs, settings, images, device, workers, seed
+    )
+    if kind == "crt":
+        width = getattr(network, "head_hidden_size", None) or network.num_features
+        like = torch.empty(0, device=device)
+        return _fit_crt(batches, num_classes, width, like, settings, seed, report)
+    if head is None:
+        raise BadInput("lws: expected a head to rescale, got none")
+    bias = None if head.bias is None else head.bias.to(device)
+    return _fit_lws(batches, Term(head.weight.to(device), bias), settings, report)
+
+
+def predict_images(
+    network: nn.Module,
+    term: Term,
+    split: ImageSplit,
+    images: ImageSettings,
+    device: torch.device,
+    workers: int,
+) -> Tensor:
+    """Classes of images by a fitted head, without augmentation.
+
+    Args:
+        network: with the batch-norm statistics that the head was fitted with; put into
+            evaluation mode.
+        term: the head, on the device.
+        images: how an image is resized, cropped and normalised.
+        workers: processes that decode images.
+
+    Returns:
+        (N,) int64, on the device.
+    """
+    found = extract_features(network, split, images, device, workers)
+    everyone = torch.arange(len(found), device=device)
+    return predict([term], [Rows(torch.from_numpy(found).to(device))], everyone)
+
+
+def _fit_crt(
+    batches: Batches,
+    num_classes: int,
+    dimensions: int,
+    like: Tensor,
+    settings: DecouplingSettings,
+    seed: int,
+    report: Report | None,
+) -> Term:
+    generator = torch.Generator().manual_seed(mixed_seed(seed, _HEAD))
+    term = drawn_term(num_classes, dimensions, generator, like)
+    terms, momenta = [term], [term.zeros()]
+    no_prior = like.new_zeros(num_classes)
+
+    def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
+        everyone = torch.arange(len(labels), device=labels.device)
+        return sgd_step(
+            terms,
+            momenta,
+            [Rows(features)],
+            everyone,
+            labels,
+            no_prior,
+            lr,
+            settings.momentum,
+            settings.weight_decay,
+        )
+
+    _fit("crt", step, batches, settings.crt_epochs, settings.lr, report)
+    return term
+
+
+def _fit_lws(
+    batches: Batches,
+    head: Term,
+    settings: DecouplingSettings,
+    report: Report | None,
+) -> Term:
+    scales = head.weight.new_ones(len(head.weight))
+    buffer = torch.zeros_like(scales)
+
+    def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
+        return lws_step(
+            scales,
+            buffer,
+            head,
+            features,
+            labels,
+            lr,
+            settings.momentum,
+            settings.weight_decay,
+        )
+
+    _fit("lws", step, batches, settings.lws_epochs, settings.lr, report)
+    bias = None if head.bias is None else head.bias * scales
+    return Term(head.weight * scales[:, None], bias)
+
+
+def _fit(
+    what: str,
+    step: Step,
+    batches: Batches,
+    epochs: int,
+    lr: float,
+    report: Report | None,
+) -> None:
+    """Step through every batch of every epoch; the cosine moves once an epoch, to 0."""
+    for epoch in range(epochs):
+        rate = 0.5 * lr * (1 + math.cos(math.pi * epoch / epochs))
+        losses = [step(features, labels, rate) for features, labels in batches(epoch)]
+        loss = torch.stack(losses).mean().item()
+        if not math.isfinite(loss):
+            raise BadInput(
+                f"{what}: the loss is not finite in epoch {epoch + 1}; "
+                "a smaller decoupling.lr may help"
+            )
+        if report is not None:
+            report(epoch, epochs, {"lr": rate, "train_loss": loss})
+
+
+def _epoch_orders(
+    labels: Tensor, epochs: int, settings: DecouplingSettings, seed: int
+) -> tuple[Tensor, ...]:
+    """Each epoch's draws: as many whole batches as N samples fill, at least one.
+
+    Rounds and passes go on from one epoch to the next, as in the released code.
+    """
+    batch_size = min(settings.batch_size, len(labels))
+    length = len(labels) // batch_size * batch_size
+    generator = torch.Generator(labels.device).manual_seed(mixed_seed(seed, _ORDER))
+    order = class_aware_order(
+        labels, settings.samples_per_class, epochs * length, generator
+    )
+    return order.split(length)
+
+
+def _feature_batches(
+    features: Tensor,
+    labels: Tensor,
+    epochs: int,
+    settings: DecouplingSettings,
+    seed: int,
+) -> Batches:
+    orders = _epoch_orders(labels, epochs, settings, seed)
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for samples in orders[epoch].split(settings.batch_size):
+            yield features[samples], labels[samples]
+
+    return batches
+
+
+def _image_batches(
+    network: nn.Module,
+    train: ImageSplit,
+    epochs: int,
+    settings: DecouplingSettings,
+    images: BackboneSettings,
+    device: torch.device,
+    workers: int,
+    seed: int,
+) -> Batches:
+    orders = _epoch_orders(train.labels, epochs, settings, seed)
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        of_epoch = mixed_seed(seed, _AUGMENTATION, epoch)
+        _only_batch_norm_trains(network)
+        for pixels, labels in training_batches(
+            train,
+            orders[epoch],
+            settings.batch_size,
+            images,
+            device,
+            workers,
+            of_epoch,
+        ):
+            with torch.no_grad():
+                features = features_of(network, pixels)
+            yield features, labels
+        network.eval()
+
+    return batches
+
+
+def _only_batch_norm_trains(network: nn.Module) -> None:
+    network.eval()
+    for part in network.modules():
+        if isinstance(part, _BatchNorm):
+            part.train()

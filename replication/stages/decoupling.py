@@ -1,0 +1,171 @@
+"""decoupling: cRT and LWS on cross-entropy features, or on augmented images."""
+
+import copy
+
+import numpy as np
+import torch
+
+from replication.backbones.networks import build_network
+from replication.classifiers.decoupling import (
+    fit_crt,
+    fit_lws,
+    fit_on_images,
+    predict_images,
+)
+from replication.classifiers.fitting import fit_softmax_head
+from replication.classifiers.heads import Rows, Term, predict
+from replication.data.images import read_split, worker_count
+from replication.evaluation.predictions import predictions_table
+from replication.files import (
+    read_about,
+    read_arrays,
+    read_json,
+    write_json,
+    write_table,
+)
+from replication.settings import DecouplingSettings
+from replication.stages.heads import mean_accuracies
+from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
+
+Predictions = dict[str, dict[int, np.ndarray]]
+
+
+def main(stage: Stage, benchmark: str) -> None:
+    """Write predictions of both methods, every seed."""
+    settings = stage.settings.decoupling(benchmark)
+    folder = OUTPUTS / benchmark / "ce"
+    device = stage.uses(pick_device(stage.settings.device()))
+    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    counts = np.array(data["class_counts"])
+    train, test = (
+        {
+            name: torch.from_numpy(array).to(device)
+            for name, array in read_arrays(
+                stage.reads(folder / "features" / f"{split}.safetensors")
+            ).items()
+        }
+        for split in ("train", "test")
+    )
+    head = _head(stage, benchmark, train, device)
+    if settings.inputs == "features":
+        found = _on_features(stage, settings, head, train, test["features"])
+    else:
+        found = _on_images(stage, benchmark, settings, head, device)
+    labels = test["labels"].cpu().numpy()
+    for name, of_seed in found.items():
+        both = {
+            (seed, protocol): predicted
+            for seed, predicted in of_seed.items()
+            for protocol in ("paper", "released_code")
+        }
+        write_table(
+            folder / "decoupling" / f"{name}.predictions.safetensors",
+            predictions_table(labels, both),
+        )
+    write_json(
+        folder / "decoupling" / "metrics.json",
+        {name: mean_accuracies(some, labels, counts) for name, some in found.items()},
+    )
+    stage.notes(decoupling=settings.model_dump())
+    stage.finish()
+
+
+def _head(
+    stage: Stage, benchmark: str, train: dict[str, torch.Tensor], device: torch.device
+) -> Term:
+    """The head that LWS rescales: the network's own; where it has none, one fitted."""
+    path = stage.reads(OUTPUTS / benchmark / "ce" / "features" / "head.safetensors")
+    arrays = read_arrays(path)
+    own = Term(
+        *(torch.from_numpy(arrays[name]).to(device) for name in ("weight", "bias"))
+    )
+    if read_about(path)["trained"]:
+        return own
+    settings = stage.settings.head(benchmark)
+    return fit_softmax_head(train["features"], train["labels"], own, settings, seed=0)
+
+
+def _on_features(
+    stage: Stage,
+    settings: DecouplingSettings,
+    head: Term,
+    train: dict[str, torch.Tensor],
+    test: torch.Tensor,
+) -> Predictions:
+    seeds = stage.settings.seeds()
+    found: Predictions = {"crt": {}, "lws": {}}
+    features, labels = train["features"], train["labels"]
+    everyone = torch.arange(len(test), device=test.device)
+    with progress(stage.name) as tell:
+        for number, seed in enumerate(seeds):
+            fitted = {
+                "crt": fit_crt(features, labels, len(head.weight), settings, seed),
+                "lws": fit_lws(features, labels, head, settings, seed),
+            }
+            for name, term in fitted.items():
+                predicted = predict([term], [Rows(test)], everyone)
+                found[name][seed] = predicted.cpu().numpy()
+            tell(number, len(seeds), {})
+    return found
+
+
+def _on_images(
+    stage: Stage,
+    benchmark: str,
+    settings: DecouplingSettings,
+    head: Term,
+    device: torch.device,
+) -> Predictions:
+    """As published: augmented images, weights frozen, batch-norm statistics moving."""
+    images = stage.settings.backbone(benchmark)
+    workers = worker_count(stage.settings.workers())
+    root = stage.settings.images_root(benchmark)
+    stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
+    train, test = (
+        read_split(OUTPUTS / benchmark / "data", split, root)
+        for split in ("train", "test")
+    )
+    weights = stage.reads(
+        OUTPUTS / benchmark / "ce" / "backbone" / "weights.safetensors"
+    )
+    network = build_network(images.network, len(head.weight), None, seed=0)
+    state = {name: torch.from_numpy(v) for name, v in read_arrays(weights).items()}
+    network.load_state_dict(state)
+    network.to(device, memory_format=torch.channels_last)
+    resume = stage.resume_folder(settings, images, device.type)
+    found: Predictions = {"crt": {}, "lws": {}}
+    labels = test.labels.numpy()
+    with progress(stage.name) as tell:
+        for kind, of_seed in found.items():
+            for seed in stage.settings.seeds():
+                done = resume / f"{kind}-{seed}.safetensors"
+                if not done.is_file():
+                    moving = copy.deepcopy(network)
+                    term = fit_on_images(
+                        kind,
+                        moving,
+                        train,
+                        len(head.weight),
+                        head,
+                        settings,
+                        images,
+                        device,
+                        workers,
+                        seed,
+                        tell,
+                    )
+                    predicted = predict_images(
+                        moving, term, test, images, device, workers
+                    )
+                    write_table(
+                        done,
+                        predictions_table(
+                            labels, {(seed, "paper"): predicted.cpu().numpy()}
+                        ),
+                    )
+                of_seed[seed] = read_arrays(done)["prediction"]
+    return found
+
+
+if __name__ == "__main__":
+    run(main, lambda benchmark: f"decoupling@{benchmark}")

@@ -1,0 +1,145 @@
+"""sigma: the selection of Sect. 3 on one benchmark, every sigma and seed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from replication.cascade import Samples
+from replication.classifiers.heads import Term
+from replication.evaluation.predictions import predictions_table
+from replication.experiments.sigma import (
+    DECIDED,
+    PRINTED_DIMENSIONS,
+    RESNET_DIMENSIONS,
+    SPLITS,
+    Tried,
+    best_sigma,
+    measure_distances,
+    readings,
+    sigma_claims,
+    sweep_records,
+    sweep_sigmas,
+    try_sigma,
+)
+from replication.files import (
+    read_about,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_table,
+)
+from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
+
+
+def main(stage: Stage, benchmark: str) -> None:
+    """Write sigma.json, and the test predictions of each sigma."""
+    filter_settings = stage.settings.filter(benchmark)
+    cascade = stage.settings.cascade(benchmark)
+    classifier = stage.settings.classifier(benchmark)
+    published = stage.settings.choices(benchmark, "filter", ("sigma",))["sigma"]
+    sweep, seeds = stage.settings.sweep(), stage.settings.seeds()
+    folder = OUTPUTS / benchmark / "paco"
+    device = stage.uses(pick_device(stage.settings.device()))
+    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    splits = {
+        split: _samples(
+            stage.reads(folder / "features" / f"{split}.safetensors"), device
+        )
+        for split in SPLITS
+    }
+    heads = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
+    dimensions = splits["train"].features.shape[1]
+    reasons = sweep_sigmas(
+        sweep.sigmas, published.published, filter_settings.sigma, dimensions
+    )
+    # A file is named by its sigma and seed: with other sigmas, those there still serve.
+    common = filter_settings.model_dump(exclude={"sigma"})
+    resume = stage.resume_folder(common, cascade, classifier, device.type)
+    tried: dict[float, dict[int, Tried]] = {sigma: {} for sigma in reasons}
+    with progress(stage.name) as tell:
+        for number, (sigma, seed) in enumerate(
+            (sigma, seed) for sigma in reasons for seed in seeds
+        ):
+            done = resume / f"sigma-{sigma:g}-seed-{seed}.safetensors"
+            if not done.is_file():
+                one = try_sigma(
+                    splits,
+                    data["classes"],
+                    _head(heads, seed, device),
+                    (filter_settings, cascade, classifier),
+                    sigma,
+                    seed,
+                )
+                write_arrays(done, one.predictions, one.record)
+            tried[sigma][seed] = Tried(read_about(done), read_arrays(done))
+            tell(number, len(reasons) * len(seeds), {"sigma": sigma, "seed": seed})
+    labels = {split: splits[split].labels.cpu().numpy() for split in DECIDED}
+    for sigma, of_seed in tried.items():
+        write_table(
+            folder / "sigma" / f"{sigma:g}.predictions.safetensors",
+            predictions_table(
+                labels["test"],
+                {
+                    (seed, "paper"): one.predictions["test"]
+                    for seed, one in of_seed.items()
+                },
+            ),
+        )
+    counts = np.array(data["class_counts"])
+    reference = next(sigma for sigma, why in reasons.items() if "published" in why)
+    records = sweep_records(tried, labels, counts, reference, reasons)
+    distances = measure_distances(
+        dimensions,
+        list(reasons),
+        sweep.draws,
+        torch.Generator().manual_seed(seeds[0]),
+    )
+    at = sorted({PRINTED_DIMENSIONS, RESNET_DIMENSIONS, dimensions})
+    write_json(
+        OUTPUTS / "tables" / benchmark / "sigma.json",
+        {
+            "benchmark": benchmark,
+            "data": {key: data[key] for key in data if key != "class_names"},
+            "readings": readings(at, reference),
+            "distances": distances,
+            "sweep": records,
+            "best": best_sigma(tried, labels, counts),
+            "claims": sigma_claims(
+                records, distances, reference, np.random.default_rng(seeds[0])
+            ),
+            "settings": {
+                "published": reference,
+                "used": filter_settings.sigma,
+                "dimensions": dimensions,
+                "seeds": list(seeds),
+                "filter": filter_settings.model_dump(),
+                "cascade": cascade.model_dump(),
+                "classifier": classifier.model_dump(),
+                "sweep": sweep.model_dump(),
+            },
+        },
+    )
+    stage.notes(sweep=sweep.model_dump(), sigmas=list(reasons))
+    stage.finish()
+
+
+def _samples(path: Path, device: torch.device) -> Samples:
+    arrays = read_arrays(path)
+    return Samples(
+        torch.from_numpy(arrays["features"]).to(device),
+        torch.from_numpy(arrays["labels"]).to(device),
+    )
+
+
+def _head(heads: Mapping[str, np.ndarray], seed: int, device: torch.device) -> Term:
+    return Term(
+        torch.from_numpy(heads[f"weight.{seed}"]).to(device),
+        torch.from_numpy(heads[f"bias.{seed}"]).to(device),
+    )
+
+
+if __name__ == "__main__":
+    run(main, lambda benchmark: f"sigma@{benchmark}")

@@ -1,0 +1,571 @@
+"""cRT and LWS: balanced draws, gradients by hand, frozen networks."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from replication.backbones.networks import build_network
+from replication.classifiers import decoupling
+from replication.classifiers.decoupling import (
+    class_aware_order,
+    fit_crt,
+    fit_lws,
+    fit_on_images,
+    lws_step,
+    predict_images,
+)
+from replication.classifiers.fitting import fit_softmax_head
+from replication.classifiers.heads import Rows, Term, drawn_term, predict
+from replication.data.images import ImageSplit, normalise
+from replication.settings import DecouplingSettings, HeadSettings
+
+CPU = torch.device("cpu")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def decoupling_settings(**changes: Any) -> DecouplingSettings:
+    values = {
+        "inputs": "features",
+        "crt_epochs": 3,
+        "lws_epochs": 2,
+        "lr": 0.2,
+        "momentum": 0.9,
+        "weight_decay": 1e-2,
+        "batch_size": 8,
+        "samples_per_class": 2,
+    }
+    return DecouplingSettings(**(values | changes))
+
+
+def labels_of(counts: list[int], seed: int = 0) -> Tensor:
+    """Labels with these class counts, in random order."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    return labels[torch.randperm(len(labels), generator=generator(seed))]
+
+
+def made(counts: list[int], seed: int) -> tuple[Tensor, Tensor]:
+    """Classes of unit Gaussians around the corners of a simplex, float64."""
+    labels = labels_of(counts, seed)
+    noise = torch.randn(len(labels), len(counts), generator=generator(seed))
+    return (noise + 1.5 * torch.eye(len(counts))[labels]).double(), labels
+
+
+def a_head(classes: int, dimensions: int, seed: int = 5) -> Term:
+    like = torch.empty(0, dtype=torch.float64)
+    return drawn_term(classes, dimensions, generator(seed), like)
+
+
+@pytest.fixture
+def recorded(monkeypatch) -> dict[str, list[Any]]:
+    """Orders and heads that are drawn while it is in use, copied as they come."""
+    seen: dict[str, list[Any]] = {"class_aware_order": [], "drawn_term": []}
+
+    def listening(name: str, drawn: Callable[..., Any]) -> Callable[..., Any]:
+        def draw(*arguments: Any) -> Any:
+            result = drawn(*arguments)
+            seen[name].append(result.clone())
+            return result
+
+        return draw
+
+    for name in seen:
+        listener = listening(name, getattr(decoupling, name))
+        monkeypatch.setattr(decoupling, name, listener)
+    return seen
+
+
+# --- class_aware_order
+
+DRAWS = st.tuples(
+    st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(any),
+    st.integers(1, 5),
+    st.integers(0, 200),
+    st.integers(0, 2**31),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(DRAWS)
+def test_classes_take_turns_in_rounds(draws) -> None:
+    """Every turn is of one class, every round has each class that has samples once."""
+    counts, per_class, length, seed = draws
+    labels = labels_of(counts)
+    order = class_aware_order(labels, per_class, length, generator(seed))
+    assert len(order) == length
+    turns = labels[order].split(per_class)
+    assert all((turn == turn[0]).all() for turn in turns if len(turn))
+    classes = torch.tensor([int(turn[0]) for turn in turns if len(turn)])
+    there = [label for label, count in enumerate(counts) if count]
+    for one_round in classes.split(len(there)):
+        assert len(set(one_round.tolist())) == len(one_round)
+        assert set(one_round.tolist()) <= set(there)
+
+
+@settings(max_examples=60, deadline=None)
+@given(DRAWS)
+def test_every_sample_of_a_class_comes_before_any_comes_again(draws) -> None:
+    """Pass after pass: n_c draws of class c are its n_c samples."""
+    counts, per_class, length, seed = draws
+    labels = labels_of(counts)
+    order = class_aware_order(labels, per_class, length, generator(seed))
+    for label in range(len(counts)):
+        mine = order[labels[order] == label]
+        for one_pass in mine.split(max(counts[label], 1)):
+            assert len(one_pass.unique()) == len(one_pass)
+
+
+def test_class_counts_differ_by_one_turn_from_the_start_and_two_anywhere() -> None:
+    """An epoch may begin and end within a round; each end adds at most one turn."""
+    labels = labels_of([40, 9, 1, 3, 20])
+    order = class_aware_order(labels, 4, 4_096, generator())
+    drawn = labels[order]
+
+    def spread(part: Tensor) -> int:
+        counts = part.bincount(minlength=5)
+        return int(counts.max() - counts.min())
+
+    lengths = range(4, 4_097, 4)
+    assert max(spread(drawn[:length]) for length in lengths) == 4
+    assert max(spread(epoch) for epoch in drawn.split(64)) == 8
+    # 20 is one round of 5 classes and 4 samples a turn.
+    assert {spread(part) for part in drawn[:4_080].split(20)} == {0}
+
+
+def test_rounds_and_passes_are_shuffled_anew() -> None:
+    """64 rounds of 6 classes, 64 passes over 6 samples: nearly all orders differ.
+
+    64 of 720 orders at random collide 2.8 times in the mean; 50 or fewer different ones
+    would be 5 standard deviations below.
+    """
+    labels = labels_of([6] * 6)
+    order = class_aware_order(labels, 6, 6 * 6 * 64, generator())
+    rounds = labels[order][::6].view(64, 6)
+    assert len(rounds.unique(dim=0)) > 50
+    passes = order[labels[order] == 2].view(64, 6)
+    assert len(passes.unique(dim=0)) > 50
+
+
+def test_classes_and_samples_are_drawn_evenly() -> None:
+    """First class and its first sample over 3,000 seeds: 1/3 and 1/4, 4 deviations."""
+    labels = torch.arange(3).repeat(4)
+    first = torch.tensor(
+        [int(class_aware_order(labels, 2, 1, generator(s))) for s in range(3_000)]
+    )
+    share = first.bincount(minlength=12) / 3_000
+    assert (share - 1 / 12).abs().max() < 4 * math.sqrt(1 / 12 * 11 / 12 / 3_000)
+
+
+def test_a_class_of_one_fills_its_turns() -> None:
+    """Worked case: 2 classes, 2 in a row, 8 draws; sample 0 is class 1's only one."""
+    order = class_aware_order(torch.tensor([1, 0, 0]), 2, 8, generator())
+    turns = order.view(4, 2).tolist()
+    assert turns.count([0, 0]) == 2
+    assert sorted(turns)[2:] in ([[1, 2], [1, 2]], [[1, 2], [2, 1]], [[2, 1], [2, 1]])
+
+
+def test_the_order_follows_its_generator() -> None:
+    labels = labels_of([30, 5, 2])
+    first, again, other = (
+        class_aware_order(labels, 4, 100, generator(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+# --- LWS
+
+
+def test_lws_steps_are_those_of_autograd() -> None:
+    """Scales after 5 steps are PyTorch's own SGD's; float64, so 1e-12 is rounding."""
+    features, labels = made([9, 6, 3], seed=1)
+    head = a_head(3, 3)
+    scales, buffer = torch.ones(2, 3).double()
+    buffer.zero_()
+    expected = nn.Parameter(torch.ones(3).double())
+    optimiser = torch.optim.SGD([expected], lr=0.3, momentum=0.9, weight_decay=0.05)
+    for step in range(5):
+        some = torch.arange(step, step + 8)
+        logits = F.linear(features[some], head.weight, head.bias) * expected
+        loss = F.cross_entropy(logits, labels[some])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        got = lws_step(
+            scales, buffer, head, features[some], labels[some], 0.3, 0.9, 0.05
+        )
+        assert got.item() == pytest.approx(loss.item(), abs=1e-12)
+        assert torch.allclose(scales, expected.detach(), rtol=0, atol=1e-12)
+    assert (scales - 1).abs().min() > 1e-3
+
+
+def test_lws_changes_lengths_and_no_direction() -> None:
+    """Each row and its bias are the head's times one number; not all the same one."""
+    features, labels = made([40, 10, 3], seed=1)
+    head = a_head(3, 3)
+    before = head.clone()
+    fitted = fit_lws(features, labels, head, decoupling_settings(), 0)
+    rows = torch.cat([head.weight, head.bias[:, None]], 1)
+    got = torch.cat([fitted.weight, fitted.bias[:, None]], 1)
+    ratios = got / rows
+    assert torch.allclose(ratios, ratios[:, :1].expand_as(ratios), rtol=1e-12)
+    assert ratios[:, 0].std() > 1e-3
+    assert torch.equal(head.weight, before.weight)
+    assert torch.equal(head.bias, before.bias)
+
+
+def test_lws_starts_from_the_head_itself() -> None:
+    """Scales start at 1: a step of hardly any length leaves the head as it was."""
+    features, labels = made([8, 4], seed=1)
+    head = a_head(2, 2)
+    fitted = fit_lws(features, labels, head, decoupling_settings(lr=1e-300), 0)
+    assert torch.equal(fitted.weight, head.weight)
+    assert torch.equal(fitted.bias, head.bias)
+
+
+def test_lws_takes_a_head_without_bias() -> None:
+    features, labels = made([8, 4], seed=1)
+    head = Term(a_head(2, 2).weight, None)
+    none = fit_lws(features, labels, head, decoupling_settings(), 0)
+    zero = fit_lws(
+        features,
+        labels,
+        Term(head.weight, torch.zeros(2).double()),
+        decoupling_settings(),
+        0,
+    )
+    assert none.bias is None
+    assert torch.equal(none.weight, zero.weight)
+
+
+# --- cRT
+
+
+def reference_crt(
+    batches: list[tuple[Tensor, Tensor]], start: Term, setting: DecouplingSettings
+) -> nn.Linear:
+    """torch.nn.Linear, torch.optim.SGD and CosineAnnealingLR on the same batches."""
+    layer = nn.Linear(start.weight.shape[1], len(start.weight), dtype=torch.float64)
+    layer.load_state_dict({"weight": start.weight, "bias": start.bias})
+    optimiser = torch.optim.SGD(
+        layer.parameters(), setting.lr, setting.momentum, 0.0, setting.weight_decay
+    )
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, setting.crt_epochs)
+    steps = len(batches) // setting.crt_epochs
+    for number, (features, labels) in enumerate(batches):
+        optimiser.zero_grad()
+        F.cross_entropy(layer(features), labels).backward()
+        optimiser.step()
+        if (number + 1) % steps == 0:
+            cosine.step()
+    return layer
+
+
+def test_crt_is_pytorchs_linear_layer_and_sgd_on_the_same_draws(recorded) -> None:
+    """3 epochs of 21 // 8 = 2 whole batches; float64, so 1e-12 is rounding."""
+    features, labels = made([14, 5, 2], seed=1)
+    setting = decoupling_settings()
+    fitted = fit_crt(features, labels, 3, setting, 7)
+    (order,), (start,) = recorded["class_aware_order"], recorded["drawn_term"]
+    assert len(order) == 3 * 2 * 8
+    batches = [(features[some], labels[some]) for some in order.split(8)]
+    expected = reference_crt(batches, start, setting)
+    assert torch.allclose(fitted.weight, expected.weight, rtol=0, atol=1e-12)
+    assert torch.allclose(fitted.bias, expected.bias, rtol=0, atol=1e-12)
+    assert (fitted.weight - start.weight).abs().max() > 1e-2
+
+
+def test_fewer_samples_than_a_batch_are_one_batch(recorded) -> None:
+    features, labels = made([3, 2], seed=1)
+    fit_crt(features, labels, 2, decoupling_settings(crt_epochs=4), 0)
+    assert [len(order) for order in recorded["class_aware_order"]] == [4 * 5]
+
+
+def test_a_class_without_samples_keeps_its_place_and_is_pushed_down(recorded) -> None:
+    """Its bias only ever falls: its gradient is its share, which is above 0."""
+    features, labels = made([6, 6], seed=1)
+    setting = decoupling_settings(weight_decay=0.0)
+    fitted = fit_crt(features, labels * 2, 4, setting, 0)
+    (start,) = recorded["drawn_term"]
+    assert fitted.weight.shape == (4, 2)
+    assert (fitted.bias < start.bias)[[1, 3]].all()
+    assert (fitted.bias - start.bias)[[0, 2]].sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["crt", "lws"])
+def test_fits_follow_their_seed(kind: str) -> None:
+    features, labels = made([40, 10, 3], seed=1)
+
+    def fitted(seed: int) -> Term:
+        if kind == "crt":
+            return fit_crt(features, labels, 3, decoupling_settings(), seed)
+        return fit_lws(features, labels, a_head(3, 3), decoupling_settings(), seed)
+
+    first, again, other = (fitted(seed) for seed in (3, 3, 4))
+    assert torch.equal(first.weight, again.weight)
+    assert torch.equal(first.bias, again.bias)
+    assert not torch.equal(first.weight, other.weight)
+
+
+def test_the_new_head_follows_the_seed_too(recorded) -> None:
+    features, labels = made([40, 10, 3], seed=1)
+    for seed in (3, 3, 4):
+        fit_crt(features, labels, 3, decoupling_settings(), seed)
+    first, again, other = recorded["drawn_term"]
+    assert torch.equal(first.weight, again.weight)
+    assert not torch.equal(first.weight, other.weight)
+
+
+def test_both_lift_few_shot_classes_over_the_plain_head() -> None:
+    """Long-tailed training, even test; differences count from 4 standard errors."""
+    counts = [600, 400, 30, 8, 8]
+    features, labels = made(counts, seed=1)
+    test_features, test_labels = made([500] * 5, seed=2)
+    plain = HeadSettings(
+        epochs=20, lr=0.2, momentum=0.9, weight_decay=1e-4, batch_size=64
+    )
+    setting = decoupling_settings(
+        crt_epochs=20, lws_epochs=20, weight_decay=1e-4, batch_size=64
+    )
+    own = fit_softmax_head(features, labels, a_head(5, 5), plain, 0)
+    heads = {
+        "own": own,
+        "crt": fit_crt(features, labels, 5, setting, 0),
+        "lws": fit_lws(features, labels, own, setting, 0),
+    }
+    everyone = torch.arange(len(test_labels))
+    right = {
+        name: predict([head], [Rows(test_features)], everyone) == test_labels
+        for name, head in heads.items()
+    }
+    few = {
+        name: found[test_labels >= 3].double().mean() for name, found in right.items()
+    }
+    overall = {name: found.double().mean() for name, found in right.items()}
+    for name in ("crt", "lws"):
+        assert few[name] > few["own"] + 4 * math.sqrt(2 * 0.25 / 1_000)
+        assert overall[name] > overall["own"] + 4 * math.sqrt(2 * 0.25 / 2_500)
+
+
+@pytest.mark.parametrize("kind", ["crt", "lws"])
+def test_a_loss_that_is_not_finite_is_refused(kind: str, refused) -> None:
+    features, labels = made([20, 20], seed=1)
+    features[:] = float("nan")
+    setting = decoupling_settings()
+    fits = {
+        "crt": lambda: fit_crt(features, labels, 2, setting, 0),
+        "lws": lambda: fit_lws(features, labels, a_head(2, 2), setting, 0),
+    }
+    assert refused(fits[kind]) == [
+        f"{kind}: the loss is not finite in epoch 1; a smaller decoupling.lr may help"
+    ]
+
+
+# --- images
+
+
+class Pooled(nn.Module):
+    """A network without batch-norm: one convolution, then the mean over the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.num_features = 6
+        with torch.no_grad():
+            for number, weight in enumerate(self.parameters()):
+                weight.copy_(torch.randn(weight.shape, generator=generator(number)))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.conv(x).relu()
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        assert pre_logits
+        return x.mean((2, 3))
+
+
+def pictures(counts: list[int], seed: int = 0) -> ImageSplit:
+    """Noise with one channel brighter for each of three classes."""
+    labels = labels_of(counts, seed)
+    pixels = torch.randint(
+        100, (len(labels), 3, 8, 8), generator=generator(seed), dtype=torch.uint8
+    )
+    pixels[torch.arange(len(labels)), labels] += 60
+    return ImageSplit(labels, pixels, ())
+
+
+def small_network() -> nn.Module:
+    return build_network("resnet8_cifar", 3, None, seed=0)
+
+
+def own_head(network: nn.Module) -> Term:
+    layer = network.get_classifier()
+    return Term(layer.weight.detach().clone(), layer.bias.detach().clone())
+
+
+def test_images_without_augmentation_or_batch_norm_are_features(
+    backbone_settings,
+) -> None:
+    """The same fit either way, up to the sums' order in a convolution (float32)."""
+    train, network = pictures([20, 10, 5]), Pooled()
+    images = backbone_settings(image_size=8, resize=8)
+    setting = decoupling_settings()
+    with torch.no_grad():
+        maps = network.forward_features(normalise(train.pixels, images))
+        features = network.forward_head(maps, pre_logits=True)
+    head = drawn_term(3, 6, generator(), features)
+
+    def on_images(kind: Any) -> Term:
+        return fit_on_images(
+            kind, network, train, 3, head, setting, images, CPU, 0, seed=4
+        )
+
+    pairs = [
+        (on_images("crt"), fit_crt(features, train.labels, 3, setting, 4)),
+        (on_images("lws"), fit_lws(features, train.labels, head, setting, 4)),
+    ]
+    for got, expected in pairs:
+        assert torch.allclose(got.weight, expected.weight, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(got.bias, expected.bias, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(pairs[1][0].weight, head.weight, rtol=1e-2)
+
+
+def test_statistics_move_with_the_batches_and_no_weight_does(
+    backbone_settings, recorded
+) -> None:
+    """The head is that of features normalised by their own batch: PyTorch's loop."""
+    train, network = pictures([20, 10, 5]), small_network()
+    expected = copy.deepcopy(network).train()
+    before = copy.deepcopy(network)
+    images = backbone_settings(image_size=8, resize=8)
+    setting = decoupling_settings()
+    fitted = fit_on_images(
+        "crt", network, train, 3, None, setting, images, CPU, 0, seed=4
+    )
+    (order,), (start,) = recorded["class_aware_order"], recorded["drawn_term"]
+    batches = []
+    for some in order.split(8):
+        with torch.no_grad():
+            maps = expected.forward_features(normalise(train.pixels[some], images))
+        pooled = expected.forward_head(maps, pre_logits=True)
+        batches.append((pooled.double(), train.labels[some]))
+    start = Term(start.weight.double(), start.bias.double())
+    layer = reference_crt(batches, start, setting)
+    # 12 steps of float32 against float64.
+    assert torch.allclose(fitted.weight.double(), layer.weight, rtol=1e-3, atol=1e-4)
+    for name, weight in network.named_parameters():
+        assert torch.equal(weight, before.get_parameter(name))
+        assert weight.grad is None
+    for name, value in network.named_buffers():
+        there = expected.get_buffer(name)
+        assert torch.allclose(value, there, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(value, before.get_buffer(name))
+    # 3 epochs of 35 // 8 = 4 batches.
+    assert network.bn1.num_batches_tracked == 12
+    assert not any(part.training for part in network.modules())
+
+
+def test_only_batch_norm_is_in_training_mode(backbone_settings) -> None:
+    """A layer that would draw at random in training mode draws nothing."""
+
+    class Dropping(Pooled):
+        def forward_features(self, x: Tensor) -> Tensor:
+            return F.dropout(super().forward_features(x), 0.5, self.training)
+
+    train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)
+    first, again = (
+        fit_on_images(
+            "crt", network, train, 3, None, decoupling_settings(), images, CPU, 0, 0
+        )
+        for network in (Dropping(), Pooled())
+    )
+    assert torch.equal(first.weight, again.weight)
+
+
+def test_augmentation_follows_seed_and_epoch(backbone_settings) -> None:
+    train, images = (
+        pictures([20, 10, 5]),
+        backbone_settings(image_size=8, resize=8, augmentation="cifar"),
+    )
+
+    def fitted(seed: int, **changes: Any) -> Term:
+        setting = decoupling_settings(**changes)
+        return fit_on_images(
+            "lws", Pooled(), train, 3, head, setting, images, CPU, 0, seed
+        )
+
+    head = drawn_term(3, 6, generator(), torch.empty(0))
+    first, again, other = (fitted(seed) for seed in (1, 1, 2))
+    assert torch.equal(first.weight, again.weight)
+    assert not torch.equal(first.weight, other.weight)
+
+
+def test_each_epoch_is_augmented_on_its_own(backbone_settings, monkeypatch) -> None:
+    seeds = []
+    batches = decoupling.training_batches
+
+    def seen(*arguments: Any) -> Any:
+        seeds.append(arguments[-1])
+        return batches(*arguments)
+
+    monkeypatch.setattr(decoupling, "training_batches", seen)
+    train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)
+    for seed in (0, 1):
+        fit_on_images(
+            "crt", Pooled(), train, 3, None, decoupling_settings(), images, CPU, 0, seed
+        )
+    assert len(seeds) == len(set(seeds)) == 6
+
+
+def test_every_epoch_is_reported(backbone_settings) -> None:
+    """lr (1 + cos(pi e / 3)) / 2 is lr times 1, 3/4, 1/4."""
+    told: list[tuple[int, int, Mapping[str, float]]] = []
+    fit_on_images(
+        "crt", Pooled(), pictures([9, 6, 3]), 3, None, decoupling_settings(),
+        backbone_settings(image_size=8, resize=8), CPU, 0, 0,
+        lambda *row: told.append(row),
+    )  # fmt: skip
+    assert [row[:2] for row in told] == [(0, 3), (1, 3), (2, 3)]
+    assert [row[2]["lr"] for row in told] == pytest.approx([0.2, 0.15, 0.05])
+    assert all(math.isfinite(row[2]["train_loss"]) for row in told)
+
+
+def test_lws_on_images_without_a_head_is_refused(refused, backbone_settings) -> None:
+    train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)
+    setting = decoupling_settings()
+    assert refused(
+        lambda: fit_on_images(
+            "lws", Pooled(), train, 3, None, setting, images, CPU, 0, 0
+        )
+    ) == ["lws: expected a head to rescale, got none"]
+
+
+def test_images_are_predicted_with_the_statistics_that_were_updated(
+    backbone_settings,
+) -> None:
+    """What `predict` says of features in evaluation mode, not of those from before."""
+    network, test = small_network(), pictures([30, 30, 30], seed=9)
+    images = backbone_settings(image_size=8, resize=8)
+    head = own_head(network)
+    before = predict_images(copy.deepcopy(network), head, test, images, CPU, 0)
+    fitted = fit_on_images(
+        "lws", network, pictures([20, 10, 5]), 3, head, decoupling_settings(),
+        images, CPU, 0, 0,
+    )  # fmt: skip
+    found = predict_images(network, fitted, test, images, CPU, 0)
+    with torch.no_grad():
+        maps = network.eval().forward_features(normalise(test.pixels, images))
+        features = network.forward_head(maps, pre_logits=True)
+    everyone = torch.arange(90)
+    assert torch.equal(found, predict([fitted], [Rows(features)], everyone))
+    assert found.dtype == torch.int64
+    assert not torch.equal(found, before)
