@@ -427,6 +427,20 @@ class PublishedTable:
     rows: Mapping[str, Row]
 
 
+class Claim(_Frozen):
+    """A sentence of the supplement that could be wrong, and where it is tested.
+
+    `measured_by`: name of the page; `tests`: how the sentences tested there begin;
+    `why_not`: where nothing tests it, the reason.
+    """
+
+    section: str
+    quote: str
+    measured_by: str | None = None
+    tests: tuple[str, ...] = ()
+    why_not: str | None = None
+
+
 _Section = TypeVar("_Section", bound=_Frozen)
 _TOP_LEVEL = ("lambda_mle", "lambda_bal", "lambda_pure", "num_clusters", "sigma")
 _IMAGE_RECIPE = ("image_size", "resize", "mean", "std")
@@ -736,6 +750,14 @@ def read_published_tables() -> dict[str, PublishedTable]:
         )
         for name, table in tables.items()
     }
+
+
+def read_published_claims() -> tuple[Claim, ...]:
+    """Every sentence of the supplement that could be wrong, in its order."""
+    return tuple(
+        Claim(**one | {"tests": tuple(one.get("tests", ()))})
+        for one in read_yaml(PUBLISHED / "claims.yaml")
+    )
 
 
 def load(path: Path = PARAMS) -> Settings:

@@ -603,16 +603,16 @@ def _difference(ours: Fraction, other: Fraction, images: int) -> Finding:
         "statement": f"{_signed(gap)} points on {images} images: {words[verdict]}.",
         "arithmetic": (
             f"d = {_pct(ours, 1)} − {_pct(other, 1)} = {_signed(gap)} points, "
-            f"n = {images}. Unpaired: SE = sqrt(({p1} × {q1} + {p2} × {q2}) / {images}) "
-            f"= {100 * math.sqrt(variance):.3f}, times 1.96 = {100 * reach[1]:.2f} "
+            f"n = {images}. Unpaired: SE = sqrt(({p1} × {q1} + {p2} × {q2}) / {images})"
+            f" = {100 * math.sqrt(variance):.3f}, times 1.96 = {100 * reach[1]:.2f} "
             f"points. Paired: SE² = (D − d²) / n, with D from |d| = {_pct(least, 1)} % "
             f"(1.96 SE = {100 * reach[0]:.2f}) to min({p1} + {p2}, 2 − {p1} − {p2}) = "
             f"{_pct(greatest, 1)} % (1.96 SE = {100 * reach[2]:.2f}); |d| ≥ 1.96 SE as "
-            f"long as D ≤ d² (1 + n / 1.96²) = {_plain(abs(gap), 3)}² × (1 + {images} / "
-            f"3.8416) = {_pct(threshold, 2)} %. Independent errors have D = {p1} × {q2} "
-            f"+ {p2} × {q1} = {_pct(independent, 1)} %. Print rounds d by up to "
-            f"{_pct(STEP, 1)}, which moves the limit on D between {_pct(ends[0], 2)} "
-            f"and {_pct(ends[1], 2)} %."
+            f"long as D ≤ d² (1 + n / 1.96²) = {_plain(abs(gap), 3)}² × (1 + {images}"
+            f" / 3.8416) = {_pct(threshold, 2)} %. Independent errors have D = "
+            f"{p1} × {q2} + {p2} × {q1} = {_pct(independent, 1)} %. Print rounds d by "
+            f"up to {_pct(STEP, 1)}, which moves the limit on D between "
+            f"{_pct(ends[0], 2)} and {_pct(ends[1], 2)} %."
         ),
         "published": float(gap),
         "images": images,

@@ -451,17 +451,17 @@ def _per_cell(cells: np.ndarray) -> np.ndarray:
 def _claim(
     common: Mapping[str, str], protocol: str, parts: Mapping[str, Estimate]
 ) -> dict[str, Any]:
-    """All parts must be positive: the smallest mean, and the lowest of both ends."""
-    low = min(part.low for part in parts.values())
-    high = min(part.high for part in parts.values())
+    """All parts must be positive: the smallest mean and ends; NaN where one is."""
+    smallest = {
+        end: float(np.min([getattr(part, end) for part in parts.values()]))
+        for end in ("mean", "low", "high")
+    }
     return {
         "section": "Sect. 4",
         **common,
         "protocol": protocol,
-        "mean": min(part.mean for part in parts.values()),
-        "low": low,
-        "high": high,
-        "verdict": judge_claim(low, high),
+        **smallest,
+        "verdict": judge_claim(smallest["low"], smallest["high"]),
         "parts": {name: _numbers(part) for name, part in parts.items()},
     }
 

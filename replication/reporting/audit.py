@@ -64,6 +64,20 @@ def audit_page(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     return text, {"bounds.svg": bounds_figure(stated)}
 
 
+def summarise_audit(measured: Mapping[str, Any]) -> str:
+    """The finding in words, made from the findings."""
+    stated = [one for one in measured["findings"] if one["reading"] == STATED.name]
+    impossible = [one for one in stated if one["verdict"] == "impossible"]
+    checks = sum(one["check"] != "difference" for one in stated)
+    text = f"{len(impossible)} of {checks} checks find printed numbers that cannot be"
+    if not impossible:
+        return text + "."
+    named = "; ".join(
+        f"{_where(one)}: {CHECK_NAMES[one['check']]}" for one in impossible
+    )
+    return f"{text}: {named}."
+
+
 def bounds_figure(findings: Sequence[Finding]) -> str:
     """Each row's Overall and MCC against the bounds that follow, in points from print.
 

@@ -1,141 +1,195 @@
-"""Pages: records, tables and figures put into Markdown by Jinja."""
+"""Every page of the reports: which measurement it shows, and how it is put together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from replication.evaluation.ablation import BASELINES
-from replication.reporting import figures, tables
-from replication.reporting.rendering import notice, origin, render
+from replication.reporting import table1, table2
+from replication.reporting.audit import audit_page, summarise_audit
+from replication.reporting.claims import claims_page
+from replication.reporting.confusion import confusion_page
+from replication.reporting.confusion import summarise as summarise_confusion
+from replication.reporting.discrepancies import discrepancies_page
+from replication.reporting.estimator import estimator_page, summarise_estimator
+from replication.reporting.hyperparameters import hyperparameters_page
+from replication.reporting.hyperparameters import summarise as summarise_settings
+from replication.reporting.rendering import render
+from replication.reporting.separation import separation_page, summarise_separation
+from replication.reporting.sigma import sigma_page, summarise_sigma
 from replication.settings import PublishedTable
 
-_GROUP_ORDER = ("many", "medium", "few")
+Measured = Mapping[str, Any]
+Section = Callable[[Measured, str, str], tuple[str, dict[str, str]]]
 
 
-def table2_section(
-    measured: Mapping[str, Any],
-    table: PublishedTable,
-    title: str,
-    figures_folder: str,
-) -> tuple[str, dict[str, str]]:
-    """Table 2 on one benchmark, as a section of its page.
+@dataclass(frozen=True)
+class Kind:
+    """A measurement that is made benchmark by benchmark, and its page.
+
+    Fields: `name` of the stage, of its JSON and of the page; `listed` the list in
+    params.yaml; `called` what a reader calls it; `section` makes the Markdown of one
+    benchmark and its figures; `finding` says it in words.
+    """
+
+    name: str
+    listed: str
+    called: str
+    section: Section
+    finding: Callable[[Measured], str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page ready to be written: its file, entries for the index, text, figures."""
+
+    file: str
+    entries: tuple[Mapping[str, str], ...]
+    text: str
+    figures: Mapping[str, str]
+
+
+def kinds(tables: Mapping[str, PublishedTable]) -> tuple[Kind, ...]:
+    """The pages that are made benchmark by benchmark, in the order of the index.
 
     Args:
-        measured: what the stage `table2` wrote.
-        table: as printed.
-        title: of the benchmark.
-        figures_folder: as linked from the page.
-
-    Returns:
-        The section, and its figures by file name.
+        tables: as printed.
     """
-    records, data = measured["records"], measured["data"]
-    labels = {name: row.label for name, row in table.rows.items()}
-    diagnostics = {name: measured["diagnostics"][name] for name in table.rows}
-    share = _used(measured, "cascade", "leaving_share")
-    drawn = {
-        "accuracy.svg": figures.table2_figure(
-            records, table.metrics, show_printed=not data["stand_in"]
-        ),
-        "leaving.svg": figures.leaving_figure(diagnostics, labels, share),
-        "fitting.svg": figures.fitting_figure(diagnostics, labels),
-        "counts.svg": figures.counts_figure(data["class_counts"]),
-    }
-    protocols = tuple(tables.PROTOCOL_NAMES)
-    where = " (stand-in)" if data["stand_in"] else ""
-    page = render(
-        "table2.md.j2",
-        notice=notice(data, title, _paper_data(data)),
-        stand_in=data["stand_in"],
-        title=title,
-        table=table,
-        features=measured["features"],
-        seeds=sorted(measured["diagnostics"]["full"], key=int),
-        summary=summarise(measured),
-        partial=measured["partial"],
-        figures=figures_folder,
-        protocol_names=tables.PROTOCOL_NAMES,
-        values={
-            p: tables.value_table(records, p, table.metrics, BASELINES | labels)
-            for p in protocols
-        },
-        differences={
-            p: tables.difference_table(records, p, table.metrics) for p in protocols
-        },
-        protocols=tables.protocol_table(records, table.metrics),
-        claims=tables.claims_table(measured["claims"], where),
-        diagnostics=tables.diagnostics_table(diagnostics, labels),
-        data=data,
-        data_sentence=_data_sentence(data),
-        origin=origin(
-            data["hash"], f"dvc repro table2@{measured['benchmark']}", measured["runs"]
-        ),
-    )
-    return page, drawn
 
+    def of_table(module: Any, name: str) -> Section:
+        def section(
+            measured: Measured, title: str, folder: str
+        ) -> tuple[str, dict[str, str]]:
+            make = getattr(module, f"{name}_section")
+            return make(measured, tables[name], title, folder)
 
-def index_page(pages: Sequence[Mapping[str, str]]) -> str:
-    """reports/README.md: every page with its data and its finding."""
-    return render("README.md.j2", pages=pages)
+        return section
 
-
-def summarise(measured: Mapping[str, Any]) -> str:
-    """The finding in words, made from the records."""
-    records = measured["records"]
-    parts = []
-    for protocol, name in (("paper", "paper"), ("released_code", "released-code")):
-        gap = tables.find(
-            records,
-            method="start",
-            protocol=protocol,
-            metric="overall",
-            kind="difference",
-        )
-        full = tables.find(
-            records, method="full", protocol=protocol, metric="overall", kind="value"
-        )
-        assert gap is not None and full is not None
-        verb = {
-            "supported": "more than",
-            "contradicted": "less than",
-            "undecided": "not distinguishable from",
-        }[gap["verdict"]]
-        parts.append(
-            f"Under the {name} protocol the full model reaches "
-            f"{tables.percent(full['mean'])} % overall, {verb} PaCo + BalSoftmax "
-            f"without it ({tables.with_interval(gap)} points)."
-        )
-    claims = [claim for claim in measured["claims"] if claim["protocol"] == "paper"]
-    counts = {
-        verdict: sum(claim["verdict"] == verdict for claim in claims)
-        for verdict in ("supported", "contradicted", "undecided")
-    }
-    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-    on = "on the stand-in" if measured["data"]["stand_in"] else "on this data"
-    parts.append(f"Of {len(claims)} claims under the paper protocol, {said} {on}.")
-    return " ".join(parts)
-
-
-def _used(measured: Mapping[str, Any], section: str, name: str) -> float:
-    """A setting as the full model's run recorded it."""
-    for run in measured["runs"]:
-        if run["stage"].startswith("dlsa@"):
-            return run[section][name]
-    raise KeyError(f"{section}.{name}")
-
-
-def _paper_data(data: Mapping[str, Any]) -> str | None:
-    return None if data["benchmark"] == "places_lt" else "Places-LT with a ResNet-152"
-
-
-def _data_sentence(data: Mapping[str, Any]) -> str:
-    groups = data["shot_groups"]
-    named = ", ".join(
-        f"{groups[name]} {tables.METRIC_NAMES[name]}" for name in _GROUP_ORDER
-    )
-    images = data["images"]
     return (
-        f"{data['classes']} classes ({named}), {images['train']} training images "
-        f"({data['largest']} of the largest class, {data['smallest']} of the "
-        "smallest), "
-        f"{images['val']} for validation, {images['test']} for testing."
+        Kind(
+            "table1",
+            "comparison",
+            "Table 1",
+            of_table(table1, "table1"),
+            table1.summarise,
+        ),
+        Kind(
+            "table2",
+            "ablation",
+            "Table 2",
+            of_table(table2, "table2"),
+            table2.summarise,
+        ),
+        Kind(
+            "confusion",
+            "confusion",
+            "Confusion matrices (Sect. 4)",
+            confusion_page,
+            summarise_confusion,
+        ),
+        Kind(
+            "separation",
+            "separation",
+            "Fig. 2, separation (Sect. 1)",
+            separation_page,
+            summarise_separation,
+        ),
+        Kind(
+            "estimator",
+            "selection",
+            "Momentum estimator (Sect. 2)",
+            estimator_page,
+            summarise_estimator,
+        ),
+        Kind(
+            "sigma",
+            "selection",
+            "Selection of σ (Sect. 3)",
+            sigma_page,
+            summarise_sigma,
+        ),
     )
+
+
+def benchmark_page(
+    kind: Kind, measured: Sequence[Measured], titles: Mapping[str, str]
+) -> Page:
+    """One kind of measurement on every benchmark that it was made on.
+
+    Args:
+        measured: what the stage wrote, a benchmark each; none: the page says so.
+        titles: of the benchmarks.
+    """
+    file = f"{kind.name}.md"
+    if not measured:
+        words = f"not run: params.yaml lists no benchmark under `{kind.listed}`"
+        entry = {"name": kind.called, "link": file, "data": "none", "finding": words}
+        return Page(file, (entry,), f"# {kind.called}\n\n{words.capitalize()}.\n", {})
+    sections, entries, figures = [], [], {}
+    for one in measured:
+        benchmark, data = one["benchmark"], one["data"]
+        folder = f"figures/{kind.name}-{benchmark}"
+        text, drawn = kind.section(one, titles[benchmark], folder)
+        sections.append(text)
+        figures |= {f"{folder}/{name}": svg for name, svg in drawn.items()}
+        entries.append(
+            {
+                "name": f"{kind.called} on {titles[benchmark]}",
+                "link": file,
+                "data": _data_in_words(data),
+                "finding": kind.finding(one),
+            }
+        )
+    return Page(file, tuple(entries), "\n---\n\n".join(sections), figures)
+
+
+def suite_pages(audit: Measured, ledger: Measured) -> tuple[Page, ...]:
+    """The pages that no data is behind: audit, hyper-parameters, discrepancies."""
+    audited, bounds = audit_page(audit)
+    records = [one for some in ledger["benchmarks"].values() for one in some]
+    rows = (
+        ("audit", "Audit of the printed numbers", audited, summarise_audit(audit)),
+        (
+            "hyperparameters",
+            "Hyper-parameters (Sect. 5)",
+            hyperparameters_page(ledger)[0],
+            summarise_settings(records),
+        ),
+        (
+            "discrepancies",
+            "Discrepancies",
+            discrepancies_page(ledger)[0],
+            f"{len(ledger['discrepancies'])} places where supplement, released code "
+            "and this suite differ, or the supplement is silent.",
+        ),
+    )
+    pages = []
+    for name, called, text, finding in rows:
+        entry = {"name": called, "link": f"{name}.md", "data": "none needed"}
+        figures = {f"figures/{name}/{key}": svg for key, svg in bounds.items()}
+        pages.append(
+            Page(
+                f"{name}.md",
+                (entry | {"finding": finding},),
+                text,
+                figures if name == "audit" else {},
+            )
+        )
+    return tuple(pages)
+
+
+def claims_overview(
+    measured: Mapping[str, Sequence[Measured]], titles: Mapping[str, str]
+) -> Page:
+    """Every sentence of the supplement that could be wrong, with what was found."""
+    text, finding = claims_page(measured, titles)
+    entry = {"name": "**Claims**", "link": "claims.md", "data": "all of the below"}
+    return Page("claims.md", (entry | {"finding": finding},), text, {})
+
+
+def index_page(pages: Iterable[Page]) -> str:
+    """reports/README.md: every page with its data and its finding, claims first."""
+    return render("README.md.j2", pages=[e for page in pages for e in page.entries])
+
+
+def _data_in_words(data: Mapping[str, Any]) -> str:
+    return "stand-in" if data["stand_in"] else f"{data['input']} `{data['hash']}`"

@@ -77,7 +77,7 @@ def separation_page(
         stand_in=data["stand_in"],
         summary=summarise_separation(measured),
         seeds=measured["seeds"],
-        variant=VARIANTS[variant],
+        variant=_opening(VARIANTS[variant]),
         boundary=BOUNDARIES[boundary],
         has_images=variant == "images",
         values=_values_table(records, variant, boundary),
@@ -341,13 +341,18 @@ def _unfinished(fits: Sequence[Mapping[str, Any]]) -> list[str]:
         moving = [fell for fell in known if fell > _AT_REST]
         if moving:
             sentences.append(
-                f"{VARIANTS[variant].capitalize()}: {len(moving)} of {len(mine)} fits "
+                f"{_opening(VARIANTS[variant])}: {len(moving)} of {len(mine)} fits "
                 f"lowered their training loss by more than {percent(_AT_REST, 0)} % "
                 f"(at most {percent(max(moving))} %) over the last fifth of their "
                 "epochs: the curves are those of this budget, and a longer one may "
                 "move them."
             )
     return sentences
+
+
+def _opening(text: str) -> str:
+    """As the first words of a sentence; names in it keep their capitals."""
+    return text[0].upper() + text[1:]
 
 
 def _paper_data(data: Mapping[str, Any]) -> str | None:

@@ -482,9 +482,8 @@ def _sigma_axis(axis: Any, sigma: np.ndarray) -> None:
     low, high = sigma.min() / 1.25, sigma.max() * 1.25
     axis.set_xscale("log")
     axis.set_xlim(low, high)
-    axis.xaxis.set_major_locator(
-        FixedLocator(_TICKS[(_TICKS >= low) & (_TICKS <= high)])
-    )
+    inside = (low <= _TICKS) & (high >= _TICKS)
+    axis.xaxis.set_major_locator(FixedLocator(_TICKS[inside]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 

@@ -144,6 +144,48 @@ def claims_table(claims: Sequence[Mapping[str, Any]], where: str) -> str:
     return markdown_table(header, rows.values())
 
 
+def claims_list(claims: Sequence[Mapping[str, Any]], where: str) -> str:
+    """A row a claim that does not depend on the protocol, in its own unit."""
+    header = ["Sentence", "Test", "Estimate [95 %]", f"Verdict{where}"]
+    rows = [
+        [claim["sentence"], claim["test"], in_unit(claim), claim["verdict"]]
+        for claim in claims
+    ]
+    return markdown_table(header, rows)
+
+
+def in_unit(claim: Mapping[str, Any]) -> str:
+    """Estimate and interval of a claim: points, or plain numbers with their unit."""
+    if claim["mean"] is None or np.isnan(claim["mean"]):
+        return "n/a"
+    unit = claim.get("unit", "points")
+    if unit == "points":
+        return with_interval({**claim, "kind": "difference"}) + " points"
+    ends = [claim["low"], claim["high"]]
+    known = all(end is not None and not np.isnan(end) for end in ends)
+    mean, *ends = (
+        f"{value:.3g}" for value in (claim["mean"], *(ends if known else ()))
+    )
+    text = mean + (f" [{', '.join(ends)}]" if known else "")
+    return f"{text} {unit}".strip().replace("-", "−")
+
+
+def timing_table(
+    timing: Mapping[str, Mapping[str, Mapping[str, float]]], labels: Mapping[str, str]
+) -> str:
+    """A row a variant: what its filter costs in training and inference."""
+    header = ["Variant", "Training, s an epoch", "Inference, ms per 1,000 samples"]
+    rows = [
+        [
+            labels[variant],
+            f"{_mean(seeds.values(), 'epoch_seconds'):.3g}",
+            f"{1000 * _mean(seeds.values(), 'seconds_per_1000'):.3g}",
+        ]
+        for variant, seeds in timing.items()
+    ]
+    return markdown_table(header, rows)
+
+
 def protocol_table(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
     """What choosing on the test set and the other habits of the code were worth."""
     header = ["Method"] + [METRIC_NAMES[metric] for metric in metrics]

@@ -25,6 +25,9 @@ from replication.stages.running import OUTPUTS, Stage, pick_device, progress, ru
 Tell = Callable[[int, int, Mapping[str, float]], None]
 
 
+_BEHIND = ("prepare", "backbone_paco", "features_paco")
+
+
 def main(stage: Stage, benchmark: str) -> None:
     """Write the equations' errors, the simulation, the probes and the claims."""
     settings = stage.settings.estimator()
@@ -60,6 +63,7 @@ def main(stage: Stage, benchmark: str) -> None:
         OUTPUTS / "tables" / benchmark / "estimator.json",
         {
             "benchmark": benchmark,
+            "runs": stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND)),
             "data": {key: data[key] for key in data if key != "class_names"},
             **simulated,
             "probes": probes,

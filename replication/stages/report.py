@@ -1,69 +1,114 @@
-"""report: the records of every table become results/ and reports/."""
+"""report: what every stage measured becomes results/ and reports/."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from replication.files import read_json, write_json, write_table, write_text
-from replication.reporting.pages import index_page, summarise, table2_section
+from replication.reporting.pages import (
+    Page,
+    benchmark_page,
+    claims_overview,
+    index_page,
+    kinds,
+    suite_pages,
+)
 from replication.settings import read_published_tables, read_recipe
-from replication.stages.running import OUTPUTS, REPORTS, RESULTS, Stage, run
+from replication.stages.running import OUTPUTS, REPORTS, RESULTS, Stage, record_of, run
+
+TABLES = ("table1", "table2")
 
 
 def main(stage: Stage) -> None:
-    """Write results/table2.json, metrics, plots, and every page with its figures."""
-    table = read_published_tables()["table2"]
-    measured = [
-        read_json(stage.reads(OUTPUTS / "tables" / benchmark / "table2.json"))
-        for benchmark in stage.settings.ablation()
+    """Write results/*.json, metrics, plots, and every page with its figures."""
+    every = kinds(read_published_tables())
+    measured = {
+        kind.name: [
+            _measured(stage, kind.name, benchmark)
+            for benchmark in stage.settings.listed(kind.listed)
+        ]
+        for kind in every
+    }
+    titles = {
+        one["benchmark"]: read_recipe(one["benchmark"])["title"]
+        for some in measured.values()
+        for one in some
+    }
+    pages = [
+        claims_overview(measured, titles),
+        *(benchmark_page(kind, measured[kind.name], titles) for kind in every),
+        *suite_pages(_suite(stage, "audit"), _suite(stage, "ledger")),
     ]
-    sections, entries = [], []
-    for one in measured:
-        benchmark, data = one["benchmark"], one["data"]
-        title = read_recipe(benchmark)["title"]
-        folder = f"figures/table2-{benchmark}"
-        section, figures = table2_section(one, table, title, folder)
-        for file, text in figures.items():
-            write_text(REPORTS / folder / file, text)
-        sections.append(section)
-        entries.append(
-            {
-                "name": f"Table 2 on {title}",
-                "link": "table2.md",
-                "data": "stand-in"
-                if data["stand_in"]
-                else f"{data['input']} `{data['hash']}`",
-                "finding": summarise(one),
-            }
-        )
-    write_text(REPORTS / "table2.md", "\n---\n\n".join(sections))
-    write_text(REPORTS / "README.md", index_page(entries))
-    records = [record for one in measured for record in one["records"]]
-    write_json(RESULTS / "table2.json", records)
-    write_json(RESULTS / "metrics.json", headline(measured))
-    write_table(RESULTS / "table2.csv", plot_points(records))
-    write_table(RESULTS / "training.csv", training_curves(measured))
+    _write_pages(pages)
+    _write_results(measured)
     stage.finish()
 
 
-def headline(measured: list[dict]) -> dict:
+def _measured(stage: Stage, name: str, benchmark: str) -> dict[str, Any]:
+    """What a stage wrote on a benchmark, with its own run record behind it."""
+    found = read_json(stage.reads(OUTPUTS / "tables" / benchmark / f"{name}.json"))
+    own = read_json(stage.reads(record_of(f"{name}@{benchmark}")))
+    return found | {"runs": [*found["runs"], own]}
+
+
+def _suite(stage: Stage, name: str) -> dict[str, Any]:
+    found = read_json(stage.reads(OUTPUTS / "tables" / f"{name}.json"))
+    return found | {"runs": [read_json(stage.reads(record_of(name)))]}
+
+
+def _write_pages(pages: Sequence[Page]) -> None:
+    for page in pages:
+        for file, svg in page.figures.items():
+            write_text(REPORTS / file, svg)
+        write_text(REPORTS / page.file, page.text)
+    write_text(REPORTS / "README.md", index_page(pages))
+
+
+def _write_results(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """The numbers behind the pages, for machines: one file a page."""
+    for name, some in measured.items():
+        if name in TABLES:
+            records = [record for one in some for record in one["records"]]
+            write_json(RESULTS / f"{name}.json", records)
+            write_table(RESULTS / f"{name}.csv", plot_points(records))
+    claims = [
+        {"page": name, "benchmark": one["benchmark"], **claim}
+        for name, some in measured.items()
+        for one in some
+        for claim in one["claims"]
+    ]
+    write_json(RESULTS / "claims.json", claims)
+    tables = {name: measured[name] for name in TABLES}
+    write_json(RESULTS / "metrics.json", headline(tables))
+    write_table(RESULTS / "training.csv", training_curves(tables))
+
+
+def headline(
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, Any]:
     """The few numbers that `dvc metrics show` is for: Overall and Few, in fractions."""
     return {
-        one["benchmark"]: {
-            record["method"]: {
-                found["metric"]: round(found["mean"], 4)
-                for found in one["records"]
-                if found["kind"] == "value"
-                and found["protocol"] == "paper"
-                and found["method"] == record["method"]
-                and found["metric"] in ("overall", "few")
-                and found["mean"] is not None
+        name: {
+            one["benchmark"]: {
+                record["method"]: {
+                    found["metric"]: round(found["mean"], 4)
+                    for found in one["records"]
+                    if found["kind"] == "value"
+                    and found["protocol"] == "paper"
+                    and found["method"] == record["method"]
+                    and found["metric"] in ("overall", "few")
+                    and found["mean"] is not None
+                }
+                for record in one["records"]
             }
-            for record in one["records"]
+            for one in some
         }
-        for one in measured
+        for name, some in tables.items()
     }
 
 
-def plot_points(records: list[dict]) -> pd.DataFrame:
+def plot_points(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows for `dvc plots`: Overall of each method, protocol `paper`, percent."""
     rows = [
         {
@@ -74,25 +119,32 @@ def plot_points(records: list[dict]) -> pd.DataFrame:
         if record["kind"] == "value"
         and record["metric"] == "overall"
         and record["protocol"] == "paper"
+        and record["mean"] is not None
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["method", "overall_percent"])
 
 
-def training_curves(measured: list[dict]) -> pd.DataFrame:
+def training_curves(
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> pd.DataFrame:
     """Rows for `dvc plots`: accuracy of each backbone trained here, percent."""
-    rows = []
-    for one in measured:
-        run = next(run for run in one["runs"] if run["stage"].startswith("backbone@"))
-        for name in ("train_accuracy", "val_accuracy"):
-            values = run.get("history", {}).get(name, [])
-            rows += [
-                {
-                    "curve": f"{one['benchmark']} {one['objective']}: {name}",
-                    "epoch": epoch,
-                    "accuracy_percent": round(100 * value, 2),
-                }
-                for epoch, value in enumerate(values, start=1)
-            ]
+    runs = {
+        run["stage"]: run
+        for some in tables.values()
+        for one in some
+        for run in one["runs"]
+        if run["stage"].startswith("backbone_")
+    }
+    rows = [
+        {
+            "curve": f"{stage.removeprefix('backbone_')}: {name}",
+            "epoch": epoch,
+            "accuracy_percent": round(100 * value, 2),
+        }
+        for stage, run in sorted(runs.items())
+        for name in ("train_accuracy", "val_accuracy")
+        for epoch, value in enumerate(run.get("history", {}).get(name, []), start=1)
+    ]
     return pd.DataFrame(rows, columns=["curve", "epoch", "accuracy_percent"])
 
 

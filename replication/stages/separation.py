@@ -33,6 +33,9 @@ Predict = Callable[[Routed, int], Predicted]
 SPLITS = ("train", "test")
 
 
+_BEHIND = ("prepare", "backbone_paco", "features_paco")
+
+
 def main(stage: Stage, benchmark: str) -> None:
     """Write separation.json: records, claims, and what they were measured with."""
     settings = stage.settings.fig2(benchmark)
@@ -105,6 +108,7 @@ def main(stage: Stage, benchmark: str) -> None:
         OUTPUTS / "tables" / benchmark / "separation.json",
         {
             "benchmark": benchmark,
+            "runs": stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND)),
             "data": {key: data[key] for key in data if key != "class_names"},
             "records": separation_records(found, test_labels, counts, heads),
             "claims": separation_claims(found, test_labels),

@@ -34,6 +34,9 @@ from replication.files import (
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
 
+_BEHIND = ("prepare", "backbone_paco", "features_paco", "heads_paco")
+
+
 def main(stage: Stage, benchmark: str) -> None:
     """Write sigma.json, and the test predictions of each sigma."""
     filter_settings = stage.settings.filter(benchmark)
@@ -102,6 +105,7 @@ def main(stage: Stage, benchmark: str) -> None:
         OUTPUTS / "tables" / benchmark / "sigma.json",
         {
             "benchmark": benchmark,
+            "runs": stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND)),
             "data": {key: data[key] for key in data if key != "class_names"},
             "readings": readings(at, reference),
             "distances": distances,

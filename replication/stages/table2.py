@@ -5,6 +5,7 @@ import numpy as np
 from replication.evaluation.ablation import (
     BASELINES,
     greatest_drop,
+    mechanism_claims,
     table2_claims,
     table2_records,
 )
@@ -51,6 +52,12 @@ def main(stage: Stage, benchmark: str) -> None:
     }
     records = table2_records(predictions, counts, table, about)
     claims = table2_claims(records) + greatest_drop(predictions, counts)
+    timing = {
+        variant: run["timing"]
+        for variant in table.rows
+        for run in runs
+        if run["stage"] == dlsa_name(benchmark, variant)
+    }
     diagnostics = {
         name: read_json(stage.reads(folder / "dlsa" / name / "diagnostics.json"))
         for name in table.rows
@@ -63,7 +70,8 @@ def main(stage: Stage, benchmark: str) -> None:
             "features": features_in_words(runs, "paco"),
             "data": {key: data[key] for key in data if key != "class_names"},
             "records": records,
-            "claims": claims,
+            "claims": claims + mechanism_claims(timing, diagnostics),
+            "timing": timing,
             "partial": partial,
             "runs": runs,
             "diagnostics": diagnostics,

@@ -280,6 +280,15 @@ def test_an_area_is_judged_by_its_smallest_part() -> None:
     assert blocks["verdict"] == "undecided"
 
 
+def test_an_area_with_a_part_that_cannot_be_measured_is_not_run() -> None:
+    """No test image of the middle third: right top alone is not the area."""
+    some = NINE_LABELS[NINE_LABELS // 3 != 1]
+    pair = Pair(np.where(some < 3, 8, some)[None], some[None], some, (0,))
+    claims = confusion_claims(pair, masses(NINE, frequency_bins(NINE), 9), "paper")
+    assert [claim["verdict"] for claim in claims[2:]] == ["not run", "not run"]
+    assert claims[0]["verdict"] == "supported"
+
+
 def test_inside_minus_outside_by_hand() -> None:
     """Nine cells of three bins, two of them inside; one error of each kind goes.
 

@@ -1,0 +1,137 @@
+"""The page of claims: every sentence of the supplement that could be wrong."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from replication.evaluation.claims import Tested, tests_of
+from replication.reporting.rendering import render
+from replication.reporting.tables import PROTOCOL_NAMES, markdown_table, points
+from replication.settings import Claim, read_published_claims
+
+_HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict")
+_UNITS = {
+    "drawn": "× the equation",
+    "trend": "Spearman ρ, and the range of chance",
+    "exact": "",
+}
+
+
+def claims_page(
+    measured: Mapping[str, Sequence[Mapping[str, Any]]], titles: Mapping[str, str]
+) -> tuple[str, str]:
+    """The page, and its finding in words.
+
+    Args:
+        measured: page -> what its stage wrote, a benchmark each.
+        titles: of the benchmarks.
+    """
+    of_claim, beyond = tests_of(read_published_claims(), measured)
+    sections = [
+        {
+            "name": name,
+            "claims": [
+                {
+                    "quote": claim.quote,
+                    "page": claim.measured_by,
+                    "verdict": overall(claim, some),
+                    "table": _table(some, titles),
+                    "why_not": claim.why_not,
+                }
+                for claim, some in group
+            ],
+        }
+        for name, group in groupby(of_claim, key=lambda pair: pair[0].section)
+    ]
+    verdicts = Counter(overall(claim, some) for claim, some in of_claim)
+    finding = f"{len(of_claim)} sentences: " + ", ".join(
+        f"{number} {verdict}" for verdict, number in sorted(verdicts.items())
+    )
+    stand_in = any(one.stand_in for _, some in of_claim for one in some)
+    text = render(
+        "claims.md.j2",
+        stand_in=stand_in,
+        finding=finding,
+        overview=markdown_table(
+            ["Section", "Sentence", "Verdict", "Page"],
+            [
+                [
+                    section["name"],
+                    one["quote"],
+                    one["verdict"],
+                    f"[{one['page']}]({one['page']}.md)" if one["page"] else "—",
+                ]
+                for section in sections
+                for one in section["claims"]
+            ],
+        ),
+        sections=sections,
+        beyond=_table(beyond, titles, with_sentence=True),
+    )
+    return text, finding + (" (on the stand-in)." if stand_in else ".")
+
+
+def overall(claim: Claim, tested: Sequence[Tested]) -> str:
+    """One word on a sentence: that of its tests under protocol `paper`, if they agree.
+
+    A sentence of several parts is contradicted where one of them is.
+    """
+    verdicts = {
+        one.record["verdict"]
+        for one in tested
+        if one.record.get("protocol") in (None, "paper")
+    }
+    if not verdicts or verdicts == {"not run"}:
+        return "not run"
+    if "contradicted" in verdicts:
+        return "contradicted" if len(verdicts) == 1 else "contradicted in part"
+    if verdicts == {"supported"}:
+        return "supported"
+    return "supported in part" if "supported" in verdicts else "undecided"
+
+
+def _table(
+    tested: Sequence[Tested], titles: Mapping[str, str], with_sentence: bool = False
+) -> str:
+    rows = [
+        [
+            *([one.record["sentence"]] if with_sentence else []),
+            _test(one.record),
+            titles[one.benchmark] + (" (stand-in)" if one.stand_in else ""),
+            _protocol(one.record),
+            shown(one.record),
+            one.record["verdict"],
+        ]
+        for one in tested
+    ]
+    header = (*(["Sentence"] if with_sentence else []), *_HEADER)
+    return markdown_table(header, rows) if rows else ""
+
+
+def _test(record: Mapping[str, Any]) -> str:
+    where = [record[name] for name in ("variant", "boundary") if name in record]
+    return record["test"] + (f" ({', '.join(where)})" if where else "")
+
+
+def _protocol(record: Mapping[str, Any]) -> str:
+    name = record.get("protocol")
+    return PROTOCOL_NAMES[name].split(" (")[0] if name else "—"
+
+
+def shown(record: Mapping[str, Any]) -> str:
+    """Estimate and interval: accuracies in points, everything else in its own unit."""
+    mean, low, high = (record.get(name) for name in ("mean", "low", "high"))
+    if mean is None:
+        mean = record.get("estimate")
+    if mean is None:
+        return "n/a"
+    kind, unit = record.get("kind", "points"), record.get("unit")
+    if "estimate" in record or unit not in (None, "share") or kind in _UNITS:
+        words = unit or _UNITS.get(kind, "")
+        text = f"{mean:.3g}"
+        if low is not None and high is not None and not low == high == mean:
+            text += f" [{low:.3g}, {high:.3g}]"
+        return f"{text} {words}".strip().replace("-", "−")
+    ends = "" if low is None else f" [{points(low)}, {points(high)}]"
+    return f"{points(mean)}{ends} points"
