@@ -143,7 +143,7 @@ def _glyph(size: int) -> v2.Compose:
             v2.RandomResizedCrop(
                 size, scale=(0.6, 1.0), ratio=(0.9, 1.1), antialias=True
             ),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
+            v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
         ]
     )
 

@@ -143,7 +143,7 @@ _WORDS = {
 _ROWS = {_PLAIN: "PaCo + BalSoftmax", "lws": "LWS", "crt": "cRT"}
 # (method, metric) -> what print shows of DLSA's row against the method.
 _SENTENCES = {
-    (_PLAIN, metric): f"DLSA improves the {word} of PaCo + BalSoftmax."
+    (_PLAIN, metric): f"DLSA improves PaCo + BalSoftmax in {word}."
     for metric, word in _WORDS.items()
 } | {
     (method, "overall"): "PaCo + BalSoftmax + DLSA is the best row in Overall "

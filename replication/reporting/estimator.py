@@ -116,14 +116,14 @@ def simulation_figure(simulation: Records, published: float) -> str:
     """
     etas = sorted({one["eta"] for one in simulation}, key=lambda eta: eta != published)
     steps = sorted({one["t"] for one in simulation})
-    curve = np.arange(1, max(steps) + 1)
+    curve = np.geomspace(1, max(steps), 200)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         ratio, bias = figure.subplots(1, 2)
         for place, eta in enumerate(etas):
             colour = _PUBLISHED if eta == published else _OTHERS[place % len(_OTHERS)]
             mine = [one for one in simulation if one["eta"] == eta]
-            # Side by side: at t = 1 every ratio is 1.
+            # Side by side: corrected, every bias is about 0.
             shift = 1.05 ** (place - (len(etas) - 1) / 2)
             dots = {
                 "color": colour,
@@ -131,12 +131,11 @@ def simulation_figure(simulation: Records, published: float) -> str:
                 "markersize": 4.5,
                 "linewidth": 1.2,
             }
-            expected = [phi(eta, 1) / phi(eta, int(t)) for t in curve]
-            ratio.plot(curve, expected, color=colour, linewidth=1)
+            ratio.plot(curve, phi(eta, 1) / phi(eta, curve), color=colour, lw=1)
             label = f"η = {eta:g}" + (", published" if eta == published else "")
-            _dots(ratio, mine, "ratio", shift, dots | {"label": label})
-            bias.plot(curve, -100 * eta**curve, color=colour, linewidth=1)
-            _dots(bias, mine, "bias_uncorrected", shift, dots, 100)
+            _dots(ratio, mine, "ratio", 1.0, dots | {"label": label})
+            bias.plot(curve, -100 * eta**curve, color=colour, lw=1)
+            _dots(bias, mine, "bias_uncorrected", 1.0, dots, 100)
             hollow = dots | {"markerfacecolor": "white"}
             _dots(bias, mine, "bias_corrected", shift, hollow, 100)
         for axis in (ratio, bias):
@@ -171,7 +170,7 @@ def _dots(
 
 
 def probes_figure(probes: Records) -> str:
-    """Errors of both estimates over a fit, and L_bal beside its true value.
+    """Errors of both estimates over a fit, and of the L_bal that they give.
 
     Lines are means over seeds, bands their range.
     """
@@ -183,19 +182,21 @@ def probes_figure(probes: Records) -> str:
                 _band(axis, _of(probes, truth), f"tv_{which}", 100, label, colour)
             axis.set_ylabel("total variation distance, %")
             axis.set_title(f"To P(h|X) of\n{words}", fontsize=9, fontweight="normal")
+        mine = _of(probes, "drawn")
         for which, (label, colour) in _ESTIMATES.items():
-            _band(axes[2], _of(probes, "drawn"), f"kl_{which}", 1, label, colour)
-        for truth, style in (("drawn", "-"), ("set", "--")):
-            label = f"P(h|X), {TRUTHS[truth]}"
-            mine = _of(probes, truth)
-            _band(axes[2], mine, "kl_truth", 1, label, "#000000", style)
-        axes[2].set_ylabel("KL to uniform, nats")
-        axes[2].set_title("L_bal", fontsize=9, fontweight="normal")
-        for axis in axes:
+            gaps = [one | {"gap": one[f"kl_{which}"] - one["kl_truth"]} for one in mine]
+            _band(axes[2], gaps, "gap", 1, label, colour)
+        axes[2].axhline(0, color="#444444", linestyle="--", linewidth=1)
+        axes[2].ticklabel_format(axis="y", scilimits=(-3, 3), useMathText=True)
+        axes[2].set_ylabel("L_bal less KL of P(h|X), nats")
+        title = f"L_bal, against X of\n{TRUTHS['drawn']}"
+        axes[2].set_title(title, fontsize=9, fontweight="normal")
+        for axis in axes[:2]:
             axis.set_ylim(bottom=0)
+        for axis in axes:
             axis.set_xlabel("t, step of the fit")
         handles, names = axes[2].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
+        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
         return _svg(figure)
 
 
@@ -206,13 +207,12 @@ def _band(
     scale: float,
     label: str,
     colour: str,
-    style: str = "-",
 ) -> None:
     steps = sorted({one["step"] for one in records})
     seeds = sorted({one["seed"] for one in records})
     at = {(one["seed"], one["step"]): _float(one[name]) for one in records}
     curves = scale * np.array([[at[seed, step] for step in steps] for seed in seeds])
-    axis.plot(steps, curves.mean(0), style, color=colour, linewidth=1.3, label=label)
+    axis.plot(steps, curves.mean(0), color=colour, linewidth=1.3, label=label)
     axis.fill_between(
         steps, curves.min(0), curves.max(0), color=colour, alpha=0.15, lw=0
     )
@@ -243,10 +243,10 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _scaled(rows: Mapping[str, Sequence[Estimate]]) -> tuple[str, list[list[str]]]:
-    """Rows of estimates on one power of ten: its name, and the cells."""
+    """Rows of estimates, the largest between 10 and 100 powers of ten; and which."""
     values = [abs(one[0]) for row in rows.values() for one in row]
     largest = max((one for one in values if math.isfinite(one)), default=0.0)
-    power = math.floor(math.log10(largest)) if largest > 0 else 0
+    power = math.floor(math.log10(largest)) - 1 if largest > 0 else 0
     cells = [
         [label, *(_scaled_cell(one, 10.0**-power) for one in row)]
         for label, row in rows.items()
