@@ -80,21 +80,21 @@ _TWIN_FAMILIES = (
 
 # How far one drawing of a class strays from another; chosen so that a small residual
 # network is right on 30% to 80% of a class-balanced test set.
-_SIZE_RANGE = (0.8, 1.1)  # em, as a fraction of the image side
-_MAX_SHIFT = 0.10  # of the image side, along each axis
-_MAX_TURN = 0.25  # radians, either way
-_MAX_SLANT = 0.25  # shear, either way
+_SIZE_RANGE = (0.9, 1.1)  # em, as a fraction of the image side
+_MAX_SHIFT = 0.05  # of the image side, along each axis
+_MAX_TURN = 0.12  # radians, either way
+_MAX_SLANT = 0.12  # shear, either way
 _STROKE_SHARE = 0.3  # of glyphs that are drawn heavier, by one pixel all round
 _GROUND_RANGE = (0.42, 1.0)  # of each colour channel
 _INK_RANGE = (0.0, 0.5)  # of each colour channel, at full contrast
-_CONTRAST_RANGE = (0.45, 1.0)  # 0: ink as the ground, 1: ink at its own colour
+_CONTRAST_RANGE = (0.6, 1.0)  # 0: ink as the ground, 1: ink at its own colour
 _NUM_CLUTTER_GLYPHS = 2
 _CLUTTER_RADIUS = (0.55, 0.75)  # of the image side, from the image's centre
-_LINE_SHARE = 0.4  # of images that are crossed by a line
-_BLOB_RANGE = (0.0, 0.3)  # amplitude of the smooth texture of the ground
+_LINE_SHARE = 0.2  # of images that are crossed by a line
+_BLOB_RANGE = (0.0, 0.2)  # amplitude of the smooth texture of the ground
 _BLOB_SIDE = 4  # cells of that texture along each axis
-_NOISE_RANGE = (0.02, 0.12)  # standard deviation of the pixel noise
-_BLUR_SHARE = 0.3  # of images that are blurred
+_NOISE_RANGE = (0.02, 0.08)  # standard deviation of the pixel noise
+_BLUR_SHARE = 0.1  # of images that are blurred
 
 _MANY_ABOVE = 100
 _MEDIUM_FROM = 20

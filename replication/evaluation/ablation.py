@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.evaluation.intervals import Estimate, estimate, over_seeds
+from replication.evaluation.intervals import estimate, over_seeds
 from replication.evaluation.metrics import accuracy_weights
-from replication.evaluation.predictions import by_seed
-from replication.evaluation.verdicts import judge_claim, judge_number
+from replication.evaluation.records import (
+    PROTOCOLS,
+    as_printed,
+    interval_record,
+    right_answers,
+)
+from replication.evaluation.verdicts import ClaimVerdict, judge_claim, judge_number
 from replication.settings import PublishedTable
 
-PROTOCOLS = ("paper", "released_code")
 # What stands beside the printed rows: the head that DLSA starts from, and others.
 BASELINES = {
     "start": "PaCo + BalSoftmax, no DLSA",
@@ -44,19 +48,21 @@ def table2_records(
     """
     records = []
     for protocol in PROTOCOLS:
-        right, labels = _right(predictions, protocol)
+        right, labels = right_answers(predictions, protocol)
         weights = accuracy_weights(labels, train_counts)
         for metric in table.metrics:
+            gain = _gain(right, weights[metric], labels)
             for method in predictions:
                 difference = right["full"] - right[method]
                 gap = estimate(difference, weights[metric], labels)
                 claim = judge_claim(gap.low, gap.high)
-                printed = _printed(table, method, metric, about["same_benchmark"])
+                stands_for = gain if method == "full" else claim
+                printed = as_printed(table, method, metric, about["same_benchmark"])
                 ours = estimate(right[method], weights[metric], labels)
                 verdict = None
                 if printed is not None:
                     verdict = judge_number(
-                        printed, ours.per_seed, claim, about["same_conditions"]
+                        printed, ours.per_seed, stands_for, about["same_conditions"]
                     )
                 common = {
                     "benchmark": about["benchmark"],
@@ -67,10 +73,10 @@ def table2_records(
                     "metric": metric,
                 }
                 value = {"kind": "value", "published": printed, "verdict": verdict}
-                records.append(common | value | _numbers(ours))
+                records.append(common | value | interval_record(ours))
                 if method == "full":
                     continue
-                full = _printed(table, "full", metric, about["same_benchmark"])
+                full = as_printed(table, "full", metric, about["same_benchmark"])
                 known = printed is not None and full is not None
                 records.append(
                     common
@@ -79,9 +85,19 @@ def table2_records(
                         "published": round(full - printed, 6) if known else None,
                         "verdict": claim,
                     }
-                    | _numbers(gap)
+                    | interval_record(gap)
                 )
     return records
+
+
+def _gain(
+    right: Mapping[str, np.ndarray], weights: np.ndarray, labels: np.ndarray
+) -> ClaimVerdict:
+    """Whether the full model is better than the head it starts from."""
+    if "start" not in right:
+        return "not run"
+    gap = estimate(right["full"] - right["start"], weights, labels)
+    return judge_claim(gap.low, gap.high)
 
 
 def table2_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -135,7 +151,7 @@ def greatest_drop(
     """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss."""
     claims = []
     for protocol in PROTOCOLS:
-        right, labels = _right(predictions, protocol)
+        right, labels = right_answers(predictions, protocol)
         weights = accuracy_weights(labels, train_counts)["overall"]
         gaps = {
             other: estimate(right[other] - right["no_mle"], weights, labels)
@@ -231,36 +247,3 @@ def mechanism_claims(
 
 
 _CLUSTERS = {"clusters_300": 300, "full": 500, "clusters_1000": 1000}
-
-
-def _right(
-    predictions: Mapping[str, pd.DataFrame], protocol: str
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Method -> (S, N) 1 where right, as whole numbers; and the labels (N,)."""
-    right = {}
-    labels = np.empty(0)
-    for method, table in predictions.items():
-        predicted, labels, _ = by_seed(table, protocol)
-        right[method] = (predicted == labels).astype(np.int8)
-    return right, labels
-
-
-def _printed(
-    table: PublishedTable, method: str, metric: str, same_benchmark: bool
-) -> float | None:
-    """A printed number as a fraction; None where the paper prints none."""
-    if method not in table.rows or not same_benchmark:
-        return None
-    percent = table.rows[method].values[metric]
-    return None if percent is None else percent / 100
-
-
-def _numbers(ours: Estimate) -> dict[str, Any]:
-    return {
-        "mean": ours.mean,
-        "low": ours.low,
-        "high": ours.high,
-        "per_seed": list(ours.per_seed),
-        "seed_variance": ours.seed_variance,
-        "test_variance": ours.test_variance,
-    }

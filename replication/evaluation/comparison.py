@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.evaluation.ablation import PROTOCOLS, _numbers, _printed
 from replication.evaluation.association import mcc_scores, nmi_scores
 from replication.evaluation.intervals import estimate
 from replication.evaluation.metrics import accuracy_weights
 from replication.evaluation.predictions import by_seed
+from replication.evaluation.records import PROTOCOLS, as_printed, interval_record
 from replication.evaluation.verdicts import judge_claim, judge_number
 from replication.files import BadInput
 from replication.settings import PublishedTable
@@ -68,9 +68,9 @@ def table1_records(
                 method: judge_claim(gap.low, gap.high) for method, gap in gaps.items()
             }
             claims[_FULL] = claims.get(_PLAIN, "not run")
-            full = _printed(table, _FULL, metric, about["same_benchmark"])
+            full = as_printed(table, _FULL, metric, about["same_benchmark"])
             for method, mine in of_method.items():
-                printed = _printed(table, method, metric, about["same_benchmark"])
+                printed = as_printed(table, method, metric, about["same_benchmark"])
                 ours = estimate(mine, weight, labels)
                 verdict = None
                 if printed is not None:
@@ -87,7 +87,7 @@ def table1_records(
                     "metric": metric,
                 }
                 value = {"kind": "value", "published": printed, "verdict": verdict}
-                records.append(common | value | _numbers(ours))
+                records.append(common | value | interval_record(ours))
                 if method not in gaps:
                     continue
                 known = printed is not None and full is not None
@@ -96,7 +96,7 @@ def table1_records(
                     "published": round(full - printed, 6) if known else None,
                     "verdict": claims[method],
                 }
-                records.append(common | gap | _numbers(gaps[method]))
+                records.append(common | gap | interval_record(gaps[method]))
     return records
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from replication.data.longtail import SHOT_GROUPS, shot_groups
-from replication.evaluation.ablation import PROTOCOLS
 from replication.evaluation.intervals import Estimate, estimate
 from replication.evaluation.predictions import by_seed
+from replication.evaluation.records import PROTOCOLS
 from replication.evaluation.verdicts import judge_claim
 from replication.files import BadInput
 

@@ -547,7 +547,7 @@ def sigma_claims(
             "entropy",
             -1,
             "The clusters can overlap if the centers are too close.",
-            "Entropy of P(h | x) falls as sigma rises",
+            "Entropy of the cluster posterior falls as sigma rises",
             generator,
         ),
         _trend_claim(
@@ -594,7 +594,7 @@ def _equation_5(distances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     worst = max(distances, key=lambda one: abs(one["ratio"] - 1))
     holds = all(one["ratio_low"] <= 1 <= one["ratio_high"] for one in distances)
     return _claim(
-        "E|mu_p - mu_q|^2 = 2 D sigma^2 (Eq. 5).",
+        "The mean squared distance of two centers is 2 D sigma^2 (Eq. 5).",
         "Drawn mean square over 2 D sigma^2, of all sigmas the furthest from 1",
         "drawn",
         (worst["ratio"], worst["ratio_low"], worst["ratio_high"]),

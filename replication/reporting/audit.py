@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from replication.data.longtail import SHOT_GROUPS
 from replication.evaluation.audit import ACCURACIES, DIFFERENCE_VERDICTS, STATED
-from replication.reporting.figures import _STYLE, _svg
+from replication.reporting.figures import STYLE, svg_text
 from replication.reporting.rendering import origin, render
 from replication.reporting.tables import METRIC_NAMES, markdown_table, percent, points
 
@@ -94,7 +94,7 @@ def bounds_figure(findings: Sequence[Finding]) -> str:
         if any(one["check"] == check for one in findings)
     }
     rows = list(dict.fromkeys(map(_where, findings)))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 1.5 + 0.3 * len(rows)), layout="constrained")
         axes = figure.subplots(1, len(checks), sharey=True, squeeze=False)[0]
         for axis, (check, title) in zip(axes, checks.items(), strict=True):
@@ -112,7 +112,7 @@ def bounds_figure(findings: Sequence[Finding]) -> str:
         figure.legend(
             handles.values(), handles, loc="outside lower center", ncols=len(handles)
         )
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _bounds_panel(axis: Any, mine: Mapping[str, Finding], rows: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from replication.evaluation.confusion import READINGS, areas
-from replication.reporting.figures import _STYLE, _svg
+from replication.reporting.figures import STYLE, svg_text
 from replication.reporting.rendering import notice, origin, render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
@@ -256,7 +256,7 @@ def matrices_figure(
     both = np.stack([values["without"], values["with"]])
     top = float(np.nanmax(both, initial=0.0)) or 1.0
     reach = float(np.nanmax(np.abs(values["difference"]), initial=0.0)) or 1.0
-    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(9.2, 4.5), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
         scales = {
@@ -289,7 +289,7 @@ def matrices_figure(
             for name, (colour, line) in _OUTLINES.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _scale(name: str, low: float, high: float) -> ScalarMappable:

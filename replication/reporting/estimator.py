@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from replication.experiments.estimator import TRUTH_BATCHES, over_seeds, phi
-from replication.reporting.figures import _STYLE, _svg
+from replication.reporting.figures import STYLE, svg_text
 from replication.reporting.rendering import notice, origin, render
 from replication.reporting.tables import markdown_table
 
@@ -25,8 +25,8 @@ _ESTIMATES = {
     "momentum": ("the momentum estimate", "#0072B2"),
     "batch": ("P(h|B_t) alone", "#E69F00"),
 }
-# The published momentum is blue, as the momentum estimate is; the others in turn.
-_PUBLISHED = "#0072B2"
+# The fit's momentum is blue, as the momentum estimate is; the others in turn.
+_FIT = "#0072B2"
 _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = "os^Dvp"
 _PAPER_BENCHMARKS = ("imagenet_lt", "places_lt", "inat18")
@@ -67,7 +67,7 @@ def estimator_page(
         identity=_identity_table(measured["identity"]),
         recursion=number(max(one["error"] for one in measured["recursion"])),
         steps=max(one["steps"] for one in measured["recursion"]),
-        published=_simulation_table(
+        with_fit_eta=_simulation_table(
             [one for one in simulation if one["eta"] == eta], with_eta=False
         ),
         others=_simulation_table(simulation, with_eta=True),
@@ -107,21 +107,21 @@ def summarise_estimator(measured: Mapping[str, Any]) -> str:
     return text + ", and ".join(parts) + "."
 
 
-def simulation_figure(simulation: Records, published: float) -> str:
+def simulation_figure(simulation: Records, fit_eta: float) -> str:
     """Variance ratio and bias over t: simulated points, the equations' curves.
 
     Args:
         simulation: records of every eta and t.
-        published: eta that is drawn first.
+        fit_eta: eta of the fit, drawn first.
     """
-    etas = sorted({one["eta"] for one in simulation}, key=lambda eta: eta != published)
+    etas = sorted({one["eta"] for one in simulation}, key=lambda eta: eta != fit_eta)
     steps = sorted({one["t"] for one in simulation})
     curve = np.geomspace(1, max(steps), 200)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         ratio, bias = figure.subplots(1, 2)
         for place, eta in enumerate(etas):
-            colour = _PUBLISHED if eta == published else _OTHERS[place % len(_OTHERS)]
+            colour = _FIT if eta == fit_eta else _OTHERS[place % len(_OTHERS)]
             mine = [one for one in simulation if one["eta"] == eta]
             # Side by side: corrected, every bias is about 0.
             shift = 1.05 ** (place - (len(etas) - 1) / 2)
@@ -132,7 +132,7 @@ def simulation_figure(simulation: Records, published: float) -> str:
                 "linewidth": 1.2,
             }
             ratio.plot(curve, phi(eta, 1) / phi(eta, curve), color=colour, lw=1)
-            label = f"η = {eta:g}" + (", published" if eta == published else "")
+            label = f"η = {eta:g}" + (", as in the fit" if eta == fit_eta else "")
             _dots(ratio, mine, "ratio", 1.0, dots | {"label": label})
             bias.plot(curve, -100 * eta**curve, color=colour, lw=1)
             _dots(bias, mine, "bias_uncorrected", 1.0, dots, 100)
@@ -150,7 +150,7 @@ def simulation_figure(simulation: Records, published: float) -> str:
         bias.set_title("Bias: p̃_t (filled), p̃_t / (1 − η^t) (hollow)")
         bias.set_ylabel("bias, % of P(h = k|X)")
         figure.legend(loc="outside lower center", ncols=len(etas), fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _dots(
@@ -174,7 +174,7 @@ def probes_figure(probes: Records) -> str:
 
     Lines are means over seeds, bands their range.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.3), layout="constrained")
         axes = figure.subplots(1, 3)
         for axis, (truth, words) in zip(axes, TRUTHS.items(), strict=False):
@@ -197,7 +197,7 @@ def probes_figure(probes: Records) -> str:
             axis.set_xlabel("t, step of the fit")
         handles, names = axes[2].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _band(

@@ -25,7 +25,7 @@ COLOURS = {
     "clusters_1000": "#009E73",
 }
 GROUP_COLOURS = {"many": "#0072B2", "medium": "#E69F00", "few": "#D55E00"}
-_STYLE = {
+STYLE = {
     "svg.hashsalt": "replication",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -55,7 +55,7 @@ def table2_figure(
     """
     methods = methods_of(records)
     height = 1.1 + 0.42 * len(methods)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, height), layout="constrained")
         axes = figure.subplots(1, len(metrics), sharey=True)
         for axis, metric in zip(np.atleast_1d(axes), metrics, strict=True):
@@ -66,7 +66,7 @@ def table2_figure(
         figure.legend(
             handles, names, loc="outside lower center", ncols=len(names), fontsize=9
         )
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _method_panel(
@@ -123,7 +123,7 @@ def leaving_figure(
         share: of the training samples that was meant to leave.
     """
     variants = list(diagnostics)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.0), layout="constrained")
         axis = figure.subplots()
         for number, group in enumerate(GROUP_COLOURS):
@@ -163,7 +163,7 @@ def leaving_figure(
         axis.set_ylabel("leave at depth 1, %")
         axis.grid(axis="x", visible=False)
         figure.legend(loc="outside upper center", ncols=4, fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def fitting_figure(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) -> str:
@@ -173,7 +173,7 @@ def fitting_figure(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) ->
         "purity": "purity, %",
         "pure_clusters": "clusters of purity > 0.7\nand more than 10 samples",
     }
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 2.9), layout="constrained")
         axes = figure.subplots(1, len(panels))
         for axis, (name, text) in zip(axes, panels.items(), strict=True):
@@ -198,7 +198,7 @@ def fitting_figure(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) ->
         figure.legend(
             handles, names, loc="outside lower center", ncols=len(names), fontsize=8
         )
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _settled(diagnostics: Mapping[str, Any]) -> float:
@@ -222,7 +222,7 @@ def counts_figure(class_counts: Sequence[int]) -> str:
         "medium": (counts <= MANY_ABOVE) & (counts >= FEW_BELOW),
         "few": counts < FEW_BELOW,
     }
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 2.4), layout="constrained")
         axis = figure.subplots()
         for name, mask in groups.items():
@@ -242,15 +242,15 @@ def counts_figure(class_counts: Sequence[int]) -> str:
         axis.set_ylabel("training images")
         axis.grid(axis="x", visible=False)
         axis.legend(fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _svg(figure: Figure) -> str:
+def svg_text(figure: Figure) -> str:
     text = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()

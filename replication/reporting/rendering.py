@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from replication.data.longtail import SHOT_GROUPS
 from replication.reporting import tables
 
 
@@ -40,6 +41,21 @@ def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:
     return (
         f"> **{title}**, not the paper's {paper_data}: a verdict here is about this "
         "data, backbone and budget."
+    )
+
+
+def data_sentence(data: Mapping[str, Any]) -> str:
+    """How many classes and images, and how uneven."""
+    groups = data["shot_groups"]
+    named = ", ".join(
+        f"{groups[name]} {tables.METRIC_NAMES[name]}" for name in SHOT_GROUPS
+    )
+    images = data["images"]
+    return (
+        f"{data['classes']} classes ({named}), {images['train']} training images "
+        f"({data['largest']} of the largest class, {data['smallest']} of the "
+        "smallest), "
+        f"{images['val']} for validation, {images['test']} for testing."
     )
 
 

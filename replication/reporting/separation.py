@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from replication.reporting.figures import _STYLE, GROUP_COLOURS, _svg
+from replication.reporting.figures import GROUP_COLOURS, STYLE, svg_text
 from replication.reporting.rendering import notice, origin, render
 from replication.reporting.tables import (
     METRIC_NAMES,
@@ -139,7 +139,7 @@ def accuracy_figure(
     records: Sequence[Mapping[str, Any]], variant: str, boundary: str
 ) -> str:
     """Accuracy over p with 95 % intervals: overall, head, tail; many, medium, few."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         axes = figure.subplots(1, len(_PANELS), sharey=True)
         for axis, metrics in zip(axes, _PANELS, strict=True):
@@ -161,14 +161,14 @@ def accuracy_figure(
         axes[0].set_title("Overall, and the mean of each side's classes")
         axes[1].set_title("Shot groups")
         figure.legend(loc="outside lower center", ncols=6, fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def boundaries_figure(records: Sequence[Mapping[str, Any]]) -> str:
     """Overall over p for every boundary, linear classifiers; 95 % intervals."""
     linear = [record for record in records if record["variant"] == "linear"]
     names = list(dict.fromkeys(record["boundary"] for record in linear))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         axis = figure.subplots()
         for place, name in enumerate(names):
@@ -192,7 +192,7 @@ def boundaries_figure(records: Sequence[Mapping[str, Any]]) -> str:
         axis.set_ylabel("Overall, %")
         axis.set_title("Linear classifiers on PaCo's features; head is ...")
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _curve(

@@ -6,10 +6,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from scipy import stats
 
-from replication.reporting.figures import _STYLE, COLOURS, GROUP_COLOURS, _svg
+from replication.reporting.figures import COLOURS, GROUP_COLOURS, STYLE, svg_text
 from replication.reporting.rendering import notice, origin, render
 from replication.reporting.tables import (
     METRIC_NAMES,
@@ -30,7 +30,7 @@ REASONS = {
 }
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _MARKS = {
-    "published": ("#444444", "-"),
+    "published": ("#000000", ":"),
     "squared": ("#CC79A7", "-."),
     "distance": ("#009E73", "--"),
 }
@@ -105,9 +105,9 @@ def summarise_sigma(measured: Mapping[str, Any]) -> str:
     if best is None:
         parts.append("There is no validation split, so that no best σ is chosen.")
     else:
-        same = ", ".join(f"{one:g}" for one in best["not_worse"])
+        same = ", ".join(_sigma(one) for one in best["not_worse"])
         parts.append(
-            f"Validation accuracy chooses σ = {best['sigma']:g} "
+            f"Validation accuracy chooses σ = {_sigma(best['sigma'])} "
             f"({percent(best['val'])} %); on the test images, not shown to be worse "
             f"than it: {same}."
         )
@@ -185,7 +185,7 @@ def distances_table(distances: Sequence[Mapping[str, Any]]) -> str:
 
 def accuracies_table(sweep: Sequence[Mapping[str, Any]]) -> str:
     """A row a sigma: accuracies with intervals, and published minus it."""
-    metrics = tuple(sweep[0]["accuracy"]["test"])
+    metrics = [name for name in METRIC_NAMES if name in sweep[0]["accuracy"]["test"]]
     header = ["σ", "Why", "Overall, validation"]
     header += [f"{METRIC_NAMES[metric]}, test" for metric in metrics]
     header.append("Published σ minus this, Overall, test (simultaneous)")
@@ -312,7 +312,7 @@ def distances_figure(
     """
     marks = _marked(sweep)
     at = next(one for one in distances if one["sigma"] == marks["published"])
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         _histogram(left, at)
@@ -357,7 +357,7 @@ def distances_figure(
             label="squared distance 3",
         )
         right.set_yscale("log")
-        right.yaxis.set_major_formatter(ScalarFormatter())
+        right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         right.yaxis.set_minor_formatter(NullFormatter())
         _sigma_axis(right, sigma)
         right.set_xlabel("σ")
@@ -365,7 +365,7 @@ def distances_figure(
         right.set_title("Over σ", fontsize=9, fontweight="normal")
         handles, names = right.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _histogram(axis: Any, one: Mapping[str, Any]) -> None:
@@ -407,7 +407,7 @@ _PERCENT = ("entropy", "out_of_reach", "purity")
 def sweep_figure(sweep: Sequence[Mapping[str, Any]]) -> str:
     """What the filter does and what the cascade reaches, over sigma; dots are seeds."""
     sigma = np.array([one["sigma"] for one in sweep])
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 8.0), layout="constrained")
         axes = figure.subplots(3, 3, sharex=True)
         for axis, (name, title) in zip(axes.flat, _PANELS.items(), strict=True):
@@ -431,7 +431,7 @@ def sweep_figure(sweep: Sequence[Mapping[str, Any]]) -> str:
                     place,
                     color=colour,
                     linestyle=style,
-                    linewidth=1.1,
+                    linewidth=1.3,
                     zorder=0.5,
                     label=label or None,
                 )
@@ -442,7 +442,7 @@ def sweep_figure(sweep: Sequence[Mapping[str, Any]]) -> str:
         handles = [handle for one, _ in found for handle in one]
         names = [name for _, some in found for name in some]
         figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _curve(

@@ -1,14 +1,12 @@
 """The page of Table 2: the ablation of Sect. 7 on one benchmark."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from replication.evaluation.ablation import BASELINES
 from replication.reporting import figures, tables
-from replication.reporting.rendering import notice, origin, render
+from replication.reporting.rendering import data_sentence, notice, origin, render
 from replication.settings import PublishedTable
-
-_GROUP_ORDER = ("many", "medium", "few")
 
 
 def table2_section(
@@ -71,7 +69,7 @@ def table2_section(
         timing=tables.timing_table(measured["timing"], labels),
         diagnostics=tables.diagnostics_table(diagnostics, labels),
         data=data,
-        data_sentence=_data_sentence(data),
+        data_sentence=data_sentence(data),
         origin=origin(
             data["hash"], f"dvc repro table2@{measured['benchmark']}", measured["runs"]
         ),
@@ -126,17 +124,3 @@ def _used(measured: Mapping[str, Any], section: str, name: str) -> float:
 
 def _paper_data(data: Mapping[str, Any]) -> str | None:
     return None if data["benchmark"] == "places_lt" else "Places-LT with a ResNet-152"
-
-
-def _data_sentence(data: Mapping[str, Any]) -> str:
-    groups = data["shot_groups"]
-    named = ", ".join(
-        f"{groups[name]} {tables.METRIC_NAMES[name]}" for name in _GROUP_ORDER
-    )
-    images = data["images"]
-    return (
-        f"{data['classes']} classes ({named}), {images['train']} training images "
-        f"({data['largest']} of the largest class, {data['smallest']} of the "
-        "smallest), "
-        f"{images['val']} for validation, {images['test']} for testing."
-    )

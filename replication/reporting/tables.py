@@ -36,7 +36,7 @@ def points(value: float | None, digits: int = 1) -> str:
 def with_interval(record: Mapping[str, Any]) -> str:
     """Mean and 95 % interval: `41.2 [40.1, 42.3]`, signed for a difference."""
     show = points if record["kind"] == "difference" else percent
-    if record["mean"] is None:
+    if record["mean"] is None or np.isnan(record["mean"]):
         return "n/a"
     return f"{show(record['mean'])} [{show(record['low'])}, {show(record['high'])}]"
 

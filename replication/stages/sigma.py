@@ -33,7 +33,6 @@ from replication.files import (
 )
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
-
 _BEHIND = ("prepare", "backbone_paco", "features_paco", "heads_paco")
 
 

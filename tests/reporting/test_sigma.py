@@ -148,6 +148,7 @@ def test_what_is_not_there_is_never_a_number(measured) -> None:
 
 def test_claims_of_each_kind_in_words(measured) -> None:
     rows = page.claims_table(measured["claims"]).splitlines()[2:]
+    assert {row.count("|") for row in rows} == {6}  # a cell more would break the table
     assert "| 0.0383 | exact | supported |" in rows[0]
     assert rows[1].endswith("[1.6570, 1.8070] | contradicted |")
     assert "| −1.00 | by chance [−" in rows[3]
@@ -157,7 +158,7 @@ def test_claims_of_each_kind_in_words(measured) -> None:
 def test_finding_follows_the_records(measured) -> None:
     said = page.summarise_sigma(measured)
     assert "At D = 64, the features here, the printed formula gives σ = 0.1531" in said
-    assert "Validation accuracy chooses σ = 0.153093 (50.0 %)" in said
+    assert "Validation accuracy chooses σ = 0.153 (50.0 %)" in said
     assert said.endswith("is the best choice is **contradicted** on the stand-in.")
 
 
