@@ -24,6 +24,7 @@ test: $(READY)
 
 bench: $(READY)
 	python -m bench.flow_filter
+	python -m bench.cluster_aided
 
 keep: $(READY)
 	python -m replication.stages.keep $(NAME)

@@ -19,7 +19,14 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from replication.classifiers.fitting import FittedHead, Watched, fit_classifier
-from replication.classifiers.heads import Rows, Term, drawn_term, predict
+from replication.classifiers.heads import (
+    AnyTerm,
+    Rows,
+    Term,
+    drawn_table_term,
+    drawn_term,
+    predict,
+)
 from replication.data.longtail import shot_groups
 from replication.files import BadInput
 from replication.flow_filter.fitting import (
@@ -186,7 +193,7 @@ def decide(
         table = cluster_frequencies(level, splits["train"], num_classes, protocol)
         parts = {split: level.leaving(split) for split in splits}
         inputs = {
-            split: _aided_inputs(level, splits[split], parts[split], split, table,
+            split: aided_inputs(level, splits[split], parts[split], split, table,
                                  protocol)
             for split in splits
         }  # fmt: skip
@@ -226,7 +233,7 @@ def cluster_frequencies(
     return counts / counts.sum(1, keepdim=True).clamp_min(1)
 
 
-def _aided_inputs(
+def aided_inputs(
     level: Level,
     part: Samples,
     rows: Tensor,
@@ -239,7 +246,7 @@ def _aided_inputs(
     frequencies = Rows(table, level.cluster[split][rows])
     if protocol == "released_code":
         return [x, x, frequencies]
-    return [x, Rows(latents(level.fitted.flow, part.features[rows])), frequencies]
+    return [x, Rows(latents(level.fitted.flow, part.features, rows)), frequencies]
 
 
 def _plain_inputs(part: Samples, rows: Tensor, protocol: Protocol) -> list[Rows]:
@@ -261,7 +268,8 @@ def _fit(
     labels = {split: splits[split].labels[parts[split]] for split in splits}
     num_classes = len(head.weight)
     generator = torch.Generator().manual_seed(seed)
-    terms = [head, *_drawn_terms(inputs["train"][1:], num_classes, generator, head)]
+    drawn = drawn_terms(inputs["train"][1:], num_classes, generator, head)
+    terms = [head.clone(), *drawn]
     if prior_counts is None:
         prior_counts = labels["train"].bincount(minlength=num_classes)
     chosen_on = "val" if protocol == "paper" else "test"
@@ -271,20 +279,25 @@ def _fit(
     )
 
 
-def _drawn_terms(
+def drawn_terms(
     inputs: list[Rows], num_classes: int, generator: torch.Generator, head: Term
-) -> list[Term]:
+) -> list[AnyTerm]:
     """Terms beyond the first, drawn as the one layer on [z; p] of the released code.
 
-    Their bounds follow the joint width; the one bias goes with the last of them.
+    Their bounds follow the joint width; the one bias goes with the last of them. A
+    table that is wider than long, and whose rows samples share, is kept as its logits.
     """
-    if not inputs:
-        return []
-    widths = [rows.table.shape[1] for rows in inputs]
-    joint = drawn_term(num_classes, sum(widths), generator, head.weight)
-    pieces = [Term(piece.contiguous(), None) for piece in joint.weight.split(widths, 1)]
-    pieces[-1].bias = joint.bias
-    return pieces
+    bound = max(sum(rows.table.shape[1] for rows in inputs), 1) ** -0.5
+    terms: list[AnyTerm] = []
+    for rows in inputs:
+        last = rows is inputs[-1]
+        length, width = rows.table.shape
+        if rows.pick is not None and length < min(width, len(rows.pick)):
+            term = drawn_table_term(num_classes, rows.table, bound, last, generator)
+        else:
+            term = drawn_term(num_classes, width, generator, head.weight, bound, last)
+        terms.append(term)
+    return terms
 
 
 def _predict(fitted: FittedHead, inputs: list[Rows], rows: Tensor) -> Tensor:

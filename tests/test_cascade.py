@@ -23,7 +23,7 @@ from replication.cascade import (
     leaving_threshold,
 )
 from replication.classifiers.fitting import FittedHead, Watched
-from replication.classifiers.heads import Rows, Term
+from replication.classifiers.heads import AnyTerm, Rows, Term
 from replication.files import BadInput
 from replication.flow_filter.fitting import Fitted, latents, read_clusters
 from replication.flow_filter.flow import FlowFilter
@@ -328,12 +328,22 @@ def recorded(
     real = cascade.fit_classifier
 
     def spy(terms, inputs, labels, counts, settings, watched, seed):
-        calls.append(Call(terms, inputs, labels, counts, watched))
+        start = [term.clone() for term in terms]
+        calls.append(Call(start, inputs, labels, counts, watched))
         return real(terms, inputs, labels, counts, settings, watched, seed)
 
     monkeypatch.setattr(cascade, "fit_classifier", spy)
     decided(levels, splits, protocol)
     return calls
+
+
+def as_layer(term: AnyTerm, rows: Rows) -> Term:
+    """A term with a weight; that of a table term is the smallest with its logits."""
+    if isinstance(term, Term):
+        return term
+    ones = torch.ones(len(rows.table), 1)
+    both = torch.linalg.pinv(torch.cat([rows.table, ones], 1)) @ term.logits
+    return Term(both[:-1].T, both[-1])
 
 
 def seen(inputs: list[Rows]) -> list[Tensor]:
@@ -422,10 +432,10 @@ def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
         assert torch.equal(call.terms[0].weight, head().weight)
         assert torch.equal(call.terms[0].bias, head().bias)
     for call, width in zip(calls, drawn, strict=False):
-        others = call.terms[1:]
+        others = [as_layer(*pair) for pair in zip(call.terms, call.inputs, strict=True)][1:]
         assert sum(term.weight.shape[1] for term in others) == width
         largest = max(term.weight.abs().max().item() for term in others)
-        assert 0.8 * width**-0.5 < largest <= width**-0.5
+        assert 0.8 * width**-0.5 < largest <= width**-0.5 * (1 + 1e-5)
         assert sum(term.bias is not None for term in others) == 1
     if protocol == "paper":
         assert len(calls[-1].terms) == 1

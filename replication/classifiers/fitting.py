@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from replication.classifiers.heads import Rows, Term, log_prior, predict, sgd_step
+from replication.classifiers.heads import (
+    AnyTerm,
+    Rows,
+    Term,
+    log_prior,
+    predict,
+    sgd_step,
+)
 from replication.files import BadInput
 from replication.settings import ClassifierSettings, HeadSettings
 
@@ -26,7 +33,7 @@ class FittedHead:
     Fields: `looks`: epoch -> share of the watched samples that were right.
     """
 
-    terms: list[Term]
+    terms: list[AnyTerm]
     epoch: int
     looks: dict[int, float]
 
@@ -100,7 +107,7 @@ def _fit_head(
 
 
 def fit_classifier(
-    terms: list[Term],
+    terms: list[AnyTerm],
     inputs: list[Rows],
     labels: Tensor,
     counts: Tensor,
@@ -115,7 +122,7 @@ def fit_classifier(
     the first best one is kept; otherwise the last epoch stands.
 
     Args:
-        terms: where it starts from; not changed.
+        terms: where it starts from; fitted in place.
         inputs: of the training samples, a `Rows` for each term.
         labels: (n,).
         counts: (C,) samples of each class for the prior.
@@ -126,13 +133,12 @@ def fit_classifier(
     Raises:
         BadInput: the loss is not finite.
     """
-    terms = [term.clone() for term in terms]
     if len(labels) == 0:
         return FittedHead(terms, 0, {})
     prior = log_prior(counts).to(inputs[0].table)
     generator = torch.Generator(labels.device).manual_seed(seed)
     looks: dict[int, float] = {}
-    best: list[Term] | None = None
+    best: list[AnyTerm] | None = None
     best_epoch = settings.epochs
     for epoch in range(1, settings.epochs + 1):
         total = prior.new_zeros(())
@@ -152,7 +158,7 @@ def fit_classifier(
     return FittedHead(best or terms, best_epoch, looks)
 
 
-def _share_right(terms: list[Term], watched: Watched) -> float:
+def _share_right(terms: list[AnyTerm], watched: Watched) -> float:
     everyone = torch.arange(len(watched.labels), device=watched.labels.device)
     predicted = predict(terms, watched.inputs, everyone)
     return (predicted == watched.labels).float().mean().item()

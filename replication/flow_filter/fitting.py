@@ -244,11 +244,23 @@ def read_clusters(flow: FlowFilter, features: Tensor) -> Reading:
 
 
 @torch.no_grad()
-def latents(flow: FlowFilter, features: Tensor) -> Tensor:
-    """Latents z of samples, (N, D) -> (N, D)."""
+def latents(flow: FlowFilter, features: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Latents z of samples, without a copy of their features.
+
+    Args:
+        features: (N, D); rows: (n,) of them, None for all.
+
+    Returns:
+        (n, D).
+    """
     flow.eval()
-    parts = [flow.transform(batch)[0] for batch in features.split(_READ_BATCH)]
-    return torch.cat(parts) if parts else features
+    if rows is None:
+        rows = torch.arange(len(features), device=features.device)
+    z = features.new_empty(len(rows), features.shape[1])
+    for start in range(0, len(rows), _READ_BATCH):
+        some = rows[start : start + _READ_BATCH]
+        z[start : start + len(some)] = flow.transform(features[some])[0]
+    return z
 
 
 def class_table(

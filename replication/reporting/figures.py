@@ -250,6 +250,7 @@ def _number(value: float | None) -> float:
 
 
 def svg_text(figure: Figure) -> str:
+    """A figure as SVG text; the same figure gives the same bytes."""
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None})

@@ -24,6 +24,7 @@ from replication.backbones.training import (
     learning_rate,
     make_fabric,
     share_of,
+    train_epochs,
     train_network,
 )
 from replication.data.images import ImageSplit, normalise, training_batches
@@ -294,6 +295,100 @@ def test_finished_run_is_taken_up_as_it_is(fabric, backbone_settings, tmp_path) 
         raise AssertionError("nothing was left to train")
 
     assert same(first, train(fabric, settings, tmp_path, report=report))
+
+
+class Pair(torch.nn.Module):
+    """A weight that is trained and one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves = torch.nn.Parameter(torch.ones(3))
+        self.stays = torch.nn.Parameter(torch.ones(3), requires_grad=False)
+
+    def forward(self) -> torch.Tensor:
+        return (self.moves * self.stays).square().sum()
+
+
+def one_step(fabric: Fabric, killed_in: int | None = None) -> Any:
+    """Epochs of one step each; the rate falls, and one of them may be killed."""
+
+    def step(
+        module: torch.nn.Module, optimiser: torch.optim.Optimizer, epoch: int
+    ) -> dict[str, float]:
+        if epoch == killed_in:
+            raise Killed
+        for group in optimiser.param_groups:
+            group["lr"] = 0.1 / (epoch + 1)
+        loss = module()
+        optimiser.zero_grad()
+        fabric.backward(loss)
+        optimiser.step()
+        return {"loss": loss.item()}
+
+    return step
+
+
+def test_first_epochs_of_any_model_by_hand(fabric, backbone_settings, tmp_path) -> None:
+    """w = 1, gradient 2 w, decay 0.5, momentum 0.9, rates 0.1 and 0.05.
+
+    Step 1: v = 2.5, w = 0.75. Step 2: v = 0.9 * 2.5 + 2.5 * 0.75 = 4.125,
+    w = 0.75 - 0.05 * 4.125 = 0.54375. Losses 3 w^2.
+    """
+    settings = backbone_settings(epochs=2, lr=0.1, momentum=0.9, weight_decay=0.5)
+    model, told = Pair(), []
+    history = train_epochs(
+        fabric, model, settings, tmp_path, one_step(fabric),
+        lambda *arguments: told.append(arguments),
+    )  # fmt: skip
+    assert [row["loss"] for row in history] == pytest.approx([3.0, 3 * 0.75**2])
+    torch.testing.assert_close(model.moves.data, torch.full((3,), 0.54375))
+    assert torch.equal(model.stays.data, torch.ones(3))
+    assert told == [(epoch, 2, history[epoch]) for epoch in range(2)]
+
+
+def test_weights_that_are_not_trained_are_not_decayed_either(
+    fabric, backbone_settings, tmp_path
+) -> None:
+    """They are no part of the optimiser, but of the state."""
+    settings = backbone_settings(epochs=1, weight_decay=0.5)
+    groups = []
+
+    def watched(
+        module: torch.nn.Module, optimiser: torch.optim.Optimizer, epoch: int
+    ) -> dict[str, float]:
+        groups.extend(optimiser.param_groups)
+        return {}
+
+    train_epochs(fabric, Pair(), settings, tmp_path, watched, silent)
+    (group,) = groups
+    assert [len(weight) for weight in group["params"]] == [3]
+    assert group["weight_decay"] == 0.5
+    (state,) = tmp_path.iterdir()
+    assert set(read_state(state)["model"]) == {"moves", "stays"}
+
+
+@pytest.mark.parametrize("killed_in", [0, 1, 3])
+def test_killed_epochs_are_taken_up_where_they_were(
+    fabric, backbone_settings, tmp_path, killed_in
+) -> None:
+    """With momentum and history; what was done is not done again."""
+    settings = backbone_settings(epochs=4, weight_decay=0.5)
+    whole, resumed, told = Pair(), Pair(), []
+    expected = train_epochs(
+        fabric, whole, settings, tmp_path / "whole", one_step(fabric), silent
+    )
+    folder = tmp_path / "resumed"
+    with pytest.raises(Killed):
+        train_epochs(
+            fabric, Pair(), settings, folder, one_step(fabric, killed_in), silent
+        )
+    history = train_epochs(
+        fabric, resumed, settings, folder, one_step(fabric),
+        lambda epoch, *_: told.append(epoch),
+    )  # fmt: skip
+    assert told == list(range(killed_in, 4))
+    assert history == expected
+    assert torch.equal(resumed.moves.data, whole.moves.data)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])

@@ -23,6 +23,7 @@ from replication.data.images import ImageSplit
 
 CPU = torch.device("cpu")
 KINDS = ("randcls", "sim", "cifar_strong", "cifar_sim")
+ALL_KINDS = (*KINDS, "glyph")  # the stand-in's
 CHANNELS = SimpleNamespace(mean=[0.4, 0.5, 0.6], std=[0.2, 0.25, 0.5])
 RAW = SimpleNamespace(mean=[0.0, 0.0, 0.0], std=[1 / 255] * 3)
 
@@ -127,10 +128,11 @@ OPERATIONS = {
         ("gray", 0.2),
         BLUR,
     ],
+    "glyph": [("resized crop", 224, 224, 0.6, 1.0), (*JITTER, None)],
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_operations_are_those_of_the_list(kind) -> None:
     size = 32 if kind.startswith("cifar") else 224
     other = "sim" if kind == "randcls" else "randcls"
@@ -141,9 +143,9 @@ def test_operations_are_those_of_the_list(kind) -> None:
 @pytest.mark.parametrize(
     ("kind", "side"),
     [
-        *((kind, (32, 32)) for kind in KINDS),
+        *((kind, (32, 32)) for kind in ALL_KINDS),
         # cifar_strong is for images that have the size asked.
-        *((kind, (50, 40)) for kind in KINDS if kind != "cifar_strong"),
+        *((kind, (50, 40)) for kind in ALL_KINDS if kind != "cifar_strong"),
     ],
 )
 def test_view_is_bytes_of_the_size_asked(kind, side) -> None:
@@ -212,6 +214,49 @@ def test_crop_with_padding_4_reaches_every_corner() -> None:
         value = int(crop(image)[0, 16, 16]) - 1
         shifts.add((value // 32 - 16, value % 32 - 16))
     assert shifts == {(row, column) for row in range(-4, 5) for column in range(-4, 5)}
+
+
+# --- glyphs
+
+
+def half_white(side: int = 32) -> Tensor:
+    """White on the left, black on the right."""
+    image = torch.zeros(3, side, side, dtype=torch.uint8)
+    image[:, :, : side // 2] = 255
+    return image
+
+
+def test_glyph_view_mirrors_nothing_and_turns_nothing() -> None:
+    """A mirrored or turned glyph is another glyph.
+
+    At most 0.27 of the width is cut off, so that the edge stays inside; the jitter
+    leaves white brighter than black. Rows are alike before and after, up to rounding.
+    """
+    torch.manual_seed(0)
+    view, _ = paco_views("glyph", "glyph", 32)
+    for _ in range(400):
+        wide, high = view(half_white()).int(), view(half_white().mT).int()
+        assert wide[:, :, :16].sum() > wide[:, :, 16:].sum()
+        assert high[:, :16].sum() > high[:, 16:].sum()
+        assert (wide - wide[:, :1]).abs().max() <= 1
+        assert (high - high[:, :, :1]).abs().max() <= 1
+
+
+def test_a_mirrored_view_would_be_noticed() -> None:
+    torch.manual_seed(0)
+    view, _ = paco_views("sim", "sim", 32)
+    wide = [view(half_white()).int() for _ in range(50)]
+    assert any(image[:, :, :16].sum() < image[:, :, 16:].sum() for image in wide)
+
+
+def test_glyph_views_differ_in_place_size_and_brightness() -> None:
+    """They are no copies: a network has something to see past."""
+    torch.manual_seed(0)
+    view, _ = paco_views("glyph", "glyph", 32)
+    views = [view(half_white()).int() for _ in range(50)]
+    edges = {int((image[0, 16] > image[0, 16].max() // 2).sum()) for image in views}
+    assert len(edges) > 5 and min(edges) < 15 and max(edges) > 17
+    assert len({int(image.max()) for image in views}) > 10
 
 
 # --- cutout

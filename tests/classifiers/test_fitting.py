@@ -11,6 +11,7 @@ from replication.classifiers.fitting import (
     Watched,
     fit_balanced_softmax_head,
     fit_classifier,
+    fit_softmax_head,
 )
 from replication.classifiers.heads import Rows, Term, predict
 from replication.files import BadInput
@@ -142,6 +143,50 @@ def test_head_refuses_a_loss_that_is_not_finite() -> None:
     )
 
 
+# --- Softmax head
+
+
+def test_softmax_head_is_balanced_softmax_with_even_counts() -> None:
+    """A prior that is the same for every class lifts nothing."""
+    features, labels = overlapping([60, 20, 8], seed=1)
+    plain = fit_softmax_head(features, labels, zero_term(3, 3), head_settings(), 0)
+    even, uneven = (
+        fit_balanced_softmax_head(
+            features, labels, zero_term(3, 3), counts, head_settings(), 0
+        )
+        for counts in (torch.full((3,), 40), labels.bincount())
+    )
+    torch.testing.assert_close(plain.weight, even.weight)
+    torch.testing.assert_close(plain.bias, even.bias)
+    assert not torch.allclose(plain.weight, uneven.weight, atol=0.01)
+
+
+def test_softmax_head_takes_up_the_class_shares() -> None:
+    """Features say nothing: the biases become the log counts, 300 : 60 : 20."""
+    counts = torch.tensor([300, 60, 20])
+    labels = torch.arange(3).repeat_interleave(counts)
+    head = fit_softmax_head(
+        torch.zeros(380, 2), labels, zero_term(3, 2),
+        head_settings(weight_decay=0.0), 0,
+    )  # fmt: skip
+    wanted = counts.log() - counts.log().mean()
+    # As above: each step's noise is bounded by lr, which ends at 0.
+    assert (head.bias - head.bias.mean() - wanted).abs().max() < 0.1
+
+
+def test_softmax_head_follows_its_seed_and_leaves_its_start_alone() -> None:
+    features, labels = overlapping([60, 20], seed=1)
+    start = zero_term(2, 2)
+    first, again, other = (
+        fit_softmax_head(features, labels, start, head_settings(), seed)
+        for seed in (3, 3, 4)
+    )
+    assert torch.equal(first.weight, again.weight)
+    assert torch.equal(first.bias, again.bias)
+    assert not torch.equal(first.weight, other.weight)
+    assert not start.weight.any() and not start.bias.any()
+
+
 # --- fit_classifier
 
 # One feature: 1 for class 0, -1 for class 1; the fit drives weight[0] up for good.
@@ -222,21 +267,25 @@ def test_looking_does_not_change_the_fit() -> None:
     assert torch.equal(fitted.terms[0].weight, blind.terms[0].weight)
 
 
-def test_classifier_leaves_its_start_alone_and_follows_its_seed() -> None:
+def test_classifier_follows_its_seed() -> None:
     features, labels = overlapping([60, 20], seed=1)
     start = [zero_term(2, 2), Term(torch.zeros(2, 2), None)]
     inputs = [Rows(features), Rows(features.flip(0))]
     first, again, other = (
         fit_classifier(
-            start, inputs, labels, labels.bincount(), classifier_settings(), None, seed
+            [term.clone() for term in start],
+            inputs,
+            labels,
+            labels.bincount(),
+            classifier_settings(),
+            None,
+            seed,
         )
         for seed in (3, 3, 4)
     )
     for mine, its in zip(first.terms, again.terms, strict=True):
         assert torch.equal(mine.weight, its.weight)
     assert not torch.equal(first.terms[0].weight, other.terms[0].weight)
-    assert not any(term.weight.any() for term in start)
-    assert not start[0].bias.any()
     assert first.terms[1].bias is None
 
 
@@ -248,9 +297,9 @@ def test_an_empty_training_part_keeps_the_start() -> None:
         classifier_settings(), watched_at([1.0], [0]), 0,
     )  # fmt: skip
     assert (fitted.epoch, fitted.looks) == (0, {})
-    assert torch.equal(fitted.terms[0].weight, start.weight)
-    assert torch.equal(fitted.terms[0].bias, start.bias)
-    assert fitted.terms[0] is not start
+    assert fitted.terms[0] is start
+    assert torch.equal(start.weight, torch.tensor([[1.0], [2.0]]))
+    assert torch.equal(start.bias, torch.tensor([3.0, 4.0]))
 
 
 def test_the_classifiers_prior_is_that_of_the_counts_given() -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from replication.classifiers.heads import (
     Rows,
     Term,
+    drawn_table_term,
     drawn_term,
     log_prior,
     logits_of,
@@ -222,3 +223,53 @@ def test_clone_is_independent_and_zeros_are_zero() -> None:
     bare = three_terms()[1]
     assert bare.clone().bias is None
     assert bare.zeros().bias is None
+
+
+# --- a map of a table's rows, kept as its logits
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_table_term_is_the_linear_map_of_its_rows(bias) -> None:
+    """Same start, same steps as the map with a weight, in float64."""
+    table = torch.rand(6, 9, generator=generator(), dtype=torch.float64)
+    features = torch.randn(40, 3, generator=generator(1), dtype=torch.float64)
+    pick = torch.randint(6, (40,), generator=generator(2))
+    labels = torch.randint(5, (40,), generator=generator(3))
+    inputs = [Rows(features), Rows(table, pick)]
+    # The same draws, in the same order: weight, then bias.
+    plain = drawn_term(5, 9, generator(4), features, 0.3, bias)
+    quick = drawn_table_term(5, table, 0.3, bias, generator(4))
+    first = drawn_term(5, 3, generator(5), features)
+    everyone = torch.arange(40)
+    fits = ([first.clone(), plain], [first.clone(), quick])
+    prior = torch.zeros(5, dtype=torch.float64)
+    for step in range(30):
+        samples = torch.randperm(40, generator=generator(step))[:16]
+        losses = [
+            sgd_step(terms, None, inputs, samples, labels[samples], prior, 0.5)
+            for terms in fits
+        ]
+        torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*(logits_of(terms, inputs, everyone) for terms in fits))
+    moved = logits_of(fits[0], inputs, everyone) - logits_of(
+        [first, drawn_term(5, 9, generator(4), features, 0.3, bias)], inputs, everyone
+    )
+    assert moved.abs().max() > 0.5
+
+
+def test_a_copy_of_a_table_term_moves_alone() -> None:
+    table = torch.rand(3, 4, generator=generator())
+    term = drawn_table_term(2, table, 0.5, True, generator(1))
+    kept = term.logits.clone()
+    copy = term.clone()
+    copy.logits.add_(1)
+    assert torch.equal(term.logits, kept)
+
+
+def test_a_wide_table_is_drawn_in_pieces() -> None:
+    """More classes than are drawn at once; every logit is finite and within reach."""
+    table = torch.full((2, 4), 0.25)
+    term = drawn_table_term(2500, table, 0.5, False, generator())
+    assert term.logits.shape == (2, 2500)
+    assert term.logits.abs().max() <= 0.5
+    assert term.logits[0].std() > 0.1

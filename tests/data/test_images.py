@@ -263,6 +263,51 @@ def test_number_of_workers_changes_no_batch(
     assert torch.equal(none, one)
 
 
+@pytest.mark.parametrize("augmentation", ["cifar", "imagenet"])
+@pytest.mark.parametrize("in_files", [False, True])
+@pytest.mark.parametrize("batch_size", [3, 6])
+def test_an_image_drawn_twice_is_augmented_twice(
+    backbone_settings, as_files, augmentation, in_files, batch_size
+) -> None:
+    """Class-balanced orders name an image often: in one batch, and over batches."""
+    split = as_files(packed(3)) if in_files else packed(3)
+    settings = backbone_settings(augmentation=augmentation)
+    order = torch.tensor([2, 2, 0, 2, 1, 2])
+    pixels, labels = joined(
+        training_batches(split, order, batch_size, settings, CPU, 0, 7)
+    )
+    assert torch.equal(labels, split.labels[order])
+    drawn = pixels[order == 2]
+    assert len({image.numpy().tobytes() for image in drawn}) == 4
+
+
+def test_workers_change_no_batch_of_an_order_that_names_images_twice(
+    backbone_settings, as_files
+) -> None:
+    split, settings = as_files(packed(4)), backbone_settings(augmentation="imagenet")
+    order = torch.tensor([3, 3, 1, 3, 1, 0, 3])
+    none, two = (
+        joined(training_batches(split, order, 2, settings, CPU, workers, 7))[0]
+        for workers in (0, 2)
+    )
+    assert torch.equal(none, two)
+
+
+def test_what_is_drawn_follows_from_the_place_in_the_order(
+    backbone_settings, as_files
+) -> None:
+    """Another batch size cuts the same augmented images differently."""
+    split, settings = as_files(packed(4)), backbone_settings(augmentation="imagenet")
+    order = torch.tensor([3, 3, 1, 0])
+    by_two, by_three = (
+        joined(training_batches(split, order, size, settings, CPU, 0, 7))[0]
+        for size in (2, 3)
+    )
+    assert torch.equal(by_two, by_three)
+    other = joined(training_batches(split, order.flip(0), 2, settings, CPU, 0, 7))[0]
+    assert not torch.equal(by_two, other.flip(0))
+
+
 @pytest.mark.parametrize("in_files", [False, True])
 def test_batches_leave_the_global_generator_alone(
     backbone_settings, as_files, in_files

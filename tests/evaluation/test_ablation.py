@@ -1,14 +1,20 @@
-"""Table 2's records and claims from made predictions."""
+"""Table 2's records and claims from made predictions, timings and diagnostics."""
+
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from replication.evaluation.ablation import (
+    BASELINES,
     greatest_drop,
+    mechanism_claims,
     table2_claims,
     table2_records,
 )
 from replication.evaluation.predictions import predictions_table
+from replication.files import read_json, write_json
 from replication.settings import read_published_tables
 
 TABLE = read_published_tables()["table2"]
@@ -38,7 +44,7 @@ def made(shares: dict[str, float], seeds: int = 3) -> dict:
 
 def shares(**changes: float) -> dict[str, float]:
     """Every method right for half of the samples, but for the changes."""
-    names = ("own_head", "balanced_softmax", *TABLE.rows)
+    names = (*BASELINES, *TABLE.rows)
     return {name: changes.get(name, 0.5) for name in names}
 
 
@@ -58,6 +64,44 @@ def test_a_large_gap_supports_its_claim_and_the_reverse_contradicts_it() -> None
     verdicts = {claim["test"]: claim["verdict"] for claim in claims}
     assert verdicts["Overall, full model minus w/o L_MLE, paired"] == "supported"
     assert verdicts["Overall, full model minus w/o L_bal, paired"] == "contradicted"
+
+
+def test_dlsa_is_held_against_the_head_that_it_starts_from() -> None:
+    """Not against the refitted head, nor against one that it did not start from."""
+    predictions = made(shares(full=0.7, start=0.9, own_head=0.2, balanced_softmax=0.2))
+    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT))
+    of_sect_6 = [claim for claim in claims if claim["section"] == "Sect. 6"]
+    assert [claim["protocol"] for claim in of_sect_6] == ["paper", "released_code"]
+    for claim in of_sect_6:
+        assert claim["test"] == (
+            "Overall, full model minus PaCo + BalSoftmax, no DLSA, paired"
+        )
+        assert claim["verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("start", "verdict"),
+    [(0.2, "differs, claim holds"), (0.99, "not reproduced"), (None, "not reproduced")],
+)
+def test_the_full_models_number_stands_for_its_gain(
+    start: float | None, verdict: str
+) -> None:
+    """0.9 is far from the printed 0.421; DLSA's gain over its start decides the rest.
+
+    The other rows are no part of it: the full model is better than all of them.
+    """
+    predictions = made(shares(full=0.9, start=start or 0.5))
+    if start is None:
+        del predictions["start"]
+    about = ABOUT | {"same_conditions": True}
+    records = table2_records(predictions, COUNTS, TABLE, about)
+    (found,) = (
+        record
+        for record in records
+        if (record["method"], record["metric"]) == ("full", "overall")
+        and record["protocol"] == "paper"
+    )
+    assert found["verdict"] == verdict
 
 
 def test_equal_methods_are_undecided() -> None:
@@ -85,3 +129,127 @@ def test_another_benchmark_has_no_printed_numbers() -> None:
     assert {record["published"] for record in records} == {None}
     values = [record for record in records if record["kind"] == "value"]
     assert {record["verdict"] for record in values} == {None}
+
+
+# --- mechanism
+
+SEEDS = ("0", "1", "2")
+SEPARATION = "L_MLE controls the head-tail separation."
+SLOWER = tuple(
+    f"A larger cluster number makes {what} slower ({counts} clusters)."
+    for what in ("training", "inference")
+    for counts in ("1000 against 500", "500 against 300")
+)
+
+
+def timed(
+    *logs: float, less: tuple[float, ...] = (0.0, 0.0, 0.0)
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Timings: log seconds of 1000 clusters over 500's, and of 300's, a seed."""
+    every = {"full": (0.0,) * len(logs), "clusters_1000": logs, "clusters_300": less}
+    return {
+        variant: {
+            seed: {
+                "epoch_seconds": 3 * math.exp(log),
+                "seconds_per_1000": math.exp(log),
+            }
+            for seed, log in zip(SEEDS, values, strict=False)
+        }
+        for variant, values in every.items()
+    }
+
+
+def diagnosed(
+    full: tuple[float | None, ...] = (0.8, 0.8, 0.8),
+    no_mle: tuple[float | None, ...] = (0.5, 0.6, 0.7),
+) -> dict[str, dict]:
+    """Diagnostics with the AUROC of each seed's first filter; the second is another."""
+    return {
+        variant: {
+            seed: {
+                "filters": [
+                    {"splits": {"test": {"auroc_tail": value}}},
+                    {"splits": {"test": {"auroc_tail": 0.01}}},
+                ]
+            }
+            for seed, value in zip(SEEDS, values, strict=False)
+        }
+        for variant, values in (("full", full), ("no_mle", no_mle))
+    }
+
+
+def mechanism(timing: dict, diagnostics: dict) -> dict[str, dict]:
+    """The claims by sentence."""
+    claims = mechanism_claims(timing, diagnostics)
+    assert all(claim["protocol"] is None for claim in claims)
+    return {claim["sentence"]: claim for claim in claims}
+
+
+def test_mechanism_by_hand() -> None:
+    """Differences 0.3, 0.2, 0.1; logs 0.6, 0.7, 0.8: both with s = 0.1.
+
+    Half-width t(0.975, 2) s / sqrt(3) = 4.3027 * 0.1 / 1.7321 = 0.2484.
+    """
+    claims = mechanism(timed(0.6, 0.7, 0.8, less=(0.1, 0.0, -0.1)), diagnosed())
+    assert tuple(claims) == (SEPARATION, *SLOWER)
+    expected = {
+        SEPARATION: (0.2, "AUROC", "undecided"),
+        SLOWER[0]: (0.7, "log ratio", "supported"),
+        SLOWER[1]: (0.0, "log ratio", "undecided"),
+        SLOWER[2]: (0.7, "log ratio", "supported"),
+        SLOWER[3]: (0.0, "log ratio", "undecided"),
+    }
+    for sentence, (mean, unit, verdict) in expected.items():
+        claim = claims[sentence]
+        assert claim["mean"] == pytest.approx(mean)
+        assert claim["low"] == pytest.approx(mean - 0.24841, abs=1e-4)
+        assert claim["high"] == pytest.approx(mean + 0.24841, abs=1e-4)
+        assert (claim["unit"], claim["verdict"]) == (unit, verdict)
+
+
+@pytest.mark.parametrize(
+    ("full", "no_mle", "verdict"),
+    [
+        ((0.9, 0.8, 0.9), (0.5, 0.4, 0.4), "supported"),
+        ((0.5, 0.4, 0.4), (0.9, 0.8, 0.9), "contradicted"),
+        ((0.6, 0.7, 0.8), (0.8, 0.7, 0.6), "undecided"),
+        ((None, None, None), (0.5, 0.6, 0.7), "not run"),
+        ((0.9, None, None), (0.5, 0.4, 0.4), "not run"),
+    ],
+)
+def test_separation_is_that_of_the_first_filters(
+    full: tuple, no_mle: tuple, verdict: str
+) -> None:
+    """None: a test split without Many or without Few has no AUROC."""
+    claim = mechanism(timed(0.1, 0.1, 0.1), diagnosed(full, no_mle))[SEPARATION]
+    assert claim["verdict"] == verdict
+
+
+def test_faster_with_more_clusters_contradicts() -> None:
+    logs, fewer = (-0.6, -0.7, -0.8), (0.6, 0.7, 0.8)
+    claims = mechanism(timed(*logs, less=fewer), diagnosed())
+    assert {claims[sentence]["verdict"] for sentence in SLOWER} == {"contradicted"}
+
+
+def test_one_seed_decides_nothing_on_the_mechanism() -> None:
+    claims = mechanism(timed(0.7, less=(-0.5,)), diagnosed((0.9,), (0.5,)))
+    assert claims[SEPARATION]["mean"] == pytest.approx(0.4)
+    assert claims[SLOWER[0]]["mean"] == pytest.approx(0.7)
+    assert {claim["verdict"] for claim in claims.values()} == {"not run"}
+    assert all(math.isnan(claim["low"]) for claim in claims.values())
+
+
+def test_an_epoch_that_was_not_timed_has_no_verdict(tmp_path: Path) -> None:
+    """A filter of one epoch has no time of its own: NaN, which JSON gives back as None.
+
+    What was timed is judged all the same.
+    """
+    timing = timed(0.6, 0.7, 0.8)
+    for variant in timing.values():
+        for seed in variant.values():
+            seed["epoch_seconds"] = math.nan
+    write_json(tmp_path / "timing.json", timing)
+    claims = mechanism(read_json(tmp_path / "timing.json"), diagnosed())
+    assert claims[SLOWER[0]]["verdict"] == claims[SLOWER[1]]["verdict"] == "not run"
+    assert math.isnan(claims[SLOWER[0]]["mean"])
+    assert claims[SLOWER[2]]["verdict"] == "supported"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from replication.evaluation.intervals import estimate
+from replication.evaluation.intervals import estimate, over_seeds
 
 REPETITIONS = 2000
 TESTED = 300
@@ -164,3 +164,56 @@ def test_an_empty_group_is_nan_for_every_seed() -> None:
     assert all(math.isnan(value) for value in (found.mean, found.low, found.high))
     assert len(found.per_seed) == 3
     assert all(math.isnan(value) for value in found.per_seed)
+
+
+# --- one number a seed
+
+
+def test_over_seeds_by_hand() -> None:
+    """1, 2, 3: s = 1, t(0.975, 2) = 4.3027, half-width 4.3027 / sqrt(3) = 2.4841."""
+    found = over_seeds([1.0, 2.0, 3.0])
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (2.0, -0.4841, 4.4841), abs=1e-4
+    )
+    assert found.per_seed == (1.0, 2.0, 3.0)
+    assert (found.seed_variance, found.test_variance) == pytest.approx((1 / 3, 0.0))
+
+
+def test_over_seeds_is_estimate_without_spread_over_test_samples() -> None:
+    means = [0.40, 0.45, 0.47]
+    found = over_seeds(means)
+    other = estimate(np.repeat(np.array(means)[:, None], 20, 1), np.full(20, 1 / 20))
+    assert (found.low, found.high) == pytest.approx((other.low, other.high))
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = over_seeds([0.3])
+    assert found.mean == 0.3 and found.per_seed == (0.3,)
+    assert math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_seeds_that_are_missing_do_not_count() -> None:
+    """1 and 3: s / sqrt(2) = 1, t(0.975, 1) = 12.7062."""
+    found = over_seeds([1.0, math.nan, 3.0, None])
+    assert found == over_seeds([1.0, 3.0])
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (2.0, -10.7062, 14.7062), abs=1e-4
+    )
+    alone = over_seeds([None, 0.3, math.nan])
+    assert alone.mean == 0.3 and math.isnan(alone.low)
+
+
+@pytest.mark.parametrize("values", [[], [math.nan, math.nan], [None], [None, math.nan]])
+def test_without_any_seed_nothing_is_known(values: list) -> None:
+    found = over_seeds(values)
+    assert all(math.isnan(value) for value in (found.mean, found.low, found.high))
+
+
+def test_seeds_that_agree_are_a_point_and_a_higher_level_is_wider() -> None:
+    same = over_seeds([0.25, 0.25, 0.25])
+    assert (same.mean, same.low, same.high) == (0.25, 0.25, 0.25)
+    widths = [
+        (found := over_seeds([1.0, 2.0, 4.0], level)).high - found.low
+        for level in (0.5, 0.9, 0.95, 0.99)
+    ]
+    assert widths == sorted(set(widths))

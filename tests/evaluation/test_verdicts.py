@@ -130,43 +130,126 @@ def test_seeds_that_agree_to_the_last_digit() -> None:
 COUNTS = {"3": 1, "200": 2}
 
 
-def conditions(**changes: object) -> list[str]:
+def recorded(
+    stage: str = "backbone_paco@places_lt",
+    source: str = "trained here",
+    **params: object,
+) -> dict:
+    """The record of a run, as far as it is asked; settings are null as shipped."""
+    plain = {"lambda_bal": None, "backbone.epochs": None, "seeds": [0, 1, 2]}
+    found = {"stage": stage, "params": plain | params}
+    return found | ({"source": source} if stage.startswith("backbone_") else {})
+
+
+def conditions(*runs: dict, **changes: object) -> list[str]:
     """Why a run of the printed benchmark, as published, would be partial."""
     data = {
         "stand_in": False,
         "benchmark": "places_lt",
         "class_counts": [200, 200, 3],
     }
-    run = {"source": "none: features are imported", "params": {"lambda_bal": None}}
-    run |= changes.pop("run", {})
-    return why_partial("places_lt", data | changes, COUNTS, [run])
-
-
-def test_as_published_nothing_makes_a_number_partial() -> None:
-    assert conditions() == []
+    return why_partial("places_lt", data | changes, COUNTS, runs or [recorded()])
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    "source",
     [
-        ({"stand_in": True}, "the data is the stand-in"),
-        (
-            {"benchmark": "cifar100_lt"},
-            "the paper prints this table for another benchmark",
-        ),
-        (
-            {"class_counts": [200, 199, 3]},
-            "the class counts are not the published ones",
-        ),
-        (
-            {"run": {"source": "trained here"}},
-            "the features come from cross-entropy, the paper's from PaCo",
-        ),
-        (
-            {"run": {"params": {"lambda_bal": 1.0, "seeds": [0]}}},
-            "settings differ from print: lambda_bal",
-        ),
+        "trained here",
+        "imported from a checkpoint of PaCo",
+        "none: features are imported",
     ],
 )
-def test_each_reason_for_partial(changes: dict, reason: str) -> None:
-    assert conditions(**changes) == [reason]
+def test_as_published_nothing_makes_a_number_partial(source: str) -> None:
+    runs = [recorded(stage="prepare@places_lt"), recorded(source=source)]
+    assert conditions(*runs, recorded(stage="dlsa@places_lt")) == []
+
+
+def test_the_stand_in_and_another_benchmark_need_no_further_reason() -> None:
+    """Whatever else differs: nothing there is the paper's to begin with."""
+    other = recorded(source="imported from a checkpoint of torchvision", lambda_bal=2.0)
+    wrong = {"benchmark": "cifar100_lt", "class_counts": [7]}
+    assert conditions(other, stand_in=True, **wrong) == ["the data is the stand-in"]
+    assert conditions(other, **wrong) == [
+        "the paper prints this table for another benchmark"
+    ]
+
+
+@pytest.mark.parametrize("counts", [[200, 199, 3], [200, 3], [200, 200, 3, 3], []])
+def test_other_class_counts_are_a_reason(counts: list[int]) -> None:
+    reason = "the class counts are not the published ones"
+    assert conditions(class_counts=counts) == [reason]
+
+
+def test_class_counts_may_come_in_any_order() -> None:
+    assert conditions(class_counts=[3, 200, 200]) == []
+
+
+@pytest.mark.parametrize("maker", ["torchvision", "timm", "this suite"])
+def test_features_of_another_makers_weights_are_a_reason(maker: str) -> None:
+    source = f"imported from a checkpoint of {maker}"
+    assert conditions(recorded(source=source)) == [
+        f"the paper's features come from PaCo, these are {source}"
+    ]
+
+
+def test_only_pacos_own_backbone_is_asked_for_pacos_features() -> None:
+    """Table 1's other rows have a backbone that was never PaCo's."""
+    ce = recorded(
+        stage="backbone_ce@places_lt",
+        source="imported from a checkpoint of torchvision",
+    )
+    assert conditions(recorded(), ce) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("backbone.epochs", 10),
+        ("backbone.precision", "32-true"),
+        ("paco.alpha", 0.0),
+        ("decoupling.lr", 0.5),
+        ("lambda_bal", 1.0),
+        ("data.image_size", 64),
+        ("filter.eta", 0.0),
+    ],
+)
+def test_an_overridden_setting_is_a_reason(key: str, value: object) -> None:
+    """Also one that is overridden by 0, or by an empty or small value."""
+    reason = f"settings differ from print: {key}"
+    assert conditions(recorded(**{key: value})) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seeds", [0]),
+        ("device", "cuda"),
+        ("devices", 4),
+        ("backbone.workers", 0),
+        ("backbone.seed", 7),
+        ("data.seed", 7),
+        ("benchmarks", ["places_lt"]),
+        ("ablation", ["places_lt"]),
+        ("inputs.places_lt.images", "/images"),
+        ("stand_in.epochs", 2),
+        ("fig2.epochs", 2),
+        ("sweep.draws", 10),
+        ("estimator.draws", 10),
+    ],
+)
+def test_what_moves_no_printed_number_is_no_reason(key: str, value: object) -> None:
+    """Seeds, machine, doors; and what other pages than the tables are made with."""
+    assert conditions(recorded(**{key: value})) == []
+
+
+def test_every_reason_is_given_and_each_setting_once() -> None:
+    source = "imported from a checkpoint of timm"
+    runs = [
+        recorded(source=source, **{"paco.alpha": 0.1}),
+        recorded(stage="heads_paco@places_lt", **{"head.lr": 0.5, "paco.alpha": 0.1}),
+    ]
+    assert conditions(*runs, class_counts=[200]) == [
+        "the class counts are not the published ones",
+        f"the paper's features come from PaCo, these are {source}",
+        "settings differ from print: head.lr, paco.alpha",
+    ]

@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from replication.reporting import tables
 
 FULL = {"full": "Full model"}
@@ -89,3 +91,92 @@ def test_runs_table_marks_uncommitted_code() -> None:
 def test_a_method_without_records_was_not_run() -> None:
     text = tables.value_table([record()], "paper", ("overall",), FULL | {"x": "X"})
     assert text.splitlines()[3] == "| X | not run | — |"
+
+
+# --- claims in a unit of their own
+
+
+def claim(**changes: object) -> dict:
+    """A claim that does not depend on the protocol, with changes."""
+    plain = {
+        "sentence": "It is slow.",
+        "test": "log of the ratio",
+        "unit": "log ratio",
+        "protocol": None,
+        "mean": 0.7,
+        "low": 0.4516,
+        "high": 0.9484,
+        "verdict": "supported",
+    }
+    return plain | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "0.7 [0.452, 0.948] log ratio"),
+        ({"unit": "AUROC", "mean": -0.1, "low": -0.25, "high": 0.05},
+         "−0.1 [−0.25, 0.05] AUROC"),
+        ({"low": None, "high": None}, "0.7 log ratio"),
+        ({"low": math.nan, "high": math.nan}, "0.7 log ratio"),
+        ({"mean": 1234.5, "low": 1e-7, "high": 2e4, "unit": ""},
+         "1.23e+03 [1e−07, 2e+04]"),
+        ({"unit": "points", "mean": 0.013, "low": -0.002, "high": 0.028},
+         "+1.3 [−0.2, +2.8] points"),
+        ({"mean": None}, "n/a"),
+        ({"mean": math.nan, "low": math.nan, "high": math.nan}, "n/a"),
+        ({"mean": math.nan, "unit": "points"}, "n/a"),
+    ],
+)  # fmt: skip
+def test_a_claim_is_shown_in_its_unit(changes: dict, text: str) -> None:
+    assert tables.in_unit(claim(**changes)) == text
+
+
+def test_a_claim_without_a_unit_is_in_points() -> None:
+    plain = claim(mean=0.013, low=-0.002, high=0.028)
+    del plain["unit"]
+    assert tables.in_unit(plain) == "+1.3 [−0.2, +2.8] points"
+
+
+def test_claims_list_has_a_row_a_claim_and_says_where() -> None:
+    other = claim(sentence="It is not.", mean=None, verdict="not run")
+    lines = tables.claims_list([claim(), other], " (stand-in)").splitlines()
+    assert lines[0] == "| Sentence | Test | Estimate [95 %] | Verdict (stand-in) |"
+    assert lines[2:] == [
+        "| It is slow. | log of the ratio | 0.7 [0.452, 0.948] log ratio | supported |",
+        "| It is not. | log of the ratio | n/a | not run |",
+    ]
+
+
+# --- timing
+
+
+def timed(*seeds: tuple[float | None, float]) -> dict:
+    return {
+        str(seed): {"epoch_seconds": epoch, "seconds_per_1000": inference}
+        for seed, (epoch, inference) in enumerate(seeds)
+    }
+
+
+LABELS = {"full": "Full model", "clusters_1000": "1000 clusters"}
+
+
+def test_timing_is_the_mean_over_seeds_by_hand() -> None:
+    """(1 + 2) / 2 seconds an epoch; (0.1 + 0.4) / 2 s = 250 ms for 1,000 samples."""
+    text = tables.timing_table({"full": timed((1.0, 0.1), (2.0, 0.4))}, LABELS)
+    assert text.splitlines()[2] == "| Full model | 1.5 | 250 |"
+
+
+def test_a_filter_that_was_not_timed_has_no_number() -> None:
+    """One seed of a single epoch is left out of the mean; without any: n/a."""
+    some = {"full": timed((None, 0.1), (2.0, 0.4)), "clusters_1000": timed((None, 0.1))}
+    rows = tables.timing_table(some, LABELS).splitlines()[2:]
+    assert rows == ["| Full model | 2 | 250 |", "| 1000 clusters | n/a | 100 |"]
+
+
+def test_timing_keeps_the_order_of_the_table() -> None:
+    """JSON sorts by name; the rows follow the labels, as those of the table do."""
+    seeds = timed((1.0, 0.1))
+    some = {"clusters_1000": seeds, "full": seeds}
+    rows = tables.timing_table(some, LABELS).splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| Full model", "| 1000 clusters"]

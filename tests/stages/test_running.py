@@ -13,10 +13,25 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from replication.files import BadInput, content_hash, read_json, write_text
-from replication.settings import Settings, load
+from replication.files import (
+    BadInput,
+    content_hash,
+    read_json,
+    read_yaml,
+    write_json,
+    write_text,
+)
+from replication.settings import Settings, load, read_published_tables
 from replication.stages import prepare, running
-from replication.stages.running import RESUME, Stage, only_one, run
+from replication.stages.running import (
+    RESUME,
+    Stage,
+    dlsa_name,
+    features_in_words,
+    only_one,
+    record_of,
+    run,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path("outputs/records/prepare@own.json")
@@ -317,6 +332,133 @@ def test_code_that_counts_is_what_is_loaded() -> None:
         ROOT / "replication" / "stages" / "running.py"
     )
     assert all(name.startswith("replication/") for name in hashes)
+
+
+# --- names of stages, and their records
+
+
+@pytest.mark.parametrize(
+    ("stage", "folder"),
+    [
+        *(
+            (f"{name}@inat18", "outputs/tables/records")
+            for name in (
+                "table1", "table2", "confusion", "sigma", "estimator", "separation",
+            )
+        ),
+        ("audit", "outputs/tables/records"),
+        ("ledger", "outputs/tables/records"),
+        *(
+            (f"{name}@inat18", "outputs/records")
+            for name in ("prepare", "backbone_paco", "features_ce", "dlsa")
+        ),
+        ("ablation@places_lt-no_mle", "outputs/records"),
+        ("report", "outputs/records"),
+    ],
+)  # fmt: skip
+def test_record_lies_with_what_the_report_reads(stage: str, folder: str) -> None:
+    """What only the report builds on lies with the tables; the others apart."""
+    assert record_of(stage) == Path(folder) / f"{stage}.json"
+
+
+def graph() -> dict[str, dict]:
+    return read_yaml(ROOT / "dvc.yaml")["stages"]
+
+
+@pytest.mark.parametrize("stage", graph())
+def test_graph_declares_the_record_where_the_stage_writes_it(stage: str) -> None:
+    found = graph()[stage]
+    if "matrix" in found:
+        name = stage + "@" + "-".join(f"${{item.{key}}}" for key in found["matrix"])
+    else:
+        name = f"{stage}@${{item}}" if "foreach" in found else stage
+    outs = found.get("do", found)["outs"]
+    records = [out for out in outs if isinstance(out, str) and "records/" in out]
+    assert records == [record_of(name).as_posix()]
+
+
+def test_full_model_has_a_stage_of_its_own_and_the_rest_are_the_ablation() -> None:
+    assert dlsa_name("inat18", "full") == "dlsa@inat18"
+    assert dlsa_name("places_lt", "no_mle") == "ablation@places_lt-no_mle"
+    rows = set(read_published_tables()["table2"].rows)
+    variants = next(
+        group["variants"]
+        for group in read_yaml(ROOT / "dvc.yaml")["vars"]
+        if "variants" in group
+    )
+    assert rows == {"full", *variants}
+
+
+def test_runs_behind_a_stage_are_read_and_are_its_inputs(stage) -> None:
+    """In the order asked, from wherever each lies."""
+    names = ("prepare@inat18", "table1@inat18")
+    for name in names:
+        write_json(record_of(name), {"stage": name})
+    assert stage.behind(*reversed(names)) == [
+        {"stage": "table1@inat18"},
+        {"stage": "prepare@inat18"},
+    ]
+    stage.finish()
+    assert set(read_json(RECORD)["inputs"]) == {
+        "input.txt",
+        *(record_of(name).as_posix() for name in names),
+    }
+
+
+def test_other_runs_behind_have_another_resume_folder(stage) -> None:
+    """What was made from other features is not taken up."""
+    write_json(record_of("dlsa@inat18"), {"seconds": 1})
+    stage.behind("dlsa@inat18")
+    folder = stage.resume_folder("settings")
+    write_json(record_of("dlsa@inat18"), {"seconds": 2})
+    stage.behind("dlsa@inat18")
+    assert stage.resume_folder("settings") != folder
+
+
+def test_run_behind_that_is_not_there_is_refused(stage, refused) -> None:
+    assert refused(lambda: stage.behind("dlsa@inat18")) == [
+        "outputs/records/dlsa@inat18.json: expected a file, found nothing; "
+        "run: dvc repro"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"source": "none: features are imported"}, "imported, not made here"),
+        (
+            {
+                "source": "imported from a checkpoint of PaCo",
+                "backbone": {"network": "resnet50"},
+            },
+            "resnet50, imported from a checkpoint of PaCo",
+        ),
+        (
+            {
+                "source": "trained here",
+                "backbone": {"network": "resnet8_cifar", "epochs": 12},
+            },
+            "a resnet8_cifar trained by PaCo for 12 epochs",
+        ),
+    ],
+)
+def test_features_in_words(facts: dict, words: str) -> None:
+    runs = [
+        {"stage": "prepare@inat18"},
+        {"stage": "backbone_ce@inat18", "source": "none: features are imported"},
+        {"stage": "backbone_paco@inat18", **facts},
+        {"stage": "features_paco@inat18"},
+    ]
+    assert features_in_words(runs, "paco") == words
+    assert features_in_words(runs, "ce") == "imported, not made here"
+
+
+def test_features_by_cross_entropy_in_words() -> None:
+    recipe = {"network": "resnet50", "epochs": 90}
+    made = {"stage": "backbone_ce@inat18", "source": "trained here", "backbone": recipe}
+    assert features_in_words([made], "ce") == (
+        "a resnet50 trained by cross-entropy for 90 epochs"
+    )
 
 
 # --- the resume folder
