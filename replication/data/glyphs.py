@@ -79,22 +79,23 @@ _TWIN_FAMILIES = (
 )
 
 # How far one drawing of a class strays from another; chosen so that a small residual
-# network is right on 30% to 80% of a class-balanced test set.
-_SIZE_RANGE = (0.9, 1.1)  # em, as a fraction of the image side
-_MAX_SHIFT = 0.05  # of the image side, along each axis
-_MAX_TURN = 0.12  # radians, either way
-_MAX_SLANT = 0.12  # shear, either way
+# network is right on 30% to 80% of a class-balanced test set. Near twins, which differ
+# by a few pixels, stray half as far: `strain`.
+_SIZE_RANGE = (0.8, 1.1)  # em, as a fraction of the image side
+_MAX_SHIFT = 0.10  # of the image side, along each axis
+_MAX_TURN = 0.25  # radians, either way
+_MAX_SLANT = 0.25  # shear, either way
 _STROKE_SHARE = 0.3  # of glyphs that are drawn heavier, by one pixel all round
 _GROUND_RANGE = (0.42, 1.0)  # of each colour channel
 _INK_RANGE = (0.0, 0.5)  # of each colour channel, at full contrast
-_CONTRAST_RANGE = (0.6, 1.0)  # 0: ink as the ground, 1: ink at its own colour
+_CONTRAST_RANGE = (0.45, 1.0)  # 0: ink as the ground, 1: ink at its own colour
 _NUM_CLUTTER_GLYPHS = 2
 _CLUTTER_RADIUS = (0.55, 0.75)  # of the image side, from the image's centre
-_LINE_SHARE = 0.2  # of images that are crossed by a line
-_BLOB_RANGE = (0.0, 0.2)  # amplitude of the smooth texture of the ground
+_LINE_SHARE = 0.4  # of images that are crossed by a line
+_BLOB_RANGE = (0.0, 0.3)  # amplitude of the smooth texture of the ground
 _BLOB_SIDE = 4  # cells of that texture along each axis
-_NOISE_RANGE = (0.02, 0.08)  # standard deviation of the pixel noise
-_BLUR_SHARE = 0.1  # of images that are blurred
+_NOISE_RANGE = (0.02, 0.12)  # standard deviation of the pixel noise
+_BLUR_SHARE = 0.3  # of images that are blurred
 
 _MANY_ABOVE = 100
 _MEDIUM_FROM = 20
@@ -143,6 +144,7 @@ def draw_glyphs(
     alphabet: tuple[str, ...],
     image_size: int,
     generator: np.random.Generator,
+    strain: float = 1.0,
 ) -> np.ndarray:
     """Draw one image per label: its glyph, somewhere near the centre, on clutter.
 
@@ -159,6 +161,7 @@ def draw_glyphs(
         image_size: S, in pixels, at least 16.
         generator: source of randomness; its children are spawned, so a second call
             with the same generator draws other images.
+        strain: how far drawings of a class stray from each other, in (0, 1].
 
     Returns:
         (N, S, S, 3) uint8, RGB.
@@ -182,13 +185,19 @@ def draw_glyphs(
     images = np.empty((num_samples, image_size, image_size, 3), np.uint8)
     for start in range(0, num_samples, _CHUNK):
         part = slice(start, start + _CHUNK)
-        glyphs = _target_masks(labels[part], alphabet, layout[part], image_size)
+        glyphs = _target_masks(labels[part], alphabet, layout[part], image_size, strain)
         others = _clutter_masks(alphabet, clutter[part], image_size)
         noise = noise_rng.standard_normal(
             (len(glyphs), image_size, image_size, 3), np.float32
         )
         images[part] = _compose(
-            glyphs, others, colours[part], strengths[part], textures[part], noise
+            glyphs,
+            others,
+            colours[part],
+            strengths[part],
+            textures[part],
+            noise,
+            strain,
         )
     return images
 
@@ -344,17 +353,18 @@ def _target_masks(
     alphabet: tuple[str, ...],
     layout: np.ndarray,
     image_size: int,
+    strain: float,
 ) -> np.ndarray:
     """Masks (n, S, S) in [0, 1] of the labels' glyphs; layout (n, 7) in [0, 1)."""
     font, size, turn, slant, right, down, stroke = layout.T
-    shift = _MAX_SHIFT * (2 * np.stack([right, down], axis=1) - 1)
+    shift = strain * _MAX_SHIFT * (2 * np.stack([right, down], axis=1) - 1)
     return _masks(
         [alphabet[label] for label in labels],
         (font * len(_FONT_FILES)).astype(int),
         (stroke < _STROKE_SHARE).astype(int),
-        _between(size, _SIZE_RANGE),
-        _MAX_TURN * (2 * turn - 1),
-        _MAX_SLANT * (2 * slant - 1),
+        _between(size, (1 - strain * (1 - _SIZE_RANGE[0]), _SIZE_RANGE[1])),
+        strain * _MAX_TURN * (2 * turn - 1),
+        strain * _MAX_SLANT * (2 * slant - 1),
         0.5 + shift,
         image_size,
     )
@@ -431,6 +441,7 @@ def _compose(
     strengths: np.ndarray,
     textures: np.ndarray,
     noise: np.ndarray,
+    strain: float,
 ) -> np.ndarray:
     """Lay ground, clutter, line and glyph over each other; then blur, noise, 8 bits.
 
@@ -441,6 +452,7 @@ def _compose(
         strengths: (n, 8) in [0, 1): how strong, and for the line where, each effect is.
         textures: (n, 4, 4, 3) in [0, 1): the ground's coarse texture.
         noise: (n, S, S, 3) standard normal.
+        strain: of contrast, texture, line, blur and noise.
 
     Returns:
         (n, S, S, 3) uint8.
@@ -449,21 +461,21 @@ def _compose(
     ground = _between(colours[:, 0], _GROUND_RANGE)
     contrast, blob, sigma, blur, has_line, angle, offset, width = strengths.T
 
-    amplitude = _between(blob, _BLOB_RANGE)[:, None, None, None]
+    amplitude = strain * _between(blob, _BLOB_RANGE)[:, None, None, None]
     texture = _enlarged(amplitude * (textures - 0.5), side)
     canvas = (ground[:, None, None, :] + texture).astype(np.float32, order="C")
 
-    contrast = _between(contrast, _CONTRAST_RANGE)
+    contrast = 1 - strain * (1 - _between(contrast, _CONTRAST_RANGE))
     for g in range(_NUM_CLUTTER_GLYPHS):
         _lay(canvas, others[:, g], _darker(colours[:, 3 + g], ground, contrast))
     lines = _line_masks(angle, offset, width, side)
-    lines *= (has_line < _LINE_SHARE)[:, None, None]
+    lines *= (has_line < strain * _LINE_SHARE)[:, None, None]
     _lay(canvas, lines, colours[:, 2])
     _lay(canvas, glyphs, _darker(colours[:, 1], ground, contrast))
 
-    blurred = blur < _BLUR_SHARE
+    blurred = blur < strain * _BLUR_SHARE
     canvas[blurred] = _blurred(canvas[blurred])
-    deviation = _between(sigma, _NOISE_RANGE).astype(np.float32)
+    deviation = strain * _between(sigma, _NOISE_RANGE).astype(np.float32)
     canvas += deviation[:, None, None, None] * noise
     canvas *= 255
     return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)

@@ -19,6 +19,7 @@ SPLITS = ("train", "val", "test")
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 PACKED_SIDE = 64
 _FINE_GRAINED = frozenset({"inat18"})
+_TWIN_STRAIN = 0.5
 _NAMED = 10
 
 
@@ -306,10 +307,11 @@ def draw_stand_in(settings: DataSettings) -> Prepared:
     }
     classes = np.arange(num_classes)
     labels = {split: np.repeat(classes, number) for split, number in per_split.items()}
+    strain = _TWIN_STRAIN if settings.benchmark in _FINE_GRAINED else 1.0
     generators = np.random.default_rng(settings.seed).spawn(len(SPLITS))
     pixels = np.concatenate(
         [
-            draw_glyphs(labels[split], alphabet, settings.image_size, generator)
+            draw_glyphs(labels[split], alphabet, settings.image_size, generator, strain)
             for split, generator in zip(SPLITS, generators, strict=True)
         ]
     )

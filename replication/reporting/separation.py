@@ -82,7 +82,7 @@ def separation_page(
         has_images=variant == "images",
         values=_values_table(records, variant, boundary),
         by_boundary=_by_boundary_table(records),
-        boundaries=_boundaries_table(measured["boundaries"]),
+        boundaries=_boundaries_table(measured),
         claims=_claims_table(measured["claims"]),
         settings=_settings_table(measured["settings"]),
         fits=_fits_table(measured["fits"]),
@@ -156,7 +156,8 @@ def accuracy_figure(
                 )
             axis.set_xticks(curve[0])
             axis.set_xlabel("p, probability of the right group")
-        axes[0].set_ylim(bottom=0)
+        # An interval of few seeds may reach beyond what an accuracy can be.
+        axes[0].set_ylim(0, min(axes[0].get_ylim()[1], 100))
         axes[0].set_ylabel("accuracy, %")
         axes[0].set_title("Overall, and the mean of each side's classes")
         axes[1].set_title("Shot groups")
@@ -250,7 +251,10 @@ def _cell(records: Sequence[Mapping[str, Any]], **wanted: Any) -> str:
     return "not run" if record is None else with_interval(record)
 
 
-def _boundaries_table(boundaries: Mapping[str, Mapping[str, int]]) -> str:
+def _boundaries_table(measured: Mapping[str, Any]) -> str:
+    """The head of each reading, in the order of the curves."""
+    order = dict.fromkeys(record["boundary"] for record in measured["records"])
+    boundaries = {name: measured["boundaries"][name] for name in order}
     header = ["Head is", "Head classes", "Tail classes", "Images of head classes, %"]
     rows = [
         [
@@ -290,13 +294,12 @@ def _claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
 
 def _settings_table(settings: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
-        [
-            _SETTINGS[name],
-            _shown(one["value"]),
-            _shown(one["published"]),
-            one["source"],
-        ]
-        for name, one in settings.items()
+        [label, _shown(one["value"]), _shown(one["published"]), one["source"]]
+        for label, one in (
+            (label, settings[name])
+            for name, label in _SETTINGS.items()
+            if name in settings
+        )
     ]
     return markdown_table(["Setting", "Used", "Recipe", "The recipe's source"], rows)
 

@@ -110,7 +110,7 @@ def looped(
     temperature: float,
     supt: float,
 ) -> Tensor:
-    """facts/field.md, section 1, read aloud: one row an anchor, one element at a time.
+    """PaCo's loss read aloud: one row an anchor, one element at a time.
 
     Row [(head(f) + log prior) / supt ; q . (q, k, queue) / T]; positives weigh beta
     (own class) and alpha (same label, self masked); denominator the classes' exp plus

@@ -93,7 +93,7 @@ def test_warm_up_rises_to_the_full_rate(backbone_settings) -> None:
 
 
 def test_cosine_by_hand(backbone_settings) -> None:
-    """facts/field.md, section 1: lr / 2 (1 + cos(pi (e - w + 1) / (E - w + 1)))."""
+    """After w epochs of warm-up: lr / 2 (1 + cos(pi (e - w + 1) / (E - w + 1)))."""
     settings = backbone_settings(lr=2.0, epochs=5, warmup_epochs=0)
     thirds = [1 + math.cos(math.pi * k / 6) for k in (1, 2, 3, 4, 5)]
     assert rates(settings) == pytest.approx(thirds)
@@ -108,7 +108,7 @@ def test_cosine_ends_low_but_above_zero(backbone_settings) -> None:
 
 
 def test_steps_at_80_and_90_percent(backbone_settings) -> None:
-    """facts/field.md, section 1: x 0.1 after 320 of 400 epochs, x 0.01 after 360."""
+    """x 0.1 after 320 of 400 epochs, x 0.01 after 360."""
     settings = backbone_settings(
         lr=0.05, epochs=400, warmup_epochs=10, schedule="steps"
     )
@@ -420,7 +420,7 @@ def test_loss_that_is_not_finite_is_refused(
 def test_refusal_of_a_loss_names_the_step(
     fabric, backbone_settings, tmp_path, refused
 ) -> None:
-    """design.md, section 6: stage, epoch and step."""
+    """The line names stage, epoch and step."""
     settings = backbone_settings(lr=1e30)
     (problem,) = refused(lambda: train(fabric, settings, tmp_path))
     assert "step" in problem

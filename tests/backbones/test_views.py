@@ -67,7 +67,7 @@ def same(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-# --- the operations, as facts/field.md, section 1, lists them
+# --- the operations: those of PaCo's released code, and the stand-in's
 
 
 def plain(transform: v2.Transform) -> tuple:

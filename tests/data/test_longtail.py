@@ -54,7 +54,7 @@ def test_each_class_is_in_one_shot_group(counts) -> None:
     assert (sum(mask.astype(int) for mask in groups.values()) == 1).all()
 
 
-# facts/field.md, section 3: classes, images, max, min, Many, Medium, Few
+# As published: classes, images, max, min, Many, Medium, Few
 PUBLISHED_COUNTS = {
     "imagenet_lt": (1000, 115_846, 1280, 5, 385, 479, 136),
     "places_lt": (365, 62_500, 4980, 5, 131, 163, 71),

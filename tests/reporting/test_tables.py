@@ -45,6 +45,16 @@ def test_interval_of_a_value_and_of_a_difference() -> None:
     assert tables.with_interval(gap) == "−1.0 [−2.0, +0.0]"
 
 
+def test_a_bar_in_a_cell_is_escaped_and_only_once() -> None:
+    """P(h|X) would be two cells; what is escaped already stays as it is."""
+    text = tables.markdown_table(["P(h|X)", "b"], [["a|b||c", r"P(h\|x)"]])
+    assert text.splitlines() == [
+        r"| P(h\|X) | b |",
+        "|:--|--:|",
+        r"| a\|b\|\|c | P(h\|x) |",
+    ]
+
+
 def test_value_table_shows_printed_below_measured_and_a_cell_not_run() -> None:
     records = [record(), record(metric="few", published=None, verdict=None)]
     text = tables.value_table(records, "paper", ("overall", "few", "many"), FULL)
