@@ -182,7 +182,7 @@ def claims_overview(
 ) -> Page:
     """Every sentence of the supplement that could be wrong, with what was found."""
     text, finding = claims_page(measured, titles)
-    entry = {"name": "**Claims**", "link": "claims.md", "data": "all of the below"}
+    entry = {"name": "Claims", "link": "claims.md", "data": "all of the below"}
     return Page("claims.md", (entry | {"finding": finding},), text, {})
 
 
