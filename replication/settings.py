@@ -183,6 +183,7 @@ class _StandIn(_Frozen):
     batch_size: Annotated[int, Field(ge=2)]
     paco_epochs: Count
     fig2_epochs: Count
+    fig2_lr: Positive
     fig2_probabilities: Annotated[list[Probability], Field(min_length=1)]
 
 
@@ -706,6 +707,7 @@ _STAND_IN_SCALED = {
     "fig2": {
         "network": "network",
         "epochs": "fig2_epochs",
+        "lr": "fig2_lr",
         "probabilities": "fig2_probabilities",
         "batch_size": "batch_size",
     },

@@ -151,7 +151,8 @@ def train_network(
     network = build_network(
         settings.network, num_classes, settings.pretrained, settings.seed
     ).to(memory_format=torch.channels_last)
-    train = _on_device(train, fabric.device)
+    if settings.augmentation != "imagenet":  # else worker processes read the pixels
+        train = _on_device(train, fabric.device)
     number = worker_count(workers)
 
     def one_epoch(

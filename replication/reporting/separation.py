@@ -293,14 +293,11 @@ def _claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _settings_table(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [
-        [label, _shown(one["value"]), _shown(one["published"]), one["source"]]
-        for label, one in (
-            (label, settings[name])
-            for name, label in _SETTINGS.items()
-            if name in settings
-        )
-    ]
+    rows = []
+    for name in sorted(settings, key=list(_SETTINGS).index):
+        one = settings[name]
+        used, published = _shown(one["value"]), _shown(one["published"])
+        rows.append([_SETTINGS[name], used, published, one["source"]])
     return markdown_table(["Setting", "Used", "Recipe", "The recipe's source"], rows)
 
 
