@@ -56,16 +56,16 @@ def test_every_page_of_a_claim_is_there() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_kind_without_benchmarks_says_that_it_was_not_run(kind: Kind) -> None:
     page = benchmark_page(kind, [], {})
-    words = f"ot run: params.yaml lists no benchmark under `{kind.listed}`"
+    words = f"Not run: params.yaml lists no benchmark under `{kind.listed}`."
     assert page.file == f"{kind.name}.md"
-    assert page.text == f"# {kind.called}\n\nN{words}.\n"
+    assert page.text == f"# {kind.called}\n\n{words}\n"
     assert page.figures == {}
     (entry,) = page.entries
     assert entry == {
         "name": kind.called,
         "link": page.file,
         "data": "none",
-        "finding": f"n{words}",
+        "finding": words,
     }
 
 
@@ -106,16 +106,16 @@ def made_page(name: str, *findings: str) -> Page:
     return Page(f"{name}.md", entries, "", {})
 
 
-def rows(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith("| [")]
+def items(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("- ")]
 
 
-def test_index_has_a_row_an_entry_in_the_order_of_the_pages() -> None:
-    text = index_page([made_page("b", "first", "second"), made_page("a", "third")])
-    assert rows(text) == [
-        "| [b](b.md) | none | first |",
-        "| [b](b.md) | none | second |",
-        "| [a](a.md) | none | third |",
+def test_index_has_an_item_an_entry_in_the_order_of_the_pages() -> None:
+    text = index_page([made_page("b", "First.", "Second."), made_page("a", "Third.")])
+    assert items(text) == [
+        "- **[b](b.md)** (none). First.",
+        "- **[b](b.md)** (none). Second.",
+        "- **[a](a.md)** (none). Third.",
     ]
 
 
@@ -124,10 +124,10 @@ def test_claims_have_one_entry_with_their_finding(ran: bool) -> None:
     given = {"table2": [measured("places_lt")] if ran else []}
     page = claims_overview(given, TITLES)
     assert (page.file, page.figures) == ("claims.md", {})
-    (row,) = rows(index_page([page]))
+    (item,) = items(index_page([page]))
     number = len(read_published_claims())
-    assert row == (
-        "| [**Claims**](claims.md) | all of the below | "
-        f"{number} sentences: {number} not run. |"
+    assert item == (
+        "- **[Claims](claims.md)** (all of the below). "
+        f"{number} sentences: {number} not run."
     )
     assert page.text.count("# Claims\n") == 1

@@ -62,7 +62,7 @@ def test_with_nothing_listed_every_page_is_there_and_says_so(nothing_listed) -> 
         text = (reports / f"{kind.name}.md").read_text()
         assert f"params.yaml lists no benchmark under `{kind.listed}`" in text
     index = (reports / "README.md").read_text()
-    links = re.findall(r"^\| \[.*?\]\((.*?)\)", index, re.MULTILINE)
+    links = re.findall(r"^- \*\*\[.*?\]\((.*?)\)", index, re.MULTILINE)
     assert links == [
         "claims.md",
         *(f"{kind.name}.md" for kind in KINDS),
