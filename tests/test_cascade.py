@@ -432,7 +432,9 @@ def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
         assert torch.equal(call.terms[0].weight, head().weight)
         assert torch.equal(call.terms[0].bias, head().bias)
     for call, width in zip(calls, drawn, strict=False):
-        others = [as_layer(*pair) for pair in zip(call.terms, call.inputs, strict=True)][1:]
+        others = [
+            as_layer(*pair) for pair in zip(call.terms, call.inputs, strict=True)
+        ][1:]
         assert sum(term.weight.shape[1] for term in others) == width
         largest = max(term.weight.abs().max().item() for term in others)
         assert 0.8 * width**-0.5 < largest <= width**-0.5 * (1 + 1e-5)

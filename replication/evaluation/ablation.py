@@ -196,11 +196,10 @@ def mechanism_claims(
         return float("nan") if value is None else value
 
     def slower(name: str, more: str, less: str) -> list[float]:
-        """Log of the ratio of times, a seed."""
-        return [
-            float(np.log(timing[more][seed][name] / timing[less][seed][name]))
-            for seed in seeds
-        ]
+        """Log of the ratio of times, a seed; NaN where one was not timed."""
+        pairs = [[timing[one][seed][name] for one in (more, less)] for seed in seeds]
+        longer, shorter = np.array(pairs, dtype=float).T
+        return np.log(longer / shorter).tolist()
 
     apart = [auroc("full", seed) - auroc("no_mle", seed) for seed in seeds]
     measured = [

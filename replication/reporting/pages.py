@@ -121,9 +121,9 @@ def benchmark_page(
     """
     file = f"{kind.name}.md"
     if not measured:
-        words = f"not run: params.yaml lists no benchmark under `{kind.listed}`"
+        words = f"Not run: params.yaml lists no benchmark under `{kind.listed}`."
         entry = {"name": kind.called, "link": file, "data": "none", "finding": words}
-        return Page(file, (entry,), f"# {kind.called}\n\n{words.capitalize()}.\n", {})
+        return Page(file, (entry,), f"# {kind.called}\n\n{words}\n", {})
     sections, entries, figures = [], [], {}
     for one in measured:
         benchmark, data = one["benchmark"], one["data"]

@@ -1,5 +1,6 @@
 """Records as Markdown tables; fractions become percent here."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,11 +43,20 @@ def with_interval(record: Mapping[str, Any]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left and the others to the right."""
-    lines = ["| " + " | ".join(header) + " |"]
+    """A Markdown table, its first column to the left and the others to the right.
+
+    Bars in cells, as in P(h|X), are escaped where they are not yet.
+    """
+    lines = [_line(header)]
     lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 1)) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(_line, rows)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_BAR.sub(r"\\|", cell) for cell in cells) + " |"
+
+
+_BAR = re.compile(r"(?<!\\)\|")
 
 
 def find(
@@ -175,14 +185,14 @@ def timing_table(
 ) -> str:
     """A row a variant: what its filter costs in training and inference."""
     header = ["Variant", "Training, s an epoch", "Inference, ms per 1,000 samples"]
-    rows = [
-        [
-            labels[variant],
-            f"{_mean(seeds.values(), 'epoch_seconds'):.3g}",
-            f"{1000 * _mean(seeds.values(), 'seconds_per_1000'):.3g}",
-        ]
-        for variant, seeds in timing.items()
-    ]
+    rows = []
+    for variant, label in labels.items():
+        if variant in timing:
+            seeds = timing[variant].values()
+            epoch = _mean(seeds, "epoch_seconds")
+            inference = 1000 * _mean(seeds, "seconds_per_1000")
+            known = ("n/a" if np.isnan(v) else f"{v:.3g}" for v in (epoch, inference))
+            rows.append([label, *known])
     return markdown_table(header, rows)
 
 

@@ -27,6 +27,7 @@ from replication.stages.running import (
     OUTPUTS,
     Stage,
     dlsa_name,
+    one_of,
     pick_device,
     progress,
     run,
@@ -37,7 +38,7 @@ SPLITS = ("train", "val", "test")
 
 def main(stage: Stage, benchmark: str, variant: str) -> None:
     """Write predictions, diagnostics of filters and classifiers, and metrics."""
-    row = read_published_tables()["table2"].rows[variant]
+    row = one_of(read_published_tables()["table2"].rows, variant, stage.name)
     settings = (
         stage.settings.filter(benchmark, row),
         stage.settings.cascade(benchmark),

@@ -31,7 +31,7 @@ from rich.progress import (
 )
 
 from replication.files import BadInput, content_hash, read_json, write_json
-from replication.settings import BENCHMARKS, PARAMS, Settings, load
+from replication.settings import BENCHMARKS, OBJECTIVES, PARAMS, Settings, load
 
 OUTPUTS = Path("outputs")
 RESULTS = Path("results")
@@ -172,6 +172,17 @@ def dlsa_name(benchmark: str, variant: str) -> str:
     )
 
 
+def one_of(known: Mapping[str, Any], name: str, stage: str) -> Any:
+    """What stands under a name that came from the command line.
+
+    Raises:
+        BadInput: nothing does.
+    """
+    if name not in known:
+        raise BadInput(f"{stage}: expected one of {', '.join(known)}, got {name!r}")
+    return known[name]
+
+
 def features_in_words(runs: Iterable[Mapping[str, Any]], objective: str) -> str:
     """What the features of an objective are, as the run of their backbone recorded."""
     name = f"backbone_{objective}@"
@@ -206,6 +217,10 @@ def run(body: Callable[..., None], name: Callable[..., str]) -> None:
     if arguments and arguments[0] not in BENCHMARKS:
         known = ", ".join(BENCHMARKS)
         _refuse([f"{stage_name}: expected one of {known}, got {arguments[0]!r}"])
+    takes = name.__code__.co_varnames[: len(arguments)]
+    if "objective" in takes and arguments[takes.index("objective")] not in OBJECTIVES:
+        got = arguments[takes.index("objective")]
+        _refuse([f"{stage_name}: expected one of {', '.join(OBJECTIVES)}, got {got!r}"])
     child = int(os.environ.get("LOCAL_RANK", "0")) > 0
     try:
         with only_one(stage_name, skip=child):
@@ -296,7 +311,7 @@ def code_hashes() -> dict[str, str]:
     loaded = (
         getattr(module, "__file__", None) for module in list(sys.modules.values())
     )
-    mine = {Path(file).resolve() for file in loaded if file}
+    mine = {Path(file).resolve() for file in loaded if file and PACKAGE.name in file}
     return {
         path.relative_to(PACKAGE.parent).as_posix(): content_hash(path)
         for path in sorted(mine)
