@@ -65,6 +65,7 @@ def claims_page(
                 for section in sections
                 for one in section["claims"]
             ],
+            words=4,
         ),
         sections=sections,
         beyond=_table(beyond, titles, with_sentence=True),
@@ -106,7 +107,7 @@ def _table(
         for one in tested
     ]
     header = (*(["Sentence"] if with_sentence else []), *_HEADER)
-    return markdown_table(header, rows) if rows else ""
+    return markdown_table(header, rows, words=len(header) - 2) if rows else ""
 
 
 def _test(record: Mapping[str, Any]) -> str:

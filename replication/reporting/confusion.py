@@ -148,7 +148,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]], stand_in: bool) -> str:
         key = (claim["sentence"], claim["test"])
         row = rows.setdefault(key, list(key))
         row += [_reduction(claim), claim["verdict"]]
-    return markdown_table(header, rows.values())
+    return markdown_table(header, rows.values(), words=2)
 
 
 def parts_table(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -163,7 +163,7 @@ def parts_table(claims: Sequence[Mapping[str, Any]]) -> str:
             row = rows.setdefault((claim["test"], part), [claim["test"], part])
             row.append(_reduction({**numbers, "unit": claim["unit"]}))
     shown = [[row[0].split(": ")[0], *row[1:]] for row in rows.values()]
-    return markdown_table(header, shown)
+    return markdown_table(header, shown, words=2)
 
 
 def masses_table(masses: Sequence[Mapping[str, Any]], protocol: str) -> str:

@@ -1,7 +1,7 @@
 """The page of Sect. 2: equations against simulation, their premise against a fit."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -236,12 +236,6 @@ def _interval(low: float | None, high: float | None) -> str:
     return f"[{number(low)}, {number(high)}]"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose cells may hold a bar, as P(h|X) does."""
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    return markdown_table(escaped[0], escaped[1:])
-
-
 def _scaled(rows: Mapping[str, Sequence[Estimate]]) -> tuple[str, list[list[str]]]:
     """Rows of estimates, the largest between 10 and 100 powers of ten; and which."""
     values = [abs(one[0]) for row in rows.values() for one in row]
@@ -265,7 +259,7 @@ def _scaled_cell(estimate: Estimate, scale: float) -> str:
 
 def _identity_table(records: Records) -> str:
     header = ["K", "P tried", "Largest gap, nats", "Rounding explains", "Gap of L_bal"]
-    return _table(
+    return markdown_table(
         header,
         [
             [
@@ -302,7 +296,7 @@ def _simulation_table(records: Records, with_eta: bool) -> str:
             number(100 * one["bias_eq3"]),
         ]
         rows.append([cell.replace("-", "−") for cell in row])
-    return _table((["η"] if with_eta else []) + header, rows)
+    return markdown_table((["η"] if with_eta else []) + header, rows)
 
 
 def _bias(record: Mapping[str, Any], name: str) -> str:
@@ -329,7 +323,7 @@ def _errors_table(probes: Records) -> tuple[str, str]:
         for truth, words in TRUTHS.items()
     }
     power, cells = _scaled(rows)
-    return power, _table(["X", *columns.values()], cells)
+    return power, markdown_table(["X", *columns.values()], cells)
 
 
 def _balances_table(probes: Records) -> tuple[str, str]:
@@ -347,13 +341,13 @@ def _balances_table(probes: Records) -> tuple[str, str]:
         fields = [_field("kl_truth"), *gaps]
         rows[words] = [over_seeds(mine, field) for field in fields]
     power, cells = _scaled(rows)
-    return power, _table(header, cells)
+    return power, markdown_table(header, cells)
 
 
 def _claims_table(claims: Records, stand_in: bool) -> str:
     where = " (fits on the stand-in)" if stand_in else ""
     header = ["Sentence", "Test", "Estimate", "Interval", f"Verdict{where}"]
-    return _table(
+    return markdown_table(
         header,
         [
             [
@@ -365,6 +359,7 @@ def _claims_table(claims: Records, stand_in: bool) -> str:
             ]
             for one in claims
         ],
+        words=2,
     )
 
 

@@ -289,7 +289,7 @@ def _claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
                 claim["verdict"],
             ]
         )
-    return markdown_table(header, rows)
+    return markdown_table(header, rows, words=3)
 
 
 def _settings_table(settings: Mapping[str, Mapping[str, Any]]) -> str:
@@ -298,7 +298,9 @@ def _settings_table(settings: Mapping[str, Mapping[str, Any]]) -> str:
         one = settings[name]
         used, published = _shown(one["value"]), _shown(one["published"])
         rows.append([_SETTINGS[name], used, published, one["source"]])
-    return markdown_table(["Setting", "Used", "Recipe", "The recipe's source"], rows)
+    return markdown_table(
+        ["Setting", "Used", "Recipe", "The recipe's source"], rows, words=4
+    )
 
 
 def _shown(value: Any) -> str:

@@ -254,7 +254,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
         ]
         for claim in claims
     ]
-    return markdown_table(header, rows)
+    return markdown_table(header, rows, words=2)
 
 
 def _claim_interval(claim: Mapping[str, Any]) -> str:

@@ -42,13 +42,19 @@ def with_interval(record: Mapping[str, Any]) -> str:
     return f"{show(record['mean'])} [{show(record['low'])}, {show(record['high'])}]"
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left and the others to the right.
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1
+) -> str:
+    """A Markdown table: columns of words to the left, those of numbers to the right.
 
     Bars in cells, as in P(h|X), are escaped where they are not yet.
+
+    Args:
+        words: how many columns hold words; they come first.
     """
     lines = [_line(header)]
-    lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 1)) + "|")
+    numbers = len(header) - words
+    lines.append("|" + "|".join([":--"] * words + ["--:"] * numbers) + "|")
     return "\n".join([*lines, *map(_line, rows)])
 
 
@@ -151,7 +157,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]], where: str) -> str:
         row = rows.setdefault(claim["sentence"], [claim["sentence"], claim["test"]])
         row.append(with_interval({**claim, "kind": "difference"}))
         row.append(claim["verdict"])
-    return markdown_table(header, rows.values())
+    return markdown_table(header, rows.values(), words=2)
 
 
 def claims_list(claims: Sequence[Mapping[str, Any]], where: str) -> str:
@@ -161,7 +167,7 @@ def claims_list(claims: Sequence[Mapping[str, Any]], where: str) -> str:
         [claim["sentence"], claim["test"], in_unit(claim), claim["verdict"]]
         for claim in claims
     ]
-    return markdown_table(header, rows)
+    return markdown_table(header, rows, words=2)
 
 
 def in_unit(claim: Mapping[str, Any]) -> str:
