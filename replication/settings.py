@@ -754,6 +754,33 @@ def read_published_tables() -> dict[str, PublishedTable]:
     }
 
 
+class Anchor(_Frozen):
+    """A number that the field reports: top-1 in percent, and what it was trained with.
+
+    `method`: the row of Table 1 that does the same; None where none does.
+    """
+
+    method: str | None
+    label: str
+    value: float
+    epochs: Count
+    augmentation: str
+
+
+class Anchors(_Frozen):
+    """The field's numbers on one benchmark."""
+
+    imbalance_factor: Positive
+    network: str
+    rows: list[Anchor]
+
+
+def read_anchors(benchmark: str) -> Anchors | None:
+    """The field's numbers on a benchmark that the supplement has no table for."""
+    found = read_yaml(PUBLISHED / "anchors.yaml").get(benchmark)
+    return None if found is None else Anchors.model_validate(found)
+
+
 def read_published_claims() -> tuple[Claim, ...]:
     """Every sentence of the supplement that could be wrong, in its order."""
     return tuple(

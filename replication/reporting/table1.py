@@ -12,7 +12,7 @@ from replication.reporting import tables
 from replication.reporting.confusion import HEADS
 from replication.reporting.figures import COLOURS, STYLE, svg_text
 from replication.reporting.rendering import data_sentence, notice, origin, render
-from replication.settings import PublishedTable
+from replication.settings import Anchor, Anchors, PublishedTable, read_anchors
 
 PAPER_DATA = "iNaturalist18 with an ImageNet-pretrained ResNet-50"
 TABLE1_COLOURS = {
@@ -81,6 +81,7 @@ def table1_section(
         claims=tables.claims_table(
             measured["claims"], " (stand-in)" if data["stand_in"] else ""
         ),
+        anchors=anchors_table(measured, read_anchors(measured["benchmark"])),
         diagnostics=tables.diagnostics_table(
             {"paco_dlsa": measured["diagnostics"]}, rows
         ),
@@ -91,6 +92,60 @@ def table1_section(
     )
     drawn = table1_figure(records, table.metrics, rows, not data["stand_in"])
     return page, {"metrics.svg": drawn}
+
+
+def anchors_table(measured: Mapping[str, Any], anchors: Anchors | None) -> str:
+    """The field's numbers beside ours, and whether the two can be compared.
+
+    Returns:
+        Markdown; empty where the field has none, or the data is the stand-in.
+    """
+    if anchors is None or measured["data"]["stand_in"]:
+        return ""
+    recipes = {
+        run["stage"].split("@")[0].removeprefix("backbone_"): run.get("backbone", {})
+        for run in measured["runs"]
+        if run["stage"].startswith("backbone_")
+    }
+    header = ["Method", "The field's training", "The field, %", "Here, %", "Comparable"]
+    rows = []
+    for anchor in anchors.rows:
+        ours = tables.find(
+            measured["records"],
+            method=anchor.method or "",
+            metric="overall",
+            protocol="paper",
+            kind="value",
+        )
+        recipe = recipes["paco" if anchor.method == "paco" else "ce"]
+        rows.append(
+            [
+                anchor.label,
+                f"{anchor.epochs} epochs, {anchor.augmentation} augmentation",
+                f"{anchor.value:.1f}",
+                tables.with_interval(ours) if ours else "not run",
+                "—" if ours is None else _comparable(measured, anchors, anchor, recipe),
+            ]
+        )
+    return tables.markdown_table(header, rows, words=2)
+
+
+def _comparable(
+    measured: Mapping[str, Any],
+    anchors: Anchors,
+    anchor: Anchor,
+    recipe: Mapping[str, Any],
+) -> str:
+    """Yes; or in what ours differs."""
+    factor, epochs = measured["data"]["imbalance_factor"], recipe.get("epochs")
+    reasons = []
+    if factor != anchors.imbalance_factor:
+        reasons.append(f"imbalance factor {factor}")
+    if recipe.get("network") != anchors.network:
+        reasons.append(f"network {recipe.get('network')}")
+    if epochs != anchor.epochs:
+        reasons.append(f"{epochs} of {anchor.epochs} epochs")
+    return f"no: {', '.join(reasons)}" if reasons else "yes"
 
 
 def _start(runs: Sequence[Mapping[str, Any]]) -> str | None:

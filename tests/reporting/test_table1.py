@@ -11,11 +11,12 @@ from replication.evaluation.predictions import predictions_table
 from replication.files import read_json, write_json
 from replication.reporting.table1 import (
     TABLE1_COLOURS,
+    anchors_table,
     difference_table,
     summarise,
     table1_section,
 )
-from replication.settings import read_published_tables
+from replication.settings import read_anchors, read_published_tables
 
 TABLE = read_published_tables()["table1"]
 LABELS = np.repeat(np.arange(12), 20)
@@ -269,3 +270,38 @@ def test_the_same_records_draw_the_same_bytes_and_any_number_of_panels(
     fewer = replace(TABLE, metrics=TABLE.metrics[:4])
     _, figures = table1_section(made(), fewer, "iNaturalist18", "figures/x")
     assert len(figures["metrics.svg"]) < len(drawn[1]["metrics.svg"])
+
+
+# --- the field's numbers
+
+
+def anchored(epochs: int, **data: object) -> str:
+    """The table for a cross-entropy network of some epochs, Overall 0.383."""
+    record = {"kind": "value", "method": "ce", "metric": "overall"}
+    record |= {"protocol": "paper", "mean": 0.383, "low": 0.375, "high": 0.391}
+    recipe = {"network": "resnet32_cifar", "epochs": epochs}
+    runs = [
+        {"stage": f"backbone_{name}@cifar100_lt", "backbone": recipe}
+        for name in ("ce", "paco")
+    ]
+    about = {"stand_in": False, "imbalance_factor": 100} | data
+    measured = {"data": about, "runs": runs, "records": [record]}
+    return anchors_table(measured, read_anchors("cifar100_lt"))
+
+
+def test_a_run_as_long_as_the_fields_is_comparable() -> None:
+    row = next(r for r in anchored(200).splitlines() if "Cross-entropy" in r)
+    assert "| 38.3 | 38.3 [37.5, 39.1] | yes |" in row
+
+
+def test_a_short_run_or_another_imbalance_is_not() -> None:
+    assert "no: 30 of 200 epochs" in anchored(30)
+    assert "no: imbalance factor 10, 30 of 200 epochs" in anchored(
+        30, imbalance_factor=10
+    )
+    assert anchored(30).count("| not run | — |") == 6
+
+
+def test_the_stand_in_and_other_benchmarks_have_no_anchors() -> None:
+    assert anchored(200, stand_in=True) == ""
+    assert read_anchors("inat18") is None
