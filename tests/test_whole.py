@@ -213,8 +213,9 @@ def test_a_second_run_is_byte_identical_in_predictions(
     repro: Path, again: tuple[Path, dict[str, set[str]]]
 ) -> None:
     first, second = predictions(repro), predictions(again[0])
-    # full and 5 variants; start, own and refitted head of each objective; cRT, LWS
-    assert len(first) == 14
+    # full and 5 variants; start, own and refitted head of each objective; cRT and LWS;
+    # 4 sigmas
+    assert len(first) == 18
     assert first == second
 
 
@@ -255,14 +256,13 @@ def test_params_declared_are_params_read(
         read = set(record["params"])
         undeclared = {key for key in read if not _covered(key, declared)}
         unread = {key for key in declared if not any(_covers(key, one) for one in read)}
-        # Where the stand-in takes cRT and LWS on features, their images' settings rest.
         if stage[0] == "decoupling":
-            unread = {key for key in unread if key.startswith(IMAGES_ONLY)}
-            unread -= set(declared)
+            unread = {key for key in unread if not key.startswith(OF_IMAGES)}
         assert (undeclared, unread) == (set(), set()), stage
 
 
-IMAGES_ONLY = ("backbone.", "data.", "stand_in.")
+# What cRT and LWS read where they see images; the stand-in's take features.
+OF_IMAGES = ("backbone.", "data.", "stand_in.", "head", "inputs.")
 
 
 def _definition(folder: Path, group: str) -> dict:
@@ -358,6 +358,37 @@ def _wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
     while not list(folder.rglob(pattern)):
         assert process.poll() is None and time.monotonic() < end, f"no {pattern}"
         time.sleep(0.005)
+
+
+def test_crt_and_lws_on_images(
+    again: tuple[Path, dict[str, set[str]]], tmp_path: Path
+) -> None:
+    """As published: images through the frozen network, whose batch-norm moves on."""
+    folder = tmp_path / "images"
+    shutil.copytree(again[0], folder, symlinks=True)
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["decoupling"]["inputs"] = "images"
+    yaml.dump(params, folder / "params.yaml")
+    place = "outputs/places_lt/ce/decoupling"
+    before = predictions(folder)
+    done = run(folder, "-c", DRIVER, "decoupling places_lt")
+    after = predictions(folder)
+    assert {path for path in after if after[path] != before[path]} == {
+        f"{place}/{name}.predictions.safetensors" for name in ("crt", "lws")
+    }
+    stage = next(stage for stage in STAGES if stage[0] == "decoupling")
+    read = set(read_json(_record(folder, stage))["params"])
+    declared = set(_filled(folder, stage, "params"))
+    assert {key for key in read if not _covered(key, declared)} == set()
+    unread = {key for key in declared if not any(_covers(key, one) for one in read)}
+    assert unread == {"head"}  # read where features come without a head
+    named = set(_resolved(folder, stage)) | {"params.yaml"}
+    for line in done.stdout.splitlines():
+        if line.startswith("OPENED "):
+            path = line.split(" ", 2)[2]
+            if path.endswith((".csv", ".safetensors")) and ".resume" not in path:
+                assert any(path.startswith(one) for one in named), path
 
 
 def of(benchmark: str) -> list[str]:
