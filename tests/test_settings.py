@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from replication.files import read_json, read_yaml
 from replication.settings import (
     BENCHMARKS,
+    LISTS,
     PUBLISHED,
     BackboneSettings,
     CascadeSettings,
@@ -119,6 +121,30 @@ def test_reads_are_noted() -> None:
     top = {"lambda_mle", "lambda_bal", "lambda_pure", "num_clusters", "sigma"}
     finer = {"eta", "weight_exponent", "lr", "batch_size", "epochs"}
     assert settings.keys_read == top | {f"filter.{name}" for name in finer}
+
+
+# What README and params.yaml tell a user to type after `-S`.
+OVERRIDES = (
+    ["lambda_pure=0.3"],
+    ["inputs.places_lt.features=/tmp"],
+    ["inputs.inat18.checkpoint={ce: /tmp/a, paco: /tmp/b}"],
+    ["data.imbalance_factor=50", "backbone.network=resnet50", "devices=4"],
+    *([f"{name}=[]"] for name in LISTS[1:]),
+    [f"{name}=[own]" for name in LISTS],
+)
+
+
+@pytest.mark.parametrize("overrides", OVERRIDES, ids=str)
+def test_an_override_by_dvc_changes_its_own_lines_alone(tmp_path, overrides) -> None:
+    """DVC rewrites the whole file; it must stay YAML, and all else as it was."""
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED.read_text())
+    apply_overrides(path, overrides)
+    changed_keys = {override.split("=")[0].split(".")[0] for override in overrides}
+    after, before = read_yaml(path), shipped()
+    assert {key for key in before if after[key] != before[key]} == changed_keys
+    lines = [set(file.read_text().splitlines()) for file in (path, SHIPPED)]
+    assert len(lines[1] - lines[0]) <= 1 + 2 * len(overrides)
 
 
 # --- what cannot be
