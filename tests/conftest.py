@@ -21,6 +21,11 @@ WriteImages = Callable[[Path, Mapping[str, int]], Path]
 MakeBackbone = Callable[..., BackboneSettings]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: the processes that share the files then end together."""
+    items.sort(key=lambda item: item.path.name != "test_whole.py")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder beside the checkout with the paper's text and public data."""
