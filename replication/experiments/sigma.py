@@ -35,7 +35,7 @@ INSIDE = 0.999
 LEVEL = 0.95
 _PERMUTATIONS = 9999
 _BINS = 30
-_READ_BATCH = 8192
+_READ_BATCH = 1024
 
 
 # ---- Centres: Eq. 5 ---------------------------------------------------------------

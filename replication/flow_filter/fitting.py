@@ -21,7 +21,8 @@ from replication.settings import FilterSettings
 PURE_ABOVE = 0.7
 SIZE_ABOVE = 10
 SIZE_BELOW = 5000
-_READ_BATCH = 8192
+# Rows that the filter reads at once: few enough to stay in a processor's cache.
+_READ_BATCH = 1024
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 Observe = Callable[[int, FlowFilter, Tensor], None]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from nflows.transforms import MaskedAffineAutoregressiveTransform
+from nflows.transforms import BatchNorm, MaskedAffineAutoregressiveTransform
 from torch import Tensor
 from torch.autograd.functional import jacobian
 from torch.distributions import (
@@ -18,6 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from replication.flow_filter.flow import (
+    AffineAutoregressive,
+    BatchNormTransform,
     FlowFilter,
     GaussianMixture,
     TriangularLinear,
@@ -193,15 +195,21 @@ def reference_block(
         (theirs.final_layer, ours.final_layer),
     )
     for (layer, triangular), mask in zip(pairs, masks, strict=True):
+        in_turn = alternating if layer is theirs.final_layer else torch.as_tensor
         layer.mask.copy_(mask)
-        layer.weight.data.copy_(triangular.weight)
-        layer.bias.data.copy_(triangular.bias)
+        layer.weight.data.copy_(in_turn(triangular.weight))
+        layer.bias.data.copy_(in_turn(triangular.bias))
     return own
+
+
+def alternating(rows: Tensor) -> Tensor:
+    """Rows of all scales and then all shifts -> in turn, as nflows has them."""
+    return rows.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)
 
 
 def fresh_block(dimensions: int) -> MaskedAffineAutoregressiveTransform:
     torch.manual_seed(0)
-    block = MaskedAffineAutoregressiveTransform(
+    block = AffineAutoregressive(
         features=dimensions,
         hidden_features=dimensions,
         num_blocks=1,
@@ -232,9 +240,34 @@ def test_triangular_block_equals_nflows_in_value_and_gradient(dimensions: int) -
     compared = 0
     for name, value in ours.named_parameters():
         assert gradients[name].abs().max() > 0
-        torch.testing.assert_close(value.grad, gradients[name], **close)
+        in_turn = alternating if "final_layer" in name else torch.as_tensor
+        torch.testing.assert_close(in_turn(value.grad), gradients[name], **close)
         compared += 1
     assert compared == len(gradients) == 6
+
+
+@pytest.mark.parametrize("batch", [2, 3, 64])
+def test_batch_norm_equals_nflows_in_value_gradient_and_statistics(batch: int) -> None:
+    """The kernel's biased variance is turned into the unbiased one that nflows uses."""
+    ours, theirs = BatchNormTransform(5).double(), BatchNorm(5).double()
+    x_ours = (2 + 3 * draw(batch, 5, seed=batch)).requires_grad_()
+    x_theirs = x_ours.detach().clone().requires_grad_()
+    weights = draw(batch, 5, seed=3)
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    for part, x in ((ours, x_ours), (theirs, x_theirs)):
+        part.unconstrained_weight.data += torch.arange(5) / 5
+        for _ in range(2):  # the second batch finds the first one's statistics
+            z, log_det = part(x)
+        ((weights * z).sum() + (weights[:, 0] * log_det).sum()).backward()
+        part.eval()
+    torch.testing.assert_close(x_ours.grad, x_theirs.grad, **close)
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert its.grad.abs().max() > 0
+        torch.testing.assert_close(mine.grad, its.grad, **close)
+    for mine, its in zip(ours.buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(mine, its, **close)
+    for mine, its in zip(ours(x_ours), theirs(x_theirs), strict=True):
+        torch.testing.assert_close(mine, its, **close)
 
 
 @WIDTHS
@@ -293,7 +326,7 @@ def test_autoregressive_property() -> None:
     for block in blocks:
         for row in draw(20, 9, seed=7):
             made = jacobian(lambda x, b=block: b.autoregressive_net(x[None])[0], row)
-            made = made.view(9, 2, 9)
+            made = made.view(2, 9, 9).transpose(0, 1)
             for output in range(9):
                 assert (made[output, :, output:] == 0).all()
             seen += made.abs()
