@@ -111,11 +111,12 @@ def fit_levels(
         mine = remain["train"]
         try:
             fitted = fit_flow_filter(
-                splits["train"].features[mine],
-                splits["train"].labels[mine],
+                splits["train"].features,
+                splits["train"].labels,
                 filter_settings,
                 seed * 1000 + depth,
                 report,
+                rows=mine,
             )
         except BadInput as error:
             raise BadInput(f"depth {depth}, seed {seed}: {error}") from None

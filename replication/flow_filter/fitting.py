@@ -101,6 +101,7 @@ def fit_flow_filter(
     seed: int,
     report: Report | None = None,
     observe: Observe | None = None,
+    rows: Tensor | None = None,
 ) -> Fitted:
     """Fit a filter; keep the epoch with the most clusters that are pure and not tiny.
 
@@ -118,6 +119,7 @@ def fit_flow_filter(
         observe: told (t from 1, flow, p~_t (K,)) between the forward pass and the step
             of every t, so that the flow is still the one that gave P(h | B_t). It must
             leave the flow as it is, batch-norm's running statistics included.
+        rows: (n,) int64, the samples to fit to; None for all. None is copied.
 
     Raises:
         BadInput: fewer than two classes, or the loss is not finite (epoch named).
@@ -129,6 +131,9 @@ def fit_flow_filter(
         settings.sigma,
         torch.Generator().manual_seed(seed),
     ).to(device, features.dtype)
+    if rows is None:
+        rows = torch.arange(len(features), device=device)
+    labels = labels[rows]
     draws = PairDraws(labels, torch.Generator(device).manual_seed(seed))
     weights = class_weights(draws.counts, settings.weight_exponent).to(features.dtype)
     optimiser = torch.optim.SGD(flow.parameters(), lr=settings.lr)
@@ -145,8 +150,8 @@ def fit_flow_filter(
             step += 1
             terms, share = objective_terms(
                 flow,
-                features[positive],
-                features[negative],
+                features[rows[positive]],
+                features[rows[negative]],
                 weights[position],
                 share,
                 step,
@@ -158,7 +163,7 @@ def fit_flow_filter(
             (terms @ scale).backward()
             optimiser.step()
             seen.append(terms.detach())
-        reading = read_clusters(flow, features)
+        reading = read_clusters(flow, features, rows)
         metrics = _epoch_losses(torch.stack(seen), epoch)
         if not reading.log_likelihood.isfinite().all():
             raise BadInput(
@@ -227,21 +232,24 @@ def objective_terms(
 
 
 @torch.no_grad()
-def read_clusters(flow: FlowFilter, features: Tensor) -> Reading:
-    """log P(x) and the most likely cluster of every sample.
+def read_clusters(
+    flow: FlowFilter, features: Tensor, rows: Tensor | None = None
+) -> Reading:
+    """log P(x) and the most likely cluster of samples; their features are not copied.
 
     Args:
-        features: (N, D).
+        features: (N, D); rows: (n,) of them, None for all.
     """
     flow.eval()
-    parts = [flow(batch) for batch in features.split(_READ_BATCH)]
-    if not parts:
-        empty = features.new_empty(0)
-        return Reading(empty, empty.long())
-    return Reading(
-        torch.cat([part.log_likelihood for part in parts]),
-        torch.cat([part.log_posterior.argmax(1) for part in parts]),
-    )
+    number = len(features) if rows is None else len(rows)
+    log_likelihood = features.new_empty(number)
+    cluster = torch.empty(number, dtype=torch.long, device=features.device)
+    for start in range(0, number, _READ_BATCH):
+        some = slice(start, start + _READ_BATCH)
+        found = flow(features[some] if rows is None else features[rows[some]])
+        log_likelihood[some] = found.log_likelihood
+        cluster[some] = found.log_posterior.argmax(1)
+    return Reading(log_likelihood, cluster)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from replication.files import (
 from replication.flow_filter.fitting import read_clusters
 from replication.flow_filter.flow import FlowFilter
 from replication.settings import read_published_tables
+from replication.stages.parallel import Tell, run_pieces
 from replication.stages.running import (
     OUTPUTS,
     Stage,
@@ -57,19 +59,32 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
     counts = np.array(data["class_counts"])
     labels = splits["test"].labels.cpu().numpy()
     resume = stage.resume_folder(*settings, device.type)
-    predictions, diagnostics, scores, timing = {}, {}, {}, {}
+    done = {
+        seed: resume / f"seed-{seed}.safetensors" for seed in stage.settings.seeds()
+    }
+    pieces = [
+        partial(
+            _one_seed,
+            splits,
+            data["classes"],
+            _head(heads, seed, device),
+            settings,
+            seed,
+            file,
+        )
+        for seed, file in done.items()
+        if not file.is_file()
+    ]
     with progress(stage.name) as tell:
-        for seed in stage.settings.seeds():
-            done = resume / f"seed-{seed}.safetensors"
-            if not done.is_file():
-                head = _head(heads, seed, device)
-                _one_seed(splits, data["classes"], head, settings, seed, done, tell)
-            arrays, about = read_arrays(done), read_about(done)
-            for protocol in PROTOCOLS:
-                predictions[seed, protocol] = arrays[protocol]
-                scores[seed, protocol] = accuracies(arrays[protocol], labels, counts)
-            timing[str(seed)] = about.pop("timing")
-            diagnostics[str(seed)] = about
+        run_pieces(pieces, len(done), device, tell)
+    predictions, diagnostics, scores, timing = {}, {}, {}, {}
+    for seed, file in done.items():
+        arrays, about = read_arrays(file), read_about(file)
+        for protocol in PROTOCOLS:
+            predictions[seed, protocol] = arrays[protocol]
+            scores[seed, protocol] = accuracies(arrays[protocol], labels, counts)
+        timing[str(seed)] = about.pop("timing")
+        diagnostics[str(seed)] = about
     target = folder / "dlsa" / variant
     table = predictions_table(labels, predictions)
     write_table(target / "predictions.safetensors", table)
@@ -91,7 +106,7 @@ def _one_seed(
     settings: tuple[Any, Any, Any],
     seed: int,
     done: Path,
-    tell: Any,
+    tell: Tell,
 ) -> None:
     """Fit the cascade for one seed under both protocols and keep it for a resume."""
     filter_settings, cascade, classifier = settings
@@ -104,7 +119,7 @@ def _one_seed(
         if epoch > 0:  # the first one also sets up
             epochs.append(now - clock)
         clock = now
-        tell(epoch, of, metrics)
+        tell(epoch, of, {"seed": seed, **metrics})
 
     levels, diagnoses = fit_levels(
         splits, num_classes, filter_settings, cascade, seed, told

@@ -1,8 +1,9 @@
 """separation: Fig. 2's experiment on one benchmark, every p, boundary and seed."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,10 +28,20 @@ from replication.files import (
     write_json,
 )
 from replication.settings import Fig2Settings
+from replication.stages.parallel import Tell, run_pieces
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
-Predict = Callable[[Routed, int], Predicted]
+Predict = Callable[[Routed, int, Tell], Predicted]
 SPLITS = ("train", "test")
+
+
+class Run(NamedTuple):
+    """One repetition of the experiment, and the file that keeps it."""
+
+    boundary: str
+    p: float
+    seed: int
+    file: Path
 
 
 _BEHIND = ("prepare", "backbone_paco", "features_paco")
@@ -52,50 +63,56 @@ def main(stage: Stage, benchmark: str) -> None:
         for split in SPLITS
     }
     labels = {split: torch.from_numpy(features[split]["labels"]) for split in SPLITS}
-    with progress(stage.name) as tell:
-        predict: dict[str, Predict] = {}
-        keys: list[Any] = [settings, device.type]
-        if settings.inputs == "images":
-            index = stage.reads(folder / "data" / "index.csv")
-            root = stage.settings.images_root(benchmark)
-            view = stage.settings.backbone(benchmark)
-            workers = worker_count(stage.settings.workers())
-            images = [read_split(index.parent, split, root) for split in SPLITS]
-            keys.append(view)
+    predict: dict[str, Predict] = {}
+    keys: list[Any] = [settings, device.type]
+    if settings.inputs == "images":
+        index = stage.reads(folder / "data" / "index.csv")
+        root = stage.settings.images_root(benchmark)
+        view = stage.settings.backbone(benchmark)
+        workers = worker_count(stage.settings.workers())
+        images = [read_split(index.parent, split, root) for split in SPLITS]
+        keys.append(view)
 
-            def of_images(routed: Routed, seed: int) -> Predicted:
-                return image_predictions(
-                    *images,
-                    routed,
-                    data["classes"],
-                    settings,
-                    view,
-                    device,
-                    workers,
-                    seed,
-                    tell,
-                )
-
-            predict["images"] = of_images
-
-        train, test = (
-            torch.from_numpy(features[split]["features"]).to(device) for split in SPLITS
-        )
-
-        def of_features(routed: Routed, seed: int) -> Predicted:
-            on_device = Routed(routed.train.to(device), routed.test.to(device))
-            classes = data["classes"]
-            train_labels = labels["train"].to(device)
-            return linear_predictions(
-                train, train_labels, test, on_device, classes, settings, seed
+        def of_images(routed: Routed, seed: int, tell: Tell) -> Predicted:
+            return image_predictions(
+                *images,
+                routed,
+                data["classes"],
+                settings,
+                view,
+                device,
+                workers,
+                seed,
+                tell,
             )
 
-        predict["linear"] = of_features
-        resume = stage.resume_folder(*keys)
-        done = {
-            variant: _all_runs(variant, one, settings, seeds, labels, heads, resume)
-            for variant, one in predict.items()
-        }
+        predict["images"] = of_images
+
+    train, test = (
+        torch.from_numpy(features[split]["features"]).to(device) for split in SPLITS
+    )
+
+    def of_features(routed: Routed, seed: int, tell: Tell) -> Predicted:
+        on_device = Routed(routed.train.to(device), routed.test.to(device))
+        classes = data["classes"]
+        train_labels = labels["train"].to(device)
+        return linear_predictions(
+            train, train_labels, test, on_device, classes, settings, seed
+        )
+
+    predict["linear"] = of_features
+    resume = stage.resume_folder(*keys)
+    runs = {variant: _runs(variant, settings, seeds, resume) for variant in predict}
+    # At p = 0.5 one file serves every boundary.
+    needed = {
+        run.file: partial(_one_run, predict[variant], run, labels, heads)
+        for variant, some in runs.items()
+        for run in some
+    }
+    pieces = [piece for file, piece in needed.items() if not file.is_file()]
+    with progress(stage.name) as tell:
+        run_pieces(pieces, len(needed), device, tell)
+    done = {variant: _files(some) for variant, some in runs.items()}
     found = {
         (variant, boundary, p): np.stack(
             [read_arrays(file)["predictions"] for file in files]
@@ -135,45 +152,52 @@ def main(stage: Stage, benchmark: str) -> None:
     stage.finish()
 
 
-def _all_runs(
-    variant: str,
-    predict: Predict,
-    settings: Fig2Settings,
-    seeds: tuple[int, ...],
-    labels: Mapping[str, torch.Tensor],
-    heads: Mapping[str, np.ndarray],
-    resume: Path,
-) -> dict[tuple[str, float], list[Path]]:
-    """Run one variant for every boundary, p and seed that is not done yet.
+def _runs(
+    variant: str, settings: Fig2Settings, seeds: tuple[int, ...], resume: Path
+) -> list[Run]:
+    """Every boundary, p and seed of one variant.
 
     At p = 0.5 the coins do not look at the class: one run serves every boundary.
-
-    Returns:
-        (boundary, p) -> a file a seed.
     """
     shown = settings.boundaries[:1] if variant == "images" else settings.boundaries
-    runs: dict[tuple[str, float], list[Path]] = {}
+    runs = []
     for boundary in shown:
         for p in sorted(set(settings.probabilities)):
             drawn_by = boundary if p > 0.5 else shown[0]
             for seed in seeds:
-                done = resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
-                runs.setdefault((boundary, p), []).append(done)
-                if done.is_file():
-                    continue
-                routed = route_splits(
-                    labels["train"],
-                    labels["test"],
-                    torch.from_numpy(heads[boundary]),
-                    p,
-                    seed,
-                    boundary,
-                )
-                found = predict(routed, seed)
-                sizes = torch.bincount(routed.train, minlength=len(GROUPS)).tolist()
-                about = {"losses": found.losses, "sizes": sizes}
-                write_arrays(done, {"predictions": found.predictions.numpy()}, about)
+                file = resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
+                runs.append(Run(boundary, p, seed, file))
     return runs
+
+
+def _one_run(
+    predict: Predict,
+    run: Run,
+    labels: Mapping[str, torch.Tensor],
+    heads: Mapping[str, np.ndarray],
+    tell: Tell,
+) -> None:
+    """Route the samples, fit both groups' classifiers, keep what they predict."""
+    routed = route_splits(
+        labels["train"],
+        labels["test"],
+        torch.from_numpy(heads[run.boundary]),
+        run.p,
+        run.seed,
+        run.boundary,
+    )
+    found = predict(routed, run.seed, tell)
+    sizes = torch.bincount(routed.train, minlength=len(GROUPS)).tolist()
+    about = {"losses": found.losses, "sizes": sizes}
+    write_arrays(run.file, {"predictions": found.predictions.numpy()}, about)
+
+
+def _files(runs: list[Run]) -> dict[tuple[str, float], list[Path]]:
+    """(boundary, p) -> a file a seed."""
+    files: dict[tuple[str, float], list[Path]] = {}
+    for boundary, p, _, file in runs:
+        files.setdefault((boundary, p), []).append(file)
+    return files
 
 
 def _fits(

@@ -1,6 +1,7 @@
 """sigma: the selection of Sect. 3 on one benchmark, every sigma and seed."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from replication.files import (
     write_json,
     write_table,
 )
+from replication.stages.parallel import Tell, run_pieces
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
 _BEHIND = ("prepare", "backbone_paco", "features_paco", "heads_paco")
@@ -61,23 +63,33 @@ def main(stage: Stage, benchmark: str) -> None:
     common = filter_settings.model_dump(exclude={"sigma"})
     resume = stage.resume_folder(common, cascade, classifier, device.type)
     tried: dict[float, dict[int, Tried]] = {sigma: {} for sigma in reasons}
+    done = {
+        (sigma, seed): resume / f"sigma-{sigma:g}-seed-{seed}.safetensors"
+        for sigma in reasons
+        for seed in seeds
+    }
+
+    def one(number: int, sigma: float, seed: int, file: Path, tell: Tell) -> None:
+        found = try_sigma(
+            splits,
+            data["classes"],
+            _head(heads, seed, device),
+            (filter_settings, cascade, classifier),
+            sigma,
+            seed,
+        )
+        write_arrays(file, found.predictions, found.record)
+        tell(number, len(done), {"sigma": sigma, "seed": seed})
+
+    pieces = [
+        partial(one, number, *which, file)
+        for number, (which, file) in enumerate(done.items())
+        if not file.is_file()
+    ]
     with progress(stage.name) as tell:
-        for number, (sigma, seed) in enumerate(
-            (sigma, seed) for sigma in reasons for seed in seeds
-        ):
-            done = resume / f"sigma-{sigma:g}-seed-{seed}.safetensors"
-            if not done.is_file():
-                one = try_sigma(
-                    splits,
-                    data["classes"],
-                    _head(heads, seed, device),
-                    (filter_settings, cascade, classifier),
-                    sigma,
-                    seed,
-                )
-                write_arrays(done, one.predictions, one.record)
-            tried[sigma][seed] = Tried(read_about(done), read_arrays(done))
-            tell(number, len(reasons) * len(seeds), {"sigma": sigma, "seed": seed})
+        run_pieces(pieces, len(done), device, tell)
+    for (sigma, seed), file in done.items():
+        tried[sigma][seed] = Tried(read_about(file), read_arrays(file))
     labels = {split: splits[split].labels.cpu().numpy() for split in DECIDED}
     for sigma, of_seed in tried.items():
         write_table(
