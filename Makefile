@@ -25,6 +25,7 @@ test: $(READY)
 bench: $(READY)
 	python -m bench.flow_filter
 	python -m bench.cluster_aided
+	python -m bench.coverage
 
 keep: $(READY)
 	python -m replication.stages.keep $(NAME)

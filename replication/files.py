@@ -2,7 +2,8 @@
 
 A file appears under its name only when it is whole: it is written beside its place,
 flushed to disk and renamed. A killed process leaves at most a `.partial` file, which
-nothing reads.
+nothing reads. What is read back later is sealed: it carries a SHA-256 of what it holds,
+so that a flipped bit is a refusal and never a wrong number.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ import json
 import os
 import pickle
 import uuid
+import warnings
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,18 +28,32 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as _safetensors_bytes
 
 PathLike = str | os.PathLike[str]
+_LONGEST = 600
+_SEAL = "sha256"
+_VALUE = "value"
+_MADE_HERE = (".resume", "outputs")  # by stages, which make them again
 
 
 class BadInput(Exception):
     """Something a user gave cannot be used; the text is what the user reads.
 
     One problem is one line: what, where, expected, got. Several problems found in one
-    pass are raised together, a line each.
+    pass are raised together, a line each. What a file calls its parts can hold line
+    breaks and terminal codes: they are shown as escapes.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        lines = [problems] if isinstance(problems, str) else problems
+        self.problems = [_printable(line) for line in lines]
         super().__init__("\n".join(self.problems))
+
+
+def _printable(line: str) -> str:
+    shown = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+        for sign in shown
+    )
 
 
 @contextmanager
@@ -85,27 +102,64 @@ def read_text(path: PathLike) -> str:
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: expected UTF-8 text, got {error}") from None
+        raise BadInput(
+            f"{path}: expected UTF-8 text, got {error}{_remedy(path)}"
+        ) from None
 
 
-def write_json(path: PathLike, value: Any) -> None:
-    """Write JSON with sorted keys; a number that is not finite becomes null."""
-    text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
+def write_json(path: PathLike, value: Any, sealed: bool = True) -> None:
+    """Write JSON with sorted keys; a number that is not finite becomes null.
+
+    Args:
+        sealed: put the value beside its SHA-256, as `{"sha256": ..., "value": ...}`;
+            False for what others than `read_json` read.
+    """
+    value = _plain(value)
+    if sealed:
+        value = {_SEAL: content_hash(value), _VALUE: value}
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def read_json(path: PathLike) -> Any:
-    """Read JSON.
+    """Read JSON, sealed or not.
 
     Raises:
-        BadInput: the file is missing or is not JSON.
+        BadInput: the file is missing, is not JSON, or its seal does not fit.
     """
     try:
-        return json.loads(read_text(path))
+        found = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise BadInput(
-            f"{path}: expected JSON, line {error.lineno}: {error.msg}"
+            f"{path}: expected JSON, line {error.lineno}: {error.msg}{_remedy(path)}"
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(
+            f"{path}: expected JSON, got {_first_line(error)}{_remedy(path)}"
+        ) from None
+    # Either name alone is a seal whose other name is damaged.
+    if not isinstance(found, dict) or not {_SEAL, _VALUE} & found.keys():
+        return found
+    if found.keys() != {_SEAL, _VALUE} or found[_SEAL] != content_hash(found[_VALUE]):
+        raise _damaged(path)
+    return found[_VALUE]
+
+
+def _damaged(path: PathLike) -> BadInput:
+    return BadInput(
+        f"{path}: expected what was written there, got something else: its SHA-256 "
+        f"does not fit{_remedy(path)}"
+    )
+
+
+def _remedy(path: PathLike) -> str:
+    made_here = any(part in _MADE_HERE for part in Path(path).parts)
+    return "; delete it and call again: it is made anew" if made_here else ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _plain(value: Any) -> Any:
@@ -136,8 +190,7 @@ def read_yaml(path: PathLike) -> Any:
         problem = (error.problem or str(error)).splitlines()[0]
         raise BadInput(f"{path}: expected YAML, got {problem}{where}") from None
     except (YAMLError, ValueError, RecursionError) as error:
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"{path}: expected YAML, got {problem}") from None
+        raise BadInput(f"{path}: expected YAML, got {_first_line(error)}") from None
 
 
 def write_arrays(
@@ -145,7 +198,7 @@ def write_arrays(
     arrays: Mapping[str, np.ndarray | torch.Tensor],
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write named arrays, and what they are, as safetensors.
+    """Write named arrays, and what they are, as sealed safetensors.
 
     Args:
         path: the file, by custom ending in `.safetensors`.
@@ -159,24 +212,63 @@ def write_arrays(
         )
         for name, value in sorted(arrays.items())
     }
-    header = {"about": json.dumps(_plain(about or {}), sort_keys=True)}
+    facts = _plain(about or {})
+    sealed = {_SEAL: _seal_of(plain, facts), _VALUE: facts}
+    # One entry: the order of several is another in every process.
+    header = {"about": json.dumps(sealed, sort_keys=True)}
     write_bytes(path, _safetensors_bytes(plain, metadata=header))
 
 
 def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
-    """Read every array of a safetensors file.
+    """Read every array that `write_arrays` wrote.
 
     Raises:
-        BadInput: the file is missing, truncated or not safetensors.
+        BadInput: the file is missing, truncated, not safetensors, or not sealed by
+            what it holds.
     """
-    with _opened(path) as opened:
-        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    return _read_sealed(path)[0]
 
 
 def read_about(path: PathLike) -> dict[str, Any]:
-    """Read the facts that `write_arrays` kept in the header."""
+    """Read the facts that `write_arrays` kept in the header; none in another's file.
+
+    Raises:
+        BadInput: the file is missing, truncated, not safetensors, or its seal does not
+            fit.
+    """
     with _opened(path) as opened:
-        return json.loads((opened.metadata() or {}).get("about", "{}"))
+        about = _about(opened)
+    if {_SEAL, _VALUE} & about.keys():
+        return _read_sealed(path)[1]
+    return about
+
+
+def _read_sealed(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with _opened(path) as opened:
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        about = _about(opened)
+    facts = about.get(_VALUE)
+    if about.get(_SEAL) != _seal_of(arrays, facts) or not isinstance(facts, dict):
+        raise _damaged(path)
+    return arrays, facts
+
+
+def _about(opened: Any) -> dict[str, Any]:
+    """What the header says in JSON; nothing where another program wrote it."""
+    try:
+        about = json.loads((opened.metadata() or {}).get("about", "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _seal_of(arrays: Mapping[str, np.ndarray], facts: Any) -> str:
+    """SHA-256 of names, types, shapes, values and facts: 64 hexadecimal digits."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -186,22 +278,29 @@ def _opened(path: PathLike) -> Iterator[Any]:
             yield opened
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path}: expected safetensors, got {error}") from None
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{path}: expected safetensors, got {_first_line(error)}{_remedy(path)}"
+        ) from None
 
 
-def write_table(path: PathLike, table: pd.DataFrame) -> None:
+def write_table(path: PathLike, table: pd.DataFrame, sealed: bool = True) -> None:
     """Write a table: `.csv` as text, anything else by column as safetensors.
 
     A column of text is kept as codes with its alphabet in the header, so that ten
     million predictions are a few arrays and not a few hundred megabytes of text.
+
+    Args:
+        sealed: begin a `.csv` with a line that holds the SHA-256 of the rest; False for
+            what others than `read_table` read.
     """
     if Path(path).suffix == ".csv":
-        text = io.StringIO()
+        buffer = io.StringIO()
         table.to_csv(
-            text, index=False, lineterminator="\n", float_format="%.9g", na_rep="nan"
+            buffer, index=False, lineterminator="\n", float_format="%.9g", na_rep="nan"
         )
-        write_text(path, text.getvalue())
+        text = buffer.getvalue()
+        write_text(path, f"# {_SEAL} {content_hash(text)}\n{text}" if sealed else text)
         return
     arrays: dict[str, np.ndarray] = {}
     alphabets: dict[str, list[str]] = {}
@@ -216,15 +315,18 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
     write_arrays(path, arrays, {"columns": list(table.columns), "text": alphabets})
 
 
-def read_table(path: PathLike) -> pd.DataFrame:
+def read_table(path: PathLike, sealed: bool = True) -> pd.DataFrame:
     """Read what `write_table` wrote.
 
+    Args:
+        sealed: as it was written.
+
     Raises:
-        BadInput: the file is missing or not a table.
+        BadInput: the file is missing, not a table, or its seal does not fit.
     """
     if Path(path).suffix == ".csv":
-        return _read_csv(path)
-    arrays, about = read_arrays(path), read_about(path)
+        return _read_csv(path, sealed)
+    arrays, about = _read_sealed(path)
     if "columns" not in about:
         raise BadInput(f"{path}: expected a table, got arrays {sorted(arrays)}")
     table = pd.DataFrame({name: arrays[name] for name in about["columns"]})
@@ -233,14 +335,19 @@ def read_table(path: PathLike) -> pd.DataFrame:
     return table
 
 
-def _read_csv(path: PathLike) -> pd.DataFrame:
+def _read_csv(path: PathLike, sealed: bool) -> pd.DataFrame:
     """A missing number is `nan`, as we write it; text such as `NA` stays text."""
-    text = io.StringIO(read_text(path))
+    text = read_text(path)
+    if sealed:
+        first, _, text = text.partition("\n")
+        if first != f"# {_SEAL} {content_hash(text)}":
+            raise _damaged(path)
     try:
-        table = pd.read_csv(text, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise BadInput(f"{path}: expected a table, got {first}") from None
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        raise BadInput(
+            f"{path}: expected a table, got {_first_line(error)}{_remedy(path)}"
+        ) from None
     for name in table.columns:
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column) and (column == "nan").any():
@@ -264,7 +371,10 @@ def read_state(path: PathLike) -> dict[str, Any]:
         BadInput: the file is missing, truncated, or holds more than plain tensors.
     """
     try:
-        return torch.load(Path(path), map_location="cpu", weights_only=True)
+        _check_zip(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it then refuses, or of its age
+            return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
     except pickle.UnpicklingError:
@@ -272,11 +382,27 @@ def read_state(path: PathLike) -> dict[str, Any]:
             f"{path}: expected a file of plain tensors, got one that wants to run code"
         ) from None
     except Exception as error:  # torch raises half a dozen kinds on a broken file
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise BadInput(
             f"{path}: expected a file of plain tensors, got "
-            f"{type(error).__name__}: {first}"
+            f"{type(error).__name__}: {_first_line(error)}{_remedy(path)}"
         ) from None
+
+
+def _check_zip(path: PathLike) -> None:
+    """Hold each part of what `torch.save` wrote against its CRC-32: torch does not.
+
+    Files from before torch 1.6 are no zip files and have no checksum.
+    """
+    with Path(path).open("rb") as file:
+        if file.read(2) != b"PK":
+            return
+    with zipfile.ZipFile(path) as archive:
+        # Nothing that torch writes is compressed; what unpacks to more is a zip bomb.
+        unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > Path(path).stat().st_size:
+            raise zipfile.BadZipFile(f"it would unpack to {unpacked} bytes")
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
 
 
 def content_hash(*contents: Any) -> str:

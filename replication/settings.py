@@ -10,7 +10,8 @@ params.yaml, the stand-in's scale where a benchmark has no input, the published 
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -28,8 +29,10 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
+# No more than a signed 32-bit number: beyond, PyTorch and NumPy overflow.
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+CountOrZero = Annotated[int, Field(ge=0, lt=2**31)]
+AtLeastTwo = Annotated[int, Field(ge=2, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Colour = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Means = Annotated[list[Colour], Field(min_length=3, max_length=3)]
@@ -45,6 +48,7 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Probability = Annotated[float, Field(ge=0.5, le=1)]
 Boundary = Literal["many", "many_medium", "half_classes", "half_images"]
 Source = Literal["images", "features"]
+Lambda = Literal["lambda_mle", "lambda_bal", "lambda_pure"]
 
 
 class _Frozen(BaseModel):
@@ -125,7 +129,7 @@ class _Fig2(_Frozen):
     epochs: Count | None
     linear_epochs: Count | None
     lr: Positive | None
-    batch_size: Annotated[int, Field(ge=2)] | None
+    batch_size: AtLeastTwo | None
 
 
 class _Sweep(_Frozen):
@@ -136,11 +140,22 @@ class _Sweep(_Frozen):
 class _Estimator(_Frozen):
     etas: Annotated[list[Momentum], Field(min_length=1)]
     steps: Annotated[list[Count], Field(min_length=1)]
-    clusters: Annotated[int, Field(ge=2)]
+    clusters: AtLeastTwo
     batch_size: Count
-    draws: Annotated[int, Field(ge=2)]
+    draws: AtLeastTwo
     probes: Count
     seed: Seed
+
+
+class _Diagnose(_Frozen):
+    search_seeds: Count
+    lr_factors: list[Positive]
+    depths: list[Count]
+    leaving_shares: list[Share]
+    sigmas: list[Positive]
+    num_clusters: list[Count]
+    weight_exponents: list[NonNegative]
+    without: list[Lambda]
 
 
 class _Head(_Frozen):
@@ -155,7 +170,7 @@ class _Filter(_Frozen):
     eta: Momentum | None
     weight_exponent: NonNegative | None
     lr: Positive | None
-    batch_size: Annotated[int, Field(ge=2)] | None
+    batch_size: AtLeastTwo | None
     epochs: Count | None
 
 
@@ -172,15 +187,15 @@ class _Classifier(_Frozen):
 
 
 class _StandIn(_Frozen):
-    image_size: Annotated[int, Field(ge=16)]
-    num_classes: Annotated[int, Field(ge=3)]
+    image_size: Annotated[int, Field(ge=16, lt=2**31)]
+    num_classes: Annotated[int, Field(ge=3, lt=2**31)]
     num_images: Count
     validation_per_class: CountOrZero
     test_per_class: Count
     network: str
     epochs: Count
     lr: Positive
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: AtLeastTwo
     paco_epochs: Count
     fig2_epochs: Count
     fig2_lr: Positive
@@ -202,8 +217,10 @@ class Params(_Frozen):
     confusion: list[Benchmark]
     selection: list[Benchmark]
     separation: list[Benchmark]
+    diagnosis: list[Benchmark]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     devices: Count
+    deterministic: bool
     inputs: dict[Benchmark, _Inputs]
     data: _Data
     backbone: _Backbone
@@ -215,6 +232,7 @@ class Params(_Frozen):
     classifier: _Classifier
     sweep: _Sweep
     estimator: _Estimator
+    diagnose: _Diagnose
     fig2: _Fig2
     stand_in: _StandIn
 
@@ -279,7 +297,7 @@ class PacoSettings(ImageSettings):
     lr: Positive
     momentum: Momentum
     weight_decay: NonNegative
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: AtLeastTwo
     warmup_epochs: CountOrZero
     schedule: Schedule
     queue_size: Count
@@ -335,7 +353,7 @@ class Fig2Settings(_Frozen):
     epochs: Count
     linear_epochs: Count
     lr: Positive
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: AtLeastTwo
 
 
 class SweepSettings(_Frozen):
@@ -350,11 +368,29 @@ class EstimatorSettings(_Frozen):
 
     etas: list[Momentum]
     steps: list[Count]
-    clusters: Annotated[int, Field(ge=2)]
+    clusters: AtLeastTwo
     batch_size: Count
-    draws: Annotated[int, Field(ge=2)]
+    draws: AtLeastTwo
     probes: Count
     seed: Seed
+
+
+class DiagnoseSettings(_Frozen):
+    """Values that are tried beside those in use, to see what DLSA would need.
+
+    `search_seeds`: how many of the seeds the search looks at. `lr_factors` times the
+    classifiers' learning rate; `without`: losses left out, one at a time. The rest as
+    in `FilterSettings` and `CascadeSettings`.
+    """
+
+    search_seeds: Count
+    lr_factors: list[Positive]
+    depths: list[Count]
+    leaving_shares: list[Share]
+    sigmas: list[Positive]
+    num_clusters: list[Count]
+    weight_exponents: list[NonNegative]
+    without: list[Lambda]
 
 
 class HeadSettings(_Frozen):
@@ -378,7 +414,7 @@ class FilterSettings(_Frozen):
     eta: Momentum
     weight_exponent: NonNegative
     lr: Positive
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: AtLeastTwo
     epochs: Count
 
 
@@ -464,6 +500,7 @@ LISTS = (
     "confusion",
     "selection",
     "separation",
+    "diagnosis",
 )
 
 
@@ -473,6 +510,7 @@ class Settings:
     def __init__(self, params: Params) -> None:
         self._params = params
         self.keys_read: set[str] = set()
+        self.resolved: dict[str, Any] = {}
 
     def get(self, key: str) -> Any:
         """Value of a dotted key; the read is noted in `keys_read`."""
@@ -493,6 +531,10 @@ class Settings:
     def device(self) -> str:
         """`auto`, `cpu`, `cuda` or `cuda:N`."""
         return self.get("device")
+
+    def deterministic(self) -> bool:
+        """Whether a GPU must compute the same bytes each time."""
+        return self.get("deterministic")
 
     def is_stand_in(self, benchmark: str) -> bool:
         """Whether the benchmark has no input of its own."""
@@ -601,6 +643,12 @@ class Settings:
         values = {name: self.get(f"estimator.{name}") for name in names}
         return EstimatorSettings(**values)
 
+    def diagnose(self) -> DiagnoseSettings:
+        """Section for the search of what DLSA would need."""
+        names = DiagnoseSettings.model_fields
+        values = {name: self.get(f"diagnose.{name}") for name in names}
+        return DiagnoseSettings(**values)
+
     def head(self, benchmark: str) -> HeadSettings:
         """Section for the Balanced Softmax head."""
         return self._section(HeadSettings, benchmark, "head")
@@ -636,10 +684,16 @@ class Settings:
         """
         recipe = read_recipe(benchmark)[section]
         scaled = section in _STAND_IN and self.is_stand_in(benchmark)
-        return {
+        chosen = {
             name: self._choose(section, name, recipe[name], scaled, row)
             for name in names
         }
+        if section == "paco":
+            chosen = _lr_by_batch(chosen)
+        self.resolved |= {
+            f"{benchmark}.{section}.{name}": one.value for name, one in chosen.items()
+        }
+        return chosen
 
     def _choose(
         self,
@@ -731,6 +785,18 @@ def _text(place: Path | None) -> str | None:
     return None if place is None else str(place)
 
 
+def _lr_by_batch(chosen: dict[str, Choice]) -> dict[str, Choice]:
+    """PaCo's rule: its published rate goes with the global batch, in proportion."""
+    lr, batch = chosen.get("lr"), chosen.get("batch_size")
+    if lr is None or batch is None:
+        return chosen
+    if (lr.origin, batch.origin) != ("published", "overridden"):
+        return chosen
+    value = lr.value * batch.value / batch.published
+    source = f"{lr.source}; in proportion to the batch"
+    return chosen | {"lr": Choice(value, lr.published, source, "overridden")}
+
+
 def read_recipe(benchmark: str) -> dict[str, Any]:
     """The published recipe of a benchmark: section -> setting -> {value, source}."""
     return read_yaml(PUBLISHED / "recipes" / f"{benchmark}.yaml")
@@ -816,10 +882,8 @@ def _missing_paths(path: Path, params: Params) -> list[str]:
         if value is None or download:
             continue
         wanted = "a file" if door == "checkpoint" else "a folder"
-        there: Callable[[Path], bool] = (
-            Path.is_file if door == "checkpoint" else Path.is_dir
-        )
-        if not value or not there(Path(os.path.expanduser(value))):
+        there = os.path.isfile if door == "checkpoint" else os.path.isdir
+        if not value or not there(os.path.expanduser(value)):
             problems.append(
                 f"{path}: {key}: expected {wanted} that exists, got {value!r}"
             )
@@ -934,6 +998,7 @@ def _one_line(path: Path, error: Mapping[str, Any]) -> str:
         "int_type": "a whole number",
         "int_from_float": "a whole number",
         "float_type": "a number",
+        "bool_type": "true or false",
         "string_type": "text",
         "list_type": "a list",
         "model_type": "settings by name",
@@ -959,6 +1024,13 @@ def _meant(location: list[Any]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+# YAML's aliases make a few lines a list of 10^12 values: only its first are spelt out.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 4
+_BRIEF.maxlist = _BRIEF.maxdict = 20
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 100
+
+
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = _BRIEF.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

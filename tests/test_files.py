@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from replication.files import (
     BadInput,
@@ -294,7 +295,7 @@ def test_arrays_are_no_table(tmp_path: Path, refused) -> None:
 def test_broken_csv_is_refused_in_one_line(tmp_path: Path, refused, text) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
-    (problem,) = refused(lambda: read_table(path))
+    (problem,) = refused(lambda: read_table(path, sealed=False))
     assert problem.startswith(f"{path}: expected a table, got ")
 
 
@@ -345,7 +346,7 @@ def test_json_of_arrays_and_tensors(tmp_path: Path) -> None:
 
 
 def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": 1, "a": 2})
+    write_json(tmp_path / "a.json", {"b": 1, "a": 2}, sealed=False)
     assert (tmp_path / "a.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'
 
 
@@ -477,6 +478,95 @@ def test_truncated_state_is_refused(tmp_path: Path, refused, share) -> None:
     path.write_bytes(whole[: int(share * len(whole))])
     (problem,) = refused(lambda: read_state(path))
     assert problem.startswith(f"{path}: expected a file of plain tensors, got ")
+
+
+# --- seals
+
+SEALED = {
+    "a.json": (lambda p: write_json(p, {"n": [1, 22, 333]}), read_json),
+    "l.json": (lambda p: write_json(p, [1, {"a": 0.5}, "text"]), read_json),
+    "t.csv": (lambda p: write_table(p, pd.DataFrame({"n": [1, 22, 333]})), read_table),
+    "t.safetensors": (
+        lambda p: write_table(p, pd.DataFrame({"n": [1, 22], "t": ["a", "b"]})),
+        lambda p: read_table(p).to_csv(),
+    ),
+    "a.safetensors": (
+        lambda p: write_arrays(p, {"n": np.arange(3)}, {"k": 1}),
+        lambda p: read_arrays(p)["n"].tolist(),
+    ),
+    "s.pt": (
+        lambda p: write_state(p, {"n": torch.arange(4)}),
+        lambda p: read_state(p)["n"].tolist(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEALED)
+def test_no_bit_can_be_another_and_give_another_value(tmp_path: Path, name) -> None:
+    """Every byte in turn has one of its bits flipped: the same value or a refusal."""
+    path, (write, read) = tmp_path / name, SEALED[name]
+    write(path)
+    whole, good, refusals = path.read_bytes(), read(path), 0
+    for place in range(0, len(whole), 1 if len(whole) < 1000 else 3):
+        flipped = whole[place] ^ (1 << place % 8)
+        path.write_bytes(whole[:place] + bytes([flipped]) + whole[place + 1 :])
+        try:
+            found = read(path)
+        except BadInput:
+            refusals += 1
+        else:
+            same = (
+                found.equals(good) if isinstance(good, pd.DataFrame) else found == good
+            )
+            assert same, place
+    assert refusals > 0
+
+
+def test_broken_seal_is_refused_in_one_line(tmp_path: Path, refused) -> None:
+    says = (
+        "expected what was written there, got something else: its SHA-256 does not fit"
+    )
+    remedy = "; delete it and call again: it is made anew"
+    for folder, end in ((tmp_path, ""), (tmp_path / "outputs", remedy)):
+        path = folder / "a.json"
+        write_json(path, {"n": 5})
+        path.write_text(path.read_text().replace("5", "6", 1))
+        assert refused(lambda path=path: read_json(path)) == [f"{path}: {says}{end}"]
+
+
+def test_array_file_of_another_program_is_not_ours(tmp_path: Path, refused) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"x": np.zeros(2)}, path, {"format": "np"})
+    assert read_about(path) == {}
+    (problem,) = refused(lambda: read_arrays(path))
+    assert "SHA-256" in problem
+
+
+def test_what_others_read_has_no_seal(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": [1, 2]})
+    write_table(tmp_path / "t.csv", table, sealed=False)
+    assert (tmp_path / "t.csv").read_text() == "x\n1\n2\n"
+    assert read_table(tmp_path / "t.csv", sealed=False).equals(table)
+    write_json(tmp_path / "a.json", {"x": 1}, sealed=False)
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+    assert read_json(tmp_path / "a.json") == {"x": 1}
+
+
+def test_table_cut_at_the_end_of_a_line_is_refused(tmp_path: Path, refused) -> None:
+    path = tmp_path / "t.csv"
+    write_table(path, pd.DataFrame({"x": range(9)}))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert "SHA-256" in refused(lambda: read_table(path))[0]
+
+
+# --- refusals are lines
+
+
+def test_line_breaks_and_terminal_codes_are_shown_as_escapes() -> None:
+    error = BadInput(["a\nb", "\x1b[31mred", "x" * 5000])
+    assert error.problems[:2] == ["a\\nb", "\\x1b[31mred"]
+    assert len(error.problems[2]) < 1000
+    assert len(str(error).splitlines()) == 3
 
 
 # --- missing files

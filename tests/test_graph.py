@@ -28,6 +28,7 @@ STAGES = {
     "sigma": "sigma",
     "estimator": "estimator",
     "separation": "separation",
+    "diagnosis": "diagnosis",
     "audit": "audit",
     "ledger": "ledger",
     "report": "report",

@@ -17,6 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from replication.files import read_arrays, read_json, read_table, read_yaml
+from replication.reporting.rendering import ORIGIN
 from tests.graph import ROOT, closure
 
 pytestmark = pytest.mark.whole
@@ -185,7 +186,7 @@ def test_repro_makes_every_page_result_and_figure(repro: Path) -> None:
     # Table 1: 7 methods x 6 metrics x 2 protocols; Table 2: 8 x 4 x 2. Differences for
     # all methods but the last and the full model.
     for name, values, differences in (("table1", 84, 72), ("table2", 64, 56)):
-        records = read_json(repro / "results" / f"{name}.json")
+        records = read_json(repro / "results" / f"{name}.json")["records"]
         kinds = [record["kind"] for record in records]
         assert (kinds.count("value"), kinds.count("difference")) == (
             values,
@@ -224,6 +225,39 @@ def test_a_second_repro_runs_nothing_and_changes_no_page(repro: Path) -> None:
     done = run(repro, "-m", "dvc", "repro")
     assert "Running stage" not in done.stdout
     assert before == {p: p.read_bytes() for p in (repro / "reports").rglob("*.*")}
+
+
+# What Sect. 7 says of time can only be answered by the clock: lines that do so, and the
+# count of verdicts that it enters.
+TIMED = ("seconds", "luster number", "sentences: ")
+
+
+def settled(page: str) -> str:
+    """A page without its block on where its numbers come from, and what is timed."""
+    for opening in (ORIGIN, "<details><summary>Seconds"):
+        parts = page.split(opening)
+        page = parts[0] + "".join(part.partition("</details>")[2] for part in parts[1:])
+    lines = page.splitlines()
+    return "\n".join(line for line in lines if not any(one in line for one in TIMED))
+
+
+def test_two_runs_differ_in_one_block_of_each_page(
+    repro: Path, again: tuple[Path, dict[str, set[str]]]
+) -> None:
+    """Two checkouts, two commits, other times; figures are the same to the byte."""
+
+    def written(folder: Path) -> dict[str, str]:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+    first, second = written(repro / "reports"), written(again[0] / "reports")
+    assert first.keys() == second.keys()
+    for name, text in first.items():
+        if name.endswith(".md"):
+            assert settled(text) == settled(second[name]), name
+            assert "**Warning.**" not in text + second[name], name
+        else:
+            assert text == second[name], name
 
 
 def test_a_stage_opens_only_what_dvc_yaml_names(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ Weights = dict[str, Tensor]
 
 _NAMED = 5
 _COUNTER = "num_batches_tracked"
+_VARIANCE = "running_var"
+_REAL = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 # Below this share of keys that fit, a list of keys would hide what is wrong. The
 # closest two ResNets, 101 and 152, share 67 %; a changed stem or head leaves over 95 %.
 _SAME_NETWORK = 0.9
@@ -115,11 +118,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _is_ours(path: Path, network: str) -> bool:
     """Whether this suite wrote the file; if so, it names the network it is of."""
-    try:
-        about = read_about(path)
-    except ValueError:
-        return False
-    if not (isinstance(about, dict) and {"network", "classes"} <= about.keys()):
+    about = read_about(path)
+    if not {"network", "classes"} <= about.keys():
         return False
     if _plain_name(str(about["network"])) != _plain_name(network):
         raise BadInput(
@@ -181,7 +181,10 @@ def _scaled(weights: Weights, head: str) -> Weights:
     """Fold LWS's scales (C,) into the head; left as they are where they do not fit."""
     weight, bias = weights.get(f"{head}.weight"), weights.get(f"{head}.bias")
     scales = weights.get("scales")
-    if weight is None or bias is None or scales is None or scales.shape != bias.shape:
+    if weight is None or bias is None or scales is None:
+        return weights
+    fitting = weight.ndim == 2 and weight.shape[:1] == bias.shape == scales.shape
+    if not fitting or not all(map(_is_plain, (weight, bias, scales))):
         return weights
     rest = {name: value for name, value in weights.items() if name != "scales"}
     scaled = {f"{head}.weight": weight * scales[:, None], f"{head}.bias": bias * scales}
@@ -288,7 +291,9 @@ def _fitted(
         )
     if problems:
         raise BadInput(problems)
-    return {name: found[name].to(value.dtype) for name, value in expected.items()}
+    return {
+        name: found[name].detach().to(value.dtype) for name, value in expected.items()
+    }
 
 
 def _other_classes(expected: Weights, found: Weights, of_head: tuple[str, str]) -> bool:
@@ -308,10 +313,36 @@ def _misfit(
         want = "no such key" if expected is None else _shape(expected)
         got = "nothing" if found is None else _shape(found)
         return f"{path}: {name}: expected {want}, got {got}"
-    if found.is_floating_point() and not found.isfinite().all():
-        number = int((~found.isfinite()).sum())
+    if not _is_plain(found):
+        return f"{path}: {name}: expected plain numbers, got {_kind(found)}"
+    if expected.is_floating_point() and found.dtype not in _REAL:
+        got = str(found.dtype).removeprefix("torch.")
+        return f"{path}: {name}: expected floating-point numbers, got {got}"
+    finite = found.to(expected.dtype).isfinite() if found.dtype in _REAL else None
+    if finite is not None and not (finite & found.isfinite()).all():
+        number = int((~(finite & found.isfinite())).sum())
         return f"{path}: {name}: expected finite numbers, got {number} NaN or infinite"
+    if name.endswith(_VARIANCE) and (found < 0).any():
+        return f"{path}: {name}: expected numbers of at least 0, got {found.min():g}"
     return None
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether each number has its own place in memory: dense, whole, not expanded."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        return False
+    size = tensor.numel() * tensor.element_size()
+    return size <= tensor.untyped_storage().nbytes()
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_quantized:
+        return "quantized ones"
+    if tensor.is_meta:
+        return "none: a tensor of the meta device"
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    return "one number repeated"
 
 
 def _another_network(

@@ -17,6 +17,7 @@ from replication.backbones.networks import build_network, features_of
 from replication.backbones.training import (
     Report,
     Trained,
+    decoders,
     epoch_order,
     learning_rate,
     share_of,
@@ -24,7 +25,7 @@ from replication.backbones.training import (
     validated,
 )
 from replication.backbones.views import paco_views, view_batches
-from replication.data.images import ImageSplit, mixed_seed, worker_count
+from replication.data.images import ImageSplit, mixed_seed
 from replication.files import BadInput
 from replication.settings import PacoSettings
 
@@ -329,7 +330,7 @@ def train_paco(
     class_counts: Tensor,
     settings: PacoSettings,
     workers: str | int,
-    resume: Path,
+    resume: Path | None,
     report: Report,
 ) -> Trained:
     """Train a network by PaCo.
@@ -345,8 +346,9 @@ def train_paco(
         class_counts: (C,) training images a class.
         settings: the recipe.
         workers: processes that decode and augment; changes no result.
-        resume: folder of the training state, written after each epoch.
-        report: told (epoch, epochs, metrics) after each epoch.
+        resume: folder of the training state, written after each epoch by the first
+            process, which alone needs it.
+        report: told (epoch, epochs, metrics) after each epoch, in the first process.
 
     Returns:
         The network, whose own head is PaCo's, without the prior; in each epoch the
@@ -370,7 +372,7 @@ def train_paco(
         settings.seed,
     )
     log_prior = log_class_prior(class_counts).to(fabric.device)
-    number = worker_count(workers)
+    number = decoders(workers)
 
     def one_epoch(
         module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
@@ -378,7 +380,7 @@ def train_paco(
         metrics = _one_epoch(
             fabric, module, paco, optimiser, train, log_prior, settings, number, epoch
         )
-        return metrics | validated(module, val, settings, fabric.device, number)
+        return metrics | validated(fabric, module, val, settings, number)
 
     history = train_epochs(fabric, paco, settings, resume, one_epoch, report)
     return Trained(network, history)

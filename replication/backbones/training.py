@@ -5,17 +5,21 @@ resumed passes through the same states as one that was not.
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.networks import build_network
+from replication.backbones.ranks import ALONE, Rank, find_rank
 from replication.data.images import (
     ImageSplit,
     plain_batches,
@@ -84,35 +88,59 @@ def share_of(order: Tensor, batch_size: int, rank: int, world: int) -> Tensor:
 
 
 def make_fabric(machine: MachineSettings) -> Fabric:
-    """The device, or the processes and their devices, that a machine setting names.
+    """This process's device, among those of all processes that train together.
+
+    How many there are says the environment alone, whoever started them.
 
     Raises:
         BadInput: a device that this machine does not have.
     """
-    device, devices = machine.device, machine.devices
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(f"device: expected a device of this machine, got {device!r}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen: int | list[int] = devices
-    there = torch.cuda.device_count()
-    if ":" in device:
-        chosen = [int(device.split(":")[1])]
-        if chosen[0] >= there or devices > 1:
-            raise BadInput(
-                f"device: expected one of {there} devices and devices: 1, "
-                f"got {device!r} and {devices}"
-            )
-    if device != "cpu" and isinstance(chosen, int) and chosen > there:
-        raise BadInput(f"devices: expected at most {there}, got {devices}")
+    rank = find_rank(os.environ) or ALONE
+    accelerator, chosen = _devices(machine.device, rank)
     fabric = Fabric(
-        accelerator="cpu" if device == "cpu" else "cuda",
+        accelerator=accelerator,
         devices=chosen,
-        strategy="ddp" if devices > 1 else "auto",
+        num_nodes=rank.nodes,
+        strategy="ddp" if rank.world > 1 else "auto",
+        plugins=[TorchElasticEnvironment()] if rank.world > 1 else None,
         precision=machine.precision,
     )
     fabric.launch()
     return fabric
+
+
+def _devices(device: str, rank: Rank) -> tuple[str, int | list[int]]:
+    """Fabric's words for the devices of this machine's processes."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput(f"device: expected a device of this machine, got {device!r}")
+    if device == "cpu" or not torch.cuda.is_available():
+        return "cpu", rank.local_world
+    there = torch.cuda.device_count()
+    if ":" in device:
+        number = int(device.split(":")[1])
+        if number >= there or rank.world > 1:
+            raise BadInput(
+                f"device: expected one of {there} devices and one process, "
+                f"got {device!r} and {rank.world}"
+            )
+        return "cuda", [number]
+    if rank.local_world > there:
+        raise BadInput(
+            f"devices: expected at most the {there} that each process sees on its "
+            f"machine, got {rank.local_world}"
+        )
+    return "cuda", rank.local_world
+
+
+def decoders(workers: str | int) -> int:
+    """Worker processes that decode for this process.
+
+    Those that share a machine share its cores, unless srun gave each its own.
+    """
+    rank = find_rank(os.environ) or ALONE
+    if workers != "auto" or rank.bound:
+        return worker_count(workers)
+    return max((worker_count(workers) + 1) // rank.local_world - 1, 0)
 
 
 def train_network(
@@ -122,7 +150,7 @@ def train_network(
     num_classes: int,
     settings: BackboneSettings,
     workers: str | int,
-    resume: Path,
+    resume: Path | None,
     report: Report,
 ) -> Trained:
     """Train a network by cross-entropy.
@@ -137,8 +165,9 @@ def train_network(
         num_classes: C.
         settings: the recipe.
         workers: processes that decode images.
-        resume: folder of the training state, written after each epoch.
-        report: told (epoch, epochs, metrics) after each epoch.
+        resume: folder of the training state, written after each epoch by the first
+            process, which alone needs it.
+        report: told (epoch, epochs, metrics) after each epoch, in the first process.
 
     Raises:
         BadInput: the loss is not finite, or the batch does not divide among devices.
@@ -153,13 +182,13 @@ def train_network(
     ).to(memory_format=torch.channels_last)
     if settings.augmentation != "imagenet":  # else worker processes read the pixels
         train = _on_device(train, fabric.device)
-    number = worker_count(workers)
+    number = decoders(workers)
 
     def one_epoch(
         module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
     ) -> dict[str, float]:
         metrics = _one_epoch(fabric, module, optimiser, train, settings, number, epoch)
-        return metrics | validated(module, val, settings, fabric.device, number)
+        return metrics | validated(fabric, module, val, settings, number)
 
     history = train_epochs(fabric, network, settings, resume, one_epoch, report)
     return Trained(network, history)
@@ -169,24 +198,30 @@ def train_epochs(
     fabric: Fabric,
     model: nn.Module,
     settings: Recipe,
-    resume: Path,
+    resume: Path | None,
     one_epoch: Callable[[nn.Module, torch.optim.Optimizer, int], dict[str, float]],
     report: Report,
 ) -> list[dict[str, float]]:
     """Train a model by SGD epoch after epoch, from wherever its state file stands.
 
-    Implements: not in the paper: a run that is killed goes on where it was.
+    Implements: not in the paper: a run that is killed goes on where it was, on as many
+    processes as it then has. The state is that of the first process: weights, momentum
+    and gradient scale are the same in all; of the batch-norm statistics, each process's
+    batches move its own, and before every pass PyTorch's DDP replaces them by the first
+    one's.
 
     Args:
         fabric: launched.
         model: trained in place; what does not require a gradient stays.
         settings: lr, momentum, weight_decay, epochs.
-        resume: folder of the training state, written after each epoch.
-        one_epoch: trains (module, optimiser, epoch from 0); returns that epoch's row.
-        report: told (epoch, epochs, metrics) after each epoch.
+        resume: folder of the training state, written after each epoch by the first
+            process, which alone needs it: the others get the state from there.
+        one_epoch: trains (module, optimiser, epoch from 0); returns that epoch's row,
+            the same in all processes.
+        report: told (epoch, epochs, metrics) after each epoch, in the first process.
 
     Returns:
-        A row an epoch.
+        A row an epoch, with the number of processes that trained it.
     """
     optimiser = torch.optim.SGD(
         [weight for weight in model.parameters() if weight.requires_grad],
@@ -194,20 +229,19 @@ def train_epochs(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    state_file = resume / "state.pt"
-    history, state = [], read_state(state_file) if state_file.is_file() else None
-    if state is not None:
+    state = _last_state(fabric, resume)
+    history = state["history"] if state else []
+    if state:
         model.load_state_dict(state["model"])
-        history = state["history"]
     module, optimiser = fabric.setup(model, optimiser)
     precision = fabric.strategy.precision
-    if state is not None:
+    if state:
         optimiser.load_state_dict(state["optimiser"])
         precision.load_state_dict(state["precision"])
     for epoch in range(len(history), settings.epochs):
         metrics = one_epoch(module, optimiser, epoch)
-        history.append(metrics)
-        if fabric.is_global_zero:
+        history.append(metrics | {"devices": fabric.world_size})
+        if resume is not None and fabric.is_global_zero:
             report(epoch, settings.epochs, metrics)
             state = {
                 "model": model.state_dict(),
@@ -215,23 +249,32 @@ def train_epochs(
                 "precision": precision.state_dict(),
                 "history": history,
             }
-            write_state(state_file, state)
+            write_state(resume / "state.pt", state)
         # No process is an epoch ahead of the state that it would be resumed from.
         fabric.barrier()
     return history
 
 
+def _last_state(fabric: Fabric, resume: Path | None) -> dict[str, Any]:
+    """The state that the first process finds; empty where there is none."""
+    state: dict[str, Any] = {}
+    if fabric.is_global_zero and resume is not None:
+        state_file = resume / "state.pt"
+        state = read_state(state_file) if state_file.is_file() else {}
+    return fabric.broadcast(state)
+
+
 def validated(
+    fabric: Fabric,
     module: nn.Module,
     val: ImageSplit | None,
     settings: ImageSettings,
-    device: torch.device,
     workers: int,
 ) -> dict[str, float]:
     """Accuracy on the validation images as a metric; nothing where there are none."""
     if val is None or len(val) == 0:
         return {}
-    return {"val_accuracy": accuracy(module, val, settings, device, workers)}
+    return {"val_accuracy": accuracy(fabric, module, val, settings, workers)}
 
 
 def _one_epoch(
@@ -274,15 +317,15 @@ def _one_epoch(
             correct = (logits.argmax(1) == labels).sum()
             size = torch.tensor(float(len(labels)), device=labels.device)
             seen.append(torch.stack([loss.detach() * size, correct, size]))
-    steps = torch.stack(seen)
+    # (steps, 3), of all processes: a loss that one cannot use stops them all.
+    steps = fabric.all_reduce(torch.stack(seen), reduce_op="sum")
     finite = steps[:, 0].isfinite()
     if not finite.all():
         raise BadInput(
             f"backbone: the loss is not finite in epoch {epoch + 1}, step "
             f"{int(finite.int().argmin()) + 1}; a smaller backbone.lr may help"
         )
-    totals = fabric.all_reduce(steps.sum(0), reduce_op="sum").tolist()
-    loss_sum, correct, samples = totals
+    loss_sum, correct, samples = steps.sum(0).tolist()
     return {
         "lr": lr,
         "train_loss": loss_sum / samples,
@@ -292,19 +335,31 @@ def _one_epoch(
 
 @torch.no_grad()
 def accuracy(
+    fabric: Fabric,
     module: nn.Module,
     images: ImageSplit,
     settings: ImageSettings,
-    device: torch.device,
     workers: int,
 ) -> float:
-    """Share of images whose largest logit is their label's; fraction."""
+    """Share of images whose largest logit is their label's; fraction.
+
+    Each process looks at its share of the images; all take as many, for they pass
+    through the module together: the last one's may be looked at twice, counted once.
+    """
     module.eval()
-    correct = sum(
-        (module(pixels).argmax(1) == labels).sum().item()
-        for pixels, labels in plain_batches(images, 512, settings, device, workers)
-    )
-    return correct / len(images)
+    each = math.ceil(len(images) / fabric.world_size)
+    rows = torch.arange(each) + fabric.global_rank * each
+    mine = _part(images, rows % len(images))
+    batches = plain_batches(mine, 512, settings, fabric.device, workers)
+    right = [module(pixels).argmax(1) == labels for pixels, labels in batches]
+    counted = torch.cat(right) & (rows < len(images)).to(fabric.device)
+    return fabric.all_reduce(counted.sum(), reduce_op="sum").item() / len(images)
+
+
+def _part(images: ImageSplit, rows: Tensor) -> ImageSplit:
+    pixels = None if images.pixels is None else images.pixels[rows]
+    paths = tuple(images.paths[row] for row in rows) if images.paths else ()
+    return ImageSplit(images.labels[rows], pixels, paths)
 
 
 def _on_device(images: ImageSplit, device: torch.device) -> ImageSplit:

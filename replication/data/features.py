@@ -4,6 +4,9 @@ The layout is the one of the authors' released code: a file a split, named
 `feature_<split>`, with arrays `features` (N, D) and `labels` or `label` (N,).
 """
 
+import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,14 +34,23 @@ _SAFETENSORS_KINDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint"}
 _BROKEN = (
     OSError,
     EOFError,
+    IndexError,
     KeyError,
     MemoryError,
+    OverflowError,
     RuntimeError,
     SafetensorError,
+    SyntaxError,
+    TypeError,
     ValueError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
+
+_WANTED = frozenset({"features", "labels", "label", "weight", "bias"})
+_MEMORY = Path("/proc/meminfo")
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -220,7 +232,7 @@ def _read_real(
             f"{path}: {name}: expected floating-point numbers, got {stored.kind}"
         )
         return None
-    values = np.empty(stored.shape, np.float32)
+    values = _room(path, name, stored.shape, np.float32)
     with np.errstate(over="ignore"):  # what overflows is found just below
         for where, block in stored.blocks():
             values[where] = block
@@ -236,6 +248,30 @@ def _read_real(
     elif stored.kind != "float32":
         findings.notes.append(f"{path.name}: {name} cast from {stored.kind} to float32")
     return values
+
+
+def _room(path: Path, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An empty array; a few bytes of a file can claim any shape.
+
+    Raises:
+        BadInput: the machine has less memory left.
+    """
+    wanted, free = math.prod(shape) * np.dtype(dtype).itemsize, _free_bytes()
+    if free is not None and wanted > free:
+        raise BadInput(
+            f"{path}: {name}: expected an array that fits into {free / 2**30:.1f} GiB "
+            f"of free memory, got {shape}: {wanted / 2**30:.1f} GiB"
+        )
+    return np.empty(shape, dtype)
+
+
+def _free_bytes() -> int | None:
+    """Memory that is free or can be freed; None where the system does not say."""
+    if not _MEMORY.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines())
+    available = lines.get("MemAvailable")
+    return None if available is None else int(available.split()[0]) * 1024
 
 
 def _read_labels(
@@ -261,7 +297,7 @@ def _read_labels(
         findings.problems.append(f"{where}: expected whole numbers, got {stored.kind}")
         return None
     is_real = stored.kind in _REAL
-    labels = np.empty(stored.shape, np.float64 if is_real else np.int64)
+    labels = _room(path, name, stored.shape, np.float64 if is_real else np.int64)
     for rows, block in stored.blocks():
         labels[rows] = block
     whole = np.isfinite(labels) & (labels == np.floor(labels))
@@ -380,9 +416,9 @@ def _opened(path: Path) -> Iterator[Mapping[str, _Stored]]:
         if path.suffix == ".h5":
             with h5py.File(path, "r") as file:
                 yield {
-                    name: _h5_array(item)
+                    name: _h5_array(path, item, name)
                     for name, item in file.items()
-                    if isinstance(item, h5py.Dataset)
+                    if isinstance(item, h5py.Dataset) and isinstance(name, str)
                 }
         elif path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
@@ -401,14 +437,38 @@ def _opened(path: Path) -> Iterator[Mapping[str, _Stored]]:
         ) from None
 
 
-def _h5_array(dataset: h5py.Dataset) -> _Stored:
+def _h5_array(path: Path, dataset: h5py.Dataset, name: str) -> _Stored:
+    """A dataset that is all in this file; HDF5 takes what is not there for zeros.
+
+    Raises:
+        BadInput: a wanted one lies elsewhere, or was never written to its end.
+    """
     shape = tuple(dataset.shape or ())
+    if name in _WANTED:
+        elsewhere = dataset.external or Path(dataset.file.filename) != path
+        if elsewhere or dataset.is_virtual:
+            raise BadInput(f"{path}: {name}: expected values here, got another file's")
+        written, whole = _h5_written(dataset, shape)
+        if written < whole:
+            raise BadInput(
+                f"{path}: {name}: expected all values, got {written} of {whole} "
+                f"{'bytes' if dataset.chunks is None else 'chunks'}: it was not "
+                "written to its end"
+            )
 
     def blocks() -> Iterator[tuple[Any, np.ndarray]]:
         for part in _parts(shape, dataset.dtype.itemsize):
             yield part, dataset[part]
 
     return _Stored(shape, dataset.dtype.name, blocks)
+
+
+def _h5_written(dataset: h5py.Dataset, shape: tuple[int, ...]) -> tuple[int, int]:
+    """How much of a dataset is in its file, and how much that should be."""
+    if dataset.chunks is None:
+        return dataset.id.get_storage_size(), math.prod(shape) * dataset.dtype.itemsize
+    chunks = (-(-size // of) for size, of in zip(shape, dataset.chunks, strict=True))
+    return dataset.id.get_num_chunks(), math.prod(chunks)
 
 
 def _npz_array(archive: zipfile.ZipFile, member: str) -> _Stored:
@@ -424,6 +484,8 @@ def _npz_array(archive: zipfile.ZipFile, member: str) -> _Stored:
                 raw = stream.read(int(np.prod(size)) * dtype.itemsize)
                 block = np.frombuffer(raw, dtype).reshape(size)
                 yield ((..., part), block.T) if by_column else (part, block)
+            if stream.read(1):  # at its end zipfile holds the whole against its CRC
+                raise ValueError(f"{member} is longer than its shape")
 
     return _Stored(shape, dtype.name, blocks)
 

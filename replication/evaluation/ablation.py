@@ -10,11 +10,12 @@ from replication.evaluation.intervals import estimate, over_seeds
 from replication.evaluation.metrics import accuracy_weights
 from replication.evaluation.records import (
     PROTOCOLS,
-    as_printed,
-    interval_record,
+    Comparison,
+    judged,
+    metric_records,
     right_answers,
 )
-from replication.evaluation.verdicts import ClaimVerdict, judge_claim, judge_number
+from replication.evaluation.verdicts import JUDGED
 from replication.settings import PublishedTable
 
 # What stands beside the printed rows: the head that DLSA starts from, and others.
@@ -46,67 +47,24 @@ def table2_records(
         Tidy records. `kind` value: a method's accuracy. `kind` difference: the full
         model minus the method, same samples and seeds; what the claims are about.
     """
+    rows = Comparison(table, "full", "start", BASELINES, about)
     records = []
     for protocol in PROTOCOLS:
         right, labels = right_answers(predictions, protocol)
         weights = accuracy_weights(labels, train_counts)
         for metric in table.metrics:
-            gain = _gain(right, weights[metric], labels)
-            for method in predictions:
-                difference = right["full"] - right[method]
-                gap = estimate(difference, weights[metric], labels)
-                claim = judge_claim(gap.low, gap.high)
-                stands_for = gain if method == "full" else claim
-                printed = as_printed(table, method, metric, about["same_benchmark"])
-                ours = estimate(right[method], weights[metric], labels)
-                verdict = None
-                if printed is not None:
-                    verdict = judge_number(
-                        printed, ours.per_seed, stands_for, about["same_conditions"]
-                    )
-                common = {
-                    "benchmark": about["benchmark"],
-                    "data": about["data"],
-                    "method": method,
-                    "label": BASELINES.get(method) or table.rows[method].label,
-                    "protocol": protocol,
-                    "metric": metric,
-                }
-                value = {"kind": "value", "published": printed, "verdict": verdict}
-                records.append(common | value | interval_record(ours))
-                if method == "full":
-                    continue
-                full = as_printed(table, "full", metric, about["same_benchmark"])
-                known = printed is not None and full is not None
-                records.append(
-                    common
-                    | {
-                        "kind": "difference",
-                        "published": round(full - printed, 6) if known else None,
-                        "verdict": claim,
-                    }
-                    | interval_record(gap)
-                )
+            records += metric_records(
+                rows, protocol, metric, right, weights[metric], labels
+            )
     return records
-
-
-def _gain(
-    right: Mapping[str, np.ndarray], weights: np.ndarray, labels: np.ndarray
-) -> ClaimVerdict:
-    """Whether the full model is better than the head it starts from."""
-    if "start" not in right:
-        return "not run"
-    gap = estimate(right["full"] - right["start"], weights, labels)
-    return judge_claim(gap.low, gap.high)
 
 
 def table2_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The sentences of Sect. 7 that can be wrong, each with what was measured.
 
     Returns:
-        For each claim and protocol: section, sentence, test, estimate, interval and
-        verdict. A claim about several differences is supported where all are, and
-        contradicted where any is.
+        For each claim and protocol: section, sentence, test, estimate, interval,
+        verdict, p-value and detectable difference.
     """
     claims = []
     for protocol in PROTOCOLS:
@@ -125,10 +83,7 @@ def table2_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "sentence": sentence,
                     "test": f"Overall, full model minus {gap['label']}, paired",
                     "protocol": protocol,
-                    "mean": gap["mean"],
-                    "low": gap["low"],
-                    "high": gap["high"],
-                    "verdict": gap["verdict"],
+                    **{name: gap[name] for name in JUDGED},
                 }
             )
     return claims
@@ -148,27 +103,27 @@ _SENTENCES = {
 def greatest_drop(
     predictions: Mapping[str, pd.DataFrame], train_counts: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss."""
+    """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss.
+
+    Returns:
+        As `table2_claims`. Supported where both differences are positive, contradicted
+        where one is negative.
+    """
     claims = []
     for protocol in PROTOCOLS:
         right, labels = right_answers(predictions, protocol)
         weights = accuracy_weights(labels, train_counts)["overall"]
-        gaps = {
-            other: estimate(right[other] - right["no_mle"], weights, labels)
+        gaps = [
+            estimate(right[other] - right["no_mle"], weights, labels)
             for other in ("no_bal", "no_pure")
-        }
-        worst = min(gaps.values(), key=lambda gap: gap.low)
-        best = min(gaps.values(), key=lambda gap: gap.high)
+        ]
         claims.append(
             {
                 "section": "Sect. 7",
                 "sentence": _GREATEST,
                 "test": "Overall, smaller of (w/o L_bal, w/o L_pure) minus w/o L_MLE",
                 "protocol": protocol,
-                "mean": min(gap.mean for gap in gaps.values()),
-                "low": worst.low,
-                "high": best.high,
-                "verdict": judge_claim(worst.low, best.high),
+                **judged(gaps),
             }
         )
     return claims
@@ -185,8 +140,9 @@ def mechanism_claims(
         diagnostics: variant -> seed -> what the stage `dlsa` wrote.
 
     Returns:
-        For each claim: section, sentence, test, unit, estimate, interval over seeds and
-        verdict; `protocol` None: both share the filters.
+        For each claim: section, sentence, test, unit, estimate, interval over seeds,
+        verdict, p-value and detectable difference; `protocol` None: both share the
+        filters.
     """
     seeds = list(timing["full"])
 
@@ -228,7 +184,6 @@ def mechanism_claims(
             )
     claims = []
     for sentence, test, unit, values in measured:
-        found = over_seeds(values)
         claims.append(
             {
                 "section": "Sect. 7",
@@ -236,10 +191,7 @@ def mechanism_claims(
                 "test": test,
                 "unit": unit,
                 "protocol": None,
-                "mean": found.mean,
-                "low": found.low,
-                "high": found.high,
-                "verdict": judge_claim(found.low, found.high),
+                **judged([over_seeds(values)]),
             }
         )
     return claims

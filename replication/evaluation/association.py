@@ -8,17 +8,21 @@ methods, strata and seeds are then handled by `intervals.estimate` as for accura
 Other ways fail where classes have few test images (iNaturalist18 has 3). A bootstrap
 raises NMI, because a resampled pair (label, prediction) is its own duplicate. The
 derivative with respect to a sample's weight understates the error of NMI, because
-k log k is far from straight at k = 3: in simulations of one seed its 95 % intervals
-held the truth 70, 79, 88, 91 times in 100 with 3, 5, 10, 20 images per class. The
-jackknife moves whole samples: 94 to 98 times with 5 or more; with 3, 90 to 98, the
-lower where wrong answers scatter over many classes, the higher where they agree. MCC is
-nearly linear: its intervals hold as often as those of the accuracy.
+k log k is far from straight at k = 3. The jackknife moves whole samples: simulated
+(`bench/coverage.md`), its intervals hold about as often as those of the accuracy with 5
+or more images of a class; with 3 also where wrong answers fall on a few classes, but 90
+times in 100 where they scatter over all and there is one seed. MCC is nearly linear:
+its intervals hold as often as those of the accuracy.
 
 The truth that is meant is the expected statistic of a test set of this size: NMI falls
 as a test set grows, so that only test sets of one size can be compared.
 """
 
 import numpy as np
+
+# What one answer more moves a sample's score by, see `intervals.estimate`. Of NMI it
+# depends on how many are right: much where nearly all are, little elsewhere.
+STEPS = {"mcc": 1.0, "nmi": 0.0}
 
 
 def mcc_scores(

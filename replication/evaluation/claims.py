@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from replication.evaluation.verdicts import corrected, stands
 from replication.settings import Claim
 
 Measured = Mapping[str, Any]
@@ -15,13 +16,15 @@ class Tested:
 
     Fields: `page` whose stage made it; `benchmark`, None where no data is behind it;
     `stand_in`; `record` with sentence, test, mean, low, high, verdict, and perhaps
-    protocol, unit, kind, variant, boundary.
+    protocol, unit, kind, variant, boundary; `stands`, whether the verdict holds after
+    Holm's correction over all tests of all pages, None where that is not asked.
     """
 
     page: str
     benchmark: str
     stand_in: bool
     record: Mapping[str, Any]
+    stands: bool | None = None
 
 
 def tests_of(
@@ -37,11 +40,22 @@ def tests_of(
         Each claim with its tests, none where it was not run; and the tests that belong
         to no printed sentence.
     """
-    tested = [
-        Tested(page, one["benchmark"], one["data"]["stand_in"], record)
+    said = [
+        (page, one, record)
         for page, every in measured.items()
         for one in every
         for record in one["claims"]
+    ]
+    every_test = corrected([record for *_, record in said], "holm_all")
+    tested = [
+        Tested(
+            page,
+            one["benchmark"],
+            one["data"]["stand_in"],
+            record,
+            stands(found, "holm_all"),
+        )
+        for (page, one, record), found in zip(said, every_test, strict=True)
     ]
     of_claim = [
         (claim, [one for one in tested if _tests(claim, one)]) for claim in claims

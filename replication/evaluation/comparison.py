@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.evaluation.association import mcc_scores, nmi_scores
-from replication.evaluation.intervals import estimate
+from replication.evaluation.association import STEPS, mcc_scores, nmi_scores
 from replication.evaluation.metrics import accuracy_weights
 from replication.evaluation.predictions import by_seed
-from replication.evaluation.records import PROTOCOLS, as_printed, interval_record
-from replication.evaluation.verdicts import judge_claim, judge_number
+from replication.evaluation.records import PROTOCOLS, Comparison, metric_records
+from replication.evaluation.verdicts import JUDGED, corrected
 from replication.files import BadInput
 from replication.settings import PublishedTable
 
@@ -22,7 +21,7 @@ BASELINES = {
     "paco_refit": "PaCo features, BalSoftmax refitted",
 }
 _FULL, _PLAIN = "paco_dlsa", "paco"
-_NOTHING = {"mean": None, "low": None, "high": None, "verdict": "not run"}
+_NOTHING = dict.fromkeys(JUDGED) | {"verdict": "not run"}
 
 
 def table1_records(
@@ -52,51 +51,20 @@ def table1_records(
     Raises:
         BadInput: methods differ in their seeds or test samples.
     """
+    rows = Comparison(table, _FULL, _PLAIN, BASELINES, about)
     records = []
     for protocol in PROTOCOLS:
         scores, weights, labels = _scores(predictions, protocol, train_counts)
         for metric in table.metrics:
-            of_method, weight = scores[metric], weights[metric]
-            gaps = {}
-            if _FULL in of_method:
-                gaps = {
-                    method: estimate(of_method[_FULL] - mine, weight, labels)
-                    for method, mine in of_method.items()
-                    if method != _FULL
-                }
-            claims = {
-                method: judge_claim(gap.low, gap.high) for method, gap in gaps.items()
-            }
-            claims[_FULL] = claims.get(_PLAIN, "not run")
-            full = as_printed(table, _FULL, metric, about["same_benchmark"])
-            for method, mine in of_method.items():
-                printed = as_printed(table, method, metric, about["same_benchmark"])
-                ours = estimate(mine, weight, labels)
-                verdict = None
-                if printed is not None:
-                    claim = claims.get(method, "not run")
-                    verdict = judge_number(
-                        printed, ours.per_seed, claim, about["same_conditions"]
-                    )
-                common = {
-                    "benchmark": about["benchmark"],
-                    "data": about["data"],
-                    "method": method,
-                    "label": BASELINES.get(method) or table.rows[method].label,
-                    "protocol": protocol,
-                    "metric": metric,
-                }
-                value = {"kind": "value", "published": printed, "verdict": verdict}
-                records.append(common | value | interval_record(ours))
-                if method not in gaps:
-                    continue
-                known = printed is not None and full is not None
-                gap = {
-                    "kind": "difference",
-                    "published": round(full - printed, 6) if known else None,
-                    "verdict": claims[method],
-                }
-                records.append(common | gap | interval_record(gaps[method]))
+            records += metric_records(
+                rows,
+                protocol,
+                metric,
+                scores[metric],
+                weights[metric],
+                labels,
+                STEPS.get(metric, 1.0),
+            )
     return records
 
 
@@ -104,8 +72,9 @@ def table1_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What Table 1 shows and could be wrong, each with what was measured.
 
     Returns:
-        For each claim and protocol: section, sentence, test, estimate, interval and
-        verdict; no estimate where a method has no records.
+        For each claim and protocol: section, sentence, test, estimate, interval,
+        verdict, p-value (Holm's too, over these claims) and detectable difference; no
+        estimate where a method has no records.
     """
     claims = []
     for protocol in PROTOCOLS:
@@ -123,13 +92,10 @@ def table1_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "test": f"{_WORDS[metric]}, DLSA's row minus {_ROWS[method]}, "
                     "paired",
                     "protocol": protocol,
-                    "mean": gap["mean"],
-                    "low": gap["low"],
-                    "high": gap["high"],
-                    "verdict": gap["verdict"],
+                    **{name: gap[name] for name in JUDGED},
                 }
             )
-    return claims
+    return corrected(claims)
 
 
 _WORDS = {
@@ -154,7 +120,7 @@ _SENTENCES = {
 
 def _scores(
     predictions: Mapping[str, pd.DataFrame], protocol: str, train_counts: np.ndarray
-) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray], np.ndarray | None]:
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray], np.ndarray]:
     """Metric -> method -> (S, N) scores; metric -> (N,) weights; labels (N,).
 
     The weighted mean of a row of scores is the metric under that seed.

@@ -17,8 +17,8 @@ import pandas as pd
 from replication.data.longtail import SHOT_GROUPS, shot_groups
 from replication.evaluation.intervals import Estimate, estimate
 from replication.evaluation.predictions import by_seed
-from replication.evaluation.records import PROTOCOLS
-from replication.evaluation.verdicts import judge_claim
+from replication.evaluation.records import PROTOCOLS, interval_record, judged
+from replication.evaluation.verdicts import corrected
 from replication.files import BadInput
 
 BINS = 20
@@ -261,7 +261,7 @@ def mass_records(
     Returns:
         For each kind two records: `of` all (share of all test images) and of true
         (rate: share of the test images of its true classes). `without`, `with` and
-        `change` (with minus without) hold mean, low, high and per_seed.
+        `change` (with minus without) hold what `interval_record` says.
     """
     records = []
     for mass in kinds.values():
@@ -276,11 +276,14 @@ def mass_records(
                     "label": mass.label,
                     "protocol": protocol,
                     "of": of,
-                    "without": _numbers(estimate(scores[0], weights, pair.labels)),
-                    "with": _numbers(estimate(scores[1], weights, pair.labels)),
-                    "change": _numbers(
-                        estimate(scores[1] - scores[0], weights, pair.labels)
-                    ),
+                    **{
+                        name: interval_record(estimate(some, weights, pair.labels))
+                        for name, some in {
+                            "without": scores[0],
+                            "with": scores[1],
+                            "change": scores[1] - scores[0],
+                        }.items()
+                    },
                 }
             )
     return records
@@ -320,9 +323,10 @@ def confusion_claims(
     outside; all must hold, so that the smallest of them is what is judged.
 
     Returns:
-        Records with section, sentence, test, protocol, unit, mean, low, high, verdict
-        and, by label, the `parts` that were judged. `unit` share: of all test images;
-        share per cell: that, divided by cells. A reduction is positive.
+        Records with section, sentence, test, protocol, unit, mean, low, high, verdict,
+        p_value, detectable and, by label, the `parts` that were judged. `unit` share:
+        of all test images; share per cell: that, divided by cells. A reduction is
+        positive.
     """
     definitions = {
         "many_to_few": "Many taken for Few: share without minus with, paired",
@@ -385,6 +389,7 @@ def measure_confusion(
         found["masses"] += mass_records(pair, kinds, name)
         found["areas"] += area_records(matrices[name]["counts"], name)
         found["claims"] += confusion_claims(pair, kinds, name)
+    found["claims"] = corrected(found["claims"])
     return {
         "seeds": list(first.seeds),
         "bins": _about_bins(train_counts, first.labels, bin_of_class, bins),
@@ -440,7 +445,9 @@ def _reduction(pair: Pair, mass: Mass, cell_scores: np.ndarray) -> Estimate:
         for side in (pair.without, pair.with_dlsa)
     )
     weights = _weights(pair.labels, mass)["all"]
-    return estimate(without - with_dlsa, weights, pair.labels)
+    return estimate(
+        without - with_dlsa, weights, pair.labels, step=np.abs(cell_scores).max()
+    )
 
 
 def _per_cell(cells: np.ndarray) -> np.ndarray:
@@ -452,24 +459,10 @@ def _claim(
     common: Mapping[str, str], protocol: str, parts: Mapping[str, Estimate]
 ) -> dict[str, Any]:
     """All parts must be positive: the smallest mean and ends; NaN where one is."""
-    smallest = {
-        end: float(np.min([getattr(part, end) for part in parts.values()]))
-        for end in ("mean", "low", "high")
-    }
     return {
         "section": "Sect. 4",
         **common,
         "protocol": protocol,
-        **smallest,
-        "verdict": judge_claim(smallest["low"], smallest["high"]),
-        "parts": {name: _numbers(part) for name, part in parts.items()},
-    }
-
-
-def _numbers(ours: Estimate) -> dict[str, Any]:
-    return {
-        "mean": ours.mean,
-        "low": ours.low,
-        "high": ours.high,
-        "per_seed": list(ours.per_seed),
+        **judged(list(parts.values())),
+        "parts": {name: interval_record(part) for name, part in parts.items()},
     }

@@ -18,6 +18,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
+from replication.evaluation import intervals
 from replication.flow_filter.fitting import PairDraws, Report, fit_flow_filter
 from replication.flow_filter.flow import FlowFilter
 from replication.flow_filter.losses import balance_loss, momentum_estimate
@@ -562,19 +563,16 @@ def over_seeds(
         Mean, low, high; without end for one seed, NaN for none.
     """
     seeds = sorted({record["seed"] for record in probes})
-    if not seeds:
-        return math.nan, math.nan, math.nan
-    means = np.array(
+    found = intervals.over_seeds(
         [
-            np.mean([value(record) for record in probes if record["seed"] == seed])
+            float(
+                np.mean([value(record) for record in probes if record["seed"] == seed])
+            )
             for seed in seeds
-        ]
+        ],
+        LEVEL,
     )
-    if len(seeds) == 1:
-        return float(means[0]), -math.inf, math.inf
-    reach = stats.t.ppf(0.5 + LEVEL / 2, len(seeds) - 1)
-    half = float(reach * means.std(ddof=1) / len(seeds) ** 0.5)
-    return float(means.mean()), float(means.mean()) - half, float(means.mean()) + half
+    return found.mean, found.low, found.high
 
 
 def _claim(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +11,7 @@ from replication.reporting.rendering import render
 from replication.reporting.tables import PROTOCOL_NAMES, markdown_table, points
 from replication.settings import Claim, read_published_claims
 
-_HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict")
+_HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict", "Corrected")
 _UNITS = {
     "drawn": "× the equation",
     "trend": "Spearman ρ, and the range of chance",
@@ -36,6 +37,7 @@ def claims_page(
                     "quote": claim.quote,
                     "page": claim.measured_by,
                     "verdict": overall(claim, some),
+                    "corrected": after_correction(claim, some),
                     "table": _table(some, titles),
                     "why_not": claim.why_not,
                 }
@@ -53,19 +55,23 @@ def claims_page(
         "claims.md.j2",
         stand_in=stand_in,
         finding=finding,
+        correction=_correction(
+            [*beyond, *(one for _, some in of_claim for one in some)]
+        ),
         overview=markdown_table(
-            ["Section", "Sentence", "Verdict", "Page"],
+            ["Section", "Sentence", "Verdict", "Corrected", "Page"],
             [
                 [
                     section["name"],
                     one["quote"],
                     one["verdict"],
+                    one["corrected"],
                     f"[{one['page']}]({one['page']}.md)" if one["page"] else "—",
                 ]
                 for section in sections
                 for one in section["claims"]
             ],
-            words=4,
+            words=5,
         ),
         sections=sections,
         beyond=_table(beyond, titles, with_sentence=True),
@@ -78,11 +84,29 @@ def overall(claim: Claim, tested: Sequence[Tested]) -> str:
 
     A sentence of several parts is contradicted where one of them is.
     """
+    return _word({one.record["verdict"] for one in tested if _counts(one)})
+
+
+def after_correction(claim: Claim, tested: Sequence[Tested]) -> str:
+    """What becomes of that word where all tests of all pages are judged at once.
+
+    A test that does not stand is undecided; one without a p-value keeps its verdict.
+    """
+    counted = [one for one in tested if _counts(one)]
+    if all(one.stands is None for one in counted):
+        return "—"
     verdicts = {
-        one.record["verdict"]
-        for one in tested
-        if one.record.get("protocol") in (None, "paper")
+        "undecided" if one.stands is False else one.record["verdict"] for one in counted
     }
+    word = _word(verdicts)
+    return "stands" if word == overall(claim, tested) else word
+
+
+def _counts(one: Tested) -> bool:
+    return one.record.get("protocol") in (None, "paper")
+
+
+def _word(verdicts: AbstractSet[str]) -> str:
     if not verdicts or verdicts == {"not run"}:
         return "not run"
     if "contradicted" in verdicts:
@@ -103,11 +127,25 @@ def _table(
             _protocol(one.record),
             shown(one.record),
             one.record["verdict"],
+            _STANDS[one.stands],
         ]
         for one in tested
     ]
     header = (*(["Sentence"] if with_sentence else []), *_HEADER)
-    return markdown_table(header, rows, words=len(header) - 2) if rows else ""
+    return markdown_table(header, rows, words=len(header) - 3) if rows else ""
+
+
+_STANDS = {True: "stands", False: "does not stand", None: "—"}
+
+
+def _correction(tested: Sequence[Tested]) -> str:
+    """How many verdicts stand, in words."""
+    asked = [one for one in tested if one.stands is not None]
+    values = sum(one.record.get("p_value") is not None for one in tested)
+    return (
+        f"{sum(bool(one.stands) for one in asked)} of {len(asked)} verdicts stand "
+        f"among {values} tests that have a p-value"
+    )
 
 
 def _test(record: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from replication.reporting.tables import (
     PROTOCOL_NAMES,
     find,
     markdown_table,
+    marked,
     percent,
     points,
 )
@@ -147,7 +148,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]], stand_in: bool) -> str:
     for claim in claims:
         key = (claim["sentence"], claim["test"])
         row = rows.setdefault(key, list(key))
-        row += [_reduction(claim), claim["verdict"]]
+        row += [_reduction(claim), marked(claim)]
     return markdown_table(header, rows.values(), words=2)
 
 

@@ -4,18 +4,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from replication.evaluation.provenance import disagreements, each_once
 from replication.reporting import table1, table2
 from replication.reporting.audit import audit_page, summarise_audit
 from replication.reporting.claims import claims_page
 from replication.reporting.confusion import confusion_page
 from replication.reporting.confusion import summarise as summarise_confusion
+from replication.reporting.diagnosis import diagnosis_page, summarise_diagnosis
 from replication.reporting.discrepancies import discrepancies_page
 from replication.reporting.estimator import estimator_page, summarise_estimator
 from replication.reporting.hyperparameters import hyperparameters_page
 from replication.reporting.hyperparameters import summarise as summarise_settings
-from replication.reporting.rendering import render
+from replication.reporting.rendering import origin, render, warned
 from replication.reporting.separation import separation_page, summarise_separation
 from replication.reporting.sigma import sigma_page, summarise_sigma
+from replication.reporting.summary import summarise_summary, summary_section
 from replication.settings import PublishedTable
 
 Measured = Mapping[str, Any]
@@ -107,6 +110,13 @@ def kinds(tables: Mapping[str, PublishedTable]) -> tuple[Kind, ...]:
             sigma_page,
             summarise_sigma,
         ),
+        Kind(
+            "diagnosis",
+            "diagnosis",
+            "What DLSA would need",
+            diagnosis_page,
+            summarise_diagnosis,
+        ),
     )
 
 
@@ -129,14 +139,15 @@ def benchmark_page(
         benchmark, data = one["benchmark"], one["data"]
         folder = f"figures/{kind.name}-{benchmark}"
         text, drawn = kind.section(one, titles[benchmark], folder)
-        sections.append(text)
+        warnings = _warnings(one)
+        sections.append(warned(text, warnings))
         figures |= {f"{folder}/{name}": svg for name, svg in drawn.items()}
         entries.append(
             {
                 "name": f"{kind.called} on {titles[benchmark]}",
                 "link": file,
                 "data": _data_in_words(data),
-                "finding": kind.finding(one),
+                "finding": kind.finding(one) + _marked(warnings),
             }
         )
     return Page(file, tuple(entries), "\n---\n\n".join(sections), figures)
@@ -144,6 +155,7 @@ def benchmark_page(
 
 def suite_pages(audit: Measured, ledger: Measured) -> tuple[Page, ...]:
     """The pages that no data is behind: audit, hyper-parameters, discrepancies."""
+    behind = {"audit": audit, "hyperparameters": ledger, "discrepancies": ledger}
     audited, bounds = audit_page(audit)
     records = [one for some in ledger["benchmarks"].values() for one in some]
     rows = (
@@ -164,13 +176,14 @@ def suite_pages(audit: Measured, ledger: Measured) -> tuple[Page, ...]:
     )
     pages = []
     for name, called, text, finding in rows:
+        warnings = _warnings(behind[name])
         entry = {"name": called, "link": f"{name}.md", "data": "none needed"}
         figures = {f"figures/{name}/{key}": svg for key, svg in bounds.items()}
         pages.append(
             Page(
                 f"{name}.md",
-                (entry | {"finding": finding},),
-                text,
+                (entry | {"finding": finding + _marked(warnings)},),
+                warned(text, warnings),
                 figures if name == "audit" else {},
             )
         )
@@ -182,13 +195,71 @@ def claims_overview(
 ) -> Page:
     """Every sentence of the supplement that could be wrong, with what was found."""
     text, finding = claims_page(measured, titles)
-    entry = {"name": "Claims", "link": "claims.md", "data": "all of the below"}
-    return Page("claims.md", (entry | {"finding": finding},), text, {})
+    every = [one for some in measured.values() for one in some]
+    runs = each_once(run for one in every for run in one["runs"])
+    stale = list(dict.fromkeys(said for one in every for said in one.get("stale", ())))
+    warnings = _warnings({"runs": runs, "stale": stale})
+    if runs:
+        hashes = sorted({one["data"]["hash"] for one in every})
+        text += "\n" + origin(", ".join(hashes), "dvc repro", runs) + "\n"
+    entry = {
+        "name": "Claims",
+        "link": "claims.md",
+        "data": "all of the below",
+        "finding": finding + _marked(warnings),
+    }
+    return Page("claims.md", (entry,), warned(text, warnings), {})
+
+
+def summary_page(
+    measured: Mapping[str, Sequence[Measured]], titles: Mapping[str, str]
+) -> Page:
+    """The half page to cite, for every benchmark that Table 2 was measured on."""
+    sections, entries = [], []
+    for benchmark in [one["benchmark"] for one in measured["table2"]]:
+        mine = {
+            name: one
+            for name, some in measured.items()
+            for one in some
+            if one["benchmark"] == benchmark
+        }
+        title = titles[benchmark]
+        runs = [run for one in mine.values() for run in one["runs"]]
+        stale = [said for one in mine.values() for said in one.get("stale", ())]
+        together = {"runs": each_once(runs), "stale": list(dict.fromkeys(stale))}
+        warnings = _warnings(together)
+        sections.append(warned(summary_section(mine, title), warnings))
+        entries.append(
+            {
+                "name": f"Summary: does DLSA help on {title}?",
+                "link": "summary.md",
+                "data": _data_in_words(mine["table2"]["data"]),
+                "finding": summarise_summary(mine) + _marked(warnings),
+            }
+        )
+    words = "Not run: params.yaml lists no benchmark under `ablation`."
+    if not sections:
+        entry = {"name": "Summary", "link": "summary.md", "data": "none"}
+        entries, sections = [entry | {"finding": words}], [f"# Summary\n\n{words}\n"]
+    return Page("summary.md", tuple(entries), "\n---\n\n".join(sections), {})
 
 
 def index_page(pages: Iterable[Page]) -> str:
     """reports/README.md: every page with its data and its finding, claims first."""
     return render("README.md.j2", pages=[e for page in pages for e in page.entries])
+
+
+def _warnings(measured: Measured) -> list[str]:
+    """What keeps the runs behind a page from being one run of this checkout."""
+    warnings = disagreements(measured["runs"])
+    if stale := measured.get("stale"):
+        warnings.append(f"Stale: {' '.join(stale)} Run `dvc repro`.")
+    return warnings
+
+
+def _marked(warnings: Sequence[str]) -> str:
+    """The index sends readers to a warning; it does not repeat it."""
+    return " **See the warning at its top.**" if warnings else ""
 
 
 def _data_in_words(data: Mapping[str, Any]) -> str:

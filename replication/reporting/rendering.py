@@ -1,4 +1,4 @@
-"""What every page shares: Jinja, the words on its data, the block on its origin."""
+"""What every page shares: the words on its data, warnings, the block on its origin."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from replication.data.longtail import SHOT_GROUPS
+from replication.evaluation.provenance import provenance
 from replication.reporting import tables
 
 
@@ -59,29 +60,64 @@ def data_sentence(data: Mapping[str, Any]) -> str:
     )
 
 
+def warned(text: str, warnings: Sequence[str]) -> str:
+    """A page that says at its top what keeps its numbers from being of one run.
+
+    Below the lines that say what its data is, which come first on every page.
+
+    Args:
+        warnings: sentences; none leaves the page as it is.
+    """
+    if not warnings:
+        return text
+    warning = f"> **Warning.** {' '.join(warnings)}\n\n"
+    head, _, rest = text.partition("\n\n")
+    return f"{head}\n\n{warning}{rest}" if head.startswith(">") else warning + text
+
+
 def origin(
     data_hash: str | None, command: str, runs: Sequence[Mapping[str, Any]]
 ) -> str:
     """The folded block that says where a page's numbers come from.
+
+    Implements: not in the paper: what differs between two runs of the same settings
+    (commit, time, memory, energy) stands in this block of a page and nowhere else.
 
     Args:
         data_hash: of the data; None where there is none.
         command: that makes them again.
         runs: the run records behind the page.
     """
-    lines = ["<details><summary>Where these numbers come from</summary>", ""]
-    lines.append(f"Data hash `{data_hash}`. " if data_hash else "No data. ")
-    lines[-1] += f"Command: `{command}`."
-    lines += [_provenance(runs), "", tables.runs_table(runs), ""]
-    lines += [f"Libraries: {_libraries(runs)}.", "", "</details>"]
+    made = provenance(data_hash, runs)
+    hashes = f"Data hash `{data_hash}`, settings" if data_hash else "No data. Settings"
+    lines = [
+        ORIGIN,
+        "",
+        f"{hashes} hash `{made['settings_hash']}`. Command: `{command}`.",
+        _commits(runs),
+        _cost(made),
+        f"Seeds: {_seeds(made['seeds'])}.",
+        "",
+        _runs_table(runs),
+        "",
+        f"Versions: {_versions(made['libraries'])}.",
+        "Memory is the peak of a stage's largest process. Energy is what the counter "
+        "of the whole processor or GPU rose by, whatever else ran on it; n/a where the "
+        "device does not tell.",
+        "",
+        "</details>",
+    ]
     return "\n".join(lines)
 
 
-def _provenance(runs: Sequence[Mapping[str, Any]]) -> str:
+ORIGIN = "<details><summary>Where these numbers come from</summary>"
+
+
+def _commits(runs: Sequence[Mapping[str, Any]]) -> str:
     """Whether one commit made everything; said, not hidden, where it did not."""
     commits = sorted({(run["commit"] or "none")[:10] for run in runs})
     dirty = [run["stage"] for run in runs if not run["clean"]]
-    text = f"Commit {commits[0]}."
+    text = f"Commit {', '.join(commits)}."
     if len(commits) > 1:
         text = f"**Made by {len(commits)} commits**: {', '.join(commits)}."
     if dirty:
@@ -89,8 +125,84 @@ def _provenance(runs: Sequence[Mapping[str, Any]]) -> str:
     return text
 
 
-def _libraries(runs: Sequence[Mapping[str, Any]]) -> str:
-    versions = sorted(
-        {(name, v) for run in runs for name, v in run["libraries"].items()}
+def _cost(made: Mapping[str, Any]) -> str:
+    """What all runs took, in words."""
+    parts = [f"{made['seconds']:.0f} s", f"{made['peak_memory_mb']} MB at most"]
+    if made["peak_gpu_memory_mb"] is not None:
+        parts.append(f"{made['peak_gpu_memory_mb']} MB of a GPU at most")
+    parts += [
+        f"{joules / 1000:.1f} kJ of the {name}"
+        for name, joules in (
+            ("processors", made["energy_joules"]["cpu"]),
+            ("GPUs", made["energy_joules"]["gpu"]),
+        )
+        if joules is not None
+    ]
+    began = f"From {made['started']}: " if made["started"] else ""
+    return f"{began}{', '.join(parts)}, all stages together."
+
+
+def _seeds(seeds: Mapping[str, Any]) -> str:
+    named = [
+        f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in seeds.items()
+    ]
+    return "; ".join(named) or "none"
+
+
+def _versions(libraries: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(
+        f"{name} {' and '.join(versions)}" for name, versions in libraries.items()
     )
-    return ", ".join(f"{name} {version}" for name, version in versions)
+
+
+_HEADER = (
+    "Stage",
+    "Commit",
+    "Code as committed",
+    "Settings",
+    "Device",
+    "Seconds",
+    "Memory, MB",
+    "GPU memory, MB",
+    "Energy, J",
+)
+
+
+def _runs_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """A row a stage: what made its files, and what that took."""
+    rows = [
+        [
+            run["stage"],
+            (run["commit"] or "none")[:10],
+            "yes" if run["clean"] else "**no**",
+            f"`{run['settings_hash']}`" if "settings_hash" in run else "n/a",
+            _device(run),
+            f"{run['seconds']:.0f}",
+            str(run["peak_memory_mb"]),
+            _or_not(run.get("peak_gpu_memory_mb")),
+            _energy(run.get("energy_joules", {})),
+        ]
+        for run in runs
+    ]
+    return tables.markdown_table(_HEADER, rows, words=5)
+
+
+def _device(run: Mapping[str, Any]) -> str:
+    """The device, how many of them, and whether it was told to repeat itself."""
+    count = run.get("devices") or 1
+    text = run["device"] if count == 1 else f"{count} × {run['device']}"
+    return text + (", deterministic" if run.get("deterministic") else "")
+
+
+def _energy(joules: Mapping[str, float | None]) -> str:
+    known = [
+        f"{value:.0f} ({kind.upper()})"
+        for kind, value in sorted(joules.items())
+        if value is not None
+    ]
+    return ", ".join(known) or "n/a"
+
+
+def _or_not(value: float | None) -> str:
+    return "n/a" if value is None else str(value)

@@ -252,14 +252,15 @@ def difference_table(
 
 
 def _gap(gap: Mapping[str, Any]) -> str:
-    """A difference with its interval, bold where that leaves zero out."""
+    """A difference with its interval, bold where that leaves zero out, and print."""
     cell = tables.with_interval(gap)
     if gap["verdict"] in ("supported", "contradicted"):
         mean, interval = cell.split(" ", 1)
         cell = f"**{mean}** {interval}"
+    printed = None
     if gap["published"] is not None:
-        cell += f"<br>*printed {tables.points(gap['published'])}*"
-    return cell
+        printed = f"*printed {tables.points(gap['published'])}*"
+    return "<br>".join(filter(None, (cell, tables.could_see(gap), printed)))
 
 
 def _two_lines(markdown: str) -> str:

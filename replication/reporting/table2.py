@@ -44,7 +44,7 @@ def table2_section(
     where = " (stand-in)" if data["stand_in"] else ""
     page = render(
         "table2.md.j2",
-        notice=notice(data, title, _paper_data(data)),
+        notice=notice(data, title, paper_data(data)),
         stand_in=data["stand_in"],
         title=title,
         table=table,
@@ -129,5 +129,6 @@ def _used(measured: Mapping[str, Any], section: str, name: str) -> float:
     raise KeyError(f"{section}.{name}")
 
 
-def _paper_data(data: Mapping[str, Any]) -> str | None:
+def paper_data(data: Mapping[str, Any]) -> str | None:
+    """What the printed table is made from, where that is not this data."""
     return None if data["benchmark"] == "places_lt" else "Places-LT with a ResNet-152"

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from replication.evaluation.verdicts import stands
+
 METRIC_NAMES = {
     "overall": "Overall",
     "many": "Many",
@@ -35,11 +37,30 @@ def points(value: float | None, digits: int = 1) -> str:
 
 
 def with_interval(record: Mapping[str, Any]) -> str:
-    """Mean and 95 % interval: `41.2 [40.1, 42.3]`, signed for a difference."""
+    """Mean and 95 % interval: `41.2 [40.1, 42.3]`, signed for a difference.
+
+    The mean alone where the interval has no end: one seed.
+    """
     show = points if record["kind"] == "difference" else percent
     if record["mean"] is None or np.isnan(record["mean"]):
         return "n/a"
-    return f"{show(record['mean'])} [{show(record['low'])}, {show(record['high'])}]"
+    ends = [record["low"], record["high"]]
+    if not all(end is not None and np.isfinite(end) for end in ends):
+        return show(record["mean"])
+    return f"{show(record['mean'])} [{', '.join(map(show, ends))}]"
+
+
+def could_see(record: Mapping[str, Any], digits: int = 1) -> str:
+    """The least difference that the run would have told from zero, in points."""
+    value = record.get("detectable")
+    if value is None or not np.isfinite(value):
+        return ""
+    return f"could see {percent(value, digits)}"
+
+
+def marked(claim: Mapping[str, Any]) -> str:
+    """A verdict, with a mark where it does not stand after Holm's correction."""
+    return claim["verdict"] + (" †" if stands(claim) is False else "")
 
 
 def markdown_table(
@@ -116,7 +137,7 @@ def value_table(
 def difference_table(
     records: Sequence[Mapping[str, Any]], protocol: str, metrics: Sequence[str]
 ) -> str:
-    """Full model minus each method, paired, in points."""
+    """Full model minus each method, paired, in points; what could have been seen."""
     differences = [record for record in records if record["kind"] == "difference"]
     header = ["Full model minus"] + [METRIC_NAMES[metric] for metric in metrics]
     has_print = any(record["published"] is not None for record in differences)
@@ -130,13 +151,17 @@ def difference_table(
         }
         overall = cells["overall"]
         row = [label]
-        row += [with_interval(cell) if cell else "not run" for cell in cells.values()]
+        row += [_difference(cell) if cell else "not run" for cell in cells.values()]
         if has_print:
             printed = overall["published"] if overall else None
             row.append("—" if printed is None else points(printed))
         row.append(_BETTER[overall["verdict"]] if overall else "not run")
         rows.append(row)
     return markdown_table(header, rows)
+
+
+def _difference(gap: Mapping[str, Any]) -> str:
+    return "<br>".join(filter(None, (with_interval(gap), could_see(gap))))
 
 
 _BETTER = {
@@ -148,7 +173,10 @@ _BETTER = {
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]], where: str) -> str:
-    """A row a sentence: its test, and under both protocols estimate and verdict."""
+    """A row a sentence: its test, and under both protocols estimate and verdict.
+
+    Beside `undecided` stands what could have been seen.
+    """
     header = ["Sentence", "Test"]
     for name in ("paper", "released code"):
         header += [f"{name}: points", f"{name}: verdict{where}"]
@@ -156,7 +184,8 @@ def claims_table(claims: Sequence[Mapping[str, Any]], where: str) -> str:
     for claim in claims:
         row = rows.setdefault(claim["sentence"], [claim["sentence"], claim["test"]])
         row.append(with_interval({**claim, "kind": "difference"}))
-        row.append(claim["verdict"])
+        seen = could_see(claim) if claim["verdict"] == "undecided" else ""
+        row.append(", ".join(filter(None, (marked(claim), seen))))
     return markdown_table(header, rows.values(), words=2)
 
 
@@ -164,7 +193,7 @@ def claims_list(claims: Sequence[Mapping[str, Any]], where: str) -> str:
     """A row a claim that does not depend on the protocol, in its own unit."""
     header = ["Sentence", "Test", "Estimate [95 %]", f"Verdict{where}"]
     rows = [
-        [claim["sentence"], claim["test"], in_unit(claim), claim["verdict"]]
+        [claim["sentence"], claim["test"], in_unit(claim), marked(claim)]
         for claim in claims
     ]
     return markdown_table(header, rows, words=2)
@@ -178,7 +207,7 @@ def in_unit(claim: Mapping[str, Any]) -> str:
     if unit == "points":
         return with_interval({**claim, "kind": "difference"}) + " points"
     ends = [claim["low"], claim["high"]]
-    known = all(end is not None and not np.isnan(end) for end in ends)
+    known = all(end is not None and np.isfinite(end) for end in ends)
     mean, *ends = (
         f"{value:.3g}" for value in (claim["mean"], *(ends if known else ()))
     )

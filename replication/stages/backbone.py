@@ -1,6 +1,12 @@
-"""backbone: a timm network is trained on a benchmark's images, or imported."""
+"""backbone: a timm network is trained on a benchmark's images, or imported.
 
-from collections.abc import Mapping
+Where it trains on several devices, each process runs all of this module; the first one
+alone writes.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +17,47 @@ from dvclive import Live
 from replication.backbones.checkpoints import read_checkpoint
 from replication.backbones.networks import build_network
 from replication.backbones.paco import train_paco
-from replication.backbones.training import make_fabric, train_network
+from replication.backbones.ranks import ALONE, find_rank
+from replication.backbones.training import Trained, make_fabric, train_network
 from replication.data.images import read_split
 from replication.files import read_about, read_json, write_arrays, write_table
-from replication.settings import ImageSettings
-from replication.stages.running import OUTPUTS, Stage, progress, run
+from replication.settings import ImageSettings, Settings
+from replication.stages.running import OUTPUTS, Stage, progress
+from replication.stages.together import run_together
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
     """Write weights.safetensors; where it trains, training.csv and curves in live/."""
     folder = OUTPUTS / benchmark / objective / "backbone"
     curves = OUTPUTS / benchmark / objective / "training"
-    for place in (folder, curves):
-        place.mkdir(parents=True, exist_ok=True)
+    first = (find_rank(os.environ) or ALONE).first
+    trains = _trains(stage.settings, benchmark, objective)
+    if not (first or trains):
+        return
+    if first:
+        for place in (folder, curves):
+            place.mkdir(parents=True, exist_ok=True)
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    checkpoint = stage.settings.checkpoint(benchmark, objective)
-    if stage.settings.features(benchmark, objective) is not None:
+    if trains:
+        _train(stage, benchmark, objective, data, folder, curves)
+    elif stage.settings.features(benchmark, objective) is not None:
         stage.notes(source="none: features are imported")
-    elif checkpoint is not None:
+    elif (checkpoint := stage.settings.checkpoint(benchmark, objective)) is not None:
         settings = stage.settings.images(benchmark)
         _import(stage, checkpoint, settings, data["classes"], folder)
-    elif not _train(stage, benchmark, objective, data, folder, curves):
-        return
-    stage.finish()
+    if first:
+        stage.finish()
+
+
+def devices(settings: Settings, benchmark: str, objective: str) -> int:
+    """Processes that the stage is to have where no launcher says so."""
+    wanted = settings.get("devices")
+    return wanted if _trains(settings, benchmark, objective) else 1
+
+
+def _trains(settings: Settings, benchmark: str, objective: str) -> bool:
+    doors = (settings.checkpoint, settings.features)
+    return all(door(benchmark, objective) is None for door in doors)
 
 
 def _train(
@@ -43,60 +67,52 @@ def _train(
     data: Mapping[str, Any],
     folder: Path,
     curves: Path,
-) -> bool:
-    """Train, on every process; whether this one is the process that writes."""
+) -> None:
+    """Train, in every process; the first one writes."""
     index = stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
-    root = stage.settings.images_root(benchmark)
-    splits = [read_split(index.parent, split, root) for split in ("train", "val")]
     machine = stage.settings.machine(benchmark, objective)
     fabric = make_fabric(machine)
     stage.uses(fabric.device)
+    root = stage.settings.images_root(benchmark)
+    splits = [read_split(index.parent, split, root) for split in ("train", "val")]
     classes = data["classes"]
+    if objective == "paco":
+        recipe = stage.settings.paco(benchmark)
+        counts = torch.tensor(data["class_counts"])
+        given = (classes, counts, recipe, machine.workers)
+        train: Callable[..., Trained] = partial(train_paco, fabric, *splits, *given)
+    else:
+        recipe = stage.settings.backbone(benchmark)
+        train = partial(
+            train_network, fabric, *splits, classes, recipe, machine.workers
+        )
+    if not fabric.is_global_zero:
+        train(None, lambda *_: None)
+        return
+    # How many processes there are is no part of the key: any number takes it up.
+    resume = stage.resume_folder(recipe, machine.precision)
     with progress(stage.name) as tell:
-        live = _live(curves / "live") if fabric.is_global_zero else None
+        live = _live(curves / "live")
 
-        def report(epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+        def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
             for name, value in metrics.items():
                 live.log_metric(name, value)
             live.next_step()
             tell(epoch, epochs, metrics)
 
-        if objective == "paco":
-            settings = stage.settings.paco(benchmark)
-            resume = stage.resume_folder(settings, machine.precision, machine.devices)
-            counts = torch.tensor(data["class_counts"])
-            trained = train_paco(
-                fabric,
-                *splits,
-                classes,
-                counts,
-                settings,
-                machine.workers,
-                resume,
-                report,
-            )
-        else:
-            settings = stage.settings.backbone(benchmark)
-            resume = stage.resume_folder(settings, machine.precision, machine.devices)
-            trained = train_network(
-                fabric, *splits, classes, settings, machine.workers, resume, report
-            )
-        if live is not None:
-            live.end()
-    if not fabric.is_global_zero:
-        return False
-    about = {"network": settings.network, "classes": classes, "head": objective}
+        trained = train(resume, report)
+        live.end()
+    about = {"network": recipe.network, "classes": classes, "head": objective}
     write_arrays(folder / "weights.safetensors", trained.network.state_dict(), about)
     history = pd.DataFrame(trained.history)
     history.insert(0, "epoch", range(1, len(history) + 1))
     write_table(curves / "training.csv", history)
     stage.notes(
         source="trained here",
-        backbone=settings.model_dump(),
+        backbone=recipe.model_dump(),
         precision=machine.precision,
         history=history.to_dict("list"),
     )
-    return True
 
 
 def _live(folder: Path) -> Live:
@@ -132,4 +148,6 @@ def _import(
 
 
 if __name__ == "__main__":
-    run(main, lambda benchmark, objective: f"backbone_{objective}@{benchmark}")
+    run_together(
+        main, lambda benchmark, objective: f"backbone_{objective}@{benchmark}", devices
+    )

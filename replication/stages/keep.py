@@ -3,26 +3,36 @@
 Not a stage of the graph: `make keep NAME=cifar100_lt` after a run on data of one's own.
 """
 
+import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
-from replication.files import BadInput, write_bytes
-from replication.stages.running import REPORTS, RESULTS
+from replication.files import BadInput, read_json, read_text, write_bytes
+from replication.settings import PARAMS, load
+from replication.stages.running import REPORTS, RESULTS, read_record, record_of
+from replication.stages.staleness import LOCK, read_lock, stale
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_ALSO = (Path("params.yaml"), Path("dvc.lock"))
+_LINK = re.compile(r"\]\(([^)#\s]+)")
+_ALSO = (PARAMS, LOCK)
 
 
 def keep(name: str) -> Path:
-    """Copy pages, figures, results, params.yaml and dvc.lock of the run at hand.
+    """Copy all that says what the run at hand found, and what made it.
+
+    Pages and figures; under `run/` its results, its params.yaml and dvc.lock, and the
+    run record of every stage behind a page.
 
     Args:
         name: of the folder below reports/; what stood there before is replaced.
 
     Raises:
-        BadInput: an unusable name, or nothing to keep.
+        BadInput: an unusable name, nothing to keep, a run that params.yaml, dvc.lock or
+            the code are no longer of, or a link that leads out of what is kept.
     """
     if not _NAME.fullmatch(name) or name == "figures":
         raise BadInput(
@@ -32,13 +42,39 @@ def keep(name: str) -> Path:
     if not pages:
         raise BadInput(f"{REPORTS}: expected pages to keep, found none; run: dvc repro")
     files = [*pages, *sorted((REPORTS / "figures").rglob("*.svg"))]
+    report = record_of("report")
+    behind = [record_of(stage) for stage in read_json(report)["behind"]]
     target = REPORTS / name
+    kept = {target / file.relative_to(REPORTS): file for file in files}
+    made = [*sorted(RESULTS.glob("*")), *_ALSO]
+    kept |= {target / "run" / file.name: file for file in made}
+    kept |= {target / "run" / "records" / file.name: file for file in [*behind, report]}
+    _check(pages, target, kept)
+    runs = [read_record(file) for file in [*behind, report]]
+    if problems := stale(runs, load(), read_lock()):
+        raise BadInput([f"keep: {problem} Run: dvc repro" for problem in problems])
     shutil.rmtree(target, ignore_errors=True)
-    for file in files:
-        write_bytes(target / file.relative_to(REPORTS), file.read_bytes())
-    for file in [*sorted(RESULTS.glob("*")), *_ALSO]:
-        write_bytes(target / "run" / file.name, file.read_bytes())
+    for place, file in kept.items():
+        write_bytes(place, file.read_bytes())
     return target
+
+
+def _check(pages: list[Path], target: Path, kept: Mapping[Path, Path]) -> None:
+    """Refuse, before anything is replaced, what would not stand by itself."""
+    problems = [
+        f"{file}: expected a file, found nothing; run: dvc repro"
+        for file in kept.values()
+        if not file.is_file()
+    ]
+    problems += [
+        f"{page}: expected links to what is kept, got {link}"
+        for page in pages
+        for link in dict.fromkeys(_LINK.findall(read_text(page)))
+        if "://" not in link
+        and Path(os.path.normpath(target / unquote(link))) not in kept
+    ]
+    if problems:
+        raise BadInput(problems)
 
 
 def main(arguments: list[str]) -> int:

@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from replication.files import BadInput
+from replication.stages.machine import refusal
 
 Tell = Callable[[int, int, Mapping[str, float]], None]
 Piece = Callable[[Tell], None]
@@ -97,6 +98,10 @@ def _one_piece(piece: Piece, out: Connection, parent: int) -> None:
         piece(tell)
     except BadInput as error:
         out.send(("refused", error.problems))
+    except RuntimeError as error:
+        if not (problem := refusal(error)):
+            raise
+        out.send(("refused", [problem]))
 
 
 def _check_end(process: BaseProcess) -> None:

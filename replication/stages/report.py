@@ -1,10 +1,12 @@
 """report: what every stage measured becomes results/ and reports/."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from replication.evaluation.provenance import provenance, refuse_mixed_data
 from replication.files import read_json, write_json, write_table, write_text
 from replication.reporting.pages import (
     Page,
@@ -13,19 +15,25 @@ from replication.reporting.pages import (
     index_page,
     kinds,
     suite_pages,
+    summary_page,
 )
-from replication.settings import read_published_tables, read_recipe
-from replication.stages.running import OUTPUTS, REPORTS, RESULTS, Stage, record_of, run
+from replication.settings import load, read_published_tables, read_recipe
+from replication.stages.running import OUTPUTS, REPORTS, RESULTS, Stage, run
+from replication.stages.staleness import read_lock, stale
 
 TABLES = ("table1", "table2")
+
+Measured = Mapping[str, Any]
+Outdated = Callable[[Sequence[Mapping[str, Any]]], list[str]]
 
 
 def main(stage: Stage) -> None:
     """Write results/*.json, metrics, plots, and every page with its figures."""
     every = kinds(read_published_tables())
+    outdated = partial(stale, settings=load(), lock=read_lock())
     measured = {
         kind.name: [
-            _measured(stage, kind.name, benchmark)
+            _measured(stage, kind.name, benchmark, outdated)
             for benchmark in stage.settings.listed(kind.listed)
         ]
         for kind in every
@@ -35,26 +43,38 @@ def main(stage: Stage) -> None:
         for some in measured.values()
         for one in some
     }
+    suite = [_suite(stage, name, outdated) for name in ("audit", "ledger")]
     pages = [
         claims_overview(measured, titles),
+        summary_page(measured, titles),
         *(benchmark_page(kind, measured[kind.name], titles) for kind in every),
-        *suite_pages(_suite(stage, "audit"), _suite(stage, "ledger")),
+        *suite_pages(*suite),
     ]
     _write_pages(pages)
     _write_results(measured)
+    shown = [*(one for some in measured.values() for one in some), *suite]
+    stage.notes(behind=sorted({run["stage"] for one in shown for run in one["runs"]}))
     stage.finish()
 
 
-def _measured(stage: Stage, name: str, benchmark: str) -> dict[str, Any]:
-    """What a stage wrote on a benchmark, with its own run record behind it."""
+def _measured(
+    stage: Stage, name: str, benchmark: str, outdated: Outdated
+) -> dict[str, Any]:
+    """What a stage wrote on a benchmark, with its own run record behind it.
+
+    Raises:
+        BadInput: the runs behind it saw different data.
+    """
     found = read_json(stage.reads(OUTPUTS / "tables" / benchmark / f"{name}.json"))
-    own = read_json(stage.reads(record_of(f"{name}@{benchmark}")))
-    return found | {"runs": [*found["runs"], own]}
+    runs = [*found["runs"], *stage.behind(f"{name}@{benchmark}")]
+    refuse_mixed_data(f"{name}@{benchmark}", found["data"]["hash"], runs)
+    return found | {"runs": runs, "stale": outdated(runs)}
 
 
-def _suite(stage: Stage, name: str) -> dict[str, Any]:
+def _suite(stage: Stage, name: str, outdated: Outdated) -> dict[str, Any]:
     found = read_json(stage.reads(OUTPUTS / "tables" / f"{name}.json"))
-    return found | {"runs": [read_json(stage.reads(record_of(name)))]}
+    runs = stage.behind(name)
+    return found | {"runs": runs, "stale": outdated(runs)}
 
 
 def _write_pages(pages: Sequence[Page]) -> None:
@@ -65,23 +85,48 @@ def _write_pages(pages: Sequence[Page]) -> None:
     write_text(REPORTS / "README.md", index_page(pages))
 
 
-def _write_results(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """The numbers behind the pages, for machines: one file a page."""
-    for name, some in measured.items():
-        if name in TABLES:
-            records = [record for one in some for record in one["records"]]
-            write_json(RESULTS / f"{name}.json", records)
-            write_table(RESULTS / f"{name}.csv", plot_points(records))
+def _write_results(measured: Mapping[str, Sequence[Measured]]) -> None:
+    """The numbers behind the pages, for machines, each with what made them.
+
+    Where a file has no room for that (a table for `dvc plots`, the metrics, of which
+    every number is compared), it stands in provenance.json under the file's name.
+    """
+    beside = {}
+    for name in TABLES:
+        records = [record for one in measured[name] for record in one["records"]]
+        origins = _origins({name: measured[name]})
+        _write(f"{name}.json", {"provenance": origins, "records": records})
+        _write(f"{name}.csv", plot_points(records))
+        beside[f"{name}.csv"] = origins
     claims = [
         {"page": name, "benchmark": one["benchmark"], **claim}
         for name, some in measured.items()
         for one in some
         for claim in one["claims"]
     ]
-    write_json(RESULTS / "claims.json", claims)
+    _write("claims.json", {"provenance": _origins(measured), "claims": claims})
     tables = {name: measured[name] for name in TABLES}
-    write_json(RESULTS / "metrics.json", headline(tables))
-    write_table(RESULTS / "training.csv", training_curves(tables))
+    _write("metrics.json", headline(tables))
+    _write("training.csv", training_curves(tables))
+    beside |= dict.fromkeys(("metrics.json", "training.csv"), _origins(tables))
+    _write("provenance.json", beside)
+
+
+def _write(name: str, content: Any) -> None:
+    """One file of results/, for readers other than this suite."""
+    if isinstance(content, pd.DataFrame):
+        write_table(RESULTS / name, content, sealed=False)
+    else:
+        write_json(RESULTS / name, content, sealed=False)
+
+
+def _origins(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
+    """What made some pages, by the stage that measured them."""
+    return {
+        f"{name}@{one['benchmark']}": provenance(one["data"]["hash"], one["runs"])
+        for name, some in measured.items()
+        for one in some
+    }
 
 
 def headline(

@@ -6,6 +6,7 @@ a defect of ours and keeps its traceback.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -32,6 +33,16 @@ from rich.progress import (
 
 from replication.files import BadInput, content_hash, read_json, write_json
 from replication.settings import BENCHMARKS, OBJECTIVES, PARAMS, Settings, load
+from replication.stages.machine import (
+    about_device,
+    cpu_counters,
+    cpu_joules,
+    gpu_counters,
+    gpu_joules,
+    model_name,
+    refusal,
+    set_deterministic,
+)
 
 OUTPUTS = Path("outputs")
 RESULTS = Path("results")
@@ -48,6 +59,7 @@ _TABLES = (
     "sigma",
     "estimator",
     "separation",
+    "diagnosis",
     "audit",
     "ledger",
 )
@@ -59,7 +71,8 @@ class Stage:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self.settings = settings
-        self.device = "cpu"
+        self.device: torch.device | None = None
+        self.deterministic = False
         self._inputs: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
         self._code = code_hashes()
@@ -67,6 +80,8 @@ class Stage:
         self._commit = _commit()
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
+        self._cpu_energy = cpu_counters()
+        self._gpu_energy: dict[str, int] = {}
 
     def reads(self, path: Path) -> Path:
         """Note a file as an input of this run; its content enters the run record."""
@@ -77,15 +92,21 @@ class Stage:
 
     def behind(self, *stages: str) -> list[dict[str, Any]]:
         """Run records of the stages whose files this one builds on."""
-        return [read_json(self.reads(record_of(name))) for name in stages]
+        return [read_record(self.reads(record_of(name))) for name in stages]
 
     def notes(self, **facts: Any) -> None:
         """Note facts about this run that belong into its record."""
         self._facts.update(facts)
 
     def uses(self, device: torch.device) -> torch.device:
-        """Note the device that this run computes on."""
-        self.device = device_name(device)
+        """Note the device that this run computes on, and have it repeat if asked.
+
+        To be called before anything is computed there.
+        """
+        self.device = device
+        self.deterministic = self.settings.deterministic()
+        set_deterministic(self.deterministic)
+        self._gpu_energy = gpu_counters(device)
         return device
 
     def resume_folder(self, *settings: Any) -> Path:
@@ -100,7 +121,7 @@ class Stage:
         plain = [
             getattr(item, "model_dump", lambda item=item: item)() for item in settings
         ]
-        key = content_hash(plain, self._inputs, self._code)
+        key = content_hash(plain, self._inputs, self._code, self.deterministic)
         folder = RESUME / self.name / key
         if folder.parent.is_dir():
             for other in folder.parent.iterdir():
@@ -131,27 +152,45 @@ class Stage:
         shutil.rmtree(RESUME / self.name, ignore_errors=True)
 
     def _record(self) -> dict[str, Any]:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = time.perf_counter() - self._clock
         gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
+        gpu_energy = gpu_counters(self.device) if self.device is not None else {}
+        params = {
+            key: plain(self.settings.get(key))
+            for key in sorted(self.settings.keys_read)
+        }
+        resolved = plain(self.settings.resolved)
         return {
             "stage": self.name,
             "command": "dvc repro " + self.name,
             "started": self._started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - self._clock, 1),
+            "seconds": round(seconds, 1),
             "commit": self._commit["commit"],
             "clean": self._commit["clean"],
             "code": content_hash(self._code),
+            "modules": self._code,
             "inputs": self._inputs,
-            "params": {
-                key: _json(self.settings.get(key))
-                for key in sorted(self.settings.keys_read)
+            "data_hash": _data_hash(self.name),
+            "params": params,
+            "settings": resolved,
+            "settings_hash": content_hash(params, resolved),
+            "seeds": {
+                key: value
+                for key, value in params.items()
+                if key.split(".")[-1] in ("seed", "seeds")
             },
-            "device": self.device,
+            "device": "cpu" if self.device is None else device_name(self.device),
+            **about_device(self.device),
+            "deterministic": self.deterministic,
             "threads": torch.get_num_threads(),
             "libraries": {name: metadata.version(name) for name in LIBRARIES},
             "python": platform.python_version(),
-            "peak_memory_mb": round(usage.ru_maxrss / 1024),
+            "peak_memory_mb": _peak_memory_mb(),
             "peak_gpu_memory_mb": None if gpu is None else round(gpu / 2**20),
+            "energy_joules": {
+                "cpu": cpu_joules(self._cpu_energy, cpu_counters(), seconds),
+                "gpu": gpu_joules(self._gpu_energy, gpu_energy),
+            },
             **self._facts,
         }
 
@@ -163,6 +202,32 @@ def record_of(stage: str) -> Path:
     """
     folder = OUTPUTS / "tables" if stage.split("@")[0] in _TABLES else OUTPUTS
     return folder / "records" / f"{stage}.json"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A run record, with the MD5 of its file, by which dvc.lock names it."""
+    record = read_json(path)
+    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return record | {"record_md5": md5}
+
+
+def _data_hash(stage: str) -> str | None:
+    """Of the data that a stage ran on, as `prepare` wrote it; None where it has none.
+
+    Called when the run ends, when no input has changed under it.
+    """
+    benchmark = stage.partition("@")[2].partition("-")[0]
+    summary = OUTPUTS / benchmark / "data" / "summary.json"
+    return read_json(summary)["hash"] if benchmark and summary.is_file() else None
+
+
+def _peak_memory_mb() -> int:
+    """Of this process or the largest that it started and waited for, whichever is more.
+
+    Processes that ran side by side are not added up: nothing tells when each peaked.
+    """
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return round(max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024)
 
 
 def dlsa_name(benchmark: str, variant: str) -> str:
@@ -227,6 +292,10 @@ def run(body: Callable[..., None], name: Callable[..., str]) -> None:
             body(Stage(stage_name, load()), *arguments)
     except BadInput as error:
         _refuse(error.problems)
+    except RuntimeError as error:
+        if not (problem := refusal(error)):
+            raise
+        _refuse([f"{stage_name}: {problem}"])
     except KeyboardInterrupt:
         _refuse([f"{stage_name}: interrupted; run it again and it goes on"], code=130)
 
@@ -320,13 +389,11 @@ def code_hashes() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """What a reader calls the device: the GPU's or the processor's name."""
+    """What a reader calls the device: the GPU, or the processor and its threads."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    for line in _lines(Path("/proc/cpuinfo")):
-        if line.startswith("model name"):
-            return f"{line.split(':', 1)[1].strip()}, {torch.get_num_threads()} threads"
-    return f"{platform.processor() or platform.machine()}"
+        return model_name(device)
+    threads = torch.get_num_threads()
+    return f"{model_name(device)}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def pick_device(name: str) -> torch.device:
@@ -346,11 +413,8 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
-
-
-def _json(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A setting as JSON has it."""
     return json.loads(json.dumps(value, default=lambda item: item.model_dump()))
 
 

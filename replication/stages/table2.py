@@ -9,7 +9,7 @@ from replication.evaluation.ablation import (
     table2_claims,
     table2_records,
 )
-from replication.evaluation.verdicts import why_partial
+from replication.evaluation.verdicts import corrected, why_partial
 from replication.files import read_json, read_table, write_json
 from replication.settings import PUBLISHED, read_published_tables
 from replication.stages.running import (
@@ -70,7 +70,7 @@ def main(stage: Stage, benchmark: str) -> None:
             "features": features_in_words(runs, "paco"),
             "data": {key: data[key] for key in data if key != "class_names"},
             "records": records,
-            "claims": claims + mechanism_claims(timing, diagnostics),
+            "claims": corrected(claims + mechanism_claims(timing, diagnostics)),
             "timing": timing,
             "partial": partial,
             "runs": runs,

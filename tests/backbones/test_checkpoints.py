@@ -486,6 +486,44 @@ def test_numbers_that_are_not_finite_are_refused(
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("fc.weight", Tensor.long, "expected floating-point numbers, got int64"),
+        (
+            "fc.weight",
+            lambda value: value.to(torch.complex64),
+            "expected floating-point numbers, got complex64",
+        ),
+        ("fc.weight", Tensor.to_sparse, "expected plain numbers, got sparse_coo"),
+        (
+            "fc.weight",
+            lambda value: torch.ones(1, 1).expand(value.shape),
+            "expected plain numbers, got one number repeated",
+        ),
+        (
+            "fc.bias",
+            lambda value: torch.full((3,), 1e300, dtype=torch.float64),
+            "expected finite numbers, got 3 NaN or infinite",
+        ),
+        (
+            "bn1.running_var",
+            lambda value: -2 * torch.ones_like(value),
+            "expected numbers of at least 0, got -2",
+        ),
+    ],
+)
+def test_what_would_become_another_number_is_refused(
+    tmp_path: Path, refused, small, name, change, problem
+) -> None:
+    """Cast to float32 it would be loaded without a word."""
+    small[name] = change(small[name])
+    path = saved(small, tmp_path / "a.pth")
+    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
+        f"{path}: {name}: {problem}"
+    ]
+
+
 def test_half_a_head_is_refused(tmp_path: Path, refused, small) -> None:
     del small["fc.bias"]
     path = saved(small, tmp_path / "a.pth")

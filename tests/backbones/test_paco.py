@@ -574,7 +574,7 @@ def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
     ]
     assert got.history[-1]["val_accuracy"] > 0.8
     assert got.history[-1]["val_accuracy"] == accuracy(
-        got.network, val, settings_, CPU, 0
+        fabric, got.network, val, settings_, 0
     )
     state = final(tmp_path)["model"]
     # 4 batches of 16 an epoch fill the queue of 32 again and again.
@@ -698,21 +698,26 @@ def test_impossible_settings_are_refused(change) -> None:
 
 SHARED = """
 import copy
+import os
 import sys
 from pathlib import Path
 
 import torch
 
-from replication.backbones.networks import build_network
+from replication.backbones.networks import build_network, features_of
 from replication.backbones.paco import (
     Paco, PacoSettings, contrast_step, log_class_prior, train_paco
 )
+from replication.backbones.ranks import find_rank
 from replication.backbones.training import make_fabric
 from replication.data.images import ImageSplit
 from replication.files import read_json, read_state, write_state
 from replication.settings import MachineSettings
+from replication.stages.together import start_others
 
 folder, devices = Path(sys.argv[1]), int(sys.argv[2])
+if devices == 2 and find_rank(os.environ) is None:
+    start_others(2)
 torch.set_num_threads(1)
 fabric = make_fabric(
     MachineSettings(device="cpu", devices=devices, precision="32-true", workers=0)
@@ -746,6 +751,7 @@ for queries, keys, labels, shuffle in given["steps"]:
     losses.append(fabric.all_reduce(loss.detach(), reduce_op="mean"))
 stepped = {
     "losses": torch.stack(losses), "gradients": gradients, "started": started,
+    "features": features_of(paco.encoder_q, given["steps"][0][0]).detach(),
     "queue": paco.queue, "queue_labels": paco.queue_labels, "pointer": paco.pointer,
 }
 
@@ -764,7 +770,7 @@ write_state(folder / f"{devices}-{rank}.pt", {
     "stepped": stepped, "weights": dict(trained.network.named_parameters()),
     "history": trained.history,
 })
-fabric.barrier()  # the first process takes the second with it when it ends
+fabric.barrier()
 """
 
 
@@ -814,6 +820,8 @@ def test_two_processes_have_the_loss_of_one(processes) -> None:
     one, zero, other = (part["stepped"] for part in processes.values())
     torch.testing.assert_close(zero["losses"], one["losses"], rtol=1e-5, atol=1e-6)
     assert torch.equal(zero["losses"], other["losses"])
+    torch.testing.assert_close(zero["features"], one["features"], rtol=1e-4, atol=1e-5)
+    assert torch.equal(zero["features"], other["features"])
 
 
 def test_two_processes_have_the_gradient_of_one(processes) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,10 +17,13 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from replication.backbones import training
+from replication.backbones.extraction import extract_features
 from replication.backbones.networks import build_network
+from replication.backbones.ranks import Rank
 from replication.backbones.training import (
     Trained,
     accuracy,
+    decoders,
     epoch_order,
     learning_rate,
     make_fabric,
@@ -29,7 +33,7 @@ from replication.backbones.training import (
 )
 from replication.data.images import ImageSplit, normalise, training_batches
 from replication.files import read_json, read_state, write_json, write_state
-from replication.settings import BackboneSettings, MachineSettings
+from replication.settings import BackboneSettings, ImageSettings, MachineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -176,7 +180,7 @@ def test_training_learns_what_is_easy(fabric, backbone_settings, tmp_path) -> No
     assert got.history[-1]["train_loss"] < got.history[0]["train_loss"]
     assert got.history[-1]["val_accuracy"] > 0.8
     assert got.history[-1]["val_accuracy"] == accuracy(
-        got.network, images(30, seed=1), settings, CPU, 0
+        fabric, got.network, images(30, seed=1), settings, 0
     )
 
 
@@ -230,7 +234,9 @@ def test_report_is_told_each_epoch(fabric, backbone_settings, tmp_path) -> None:
         tmp_path,
         report=lambda *arguments: told.append(arguments),
     )
-    assert told == [(epoch, 3, got.history[epoch]) for epoch in range(3)]
+    rows = [row | {"devices": 1} for *_, row in told]
+    assert [one[:2] for one in told] == [(epoch, 3) for epoch in range(3)]
+    assert rows == got.history
 
 
 def test_last_batch_of_one_image_is_no_crash(
@@ -343,7 +349,8 @@ def test_first_epochs_of_any_model_by_hand(fabric, backbone_settings, tmp_path) 
     assert [row["loss"] for row in history] == pytest.approx([3.0, 3 * 0.75**2])
     torch.testing.assert_close(model.moves.data, torch.full((3,), 0.54375))
     assert torch.equal(model.stays.data, torch.ones(3))
-    assert told == [(epoch, 2, history[epoch]) for epoch in range(2)]
+    assert told == [(epoch, 2, {"loss": history[epoch]["loss"]}) for epoch in range(2)]
+    assert [row["devices"] for row in history] == [1, 1]
 
 
 def test_weights_that_are_not_trained_are_not_decayed_either(
@@ -446,11 +453,41 @@ def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
         assert refused(lambda device=device: make_fabric(machine(device))) == [
             f"device: expected a device of this machine, got {device!r}"
         ]
+
+
+def test_more_processes_than_devices_are_refused(refused, monkeypatch) -> None:
+    """Whoever started them; and of several, none can have a device by its number."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert refused(lambda: make_fabric(machine("cuda", 2))) == [
-        "devices: expected at most 1, got 2"
+    monkeypatch.setattr(os, "environ", Rank(1, 4, 1, 2).environment())
+    assert refused(lambda: make_fabric(machine("auto"))) == [
+        "devices: expected at most the 1 that each process sees on its machine, got 2"
     ]
+    assert refused(lambda: make_fabric(machine("cuda:0"))) == [
+        "device: expected one of 1 devices and one process, got 'cuda:0' and 4"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cores", "rank", "expected"),
+    [
+        (16, None, 15),
+        (16, Rank(0, 8, 0, 4), 3),
+        (2, Rank(0, 8, 0, 4), 0),
+        (4, Rank(0, 8, 0, 4, bound=True), 3),
+    ],
+    ids=["alone", "four share", "too few", "srun gave each its own"],
+)
+def test_processes_of_a_machine_share_its_cores(
+    monkeypatch, cores, rank, expected
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    environment = rank.environment() if rank else {}
+    if rank and rank.bound:
+        environment["SLURM_CPUS_PER_TASK"] = str(cores)
+    monkeypatch.setattr(os, "environ", environment)
+    assert decoders("auto") == expected
+    assert decoders(5) == 5
 
 
 def test_number_of_a_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
@@ -462,18 +499,28 @@ def test_number_of_a_device_that_is_not_there_is_refused(refused, monkeypatch) -
 
 # --- two processes
 
-TWO_SETTINGS = {"epochs": 2, "lr": 0.05, "batch_size": 8}
+# Rates that do not depend on how many epochs there are: runs of one and of two agree.
+TWO_SETTINGS = {"epochs": 2, "lr": 0.05, "batch_size": 8, "schedule": "steps"}
+NETWORKS = ("resnet8_cifar", "test_convnext")  # with batch-norm, and without
 TWO = """
+import os
 import sys
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
 
-from replication.backbones.training import make_fabric, train_network
+from replication.backbones.ranks import find_rank
+from replication.backbones.training import make_fabric, train_epochs, train_network
 from replication.data.images import ImageSplit
 from replication.files import read_json, read_state, write_json, write_state
 from replication.settings import BackboneSettings, MachineSettings
+from replication.stages.together import start_others
 
+if find_rank(os.environ) is None:
+    start_others(2)
 folder = Path(sys.argv[1])
 torch.set_num_threads(1)
 fabric = make_fabric(
@@ -481,30 +528,70 @@ fabric = make_fabric(
 )
 given = read_state(folder / "images.pt")
 split = ImageSplit(given["labels"], given["pixels"], ())
+val = ImageSplit(split.labels[:11], split.pixels[:11], ())
 for network, settings in read_json(folder / "settings.json").items():
-    trained = train_network(
-        fabric, split, None, 3, BackboneSettings(**settings), 0,
-        folder / "resume" / network, lambda *_: None,
+
+    def trained(epochs, resume):
+        # The first process alone finds a state.
+        place = folder / resume / network if fabric.is_global_zero else None
+        recipe = BackboneSettings(**settings | {"epochs": epochs})
+        return train_network(fabric, split, val, 3, recipe, 0, place, lambda *_: None)
+
+    trained(1, "stopped")
+    for kind in ("resume", "begun"):
+        got = trained(2, kind)
+        name = f"{network}-{kind}-{fabric.global_rank}"
+        write_state(folder / f"{name}.pt", dict(got.network.named_parameters()))
+        write_json(folder / f"{name}.json", got.history)
+
+# Half precision as on a GPU, where a scale keeps small gradients from vanishing.
+settings = BackboneSettings(**settings)
+seen = {"scales": [], "weights": []}
+for epochs in (1, 2):  # the second run resumes the first
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    precision = MixedPrecision("16-mixed", "cpu", scaler)
+    half = Fabric(accelerator="cpu", devices=2, strategy="ddp",
+                  plugins=[TorchElasticEnvironment(), precision])
+    half.launch()
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+
+    def one_epoch(module, optimiser, epoch):
+        large = epoch == 0 and half.global_rank == 1
+        loss = module(torch.ones(1, 1)).sum().float()
+        optimiser.zero_grad()
+        half.backward(loss * torch.inf if large else loss)
+        optimiser.step()
+        return {}
+
+    recipe = settings.model_copy(
+        update={"epochs": epochs, "lr": 0.25, "weight_decay": 0.0}
     )
-    name = f"{network}-{fabric.global_rank}"
-    write_state(folder / f"{name}.pt", dict(trained.network.named_parameters()))
-    write_json(folder / f"{name}.json", trained.history)
+    train_epochs(half, model, recipe, folder / "half", one_epoch, lambda *_: None)
+    seen["scales"].append(scaler.get_scale())
+    seen["weights"].append(model.weight.item())
+write_json(folder / f"scale-{half.global_rank}.json", seen)
 """
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, backbone_settings) -> Path:
-    """Folder of what two processes trained on the CPU, through gloo."""
+    """Folder of what two processes trained on the CPU, through gloo.
+
+    `resume`: both epochs; `begun`: the second, the first being one process's;
+    `stopped`: the first, and no more.
+    """
     folder = tmp_path_factory.mktemp("two")
     split = images(26, side=32)
     write_state(folder / "images.pt", {"labels": split.labels, "pixels": split.pixels})
-    write_json(
-        folder / "settings.json",
-        {
-            network: backbone_settings(network=network, **TWO_SETTINGS).model_dump()
-            for network in ("resnet8_cifar", "test_convnext")
-        },
-    )
+    plain = {}
+    for network in NETWORKS:
+        settings = backbone_settings(network=network, **TWO_SETTINGS)
+        plain[network] = settings.model_dump()
+        begun = folder / "begun" / network
+        train(make_fabric(machine()), settings.model_copy(update={"epochs": 1}), begun,
+              split, eleven(split))  # fmt: skip
+    write_json(folder / "settings.json", plain)
     script = folder / "two.py"
     script.write_text(TWO)
     environment = {
@@ -525,32 +612,104 @@ def two(tmp_path_factory, backbone_settings) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("network", ["resnet8_cifar", "test_convnext"])
+def eleven(split: ImageSplit) -> ImageSplit:
+    """An odd number of images: two processes' shares of them differ."""
+    assert split.pixels is not None
+    return ImageSplit(split.labels[:11], split.pixels[:11], ())
+
+
+def one(fabric: Fabric, settings: BackboneSettings, resume: Path) -> Trained:
+    """What one process makes of the same, from wherever its state stands."""
+    split = images(26, side=32)
+    return train(fabric, settings, resume, split, eleven(split))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_two_processes_end_with_the_same_weights(two, network) -> None:
-    one, other = (read_state(two / f"{network}-{rank}.pt") for rank in (0, 1))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
-    histories = [read_json(two / f"{network}-{rank}.json") for rank in (0, 1)]
+    first, other = (read_state(two / f"{network}-resume-{rank}.pt") for rank in (0, 1))
+    assert first.keys() == other.keys()
+    assert all(torch.equal(first[key], other[key]) for key in first)
+    histories = [read_json(two / f"{network}-resume-{rank}.json") for rank in (0, 1)]
     assert histories[0] == histories[1] and len(histories[0]) == 2
     assert all(math.isfinite(row["train_loss"]) for row in histories[0])
+    assert [row["devices"] for row in histories[0]] == [2, 2]
 
 
+def differences(
+    weights: dict[str, torch.Tensor], history: list[dict[str, float]], by_one: Trained
+) -> dict[str, float]:
+    """Largest differences from one process: of losses, and of the features' values."""
+    settings = ImageSettings(network="test_convnext", image_size=32, resize=32,
+                             mean=[0.4, 0.5, 0.6], std=[0.2, 0.25, 0.5])  # fmt: skip
+    features = []
+    for state in (weights, dict(by_one.network.named_parameters())):
+        network = build_network("test_convnext", 3, None, 0)
+        network.load_state_dict(state)
+        split = images(26, side=32)
+        features.append(extract_features(network, split, settings, CPU, 0))
+    losses = [[row["train_loss"] for row in rows] for rows in (history, by_one.history)]
+    return {
+        "features": float(np.abs(features[0] - features[1]).max()),
+        "of": float(np.abs(features[1]).max()),
+        "losses": float(np.abs(np.subtract(*losses)).max()),
+    }
+
+
+@pytest.mark.parametrize("kind", ["resume", "begun", "stopped"])
 def test_two_processes_equal_one_where_images_do_not_mix(
-    two, fabric, backbone_settings, tmp_path
+    two, fabric, backbone_settings, tmp_path, kind
 ) -> None:
-    """Without batch-norm, the mean of two half batches' gradients is the batch's."""
+    """Without batch-norm the mean of two half batches' gradients is the batch's.
+
+    Nor does it matter which of the epochs two processes trained: both, the second, or
+    the first. Only the order of the sums differs; a thousandth part of what training
+    moved would be found.
+    """
     settings = backbone_settings(network="test_convnext", **TWO_SETTINGS)
-    split = images(26, side=32)
-    start = build_network("test_convnext", 3, None, 0)
-    one = train(fabric, settings, tmp_path, split)
-    got = read_state(two / "test_convnext-0.pt")
+    start = dict(build_network("test_convnext", 3, None, 0).named_parameters())
+    expected = one(fabric, settings, tmp_path)
+    if kind == "stopped":
+        resumed = one(fabric, settings, two / kind / "test_convnext")
+        history, got = resumed.history, dict(resumed.network.named_parameters())
+    else:
+        history = read_json(two / f"test_convnext-{kind}-0.json")
+        got = read_state(two / f"test_convnext-{kind}-0.pt")
     moved = 0.0
-    for (key, value), before in zip(
-        one.network.named_parameters(), start.parameters(), strict=True
-    ):
-        torch.testing.assert_close(got[key], value.detach(), rtol=1e-4, atol=1e-6)
-        moved = max(moved, (value - before).abs().max().item())
-    assert moved > 1e-3  # a thousand times what may differ
-    history = read_json(two / "test_convnext-0.json")
-    for row, expected in zip(history, one.history, strict=True):
-        assert row == pytest.approx(expected, rel=1e-4)
+    for key, value in expected.network.named_parameters():
+        torch.testing.assert_close(got[key], value, rtol=1e-4, atol=1e-6)
+        moved = max(moved, (value - start[key]).abs().max().item())
+    assert moved > 1e-3
+    devices = {"resume": [2, 2], "begun": [1, 2], "stopped": [2, 1]}[kind]
+    assert [row.pop("devices") for row in history] == devices
+    for row, other in zip(history, expected.history, strict=True):
+        assert row == pytest.approx({key: other[key] for key in row}, rel=1e-4)
+    apart = differences(got, history, expected)
+    assert apart["losses"] < 1e-5 and apart["features"] < 1e-5 * apart["of"]
+
+
+@pytest.mark.parametrize("kind", ["resume", "begun", "stopped"])
+def test_two_processes_have_batch_norm_of_their_own(
+    two, fabric, backbone_settings, tmp_path, kind
+) -> None:
+    """As published: each normalises by its half of the batch; it trains as one does."""
+    settings = backbone_settings(network="resnet8_cifar", **TWO_SETTINGS)
+    by_one = one(fabric, settings, tmp_path).history
+    if kind == "stopped":
+        history = one(fabric, settings, two / kind / "resnet8_cifar").history
+    else:
+        history = read_json(two / f"resnet8_cifar-{kind}-0.json")
+    losses = [[row["train_loss"] for row in rows] for rows in (by_one, history)]
+    assert losses[1] != losses[0]
+    assert losses[1][1] < losses[1][0]
+    assert losses[1][1] == pytest.approx(losses[0][1], abs=0.2)  # chance has 1.1
+
+
+def test_processes_share_the_scale_of_half_precision(two) -> None:
+    """A gradient that is too large in one process halves the scale in all of them.
+
+    Neither takes that step; and a resumed run goes on with the halved scale.
+    """
+    rows = [read_json(two / f"scale-{rank}.json") for rank in (0, 1)]
+    assert rows[0] == rows[1]
+    assert rows[0]["scales"] == [512, 512]
+    assert rows[0]["weights"][0] == 1 and rows[0]["weights"][1] == 0.75

@@ -667,8 +667,59 @@ def test_a_header_that_claims_more_than_any_memory_is_refused(
     with h5py.File(path, "w") as file:
         file.create_dataset("features", (2**40, 2**12), np.float32, chunks=(1, 2**12))
         file["labels"] = whole()["labels"]
-    (problem,) = one(tmp_path, refused)
-    assert problem.startswith(f"{path}: expected a whole HDF5 file, got Unable to ")
+    assert one(tmp_path, refused) == [
+        f"{path}: features: expected all values, got 0 of {2**40} chunks: it was not "
+        "written to its end"
+    ]
+
+
+def test_an_array_that_was_half_written_is_refused(tmp_path: Path, refused) -> None:
+    """HDF5 would give zeros for the rest."""
+    make_folder(tmp_path, test=None)
+    path = tmp_path / "feature_test.h5"
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("features", (6, 4), np.float32, chunks=(2, 4))
+        made[:3] = whole()["features"][:3]
+        file.create_dataset("labels", (6,), np.int64)
+    assert one(tmp_path, refused) == [
+        f"{path}: features: expected all values, got 2 of 3 chunks: it was not "
+        "written to its end"
+    ]
+    with h5py.File(path, "a") as file:
+        file["features"][3:] = whole()["features"][3:]
+    assert one(tmp_path, refused) == [
+        f"{path}: labels: expected all values, got 0 of 48 bytes: it was not written "
+        "to its end"
+    ]
+
+
+def test_an_array_larger_than_the_memory_is_refused(
+    tmp_path: Path, refused, monkeypatch
+) -> None:
+    make_folder(tmp_path)
+    memory = tmp_path / "meminfo"
+    memory.write_text("MemTotal: 1 kB\nMemAvailable: 0 kB\n")
+    monkeypatch.setattr(module, "_MEMORY", memory)
+    path = tmp_path / "feature_train.h5"
+    assert one(tmp_path, refused)[0] == (
+        f"{path}: features: expected an array that fits into 0.0 GiB of free memory, "
+        "got (6, 4): 0.0 GiB"
+    )
+    memory.write_text("nothing of use: here\n")
+    assert read_features(tmp_path, 3, val_is_test=False).num_classes == 3
+
+
+def test_values_of_another_file_are_refused(tmp_path: Path, refused) -> None:
+    """They would enter no run record."""
+    make_folder(tmp_path, test=None)
+    write(tmp_path / "other.h5", whole())
+    path = tmp_path / "feature_test.h5"
+    with h5py.File(path, "w") as file:
+        file["features"] = h5py.ExternalLink("other.h5", "/features")
+        file["labels"] = whole()["labels"]
+    assert one(tmp_path, refused) == [
+        f"{path}: features: expected values here, got another file's"
+    ]
 
 
 def test_all_problems_are_found_in_one_pass(tmp_path: Path, refused) -> None:

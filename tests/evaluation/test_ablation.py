@@ -123,6 +123,31 @@ def test_the_greatest_drop_is_against_both_other_losses(
         assert claim["verdict"] == verdict
 
 
+def test_p_value_of_the_greatest_drop() -> None:
+    """Against both: the weaker one where both are positive."""
+    predictions = made(shares(no_mle=0.4, no_bal=0.5, no_pure=0.9))
+    (claim, _) = greatest_drop(predictions, COUNTS)
+    rest = {name: predictions[name] for name in ("no_mle", "no_bal", "no_pure")}
+    alone = [
+        greatest_drop(rest | {"no_bal": rest[name], "no_pure": rest[name]}, COUNTS)[0]
+        for name in ("no_bal", "no_pure")
+    ]
+    assert claim["p_value"] == pytest.approx(max(one["p_value"] for one in alone))
+    assert claim["detectable"] == max(one["detectable"] for one in alone)
+    assert claim["mean"] == min(one["mean"] for one in alone)
+
+
+def test_every_claim_has_a_p_value_and_what_could_have_been_seen() -> None:
+    claims = [
+        *table2_claims(table2_records(made(shares()), COUNTS, TABLE, ABOUT)),
+        *greatest_drop(made(shares()), COUNTS),
+        *mechanism_claims(timed(0.6, 0.7, 0.8), diagnosed()),
+    ]
+    for claim in claims:
+        assert 0 <= claim["p_value"] <= 1
+        assert claim["detectable"] >= 0
+
+
 def test_another_benchmark_has_no_printed_numbers() -> None:
     about = ABOUT | {"benchmark": "cifar100_lt", "same_benchmark": False}
     records = table2_records(made(shares()), COUNTS, TABLE, about)
@@ -214,7 +239,7 @@ def test_mechanism_by_hand() -> None:
         ((0.5, 0.4, 0.4), (0.9, 0.8, 0.9), "contradicted"),
         ((0.6, 0.7, 0.8), (0.8, 0.7, 0.6), "undecided"),
         ((None, None, None), (0.5, 0.6, 0.7), "not run"),
-        ((0.9, None, None), (0.5, 0.4, 0.4), "not run"),
+        ((0.9, None, None), (0.5, 0.4, 0.4), "undecided"),
     ],
 )
 def test_separation_is_that_of_the_first_filters(
@@ -235,8 +260,10 @@ def test_one_seed_decides_nothing_on_the_mechanism() -> None:
     claims = mechanism(timed(0.7, less=(-0.5,)), diagnosed((0.9,), (0.5,)))
     assert claims[SEPARATION]["mean"] == pytest.approx(0.4)
     assert claims[SLOWER[0]]["mean"] == pytest.approx(0.7)
-    assert {claim["verdict"] for claim in claims.values()} == {"not run"}
-    assert all(math.isnan(claim["low"]) for claim in claims.values())
+    assert {claim["verdict"] for claim in claims.values()} == {"undecided"}
+    for claim in claims.values():
+        assert (claim["low"], claim["high"]) == (-math.inf, math.inf)
+        assert math.isnan(claim["p_value"]) and math.isnan(claim["detectable"])
 
 
 def test_an_epoch_that_was_not_timed_has_no_verdict(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def of_table2() -> list[dict]:
             "low": 0.0,
             "high": 0.2,
             "verdict": "undecided",
+            "p_value": 0.05,
+            "detectable": 0.2,
         }
         for method in (*BASELINES, *TABLES["table2"].rows)
         for protocol in ("paper", "released_code")
@@ -223,3 +225,30 @@ def test_nothing_measured_leaves_every_sentence_without_a_test() -> None:
     of_claim, beyond = of_claims.tests_of(CLAIMS, {"table1": [], "table2": []})
     assert len(of_claim) == len(CLAIMS)
     assert all(some == [] for _, some in of_claim) and beyond == []
+
+
+def test_a_verdict_stands_among_all_tests_of_all_pages() -> None:
+    """Three tests at 2 %: alone each would stand, together none; 0.1 % does.
+
+    A stage's own `holm` is that of its page, and not asked here.
+    """
+    some = measured("A is 1.", "A is 2.", "A is 3.", "A is 4.")
+    for claim, value in zip(some["claims"], (0.02, 0.02, 0.02, 0.001), strict=True):
+        claim |= {"verdict": "supported", "p_value": value, "holm": 0.9}
+    other = measured("A is so.")
+    other["claims"][0] |= {"verdict": "contradicted", "p_value": 0.04}
+    other["claims"][0]["protocol"] = "released_code"
+    ((_, mine), (_, theirs)), _ = of_claims.tests_of(
+        [ONE, OTHER], {"x": [some], "y": [other]}
+    )
+    assert [one.stands for one in mine] == [False, False, False, True]
+    assert [one.stands for one in theirs] == [True]
+    assert mine[0].record is some["claims"][0]
+
+
+def test_what_was_not_decided_or_has_no_p_value_is_not_asked() -> None:
+    some = measured("A is 1.", "A is 2.")
+    some["claims"][0] |= {"p_value": 0.2}
+    some["claims"][1] |= {"verdict": "supported"}
+    ((_, mine),), _ = of_claims.tests_of([ONE], {"x": [some]})
+    assert [one.stands for one in mine] == [None, None]

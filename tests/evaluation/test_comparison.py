@@ -190,3 +190,28 @@ def test_other_seeds_or_samples_are_refused(refused) -> None:
         "predictions of crt, protocol paper: expected the test samples of lws, got "
         "others"
     ]
+
+
+def test_a_differences_p_value_and_what_could_have_been_seen() -> None:
+    """p is below 5 % where the interval leaves zero out; a value has neither."""
+    records = table1_records(made(shares(paco_dlsa=0.6)), COUNTS, TABLE, ABOUT)
+    gaps = chosen(records, kind="difference")
+    for gap in gaps:
+        assert (gap["p_value"] < 0.05) == (gap["low"] > 0 or gap["high"] < 0)
+        half = gap["high"] - gap["mean"]
+        assert half < gap["detectable"] < 2.2 * half
+        assert gap["freedom"] >= 2
+    assert {gap["p_value"] < 0.05 for gap in gaps} == {True, False}
+    assert not any("p_value" in one for one in chosen(records, kind="value"))
+
+
+def test_claims_are_corrected_over_their_protocol() -> None:
+    """Eight claims each: the least p-value counts eightfold, and both are alike."""
+    records = table1_records(made(shares(paco_dlsa=0.6)), COUNTS, TABLE, ABOUT)
+    claims = table1_claims(records)
+    for protocol in ("paper", "released_code"):
+        mine = [claim for claim in claims if claim["protocol"] == protocol]
+        least = min(mine, key=lambda claim: claim["p_value"])
+        assert least["holm"] == pytest.approx(min(1, 8 * least["p_value"]))
+        assert all(claim["holm"] >= claim["p_value"] for claim in mine)
+        assert all(claim["detectable"] > 0 for claim in mine)

@@ -228,8 +228,51 @@ def test_unchanged_predictions_leave_it_undecided() -> None:
     claims = confusion_claims(pair, masses(NINE, frequency_bins(NINE), 9), "paper")
     assert len(claims) == 4
     for claim in claims:
-        assert (claim["mean"], claim["low"], claim["high"]) == (0, 0, 0)
+        assert claim["mean"] == 0 and claim["p_value"] == 1
+        assert claim["low"] < 0 < claim["high"]  # 0 of few images is not certain
         assert claim["verdict"] == "undecided"
+
+
+def test_an_error_per_cell_counts_as_one_error_over_cells() -> None:
+    """Where nothing changes, the interval of a part is that of its share, per cell."""
+    same = with_errors({(0, 2): 0.4, (1, 1): 0.3})
+    pair = Pair(same, same, NINE_LABELS, (0, 1, 2))
+    kinds = masses(NINE, frequency_bins(NINE), 9)
+    blocks = next(
+        claim
+        for claim in confusion_claims(pair, kinds, "paper")
+        if claim["test"].startswith(BLOCKS)
+    )
+    (share,) = (
+        record["change"]
+        for record in mass_records(pair, kinds, "paper")
+        if (record["mass"], record["of"]) == ("right_top", "all")
+    )
+    part = blocks["parts"][kinds["right_top"].label]
+    assert share["high"] > 0
+    assert part["high"] == pytest.approx(share["high"] / 9)
+
+
+def test_every_test_has_p_values_a_correction_and_what_could_have_been_seen() -> None:
+    without = {(0, 2): 0.4, (1, 1): 0.3}
+    some = {
+        name: predictions_table(
+            NINE_LABELS,
+            {
+                (seed, protocol): row
+                for seed, row in enumerate(with_errors(errors, start=number))
+                for protocol in PROTOCOLS
+            },
+        )
+        for number, (name, errors) in enumerate(
+            {"without": without, "with": {(0, 2): 0.2, (1, 1): 0.2}}.items()
+        )
+    }
+    claims = measure_confusion(some["without"], some["with"], NINE)["claims"]
+    for claim in claims:
+        family = [one for one in claims if one["protocol"] == claim["protocol"]]
+        assert claim["p_value"] <= claim["holm"] <= len(family) * claim["p_value"]
+        assert claim["detectable"] > 0
 
 
 def test_fewer_tail_to_head_errors_say_nothing_of_head_to_tail() -> None:

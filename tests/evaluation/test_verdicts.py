@@ -1,13 +1,23 @@
 """A made case of each verdict, and the edges between them."""
 
+from typing import get_args
+
+import numpy as np
 import pytest
 from scipy import stats
 
+from replication.evaluation.intervals import Estimate
 from replication.evaluation.verdicts import (
     MARGIN,
     ROUNDING,
+    ClaimVerdict,
+    NumberVerdict,
+    corrected,
+    holm,
+    joint_p_value,
     judge_claim,
     judge_number,
+    stands,
     why_partial,
 )
 
@@ -33,6 +43,42 @@ NAN = float("nan")
 def test_claim(low: float | None, high: float | None, verdict: str) -> None:
     """The interval above zero, below it, around it or touching it, or not there."""
     assert judge_claim(low, high) == verdict
+
+
+def test_each_verdict_on_a_claim_and_on_a_number_has_its_case() -> None:
+    """Four and six: none that is never given, none that is given and not listed."""
+    ends = {"supported": (0.1, 0.2), "contradicted": (-0.2, -0.1),
+            "undecided": (-0.1, 0.1), "not run": (None, None)}  # fmt: skip
+    assert set(get_args(ClaimVerdict)) == set(ends)
+    for verdict, (low, high) in ends.items():
+        assert judge_claim(low, high) == verdict
+    near, far, loose = (0.420, 0.421, 0.422), (0.450, 0.451, 0.452), (0.38, 0.42, 0.46)
+    cases = {
+        "reproduced": (near, "supported", True),
+        "consistent, imprecise": (loose, "supported", True),
+        "differs, claim holds": (far, "supported", True),
+        "not reproduced": (far, "undecided", True),
+        "partial": (near, "supported", False),
+        "not run": ((), "supported", True),
+    }
+    assert set(get_args(NumberVerdict)) == set(cases)
+    for verdict, case in cases.items():
+        assert judge_number(0.421, *case) == verdict
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_claim_turns_where_its_interval_touches_zero(sign: int) -> None:
+    """Zero itself belongs to the interval: undecided."""
+    tiny = np.nextafter(0.0, 1.0)
+    word = "supported" if sign > 0 else "contradicted"
+    for end, verdict in ((tiny, word), (0.0, "undecided"), (-tiny, "undecided")):
+        low, high = sorted((sign * end, sign * 0.2))
+        assert judge_claim(low, high) == verdict
+
+
+def test_an_interval_without_end_is_undecided() -> None:
+    """One seed: it was run, and it decides nothing."""
+    assert judge_claim(-np.inf, np.inf) == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +172,109 @@ def test_seeds_that_agree_to_the_last_digit() -> None:
     assert judge_number(0.421, same, "undecided", True) == "reproduced"
     assert judge_number(0.431, same, "undecided", True) == "not reproduced"
 
+
+# --- many claims at once
+
+
+def gap(mean: float, error: float = 0.01, freedom: float = 1e6) -> Estimate:
+    """A difference that Student's test with this freedom is made of."""
+    return Estimate(mean, 0.0, 0.0, (mean,), error**2, 0.0, freedom)
+
+
+def test_joint_p_value_is_that_of_the_weakest_where_all_are_positive() -> None:
+    """z = 2, 3: p = 0.0455, 0.0027."""
+    assert joint_p_value([gap(0.02)]) == pytest.approx(0.0455, abs=1e-4)
+    assert joint_p_value([gap(0.02), gap(0.03)]) == pytest.approx(0.0455, abs=1e-4)
+
+
+def test_joint_p_value_is_that_of_the_strongest_negative_times_all() -> None:
+    """One of them refutes the claim; it was found among three."""
+    some = [gap(0.05), gap(-0.03), gap(-0.02)]
+    assert joint_p_value(some) == pytest.approx(3 * 0.0027, abs=1e-4)
+    assert joint_p_value([gap(-0.03)]) == pytest.approx(0.0027, abs=1e-4)
+    assert joint_p_value([gap(0.05), gap(0.0)]) == 1
+    assert joint_p_value([gap(-0.001)] * 3) == 1
+
+
+def test_joint_p_value_of_what_was_not_measured_is_nan() -> None:
+    assert np.isnan(joint_p_value([gap(0.02), gap(NAN)]))
+
+
+def test_holm_by_hand() -> None:
+    """0.01 * 4, 0.02 * 3, 0.03 * 2, then not below what came before; 0.9 at most 1."""
+    assert holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
+    assert holm([0.5, 0.4]) == pytest.approx([0.8, 0.8])
+    assert holm([0.9, 0.9, 0.9]) == [1, 1, 1]
+    assert holm([0.2]) == [0.2] and holm([]) == []
+
+
+def test_what_has_no_p_value_counts_for_nothing() -> None:
+    assert holm([0.01, None, 0.02, NAN]) == [0.02, None, 0.02, None]
+
+
+def test_holm_rejects_what_the_step_down_test_rejects() -> None:
+    """Go up the ordered p-values until one is not below 5 % / those that are left."""
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        values = generator.beta(0.3, 3, size=generator.integers(1, 12))
+        expected = np.zeros(len(values), dtype=bool)
+        for rank, place in enumerate(np.argsort(values)):
+            if values[place] >= 0.05 / (len(values) - rank):
+                break
+            expected[place] = True
+        assert [value < 0.05 for value in holm(values.tolist())] == expected.tolist()
+
+
+def test_holm_errs_in_one_family_of_twenty() -> None:
+    """Ten tests without anything behind them, each on its own at 5 %: 40 % err."""
+    draws = np.random.default_rng(0).random((4000, 10))
+    families = [holm(row.tolist()) for row in draws]
+    wrong = np.mean([min(family) < 0.05 for family in families])
+    assert wrong == pytest.approx(0.05, abs=0.01)
+    assert np.mean(draws.min(1) < 0.05) == pytest.approx(0.40, abs=0.03)
+
+
+def judged(p_value: float | None, protocol: str | None = "paper") -> dict:
+    return {"verdict": "supported", "p_value": p_value, "protocol": protocol}
+
+
+def test_a_family_is_what_one_protocol_decides() -> None:
+    """`paper` together with what has no protocol; the released code on its own."""
+    some = [
+        judged(0.02),
+        judged(0.03, "released_code"),
+        judged(0.04, None),
+        judged(None),
+        {"verdict": "supported", "p_value": 0.9},
+    ]
+    assert [one["holm"] for one in corrected(some)] == [0.06, 0.03, 0.08, None, 0.9]
+    assert "holm" not in some[0]
+    assert [one["all"] for one in corrected(some, "all")][1] == 0.03
+
+
+@pytest.mark.parametrize(
+    ("verdict", "value", "expected"),
+    [
+        ("supported", 0.0499, True),
+        ("contradicted", 0.0499, True),
+        ("supported", 0.05, False),
+        ("contradicted", 0.2, False),
+        ("undecided", 0.2, None),
+        ("undecided", 0.01, None),
+        ("not run", None, None),
+        ("supported", None, None),
+    ],
+)
+def test_a_verdict_stands_below_5_percent(
+    verdict: str, value: float | None, expected: bool | None
+) -> None:
+    """Only what was decided can; what has no p-value is not asked."""
+    assert stands({"verdict": verdict, "holm": value}) is expected
+    assert stands({"verdict": verdict, "other": value}, "other") is expected
+    assert stands({"verdict": verdict}) is None
+
+
+# --- conditions
 
 COUNTS = {"3": 1, "200": 2}
 

@@ -2,12 +2,18 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
 from replication.evaluation import claims as of_claims
 from replication.files import read_json, write_json
-from replication.reporting.claims import claims_page, overall, shown
+from replication.reporting.claims import (
+    after_correction,
+    claims_page,
+    overall,
+    shown,
+)
 from replication.settings import Claim, read_published_claims
 
 CLAIM = Claim(section="Sect. 7", quote="A.", measured_by="table2", tests=("A",))
@@ -58,6 +64,37 @@ def test_word_is_that_of_the_paper_protocol() -> None:
     assert overall(CLAIM, [released, paper]) == "supported"
     both = judged("undecided", protocol=None)
     assert overall(CLAIM, [released, paper, both]) == "supported in part"
+
+
+def standing(verdict: str, stands: bool | None, **record: object) -> of_claims.Tested:
+    return replace(judged(verdict, **record), stands=stands)
+
+
+@pytest.mark.parametrize(
+    ("tests", "word"),
+    [
+        ([], "—"),
+        ([("not run", None)], "—"),
+        ([("undecided", None)], "—"),
+        ([("supported", None)], "—"),  # an equation: no p-value
+        ([("supported", True)], "stands"),
+        ([("supported", False)], "undecided"),
+        ([("contradicted", False)], "undecided"),
+        ([("contradicted", True), ("contradicted", False)], "contradicted in part"),
+        ([("supported", True), ("supported", False)], "supported in part"),
+        ([("supported", True), ("undecided", None)], "stands"),
+        ([("contradicted", True), ("supported", False)], "stands"),
+        ([("contradicted", False), ("supported", None)], "supported in part"),
+    ],
+)
+def test_what_is_left_of_a_word_after_correction(
+    tests: list[tuple[str, bool | None]], word: str
+) -> None:
+    """A test that does not stand is undecided; one without p-value is as it was."""
+    some = [standing(*one) for one in tests]
+    assert after_correction(CLAIM, some) == word
+    released = standing("contradicted", True, protocol="released_code")
+    assert after_correction(CLAIM, [*some, released]) == word
 
 
 # --- estimates
@@ -243,3 +280,19 @@ def test_variant_boundary_and_protocol_are_named(tmp_path) -> None:
     page["claims"][0] |= {"variant": "linear", "boundary": "many", "protocol": None}
     text, _ = page_of(tmp_path, {"separation": [page]})
     assert "paired (linear, many) | iNaturalist 2018 (stand-in) | — |" in text
+
+
+def test_the_page_says_which_verdicts_stand_among_all(tmp_path) -> None:
+    """Of 0.001, 0.04 and 0.3: 3 * 0.001 is below 5 %, 2 * 0.04 is not."""
+    first, second, third = of_page("table2")[:3]
+    page = measured(*((sentence_of(one), "supported") for one in (first, second)))
+    page["claims"][0]["p_value"], page["claims"][1]["p_value"] = 0.001, 0.04
+    other = measured((sentence_of(third), "undecided"))
+    other["claims"][0]["p_value"] = 0.3
+    text, _ = page_of(tmp_path, {"table2": [page, other]})
+    assert "1 of 2 verdicts stand among 3 tests that have a p-value." in text
+    row = f"| {first.section} | {first.quote} | supported | stands |"
+    assert row in text
+    assert f"| {second.quote} | supported | undecided |" in text
+    assert f"| {third.quote} | undecided | — |" in text
+    assert "| supported | does not stand |" in text

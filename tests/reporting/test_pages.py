@@ -1,9 +1,12 @@
 """How pages are put together, and which there are."""
 
+import shutil
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+from replication.files import read_json
 from replication.reporting.pages import (
     Kind,
     Page,
@@ -11,8 +14,18 @@ from replication.reporting.pages import (
     claims_overview,
     index_page,
     kinds,
+    suite_pages,
 )
-from replication.settings import LISTS, read_published_claims, read_published_tables
+from replication.settings import (
+    LISTS,
+    load,
+    read_published_claims,
+    read_published_tables,
+)
+from replication.stages import audit, ledger
+from replication.stages.running import Stage
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TITLES = {"places_lt": "Places-LT", "inat18": "iNaturalist 2018"}
 KINDS = kinds(read_published_tables())
@@ -20,7 +33,22 @@ KINDS = kinds(read_published_tables())
 
 def measured(benchmark: str, stand_in: bool = True) -> dict:
     data = {"stand_in": stand_in, "input": "images", "hash": "0123abcd"}
-    return {"benchmark": benchmark, "data": data, "claims": []}
+    runs = [run(f"prepare@{benchmark}"), run(f"dlsa@{benchmark}")]
+    return {"benchmark": benchmark, "data": data, "claims": [], "runs": runs}
+
+
+def run(stage: str, **changes: object) -> dict:
+    """A run record, as far as a page reads it."""
+    plain = {
+        "stage": stage,
+        "commit": "0123456789abcdef",
+        "clean": True,
+        "device": "a processor",
+        "seconds": 3.0,
+        "peak_memory_mb": 900,
+        "libraries": {"torch": "2.11"},
+    }
+    return plain | changes
 
 
 def section(one: dict, title: str, folder: str) -> tuple[str, dict[str, str]]:
@@ -93,6 +121,67 @@ def test_each_benchmark_has_a_section_figures_and_an_entry_of_its_own() -> None:
             "finding": "of inat18",
         },
     )
+
+
+# --- warnings
+
+MIXED = (
+    "> **Warning.** 2 commits made these numbers: (1) prepare@places_lt; (2) "
+    "dlsa@places_lt; no module that two of them used changed between them. "
+    "Uncommitted code ran in dlsa@places_lt. Stale: dlsa@places_lt: lambda_pure was "
+    "null, params.yaml has 0.5. Run `dvc repro`."
+)
+
+
+@pytest.fixture
+def mixed() -> dict:
+    """A measurement whose runs disagree with one another and with the checkout."""
+    one = measured("places_lt")
+    one["runs"][1] |= {"commit": None, "clean": False}
+    said = "dlsa@places_lt: lambda_pure was null, params.yaml has 0.5."
+    return one | {"stale": [said]}
+
+
+def test_a_page_of_runs_that_disagree_says_so_at_the_top_and_in_the_index(
+    mixed,
+) -> None:
+    page = benchmark_page(KIND, [mixed, measured("inat18")], TITLES)
+    first, second = page.text.split("\n---\n\n")
+    assert first.startswith(MIXED + "\n\n# Places-LT")
+    assert second.startswith("# iNaturalist 2018")
+    assert [entry["finding"] for entry in page.entries] == [
+        "of places_lt **See the warning at its top.**",
+        "of inat18",
+    ]
+
+
+def test_the_claims_carry_the_warnings_of_every_page(mixed) -> None:
+    page = claims_overview({"table1": [mixed], "table2": [mixed]}, TITLES)
+    assert page.text.count(MIXED) == 1
+    assert page.text.index(MIXED) < page.text.index("# Claims\n")
+    (entry,) = page.entries
+    assert entry["finding"].endswith(" **See the warning at its top.**")
+
+
+def test_pages_without_data_carry_warnings_too(tmp_path, monkeypatch) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for stage in (audit, ledger):
+        stage.main(Stage(stage.__name__.split(".")[-1], load()))
+    audited, settled = (
+        read_json(f"outputs/tables/{name}.json") | {"runs": [run(name)]}
+        for name in ("audit", "ledger")
+    )
+    assert not any("Warning" in page.text for page in suite_pages(audited, settled))
+    settled["runs"] = [run("ledger", clean=False)]
+    pages = suite_pages(audited, settled)
+    warning = "> **Warning.** Uncommitted code ran in ledger."
+    assert [warning in page.text for page in pages] == [False, True, True]
+    marked = [
+        page.entries[0]["finding"].endswith("**See the warning at its top.**")
+        for page in pages
+    ]
+    assert marked == [False, True, True]
 
 
 # --- the index

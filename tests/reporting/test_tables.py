@@ -45,6 +45,57 @@ def test_interval_of_a_value_and_of_a_difference() -> None:
     assert tables.with_interval(gap) == "−1.0 [−2.0, +0.0]"
 
 
+@pytest.mark.parametrize("end", [None, math.nan, math.inf])
+def test_an_interval_without_end_is_not_shown(end: float | None) -> None:
+    """One seed: JSON turns what is not finite into null."""
+    assert tables.with_interval(record(low=end, high=end)) == "40.0"
+    assert tables.in_unit(claim(low=end, high=end)) == "0.7 log ratio"
+
+
+def test_what_could_have_been_seen_is_in_points_without_a_sign() -> None:
+    assert tables.could_see({"detectable": 0.0123}) == "could see 1.2"
+    for nothing in ({}, {"detectable": None}, {"detectable": math.nan}):
+        assert tables.could_see(nothing) == ""
+
+
+@pytest.mark.parametrize(
+    ("verdict", "holm", "text"),
+    [
+        ("supported", 0.049, "supported"),
+        ("supported", 0.05, "supported †"),
+        ("contradicted", 0.2, "contradicted †"),
+        ("undecided", 0.9, "undecided"),
+        ("supported", None, "supported"),
+    ],
+)
+def test_a_verdict_that_does_not_stand_is_marked(
+    verdict: str, holm: float | None, text: str
+) -> None:
+    assert tables.marked({"verdict": verdict, "holm": holm}) == text
+
+
+def test_claims_table_marks_and_says_what_an_open_one_could_have_seen() -> None:
+    """Only there: a difference that was found needs no such number."""
+    seen = {"detectable": 0.034, "holm": 0.4}
+    rows = tables.claims_table(
+        [
+            claim(verdict="undecided", mean=0.01, low=-0.02, high=0.04, **seen),
+            claim(verdict="supported", mean=0.03, low=0.01, high=0.05, **seen),
+        ],
+        "",
+    ).splitlines()
+    assert rows[2].endswith(
+        "| +1.0 [−2.0, +4.0] | undecided, could see 3.4 "
+        "| +3.0 [+1.0, +5.0] | supported † |"
+    )
+
+
+def test_difference_table_says_what_could_have_been_seen() -> None:
+    gap = record(kind="difference", verdict="undecided", detectable=0.021)
+    row = tables.difference_table([gap], "paper", ("overall",)).splitlines()[2]
+    assert "| +40.0 [+38.0, +42.0]<br>could see 2.1 |" in row
+
+
 def test_a_bar_in_a_cell_is_escaped_and_only_once() -> None:
     """P(h|X) would be two cells; what is escaped already stays as it is."""
     text = tables.markdown_table(["P(h|X)", "b"], [["a|b||c", r"P(h\|x)"]])

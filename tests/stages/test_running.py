@@ -1,6 +1,8 @@
 """What every stage shares: its lock, its record, its resume folder, its refusals."""
 
+import hashlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from replication.files import (
 )
 from replication.settings import Settings, load, read_published_tables
 from replication.stages import prepare, running
+from replication.stages.machine import set_deterministic
 from replication.stages.running import (
     RESUME,
     Stage,
@@ -190,6 +193,39 @@ def test_unknown_benchmark_is_refused(run_with) -> None:
     assert "'imagenet'" in line and "imagenet_lt" in line
 
 
+def test_operation_that_cannot_repeat_is_named(run_with, checkout) -> None:
+    """As PyTorch refuses it; `put_` has no such form on any device."""
+    text = (checkout / "params.yaml").read_text()
+    assert "\ndeterministic: false" in text
+    text = text.replace("\ndeterministic: false", "\ndeterministic: true")
+    (checkout / "params.yaml").write_text(text)
+
+    def body(stage: Stage, _: str) -> None:
+        values = torch.zeros(3, device=stage.uses(torch.device("cpu")))
+        values.put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+
+    try:
+        assert run_with(body, "own") == (
+            2,
+            [
+                "prepare@own: deterministic: expected operations that compute the same "
+                "each time, got put_, which has no such form on this device; set "
+                "deterministic=false or another network"
+            ],
+        )
+    finally:
+        set_deterministic(False)
+
+
+def test_another_runtime_error_keeps_its_traceback(checkout, monkeypatch) -> None:
+    def body(_: Stage, __: str) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "own"])
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run(body, lambda benchmark: f"prepare@{benchmark}")
+
+
 def test_interruption_is_code_130(run_with) -> None:
     def body(_: Stage, __: str) -> None:
         raise KeyboardInterrupt
@@ -258,6 +294,76 @@ def test_record_says_what_ran(stage) -> None:
         record["libraries"]["torch"] == torch.__version__
     )
     assert record["seconds"] >= 0 and record["peak_memory_mb"] > 0
+
+
+def test_record_has_seeds_and_settings_as_resolved(stage) -> None:
+    """Published values are null in params.yaml; the record has what they came to."""
+    stage.settings.filter("places_lt")
+    stage.settings.seeds()
+    stage.finish()
+    record = read_json(RECORD)
+    assert record["params"]["lambda_pure"] is None
+    assert record["settings"]["places_lt.filter.lambda_pure"] == 0.03
+    assert record["seeds"] == {"seeds": [0, 1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"), [(None, True), (("lambda_pure:", "lambda_pure: 0.5"), False)]
+)
+def test_settings_hash_is_of_the_settings_that_were_read(
+    checkout, change, same
+) -> None:
+    def hashed() -> str:
+        settings = load()
+        settings.filter("places_lt")
+        Stage("prepare@own", settings).finish()
+        return read_json(RECORD)["settings_hash"]
+
+    before = hashed()
+    if change is not None:
+        text = Path("params.yaml").read_text()
+        assert change[0] in text
+        Path("params.yaml").write_text(text.replace(*change))
+    assert (hashed() == before) is same
+
+
+def test_record_names_the_data_of_its_benchmark(checkout) -> None:
+    write_json("outputs/own/data/summary.json", {"hash": "0123"})
+    for name, data in (("prepare@own", "0123"), ("ablation@own-no_mle", "0123"),
+                       ("prepare@inat18", None), ("audit", None)):  # fmt: skip
+        Stage(name, shipped()).finish()
+        assert read_json(record_of(name))["data_hash"] == data
+
+
+def test_record_says_on_what_a_stage_computed(checkout) -> None:
+    Stage("prepare@own", load()).finish()
+    record = read_json(RECORD)
+    assert (record["device_kind"], record["devices"]) == (None, None)
+    started = Stage("prepare@own", load())
+    started.uses(torch.device("cpu"))
+    started.finish()
+    record = read_json(RECORD)
+    assert (record["device_kind"], record["devices"]) == ("cpu", 1)
+    assert record["device"].startswith(record["device_model"])
+    assert record["params"]["deterministic"] is record["deterministic"] is False
+
+
+def test_record_has_the_energy_between_start_and_end(checkout, monkeypatch) -> None:
+    """Two looks at a counter, 3 J apart; none where there is none to look at."""
+    looks = iter([{"a": (10**6, 10**12)}, {"a": (4 * 10**6, 10**12)}])
+    monkeypatch.setattr(running, "cpu_counters", lambda: next(looks))
+    Stage("prepare@own", shipped()).finish()
+    assert read_json(RECORD)["energy_joules"] == {"cpu": 3.0, "gpu": None}
+    monkeypatch.setattr(running, "cpu_counters", dict)
+    Stage("prepare@own", shipped()).finish()
+    assert read_json(RECORD)["energy_joules"] == {"cpu": None, "gpu": None}
+
+
+def test_record_names_no_machine_user_or_place(checkout) -> None:
+    Stage("prepare@own", shipped()).finish()
+    text = RECORD.read_text()
+    for private in (platform.node(), str(checkout), str(ROOT), str(Path.home())):
+        assert private not in text
 
 
 def test_record_names_the_commit_and_whether_the_code_is_as_committed(
@@ -389,14 +495,18 @@ def test_full_model_has_a_stage_of_its_own_and_the_rest_are_the_ablation() -> No
     assert rows == {"full", *variants}
 
 
+def md5_of(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
 def test_runs_behind_a_stage_are_read_and_are_its_inputs(stage) -> None:
     """In the order asked, from wherever each lies."""
     names = ("prepare@inat18", "table1@inat18")
     for name in names:
         write_json(record_of(name), {"stage": name})
     assert stage.behind(*reversed(names)) == [
-        {"stage": "table1@inat18"},
-        {"stage": "prepare@inat18"},
+        {"stage": name, "record_md5": md5_of(record_of(name))}
+        for name in reversed(names)
     ]
     stage.finish()
     assert set(read_json(RECORD)["inputs"]) == {
@@ -502,6 +612,12 @@ def test_other_code_has_another_resume_folder(stage, monkeypatch) -> None:
     changed = {**running.code_hashes(), "replication/files.py": "0" * 16}
     monkeypatch.setattr(running, "code_hashes", lambda: changed)
     assert Stage("prepare@own", shipped()).resume_folder("settings") != folder
+
+
+def test_a_run_that_repeats_takes_up_no_state_of_one_that_may_not(stage) -> None:
+    folder = stage.resume_folder("settings")
+    stage.deterministic = True
+    assert stage.resume_folder("settings") != folder
 
 
 def test_other_stages_keep_their_resume_folders(stage) -> None:

@@ -1,0 +1,194 @@
+"""What a stage runs on: its device, the energy that it takes, whether it repeats."""
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RAPL = Path("/sys/class/powercap")
+# No processor package draws more; its counter wraps, some of them within minutes.
+_MOST_WATTS = 1000
+_WORKSPACES = (":4096:8", ":16:8")
+_NOT_DETERMINISTIC = "does not have a deterministic implementation"
+
+
+def model_name(device: torch.device) -> str:
+    """The GPU's or the processor's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def about_device(device: torch.device | None) -> dict[str, Any]:
+    """A device as a run record has it; None where a stage computes on none.
+
+    `devices` counts those that a network is trained on, a process on each. `tf32` says
+    whether matrix products and convolutions may round their factors to 10 bits.
+    """
+    if device is None:
+        return {"device_kind": None, "device_model": None, "devices": None}
+    about: dict[str, Any] = {
+        "device_kind": device.type,
+        "device_model": model_name(device),
+        "devices": number_of_devices(),
+    }
+    if device.type == "cuda":
+        about |= {
+            "cuda": torch.version.cuda,
+            "driver": _of_nvml(lambda nvml: nvml.nvmlSystemGetDriverVersion()),
+            "tf32": {
+                "matrix products": torch.backends.cuda.matmul.allow_tf32,
+                "convolutions": torch.backends.cudnn.allow_tf32,
+            },
+        }
+    return about
+
+
+def number_of_devices() -> int:
+    """Processes, a device each, that this one computes with; itself included."""
+    together = torch.distributed
+    started = together.is_available() and together.is_initialized()
+    return together.get_world_size() if started else 1
+
+
+# ---- Energy -------------------------------------------------------------------------
+
+
+def cpu_counters(place: Path = RAPL) -> dict[str, tuple[int, int]]:
+    """Energy counter of each processor package, and where it wraps, in microjoules.
+
+    Returns:
+        Nothing where the machine has no such counter or this user may not read it.
+    """
+    counters = {}
+    for package in sorted(place.glob("intel-rapl:*")):
+        if package.name.count(":") > 1:  # a part of a package
+            continue
+        try:
+            counters[package.name] = (
+                int((package / "energy_uj").read_text()),
+                int((package / "max_energy_range_uj").read_text()),
+            )
+        except (OSError, ValueError):
+            return {}
+    return counters
+
+
+def cpu_joules(
+    before: Mapping[str, tuple[int, int]],
+    after: Mapping[str, tuple[int, int]],
+    seconds: float,
+) -> float | None:
+    """Joules by which the counters of all packages rose.
+
+    Returns:
+        None where there are no counters, or where one may have wrapped twice.
+    """
+    if not before or before.keys() != after.keys():
+        return None
+    total = 0
+    for name, (start, wraps_at) in before.items():
+        if seconds * _MOST_WATTS * 10**6 >= wraps_at:
+            return None
+        total += (after[name][0] - start) % (wraps_at + 1)
+    return round(total / 10**6, 1)
+
+
+def gpu_counters(device: torch.device) -> dict[str, int]:
+    """Energy counter of each GPU in use, in millijoules since its driver started.
+
+    Returns:
+        Nothing where NVML cannot be asked, the GPU has no such counter, or some of the
+        GPUs are in other machines.
+    """
+    number = number_of_devices()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", number))
+    if device.type != "cuda" or here != number:
+        return {}
+    used = range(number) if number > 1 else [device.index or 0]
+
+    def ask(nvml: Any) -> dict[str, int]:
+        names = [f"GPU-{torch.cuda.get_device_properties(one).uuid}" for one in used]
+        handles = {name: nvml.nvmlDeviceGetHandleByUUID(name) for name in names}
+        return {
+            name: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+            for name, handle in handles.items()
+        }
+
+    return _of_nvml(ask) or {}
+
+
+def gpu_joules(before: Mapping[str, int], after: Mapping[str, int]) -> float | None:
+    """Joules by which the counters of all GPUs in use rose; None if unknown."""
+    if not before or before.keys() != after.keys():
+        return None
+    return round(sum(after[name] - before[name] for name in before) / 1000, 1)
+
+
+def _of_nvml(ask: Callable[[Any], Any]) -> Any | None:
+    """What the GPUs' driver answers; None where there is none to ask.
+
+    Whatever goes wrong here, a run of days must not be lost to it.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            return ask(pynvml)
+        finally:
+            pynvml.nvmlShutdown()
+    except Exception:
+        return None
+
+
+# ---- The same each time -------------------------------------------------------------
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Have every operation compute the same bytes each time, or refuse.
+
+    Implements: not in the paper: the setting `deterministic`. On a CPU a run repeats
+    itself without it, as long as the number of threads is the same. On a GPU what
+    PyTorch lists under torch.use_deterministic_algorithms may not; of that this suite
+    uses convolutions, `scatter_add_` and the gradients of `gather` and `index_select`,
+    which have a deterministic form that is selected here. It uses none of those that
+    have no such form; a network of timm's may (the gradient of `interpolate`, or of
+    adaptive pooling to more than one cell), and is then refused by name. Products are
+    kept at full precision, without TF32.
+
+    Called before the first product on a GPU, since cuBLAS reads its workspace once.
+    """
+    if wanted:
+        if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in _WORKSPACES:
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = _WORKSPACES[0]
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted)
+
+
+def refused_operation(error: RuntimeError) -> str | None:
+    """The operation that PyTorch refused since it cannot compute the same each time."""
+    operation, found, _ = str(error).partition(_NOT_DETERMINISTIC)
+    return operation.strip() if found else None
+
+
+def refusal(error: RuntimeError) -> str | None:
+    """What a reader is told of an operation that cannot compute the same each time."""
+    operation = refused_operation(error)
+    return operation and (
+        "deterministic: expected operations that compute the same each time, got "
+        f"{operation}, which has no such form on this device; set deterministic=false "
+        "or another network"
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []

@@ -1,0 +1,732 @@
+"""Malformed input, made by hand and by rule: each case spoils one thing.
+
+A case writes what a user might give into a folder. What reads it is the kind's reader.
+"""
+
+import io
+import json
+import os
+import pickle
+import struct
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from replication.backbones.networks import build_network
+from replication.files import read_yaml
+from tests.graph import ROOT
+
+NETWORK, CLASSES = "resnet8_cifar", 7
+SHIPPED = ROOT / "params.yaml"
+MARK = "executed"  # a folder that malicious input would make
+
+Spoil = Callable[[Path], None]
+
+
+class Case(NamedTuple):
+    """What is spoilt; `named`: what the refusal must name."""
+
+    kind: str
+    name: str
+    spoil: Spoil
+    named: str = ""
+
+
+class Malicious:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mark = str(folder / MARK)
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.mark,)
+
+
+# ---- params.yaml --------------------------------------------------------------------
+
+_BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+# Instead of a line of the shipped file, or after it: what is malformed.
+_TEXTS: Mapping[str, tuple[str, str]] = {
+    "tab": ("seeds:", "\tseeds:"),
+    "key twice": ("", "device: cpu\n"),
+    "nested key twice": ("devices: 1", "head: {lr: 1, lr: 2}"),
+    "line breaks in a key": ("", '"a\\nb": 1\n'),
+    "terminal codes in a key": ("", '"\\e[31m": 1\n'),
+    "key of 5,000 letters": ("", f"{'k' * 5000}: 1\n"),
+    "list as a key": ("", "? [a, b]\n: 1\n"),
+    "mapping as a key": ("", "? {a: b}\n: 1\n"),
+    "null as a key": ("", "null: 1\n"),
+    "nan as a key": ("", ".nan: 1\n"),
+    "true as a key": ("", "true: 1\n"),
+    "reserved sign": ("", "@x: 1\n"),
+    "colon twice": ("", "a: b: c\n"),
+    "two documents": ("", "\n---\na: 1\n"),
+    "unclosed list": ("", "zz: [1\n"),
+    "unclosed quote": ("", "zz: 'a\n"),
+    "3,000 lists deep": ("", f"zz: {'[' * 3000}{']' * 3000}\n"),
+    "300 mappings deep": ("", f"zz: {'{a: ' * 300}1{'}' * 300}\n"),
+    "list in itself": ("", "zz: &z [*z]\n"),
+    "alias of nothing": ("devices: 1", "devices: *nothing"),
+    "merge of a number": ("", "zz: {<<: 3}\n"),
+    "10^12 values by alias": ("", _BOMB),
+    "10^12 values by alias as a number": ("devices: 1", f"{_BOMB}devices: *a11"),
+    "5,000 digits": ("devices: 1", f"devices: {'9' * 5000}"),
+    "40 digits": ("devices: 1", f"devices: {'9' * 40}"),
+    "no devices": ("devices: 1", "devices: 0"),
+    "true for a number": ("devices: 1", "devices: true"),
+    "half a device": ("devices: 1", "devices: 0.5"),
+    "text for a number": ("devices: 1", "devices: '1'"),
+    "date": ("devices: 1", "devices: 2020-01-01"),
+    "impossible date": ("devices: 1", "devices: 2020-13-45"),
+    "bytes": ("devices: 1", "devices: !!binary aGVsbG8="),
+    "set": ("devices: 1", "devices: !!set {a, b}"),
+    "ordered mapping": ("devices: 1", "devices: !!omap [a: b]"),
+    "unknown tag": ("devices: 1", "devices: !foo x"),
+    "python object": (
+        "devices: 1",
+        f"devices: !!python/object/apply:os.mkdir [{MARK}]",
+    ),
+    "python name": ("devices: 1", "devices: !!python/name:os.system"),
+    "python module": ("devices: 1", "devices: !!python/module:os"),
+    "no such device": ("device: auto", "device: gpu"),
+    "line break in a device": ("device: auto", 'device: "cpu\\n"'),
+    "negative GPU": ("device: auto", "device: cuda:-1"),
+    "no for false": ("deterministic: false", "deterministic: no"),
+    "0 for false": ("deterministic: false", "deterministic: 0"),
+}
+_PATHS: Mapping[str, str] = {
+    "that is not there": "nothing/here",
+    "that is empty": '""',
+    "that is a file": "/proc/version",
+    "that is too long": "a" * 5000,
+    "of 3,000 folders": "/tmp/" + "a/" * 3000,
+    "with a zero byte": '"a\\0b"',
+    "with a line break": '"a\\nb"',
+    "of another user": "~nobody-of-this-name/x",
+    "of half a letter": '"\\ud800"',
+}
+_WHOLE_FILES: Mapping[str, bytes] = {
+    "empty": b"",
+    "comment alone": b"# nothing\n",
+    "list": b"- a\n- b\n",
+    "text": b"hello\n",
+    "number": b"3\n",
+    "null": b"null\n",
+    "UTF-16": SHIPPED.read_text().encode("utf-16"),
+    "Latin-1": SHIPPED.read_bytes() + "# \xe9\n".encode("latin-1"),
+    "zero bytes": bytes(100),
+    "JSON cut short": b'{"seeds": [0',
+    "HTML": b"<!doctype html><title>404</title>",
+    "pickle": pickle.dumps({"seeds": [0]}),
+}
+# No setting takes any of these.
+NEVER: Mapping[str, Any] = {
+    "below 0": -7,
+    "not a number": float("nan"),
+    "list of mappings": [{}],
+}
+_LISTS: Mapping[str, Any] = {
+    "seeds none": {"seeds": []},
+    "seeds negative": {"seeds": [0, -1]},
+    "seeds twice": {"seeds": [0, 0]},
+    "seeds beyond 31 bits": {"seeds": [2**31]},
+    "seeds a number": {"seeds": 0},
+    "seeds true": {"seeds": [True]},
+    "benchmarks none": {"benchmarks": []},
+    "benchmarks unknown": {"benchmarks": ["imagenet"]},
+    "benchmarks twice": {"benchmarks": ["inat18", "inat18"]},
+    "benchmarks outside": {"benchmarks": ["../../etc"]},
+    "benchmarks a text": {"benchmarks": "inat18"},
+    "comparison not prepared": {"comparison": ["cifar100_lt"]},
+    "own without data": {"benchmarks": ["inat18", "places_lt", "own"]},
+    "inputs a list": {"inputs": []},
+    "inputs none": {"inputs": {}},
+    "inputs unknown": {"inputs": {"../x": {}}},
+}
+
+
+def settings_cases() -> Iterator[Case]:
+    """params.yaml: files, lines, paths, lists, and a wrong value for every setting."""
+    text = SHIPPED.read_text()
+    for name, content in _WHOLE_FILES.items():
+        yield Case("settings", name, partial(_write, "params.yaml", content), "params")
+    for name, (old, new) in _TEXTS.items():
+        assert old in text, name
+        changed = text.replace(f"\n{old}", f"\n{new}", 1) if old else text + new
+        yield Case("settings", name, partial(_write, "params.yaml", changed.encode()))
+    for name, path in _PATHS.items():
+        for door in ("images", "checkpoint", "features"):
+            if name == "that is a file" and door == "checkpoint":
+                continue
+            changed = text.replace(
+                "own: {images: null, checkpoint: null, features: null}",
+                "own: {images: null, checkpoint: null, features: null}".replace(
+                    f"{door}: null", f"{door}: {path}"
+                ),
+            )
+            assert changed != text
+            spoil = partial(_write, "params.yaml", changed.encode("utf-8"))
+            yield Case("settings", f"{door} {name}", spoil, f"inputs.own.{door}")
+    for name, change in _LISTS.items():
+        yield Case("settings", name, partial(_changed, change), next(iter(change)))
+    for key in leaves(shipped()):
+        yield Case("settings", f"{key} a mapping", partial(_changed, {key: {}}), key)
+
+
+@lru_cache
+def shipped() -> dict[str, Any]:
+    """The shipped settings; not to be changed."""
+    return read_yaml(SHIPPED)
+
+
+def leaves(params: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Dotted key of every setting but the inputs."""
+    for name, value in params.items():
+        if name == "inputs":
+            continue
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+def _write(name: str, content: bytes, folder: Path) -> None:
+    (folder / name).write_bytes(content)
+
+
+def all_wrong(value: Any, folder: Path) -> list[str]:
+    """Give every setting one value; their dotted keys."""
+    keys = list(leaves(shipped()))
+    _changed(dict.fromkeys(keys, value), folder)
+    return keys
+
+
+def _changed(changes: Mapping[str, Any], folder: Path) -> None:
+    """params.yaml as JSON, which is YAML, with dotted keys changed."""
+    params = json.loads(json.dumps(shipped()))
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        place = params
+        for section in sections:
+            place = place[section]
+        place[name] = value
+    text = json.dumps(params).replace("NaN", ".nan")
+    (folder / "params.yaml").write_text(text)
+
+
+# ---- Feature and classifier files ---------------------------------------------------
+
+
+def features(seed: int = 0) -> dict[str, np.ndarray]:
+    """Six samples of three classes."""
+    drawn = np.random.default_rng(seed).standard_normal((6, 4))
+    return {"features": drawn.astype(np.float32), "labels": np.arange(6) % 3}
+
+
+def classifier() -> dict[str, np.ndarray]:
+    """A head of three classes on four dimensions."""
+    return {"weight": np.ones((3, 4), np.float32), "bias": np.zeros(3, np.float32)}
+
+
+def write_arrays_as(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays in the format that the ending names."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, value in arrays.items():
+                file[name] = value
+    elif path.suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path)
+
+
+def write_features(folder: Path, ending: str) -> None:
+    """A whole folder of features, with a classifier."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, split in enumerate(("train", "val", "test")):
+        write_arrays_as(folder / f"feature_{split}.{ending}", features(seed))
+    write_arrays_as(folder / f"classifier.{ending}", classifier())
+
+
+def _spoilt(
+    ending: str, file: str, write: Callable[[Path], None], folder: Path
+) -> None:
+    write_features(folder, ending)
+    path = folder / f"{file}.{ending}"
+    path.unlink()
+    write(path)
+
+
+_GOOD = features()
+_X, _Y = _GOOD["features"], _GOOD["labels"]
+# In every format: other arrays in feature_train.
+_ARRAYS: Mapping[str, Mapping[str, Any]] = {
+    "no labels": {"features": _X},
+    "no features": {"labels": _Y},
+    "labels twice": {"features": _X, "labels": _Y, "label": _Y},
+    "names in capitals": {"Features": _X, "Labels": _Y},
+    "features of one axis": {"features": _X[:, 0], "labels": _Y},
+    "features of three axes": {"features": _X[..., None], "labels": _Y},
+    "features the other way round": {"features": _X.T, "labels": _Y},
+    "no dimension": {"features": _X[:, :0], "labels": _Y},
+    "no sample": {"features": _X[:0], "labels": _Y[:0]},
+    "another dimension": {"features": _X[:, :3], "labels": _Y},
+    "one NaN": {"features": np.where(_X.max() == _X, np.nan, _X), "labels": _Y},
+    "one infinity": {"features": np.where(_X.max() == _X, np.inf, _X), "labels": _Y},
+    "beyond float32": {"features": _X.astype(np.float64) * 1e300, "labels": _Y},
+    "whole features": {"features": _X.astype(np.int64), "labels": _Y},
+    "features of bytes": {"features": _X.astype(np.uint8), "labels": _Y},
+    "features true or false": {"features": _X > 0, "labels": _Y},
+    "labels of one more": {"features": _X, "labels": np.append(_Y, 0)},
+    "labels of one less": {"features": _X, "labels": _Y[:-1]},
+    "labels of two axes": {"features": _X, "labels": _Y[:, None]},
+    "labels from 1": {"features": _X, "labels": _Y + 1},
+    "a negative label": {"features": _X, "labels": _Y - 1},
+    "half a label": {"features": _X, "labels": _Y + 0.5},
+    "a label that is NaN": {"features": _X, "labels": _Y + np.nan},
+    "labels true or false": {"features": _X, "labels": _Y > 0},
+    "a label of 2^40": {"features": _X, "labels": _Y + 2**40},
+    "labels beyond signed": {"features": _X, "labels": np.full(6, 2**64 - 1, "u8")},
+    "one class missing": {"features": _X, "labels": _Y % 2},
+    "a scalar for each": {"features": np.float32(1), "labels": np.int64(0)},
+}
+_HEADS: Mapping[str, Mapping[str, Any]] = {
+    "no bias": {"weight": np.ones((3, 4), "f4")},
+    "no weight": {"bias": np.zeros(3, "f4")},
+    "transposed": {"weight": np.ones((4, 3), "f4"), "bias": np.zeros(3, "f4")},
+    "another class": {"weight": np.ones((4, 4), "f4"), "bias": np.zeros(4, "f4")},
+    "bias of two axes": {
+        "weight": np.ones((3, 4), "f4"),
+        "bias": np.zeros((3, 1), "f4"),
+    },
+    "NaN": {"weight": np.full((3, 4), np.nan, "f4"), "bias": np.zeros(3, "f4")},
+    "infinite bias": {
+        "weight": np.ones((3, 4), "f4"),
+        "bias": np.full(3, np.inf, "f4"),
+    },
+    "whole numbers": {"weight": np.ones((3, 4), "i8"), "bias": np.zeros(3, "f4")},
+    "scalars": {"weight": np.float32(1), "bias": np.float32(0)},
+}
+
+
+def _in_h5(fill: Callable[[h5py.File], None], path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        fill(file)
+
+
+def _with_labels(name: str, fill: Callable[[h5py.File], Any]) -> tuple[str, Any]:
+    def both(file: h5py.File) -> None:
+        fill(file)
+        file["labels"] = _Y
+
+    return name, partial(_in_h5, both)
+
+
+def _elsewhere(file: h5py.File) -> str:
+    other = Path(file.filename).with_name("other.h5")
+    with h5py.File(other, "w") as there:
+        there["features"] = _X
+    return str(other)
+
+
+def _linked(file: h5py.File) -> None:
+    file["features"] = h5py.ExternalLink(_elsewhere(file), "/features")
+
+
+def _virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout(_X.shape, _X.dtype)
+    layout[:] = h5py.VirtualSource(_elsewhere(file), "features", _X.shape)
+    file.create_virtual_dataset("features", layout)
+
+
+def _raw(file: h5py.File) -> None:
+    raw = Path(file.filename).with_name("raw")
+    raw.write_bytes(_X.tobytes())
+    kept = [(str(raw), 0, h5py.h5f.UNLIMITED)]
+    file.create_dataset("features", _X.shape, _X.dtype, external=kept)
+
+
+def _chunked(shape: tuple[int, ...], file: h5py.File) -> None:
+    chunks = tuple(min(size, 1000) for size in shape)
+    file.create_dataset("features", shape, "f4", chunks=chunks)
+
+
+def _half_written(file: h5py.File) -> None:
+    file.create_dataset("features", (6, 4), "f4", chunks=(2, 4))[:4] = _X[:4]
+
+
+def _typed(dtype: Any, file: h5py.File) -> None:
+    file.create_dataset("features", (6, 4), dtype)[...]
+
+
+_H5: Mapping[str, Any] = dict(
+    (
+        _with_labels("link to another file", _linked),
+        _with_labels("virtual, of another file", _virtual),
+        _with_labels("values in another file", _raw),
+        _with_labels(
+            "link to itself",
+            lambda f: f.__setitem__("features", h5py.SoftLink("/features")),
+        ),
+        _with_labels(
+            "link to nothing", lambda f: f.__setitem__("features", h5py.SoftLink("/x"))
+        ),
+        _with_labels("10^15 values", partial(_chunked, (10**12, 1000))),
+        _with_labels("10^11 dimensions", partial(_chunked, (6, 10**11))),
+        _with_labels("never written", partial(_chunked, (6, 4))),
+        _with_labels("half written", _half_written),
+        _with_labels("group", lambda f: f.create_group("features")),
+        _with_labels(
+            "no value", lambda f: f.create_dataset("features", data=h5py.Empty("f"))
+        ),
+        _with_labels("letters", partial(_typed, h5py.string_dtype())),
+        _with_labels("rows of any length", partial(_typed, h5py.vlen_dtype("f4"))),
+        _with_labels("references", partial(_typed, h5py.ref_dtype)),
+        _with_labels("structures", partial(_typed, [("a", "f4")])),
+        _with_labels("opaque", partial(_typed, "V8")),
+        _with_labels("long double", partial(_typed, np.longdouble)),
+        _with_labels(
+            "line break in a name", lambda f: f.__setitem__("a\nb\x1b[31m", _X)
+        ),
+    )
+)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def _header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + text.encode().ljust(118)
+
+
+def _zipped(parts: Mapping[str, bytes], path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        if "labels.npy" not in parts:
+            archive.writestr("labels.npy", _npy(_Y))
+
+
+def _shaped(shape: str, descr: str = "'<f4'") -> dict[str, bytes]:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+    return {"features.npy": _header(text) + _X.tobytes()}
+
+
+_NPZ: Mapping[str, Mapping[str, bytes]] = {
+    "path out of the folder": {"../../features.npy": b"x"},
+    "no array": {"features": b"hello"},
+    "array cut short": {"features.npy": _npy(_X)[:-4]},
+    "array too long": {"features.npy": _npy(_X) + b"1234"},
+    "shape of 10^22": _shaped("(10000000000000, 4000000000)"),
+    "shape of 10^13": _shaped("(2500000000000, 4)"),
+    "negative shape": _shaped("(-6, 4)"),
+    "shape of half": _shaped("(6.5, 4)"),
+    "shape with a call": _shaped("(__import__('os').mkdir('executed'), 4)"),
+    "objects": _shaped("(6, 4)", "'|O'"),
+    "structures": _shaped("(6, 2)", "[('a', '<f4'), ('b', '<f4')]"),
+    "dates": _shaped("(6, 2)", "'<M8[s]'"),
+    "letters": _shaped("(6, 4)", "'<U1'"),
+    "no type": _shaped("(6, 4)", "'zz'"),
+    "header without end": {"features.npy": b"\x93NUMPY\x01\x00\xff\xff{'descr': ((("},
+    "header of 4 GB": {"features.npy": b"\x93NUMPY\x03\x00\xff\xff\xff\xff"},
+    "another version": {"features.npy": b"\x93NUMPY\x09\x00" + bytes(100)},
+}
+
+
+def _tensors(described: Mapping[str, Any], body: int, path: Path) -> None:
+    text = json.dumps(described).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(body))
+
+
+def _described(dtype: str, shape: list[Any], end: int) -> dict[str, Any]:
+    return {"features": {"dtype": dtype, "shape": shape, "data_offsets": [0, end]}}
+
+
+_SAFETENSORS: Mapping[str, Callable[[Path], None]] = {
+    "shape of 10^15": partial(_tensors, _described("F32", [10**15, 4], 96), 96),
+    "shape beyond 2^64": partial(_tensors, _described("F32", [2**62, 8], 0), 0),
+    "shape of half": partial(_tensors, _described("F32", [6.5, 4], 96), 96),
+    "negative shape": partial(_tensors, _described("F32", [-6, 4], 96), 96),
+    "no such type": partial(_tensors, _described("F33", [6, 4], 96), 96),
+    "8 bits": partial(_tensors, _described("F8_E4M3", [6, 4], 24), 24),
+    "true or false": partial(_tensors, _described("BOOL", [6, 4], 24), 24),
+    "end before its start": partial(_tensors, _described("F32", [6, 4], -1), 96),
+    "body too short": partial(_tensors, _described("F32", [6, 4], 96), 50),
+    "body too long": partial(_tensors, _described("F32", [6, 4], 96), 200),
+    "header of 2^63": lambda p: _write(p.name, struct.pack("<Q", 2**63), p.parent),
+    "header of 100 MB": lambda p: _write(
+        p.name, struct.pack("<Q", 10**8) + b"{", p.parent
+    ),
+    "header of lists": lambda p: _write(
+        p.name, struct.pack("<Q", 10**5) + b"[" * 10**5, p.parent
+    ),
+}
+
+
+def _pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Malicious(path.parent)))
+
+
+def _pickled_object(path: Path) -> None:
+    array = np.array([Malicious(path.parent)] * 6, dtype=object)
+    _zipped({"features.npy": _npy(array)}, path)
+
+
+def _cut(share: float, path: Path) -> None:
+    write_arrays_as(path, _GOOD)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+
+
+def features_cases() -> Iterator[Case]:
+    """feature_train in every format, spoilt; and folders that are not complete."""
+    of = partial(Case, "features")
+    for ending in ("h5", "npz", "safetensors"):
+        train = partial(_spoilt, ending, "feature_train")
+        for name, arrays in _ARRAYS.items():
+            write = partial(_arrays_to, arrays)
+            yield of(f"{ending}: {name}", partial(train, write))
+        for share in (0, 0.1, 0.5, 0.99):
+            write = partial(_cut, share)
+            yield of(f"{ending}: cut at {share:.0%}", partial(train, write))
+        for name, content in (
+            ("zero bytes", bytes(300)),
+            ("text", b"features: none\n" * 20),
+            ("HTML", b"<!doctype html><title>404</title>"),
+            ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\n"),
+        ):
+            write = partial(_bytes_to, content)
+            yield of(f"{ending}: {name}", partial(train, write))
+        yield of(f"{ending}: malicious pickle", partial(train, _pickled))
+        yield of(f"{ending}: folder", partial(train, Path.mkdir))
+        for name, arrays in _HEADS.items():
+            spoil = partial(_spoilt, ending, "classifier", partial(_arrays_to, arrays))
+            yield Case("classifier", f"{ending}: {name}", spoil, "classifier")
+    for name, write in _H5.items():
+        yield of(f"h5: {name}", partial(_spoilt, "h5", "feature_train", write))
+    for name, parts in _NPZ.items():
+        write = partial(_zipped, parts)
+        yield of(f"npz: {name}", partial(_spoilt, "npz", "feature_train", write))
+    spoil = partial(_spoilt, "npz", "feature_train", _pickled_object)
+    yield of("npz: malicious objects", spoil)
+    for name, write in _SAFETENSORS.items():
+        spoil = partial(_spoilt, "safetensors", "feature_train", write)
+        yield of(f"safetensors: {name}", spoil)
+    yield of("no file", lambda folder: None)
+    yield of("one split in two formats", _twice)
+
+
+def _arrays_to(arrays: Mapping[str, Any], path: Path) -> None:
+    write_arrays_as(path, arrays)
+
+
+def _bytes_to(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+
+
+def _twice(folder: Path) -> None:
+    for ending in ("h5", "npz"):
+        write_features(folder, ending)
+
+
+# ---- Checkpoints --------------------------------------------------------------------
+
+
+@lru_cache
+def weights() -> dict[str, torch.Tensor]:
+    """A whole state dict."""
+    return dict(build_network(NETWORK, CLASSES, None, seed=0).state_dict())
+
+
+def _one(value: torch.Tensor, name: str = "fc.weight", **more: Any) -> dict[str, Any]:
+    return {**weights(), name: value, **more}
+
+
+def _everywhere(value: float, shape: tuple[int, ...]) -> torch.Tensor:
+    """One number that claims to be many."""
+    return torch.full((1,), value).as_strided(shape, (0,) * len(shape))
+
+
+@lru_cache
+def _states() -> dict[str, Any]:
+    head = weights()["fc.weight"]
+    nan = head * float("nan")
+    quantized = torch.quantize_per_tensor(head, 0.1, 0, torch.qint8)
+    itself: dict[str, Any] = {}
+    itself["state_dict"] = itself
+    return {
+        "nothing": {},
+        "list": [1, 2],
+        "text": "weights",
+        "tensor": head,
+        "number": 3,
+        "no weights": {"epoch": 3, "acc": 0.5},
+        "wrapped nothing": {"state_dict": {}},
+        "wrapped null": {"state_dict": None},
+        "wrapped twice": {"state_dict": {"state_dict": weights()}},
+        "itself": itself,
+        "one key": {"fc.weight": head},
+        "20 keys more": {**weights(), **{f"x.{i}": head for i in range(20)}},
+        "line break in a key": {**weights(), "a\nb\x1b[31m": head},
+        "key of 10,000 letters": {**weights(), "k" * 10000: head},
+        "number as a key": {**weights(), 1: head},
+        "tuple as a key": {**weights(), ("a", 1): head},
+        "NaN": _one(nan),
+        "infinity": _one(head / 0),
+        "NaN in a convolution": _one(weights()["conv1.weight"] / 0, "conv1.weight"),
+        "NaN in a counter": _one(torch.tensor(float("nan")), "bn1.num_batches_tracked"),
+        "beyond float32": _one(head.double() * 1e300),
+        "variance below 0": _one(-torch.ones(16), "bn1.running_var"),
+        "whole numbers": _one(head.long()),
+        "true or false": _one(head > 0),
+        "complex": _one(head.to(torch.complex64)),
+        "8 bits": _one(head.to(torch.float8_e4m3fn)),
+        "quantized": _one(quantized),
+        "sparse": _one(head.to_sparse()),
+        "sparse rows": _one(head.to_sparse_csr()),
+        "of no device": _one(head.to("meta")),
+        "10^13 columns in one number": _one(_everywhere(0, (CLASSES, 10**12))),
+        "the same with scales": _one(
+            _everywhere(0, (CLASSES, 10**12)), scales=torch.ones(CLASSES)
+        ),
+        "one number repeated": _one(_everywhere(0, tuple(head.shape))),
+        "transposed": _one(head.T.contiguous()),
+        "no column": _one(head[:, :0]),
+        "no row": _one(head[:0], **{"fc.bias": torch.zeros(0)}),
+        "another class": _one(head[:-1], **{"fc.bias": torch.zeros(CLASSES - 1)}),
+        "scalars for the head": _one(
+            torch.tensor(1.0),
+            **{"fc.bias": torch.tensor(1.0)},
+            scales=torch.tensor(1.0),
+        ),
+        "scales of two axes": {**weights(), "scales": torch.ones(CLASSES, 2)},
+        "scales that are NaN": {**weights(), "scales": torch.ones(CLASSES) * torch.nan},
+        "Decouple without features": {
+            "state_dict_best": {"feat_model": {}, "classifier": None}
+        },
+        "Decouple of lists": {"state_dict_best": {"feat_model": [1], "classifier": {}}},
+        "PaCo of one key": {"state_dict": {"module.encoder_q.x": head}},
+        "prefix alone": {"module.": head},
+        "memory of nothing": _remembering({5: 2}, {**weights(), "x": head}),
+    }
+
+
+def _remembering(memory: Mapping[Any, Any], state: Mapping[str, Any]) -> OrderedDict:
+    kept = OrderedDict(state)
+    kept._metadata = memory  # type: ignore[attr-defined]
+    return kept
+
+
+def save(content: Any, legacy: bool, folder: Path) -> None:
+    """Write weights.pth as torch writes it now, or as it did before 1.6."""
+    with torch.no_grad():
+        path = folder / "weights.pth"
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+
+
+def _malicious(legacy: bool, folder: Path) -> None:
+    save({**weights(), "x": Malicious(folder)}, legacy, folder)
+
+
+def _whole_network(folder: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), folder / "weights.pth")
+
+
+def _rewritten(change: Callable[[bytes], bytes], legacy: bool, folder: Path) -> None:
+    save(weights(), legacy, folder)
+    path = folder / "weights.pth"
+    path.write_bytes(change(path.read_bytes()))
+
+
+def _bit(whole: bytes) -> bytes:
+    """One bit of a convolution flipped: only a checksum shows it."""
+    place = whole.find(weights()["layer2.0.conv1.weight"].numpy().tobytes()[:16])
+    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+
+
+def _bomb(folder: Path) -> None:
+    path = folder / "weights.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**8))
+
+
+def checkpoint_cases() -> Iterator[Case]:
+    """weights.pth, as torch writes it now and as it did, spoilt."""
+    of = partial(Case, "checkpoint", named="weights.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tensors that torch half supports
+        states = _states()
+    for legacy, how in ((False, "zip"), (True, "legacy")):
+        for name, content in states.items():
+            yield of(f"{how}: {name}", partial(save, content, legacy))
+        for share in (0, 0.02, 0.3, 0.7, 0.99):
+            spoil = partial(_rewritten, partial(_part, share), legacy)
+            yield of(f"{how}: cut at {share:.0%}", spoil)
+        yield of(f"{how}: malicious", partial(_malicious, legacy))
+    yield of("zip: one bit", partial(_rewritten, _bit, False))
+    yield of("a whole network", _whole_network)
+    yield of("zip bomb", _bomb)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        spoil = partial(_bare_pickle, protocol)
+        yield of(f"malicious pickle, protocol {protocol}", spoil)
+    for name, content in (
+        ("empty", b""),
+        ("zero bytes", bytes(1000)),
+        ("text", b"weights\n"),
+        ("HTML", b"<!doctype html><title>404</title>"),
+        ("PK alone", b"PK"),
+        ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\n"),
+        ("endless pickle", b"\x80\x02" + b"(" * 10**5),
+        ("deep pickle", b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b"."),
+        ("pickle of a huge text", b"\x80\x04\x8d" + b"\xff" * 8),
+        ("pickle that grows", b"\x80\x02]" + b"2" * 10**5 + b"."),
+    ):
+        yield of(name, partial(_write, "weights.pth", content))
+
+
+def _part(share: float, whole: bytes) -> bytes:
+    return whole[: int(share * len(whole))]
+
+
+def _bare_pickle(protocol: int, folder: Path) -> None:
+    content = pickle.dumps(Malicious(folder), protocol=protocol)
+    (folder / "weights.pth").write_bytes(content)
+
+
+# ---- The command line ---------------------------------------------------------------
+
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "no benchmark": ("prepare",),
+    "one argument too many": ("prepare", "own", "paco"),
+    "unknown benchmark": ("prepare", "imagenet"),
+    "benchmark of another case": ("prepare", "OWN"),
+    "empty benchmark": ("prepare", ""),
+    "benchmark outside": ("prepare", "../../etc"),
+    "absolute benchmark": ("prepare", "/etc"),
+    "benchmark with a line break": ("prepare", "own\n"),
+    "benchmark with a zero byte": ("prepare", "own\0"),
+    "an option": ("prepare", "--help"),
+    "no objective": ("backbone", "places_lt"),
+    "unknown objective": ("backbone", "places_lt", "sgd"),
+    "objective outside": ("features", "places_lt", "../ce"),
+    "objective before benchmark": ("heads", "ce", "places_lt"),
+    "unknown variant": ("dlsa", "places_lt", "no_flow"),
+    "variant outside": ("dlsa", "places_lt", "../../../x"),
+    "an argument for none": ("audit", "places_lt"),
+    "two for none": ("report", "a", "b"),
+}
+NAMES = ("", ".", "..", "../x", "a/b", "/etc", "A", "a b", "a\n", "figures", "-x", "é")

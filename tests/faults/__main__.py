@@ -1,0 +1,109 @@
+"""Every disturbance of every long stage; the outcome goes to bench/faults.md.
+
+`python -m tests.faults --kills 24`, or `make faults`: a few minutes, on a CPU.
+"""
+
+import argparse
+import platform
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from replication.files import write_text
+from replication.reporting.tables import markdown_table
+from replication.stages.machine import model_name
+from tests.faults.project import LONG, SIDE_BY_SIDE, undisturbed
+from tests.faults.trials import Outcome, Trials, plan
+from tests.graph import ROOT
+
+REPORT = ROOT / "bench" / "faults.md"
+WHAT = {
+    "SIGKILL": "at a random moment; then run again",
+    "SIGINT": "at a random moment; then run again",
+    "full disk": "a few KB free; then room, and run again",
+    "read-only disk": "then writable, and run again",
+    "file too large": "a limit on a file's size; then none, and run again",
+    "unwritable": "a file where the stage needs a folder; then run again",
+    "damaged input": "a file that the stage reads, cut or one bit flipped",
+    "damaged state": "killed; its state cut or one bit flipped; then run again",
+    "changed setting": "killed; a setting changed; then run again",
+    "twice at once": "two runs of one stage in one checkout",
+}
+
+
+def main() -> int:
+    """Run every trial and write the table; 1 where one broke the law."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=27, help="SIGKILLs in all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=Path, default=REPORT)
+    arguments = parser.parse_args()
+    since = time.monotonic()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        project = undisturbed(folder / "project")
+        trials = Trials(project, folder)
+        outcomes = []
+        for fault, name, trial in plan(project, arguments.kills, arguments.seed):
+            outcome = trial(trials)
+            outcomes.append(outcome)
+            verdict = outcome.problem or outcome.how
+            print(f"{fault}: {name} {outcome.detail}: {verdict}", flush=True)
+    minutes = (time.monotonic() - since) / 60
+    write_text(arguments.report, page(outcomes, arguments.seed, minutes))
+    return int(any(outcome.problem for outcome in outcomes))
+
+
+def page(outcomes: Sequence[Outcome], seed: int, minutes: float) -> str:
+    """The table of survivals, one line of each kind of refusal, and every failure."""
+    rows = []
+    for fault, what in WHAT.items():
+        mine = [one for one in outcomes if one.fault == fault]
+        tried = [one for one in mine if one.how != "not permitted"]
+        survived = [one for one in tried if one.problem is None]
+        ends = Counter(one.how for one in survived)
+        rows.append(
+            [
+                fault,
+                what,
+                f"{len(survived)} / {len(tried)}" if tried else "not permitted here",
+                str(ends["equal"]),
+                str(ends["refused"]),
+            ]
+        )
+    header = ["Disturbance", "How", "Survived / tried", "Ended equal", "Refused"]
+    kills = Counter(one.stage for one in outcomes if one.fault == "SIGKILL")
+    killed = ", ".join(f"{name} {kills[name]}" for name in LONG)
+    stamp = datetime.now(UTC).strftime("%Y-%m-%d")
+    said = {one.fault: one.line for one in outcomes if one.how == "refused"}
+    shown = [[fault, f"`{line}`"] for fault, line in said.items()]
+    failures = [
+        f"- {one.fault}, {one.stage}, {one.detail}: {one.problem}: `{one.line}`"
+        for one in outcomes
+        if one.problem
+    ]
+    return (
+        "# Disturbed runs\n\n"
+        "Survived: the stage ended with the bytes of an undisturbed run, or it stopped "
+        "with one line and a code that is not 0, left nothing half, and ended with "
+        "those bytes once the disturbance was gone.\n\n"
+        f"{model_name(torch.device('cpu'))}, 1 thread (2 for "
+        f"{', '.join(SIDE_BY_SIDE)}), Python {platform.python_version()}, PyTorch "
+        f"{torch.__version__}; {stamp}; {minutes:.1f} minutes; seed {seed}; "
+        "`make faults`.\n\n"
+        f"{markdown_table(header, rows)}\n\n"
+        f"SIGKILLs by stage: {killed}.\n\n"
+        "## What a user reads\n\n"
+        f"{markdown_table(['Disturbance', 'Line'], shown)}\n\n"
+        "## What broke\n\n" + ("\n".join(failures) or "Nothing.") + "\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

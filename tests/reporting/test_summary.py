@@ -1,0 +1,123 @@
+"""The half page to cite, from made records."""
+
+import pytest
+
+from replication.reporting.summary import summarise_summary, summary_section
+
+RUN = {
+    "stage": "dlsa@cifar100_lt",
+    "commit": "0123456789abcdef",
+    "clean": True,
+    "device": "a processor",
+    "data_hash": "da7a",
+    "settings_hash": "5e77",
+    "seconds": 3.0,
+    "started": "2026-01-01T00:00:00+00:00",
+    "peak_memory_mb": 900,
+    "peak_gpu_memory_mb": None,
+    "energy_joules": {"cpu": None, "gpu": None},
+    "libraries": {"numpy": "2"},
+}
+
+
+def value(method: str, protocol: str, mean: float) -> list[dict]:
+    return [
+        {
+            "kind": "value",
+            "method": method,
+            "protocol": protocol,
+            "metric": metric,
+            "mean": mean,
+            "low": mean - 0.01,
+            "high": mean + 0.01,
+        }
+        for metric in ("overall", "many", "medium", "few")
+    ]
+
+
+def gap(method: str, protocol: str, mean: float, verdict: str) -> dict:
+    return value(method, protocol, mean)[0] | {"kind": "difference", "verdict": verdict}
+
+
+def claim(sentence: str, verdict: str, mean: float, **more: object) -> dict:
+    plain = {"sentence": sentence, "test": "a - b", "verdict": verdict, "mean": mean}
+    return plain | {"low": mean - 0.001, "high": mean + 0.001} | more
+
+
+def measured(*claims: dict, stand_in: bool = False) -> dict:
+    """What the stage `table2` wrote, as far as the summary reads it."""
+    classifier = {"samples": {"test": 50}, "looks": {"5": 0.36, "10": 0.32}}
+    data = {
+        "benchmark": "cifar100_lt",
+        "stand_in": stand_in,
+        "hash": "da7a",
+        "classes": 100,
+        "shot_groups": {"many": 35, "medium": 35, "few": 30},
+        "images": {"train": 10847, "val": 1980, "test": 10000},
+        "largest": 500,
+        "smallest": 5,
+    }
+    table2 = {
+        "data": data,
+        "features": "a network",
+        "records": [
+            *value("start", "paper", 0.304),
+            *value("full", "paper", 0.297),
+            *value("full", "released_code", 0.284),
+            gap("start", "paper", -0.007, "undecided"),
+            gap("start", "released_code", -0.02, "contradicted"),
+        ],
+        "claims": list(claims),
+        "diagnostics": {
+            "full": {
+                seed: {"classifiers": {"released_code": [classifier]}}
+                for seed in ("0", "1")
+            }
+        },
+        "runs": [RUN],
+    }
+    return {"table2": table2}
+
+
+def test_both_answers_come_with_the_difference_they_rest_on() -> None:
+    text = summary_section(measured(), "CIFAR-100-LT")
+    assert "# Does DLSA help on CIFAR-100-LT?\n" in text
+    assert (
+        "**Paper protocol.** DLSA neither clearly helps nor clearly harms: "
+        "−0.7 [−1.7, +0.3] points Overall"
+    ) in text
+    assert "**Released-code protocol.** DLSA does harm: −2.0 [−3.0, −1.0]" in text
+    assert "was worth +4.0 [+4.0, +4.0] points" in text
+    assert "| DLSA, paper protocol | 29.7 [28.7, 30.7] |" in text
+    assert "BalSoftmax refitted" not in text  # not among the records: no row made up
+
+
+def test_helping_is_said_only_where_the_interval_is_above_zero() -> None:
+    one = measured()
+    one["table2"]["records"][-2] |= {"verdict": "supported", "mean": 0.02}
+    assert "Under the paper protocol DLSA helps: +2.0 [" in summarise_summary(one)
+
+
+def test_sentences_are_those_of_the_paper_protocol_or_of_none_each_once() -> None:
+    claims = (
+        claim("Carried.", "supported", 0.01, protocol="paper"),
+        claim("Carried.", "contradicted", -0.01, protocol="released_code"),
+        claim("Failed.", "contradicted", 0.02),
+        claim("Open.", "undecided", 0.0, protocol=None),
+    )
+    text = summary_section(measured(*claims), "CIFAR-100-LT")
+    assert "Of 3 tests" in text
+    assert "1 supported, 1 contradicted, 1 undecided" in text
+    assert "- Carried. *(a - b: +1.0 [+0.9, +1.1] points)*" in text
+    assert "- Failed. *(a - b: +2.0 [+1.9, +2.1] points)*" in text
+    assert "Open." not in text
+
+
+@pytest.mark.parametrize("stand_in", [True, False])
+def test_a_stand_in_is_named_first_and_behind_every_verdict(stand_in: bool) -> None:
+    text = summary_section(
+        measured(claim("Carried.", "supported", 0.01), stand_in=stand_in), "CIFAR"
+    )
+    assert text.startswith("> **Stand-in data.**") == stand_in
+    assert ("Carried over (on the stand-in):" in text) == stand_in
+    assert ("undecided on the stand-in" in text) == stand_in
