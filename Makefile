@@ -1,5 +1,6 @@
 # make repro   every table, figure and page        make test   the tests
 # make bench   speed and memory                    make keep NAME=x   keep this run's pages
+# make faults  kill, starve and damage every long stage: bench/faults.md
 # make clean   drop what can be made again         make lock   renew requirements.lock
 #
 # The first call sets up .venv from requirements.lock (hashes checked); later calls do
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test bench keep clean lock
+.PHONY: repro test bench faults keep clean lock
 .DEFAULT_GOAL := repro
 
 repro: $(READY)
@@ -26,6 +27,9 @@ bench: $(READY)
 	python -m bench.flow_filter
 	python -m bench.cluster_aided
 	python -m bench.coverage
+
+faults: $(READY)
+	python -m tests.faults
 
 keep: $(READY)
 	python -m replication.stages.keep $(NAME)

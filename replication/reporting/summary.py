@@ -5,6 +5,7 @@ from typing import Any
 
 from replication.evaluation.selection import selection_worth
 from replication.reporting import tables
+from replication.reporting.claims import shown
 from replication.reporting.rendering import data_sentence, notice, origin, render
 from replication.reporting.table2 import paper_data
 
@@ -115,7 +116,7 @@ def _key(claim: Mapping[str, Any]) -> tuple[str, str]:
 def _sentences(claims: Iterable[Mapping[str, Any]], verdict: str) -> list[str]:
     """Each sentence with that verdict once, with its estimate."""
     said = {
-        _key(claim): f"{claim['sentence']} *({claim['test']}: {tables.in_unit(claim)})*"
+        _key(claim): f"{claim['sentence']} *({claim['test']}: {shown(claim)})*"
         for claim in claims
         if claim["verdict"] == verdict
     }

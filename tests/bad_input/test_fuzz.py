@@ -71,12 +71,13 @@ def _read_features(path: Path) -> dict[str, np.ndarray]:
 
 def _read_weights(path: Path) -> dict[str, np.ndarray]:
     state = read_checkpoint(path, NETWORK, CLASSES).state
-    return {name: value.numpy() for name, value in state.items()}
+    # Copied: they may be the file itself, which is about to be another.
+    return {name: value.numpy().copy() for name, value in state.items()}
 
 
 def _state(path: Path) -> dict[str, Any]:
     state = read_state(path)
-    model = {name: value.numpy() for name, value in state["model"].items()}
+    model = {name: value.numpy().copy() for name, value in state["model"].items()}
     return model | {"history": state["history"]}
 
 

@@ -113,6 +113,13 @@ def test_sentences_are_those_of_the_paper_protocol_or_of_none_each_once() -> Non
     assert "Open." not in text
 
 
+def test_an_estimate_that_is_no_accuracy_stands_in_its_own_unit() -> None:
+    """The estimator's claims have an `estimate` and no `mean`."""
+    plain = {"sentence": "Unbiased.", "test": "a", "verdict": "supported"}
+    exact = plain | {"estimate": 2.0, "low": 1.0, "high": 3.0}
+    assert "*(a: 2 [1, 3])*" in summary_section(measured(exact), "CIFAR-100-LT")
+
+
 @pytest.mark.parametrize("stand_in", [True, False])
 def test_a_stand_in_is_named_first_and_behind_every_verdict(stand_in: bool) -> None:
     text = summary_section(
