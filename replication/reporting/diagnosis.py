@@ -89,6 +89,7 @@ def diagnosis_page(
         settings=settings,
         in_use="published settings",
         overridden=settings["overridden"],
+        guessed=settings["guessed"],
         methods=methods_table(measured["methods"]),
         differences=differences_table(measured["differences"]),
         chosen=chosen_in_words(measured),
@@ -169,6 +170,7 @@ def _the_published(measured: Mapping[str, Any]) -> str:
 def _against_the_plain(measured: Mapping[str, Any]) -> str:
     """Whether what the search won is the cascade's, or any linear head's."""
     gap = _difference(measured, "chosen", "plain")
+    refitted = _difference(measured, "chosen", "refitted")
     test = {one["name"]: one["test"]["overall"] for one in measured["methods"]}
     words = {
         "supported": "so that the cascade itself is worth something",
@@ -178,7 +180,8 @@ def _against_the_plain(measured: Mapping[str, Any]) -> str:
     return (
         "A plain classifier without any cascade, chosen in the same way, reaches "
         f"{percent(test['plain']['mean'])} %: DLSA's best is {_points(gap)} against "
-        f"it, {words}."
+        f"it, {words}. Against the head refitted with Balanced Softmax it is "
+        f"{_points(refitted)}."
     )
 
 
@@ -197,28 +200,31 @@ def _factor_that_matters(factors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _why(ladders: Sequence[Mapping[str, Any]]) -> str:
-    """The step that loses most, of each ladder, and what drawing alone does."""
-    parts = []
-    for one in ladders:
-        rungs = {rung["name"]: rung for rung in one["rungs"]}
-        steps = [rung for rung in one["rungs"] if rung["step"]]
-        worst = min(steps, key=lambda rung: rung["step"]["test"]["mean"])
-        gap = worst["step"]["test"]
-        if gap["mean"] < 0:
-            parts.append(
-                f"at learning rate {one['lr']:g} “{RUNGS[worst['name']]}” "
-                f"({with_interval({**gap, 'kind': 'difference'})})"
-            )
-    if not parts:
-        return "No step from the head to DLSA loses on test."
-    untrained = rungs["untrained"]
-    drawn = with_interval({**untrained["from_head"]["test"], "kind": "difference"})
+    """The steps that lose, of each ladder, and what drawing the terms alone does."""
+    parts = [
+        f"at learning rate {one['lr']:g} {_losing_steps(one['rungs'])}"
+        for one in ladders
+    ]
+    untrained = next(one for one in ladders[0]["rungs"] if one["name"] == "untrained")
+    drawn = _cell(untrained["from_head"]["test"], "difference")
     return (
-        "Of the steps from the head to DLSA, the one that loses most on test: "
+        "Of the steps from the head to DLSA, those shown to lose on test: "
         f"{'; '.join(parts)}. Drawing the second terms, with nothing fitted, changes "
         f"the decision on {percent(untrained['changed'], 0)} % of the test images "
         f"({drawn})."
     )
+
+
+def _losing_steps(rungs: Sequence[Mapping[str, Any]]) -> str:
+    """Steps whose whole interval is below zero; where there is none, the lowest one."""
+    steps = [one for one in rungs if one["step"]]
+    shown = [one for one in steps if one["step"]["test"]["high"] < 0]
+    lowest = min(steps, key=lambda one: one["step"]["test"]["mean"])
+    words = [
+        f"“{RUNGS[one['name']]}” ({_cell(one['step']['test'], 'difference')})"
+        for one in shown or [lowest]
+    ]
+    return ", ".join(words) if shown else f"none, the lowest is {words[0]}"
 
 
 def chosen_in_words(measured: Mapping[str, Any]) -> str:
@@ -241,14 +247,14 @@ def chosen_in_words(measured: Mapping[str, Any]) -> str:
 def change_in_words(one: Mapping[str, Any]) -> str:
     """A factor with its new value and the old one."""
     new, old = (value_in_words(one["factor"], one[name]) for name in ("value", "base"))
-    return f"{FACTORS[one['factor']]} {new} (not {old})"
+    return f"{FACTORS[one['factor']]} {new} instead of {old}"
 
 
 def value_in_words(factor: str, value: Any) -> str:
     """A value as a reader knows it."""
     if factor in _VALUES:
         return _VALUES[factor][bool(value)]
-    return f"{value:g}"
+    return f"{value:.3g}" if factor == "sigma" else f"{value:g}"
 
 
 def _difference(
@@ -278,12 +284,13 @@ def _lower(name: str) -> str:
 def methods_table(methods: Sequence[Mapping[str, Any]]) -> str:
     """A row a model: validation Overall, and its accuracies on test."""
     header = ["", "Overall, validation"]
-    header += [f"{METRIC_NAMES[metric]}, test" for metric in methods[0]["test"]]
+    metrics = [name for name in METRIC_NAMES if name in methods[0]["test"]]
+    header += [f"{METRIC_NAMES[metric]}, test" for metric in metrics]
     rows = [
         [
             METHODS[one["name"]],
             percent(one["val"]["mean"]),
-            *(_cell(numbers, "value") for numbers in one["test"].values()),
+            *(_cell(one["test"][metric], "value") for metric in metrics),
         ]
         for one in methods
     ]
@@ -293,14 +300,15 @@ def methods_table(methods: Sequence[Mapping[str, Any]]) -> str:
 def differences_table(differences: Sequence[Mapping[str, Any]]) -> str:
     """A row a pair: first minus second on test, and the verdict on Overall."""
     header = ["First", "minus second"]
-    header += [METRIC_NAMES[metric] for metric in differences[0]["test"]]
+    metrics = [name for name in METRIC_NAMES if name in differences[0]["test"]]
+    header += [METRIC_NAMES[metric] for metric in metrics]
     header.append("Overall: is the first better?")
     verdicts = {"supported": "yes", "contradicted": "no, worse"}
     rows = [
         [
             METHODS[one["first"]],
             METHODS[one["second"]],
-            *(_cell(numbers, "difference") for numbers in one["test"].values()),
+            *(_cell(one["test"][metric], "difference") for metric in metrics),
             verdicts.get(one["verdict"], one["verdict"]),
         ]
         for one in differences

@@ -283,7 +283,8 @@ def main(stage: Stage, benchmark: str) -> None:
             ),
             "claims": [],  # none of it is a sentence of the supplement
             "settings": {
-                "overridden": _overridden(stage.settings, benchmark),
+                "overridden": _of_origin(stage.settings, benchmark, "overridden"),
+                "guessed": _of_origin(stage.settings, benchmark, "guess"),
                 "seeds": list(seeds),
                 "searched": list(bench.searched),
                 "diagnose": grid.model_dump(),
@@ -338,8 +339,8 @@ def _records(found: Found, answers: Answers, looked_at: Answers) -> dict[str, An
     }
 
 
-def _overridden(settings: Settings, benchmark: str) -> list[str]:
-    """Settings of the cascade that params.yaml overrides, which are not published."""
+def _of_origin(settings: Settings, benchmark: str, origin: str) -> list[str]:
+    """Settings of the cascade that have this origin: not everything is published."""
     sections = {
         "filter": FilterSettings,
         "cascade": CascadeSettings,
@@ -351,7 +352,7 @@ def _overridden(settings: Settings, benchmark: str) -> list[str]:
         for name, one in settings.choices(
             benchmark, section, tuple(kind.model_fields)
         ).items()
-        if one.origin == "overridden"
+        if one.origin == origin
     ]
 
 

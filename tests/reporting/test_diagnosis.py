@@ -109,7 +109,12 @@ def made(chosen: float, plain: float, steps: bool = True) -> dict[str, Any]:
             for first, second in (("published", "head"), ("chosen", "plain"))
         ],
         "claims": [],
-        "settings": {"overridden": [], "seeds": [0, 1, 2], "searched": [0, 1]},
+        "settings": {
+            "overridden": [],
+            "guessed": [],
+            "seeds": [0, 1, 2],
+            "searched": [0, 1],
+        },
         "runs": [run],
     }
 
@@ -182,7 +187,7 @@ def test_the_finding_names_the_factor_that_matters_on_validation(measured) -> No
     said = page.summarise_diagnosis(measured)
     assert (
         "The single factor that matters most is first terms start from the refitted "
-        "head (not the head as it is): +"
+        "head instead of the head as it is: +"
     ) in said
     # Its filters diverged under one seed: another one is named, and the table says so.
     failed = copy.deepcopy(measured)
@@ -190,7 +195,7 @@ def test_the_finding_names_the_factor_that_matters_on_validation(measured) -> No
         0.5
     )
     said = page.summarise_diagnosis(failed)
-    assert "matters most is learning rate of the classifiers 0.1 (not 0.0001)" in said
+    assert "is learning rate of the classifiers 0.1 instead of 0.0001: +" in said
     last = page.factors_table(failed["factors"]).splitlines()[-1]
     assert "| diverged on 50 % of the seeds | — |" in last
 
@@ -218,6 +223,7 @@ def test_steps_of_the_ladder_by_hand(measured) -> None:
     assert untrained.startswith("| off the ladder: ")
     worst = page.summarise_diagnosis(measured)
     assert "at learning rate 0.0001 “+ second terms drawn: DLSA” (−" in worst
+    assert "; at learning rate 0.1 none, the lowest is “" in worst
 
 
 def test_tables_have_a_row_for_each_record(measured) -> None:
@@ -250,5 +256,8 @@ def test_every_factor_and_rung_has_a_name() -> None:
 def test_settings_that_are_not_published_are_named(measured) -> None:
     changed = copy.deepcopy(measured)
     changed["settings"]["overridden"] = ["filter.lambda_pure"]
+    changed["settings"]["guessed"] = ["filter.lr"]
     text, _ = page.diagnosis_page(changed, "CIFAR-100-LT", "figures")
     assert "Not as published there: filter.lambda_pure." in text
+    assert text.count("No source publishes these for CIFAR-100-LT, [") == 1
+    assert "(hyperparameters.md): filter.lr." in text
