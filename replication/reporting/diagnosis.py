@@ -431,7 +431,7 @@ def factors_figure(factors: Sequence[Mapping[str, Any]]) -> str:
             for one in known
         ]
         axis.set_yticks(range(len(known)), words)
-        axis.invert_yaxis()
+        axis.set_ylim(len(known) - 0.4, -0.6)
         axis.set_xlabel("Overall minus that of the published settings, points")
         if known:
             _legend(figure, axis)

@@ -130,7 +130,8 @@ def belongs(sentence: str, page: str, claim: Claim) -> bool:
 
 
 def test_the_pages_here_are_all_pages_with_claims() -> None:
-    assert set(sentences()) == {kind.name for kind in kinds(TABLES)}
+    """`diagnosis` asks what the supplement does not say: no sentence is behind it."""
+    assert set(sentences()) == {kind.name for kind in kinds(TABLES)} - {"diagnosis"}
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.quote[:40])

@@ -19,7 +19,7 @@ from replication.files import write_text
 from replication.reporting.tables import markdown_table
 from replication.stages.machine import model_name
 from tests.faults.project import LONG, SIDE_BY_SIDE, undisturbed
-from tests.faults.trials import Outcome, Trials, plan
+from tests.faults.trials import LATE, Outcome, Trials, plan
 from tests.graph import ROOT
 
 REPORT = ROOT / "bench" / "faults.md"
@@ -79,6 +79,7 @@ def page(outcomes: Sequence[Outcome], seed: int, minutes: float) -> str:
         )
     header = ["Disturbance", "How", "Survived / tried", "Ended equal", "Refused"]
     kills = Counter(one.stage for one in outcomes if one.fault == "SIGKILL")
+    late = sum(LATE in one.detail for one in outcomes)
     killed = ", ".join(f"{name} {kills[name]}" for name in LONG)
     stamp = datetime.now(UTC).strftime("%Y-%m-%d")
     said = {one.fault: one.line for one in outcomes if one.how == "refused"}
@@ -97,10 +98,10 @@ def page(outcomes: Sequence[Outcome], seed: int, minutes: float) -> str:
         f"{', '.join(SIDE_BY_SIDE)}), Python {platform.python_version()}, PyTorch "
         f"{torch.__version__}; {stamp}; {minutes:.1f} minutes; seed {seed}; "
         "`make faults`.\n\n"
-        f"{markdown_table(header, rows)}\n\n"
-        f"SIGKILLs by stage: {killed}.\n\n"
+        f"{markdown_table(header, rows, words=2)}\n\n"
+        f"SIGKILLs by stage: {killed}. Signals that came too late: {late}.\n\n"
         "## What a user reads\n\n"
-        f"{markdown_table(['Disturbance', 'Line'], shown)}\n\n"
+        f"{markdown_table(['Disturbance', 'Line'], shown, words=2)}\n\n"
         "## What broke\n\n" + ("\n".join(failures) or "Nothing.") + "\n"
     )
 

@@ -9,6 +9,7 @@ import os
 import resource
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -176,6 +177,7 @@ def _run(folder: Path, stage: Stage, log: Path, largest: int | None) -> None:
         os.dup2(errors.fileno(), 2)
         os.dup2(nothing.fileno(), 1)
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     torch.set_num_threads(2 if module in SIDE_BY_SIDE else 1)

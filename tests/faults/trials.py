@@ -41,6 +41,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "estimator": {"filter": {"lr": 0.01}},
     "separation": {"fig2": {"lr": 0.01}},
 }
+LATE = "after it had ended"
 RESUMING = ("backbone paco", "backbone ce", "dlsa", "sigma", "estimator", "separation")
 
 
@@ -121,11 +122,12 @@ class Trials:
         while not (folder / ".resume").is_dir() and process.is_alive():
             time.sleep(0.001)  # before the stage begins there is nothing to disturb
         time.sleep(share * self.project.seconds[name])
-        if process.is_alive():
+        hit = process.is_alive()
+        if hit:
             assert process.pid is not None
             os.kill(process.pid, number)
         done = ended(process, log, since)
-        detail = f"at {share:.0%}"
+        detail = f"at {share:.0%}" if hit else f"at {share:.0%}, {LATE}"
         if done.code == -signal.SIGKILL and number == signal.SIGKILL:
             outcome = Outcome(number.name, name, detail, "equal")
         else:

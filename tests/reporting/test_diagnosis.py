@@ -56,7 +56,7 @@ def made(chosen: float, plain: float, steps: bool = True) -> dict[str, Any]:
     bare = experiment.without_split(BASE, {"lr": [0.1]})
     worth = {one: 0.4 for some in rungs.values() for one in some.values()}
     worth |= {SINGLES[0][1]: 0.5, SINGLES[1][1]: 0.6, SINGLES[2][1]: 0.45}
-    worth |= {bare["refitted"][0]: 0.6, bare["plain"][1]: plain, BASE: 0.3}
+    worth |= {bare["refitted"][0]: 0.6, bare["plain"][1]: plain, BASE: 0.15}
     worth |= {CHOSEN: chosen} if steps else {}
     results = {
         setting: {
@@ -223,7 +223,9 @@ def test_steps_of_the_ladder_by_hand(measured) -> None:
     assert untrained.startswith("| off the ladder: ")
     worst = page.summarise_diagnosis(measured)
     assert "at learning rate 0.0001 “+ second terms drawn: DLSA” (−" in worst
-    assert "; at learning rate 0.1 none, the lowest is “" in worst
+    assert "; at learning rate 0.1 “split, a head retrained on each part” (−" in worst
+    unharmed = page.summarise_diagnosis(made(0.7, 0.4))
+    assert "; at learning rate 0.1 none, the lowest is “" in unharmed
 
 
 def test_tables_have_a_row_for_each_record(measured) -> None:

@@ -1,0 +1,263 @@
+"""The real stages at iNaturalist 2018's true size, on synthetic cached features.
+
+    python -m bench.rehearsal --scratch /big/disk [--share 0.05] [--dimensions 512]
+
+(`make rehearse SCRATCH=/big/disk`.) Features of the published class counts are written
+in blocks, then each stage from `prepare` to Table 1 runs as `dvc repro` runs it, in a
+folder of its own with its own params.yaml. What is done is not done again: call it anew
+after a stop. Few epochs: it measures memory, and whether the chain stands at this size.
+"""
+
+import argparse
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from bench import cost, page
+from bench.measuring import about_machine, slug
+from replication.files import (
+    BadInput,
+    content_hash,
+    read_json,
+    replacing,
+    write_json,
+    write_text,
+)
+from replication.settings import PARAMS, PUBLISHED
+from replication.stages.running import pick_device
+
+HERE = Path(__file__).resolve().parent
+LIMIT_MB = 12 * 1024
+STAGES = (
+    "prepare inat18",
+    "backbone inat18 paco",
+    "features inat18 paco",
+    "heads inat18 paco",
+    "dlsa inat18 full",
+    "backbone inat18 ce",
+    "features inat18 ce",
+    "heads inat18 ce",
+    "decoupling inat18",
+    "table1 inat18",
+    "confusion inat18",
+)
+_BLOCK = 4096
+_LISTS = ("comparison", "ablation", "confusion", "selection", "separation")
+
+
+def labels_of(share: float) -> dict[str, np.ndarray]:
+    """Labels (N,) of both splits in the order of the classes.
+
+    Args:
+        share: of each class's published images that is kept; every class at least one.
+    """
+    known = read_json(PUBLISHED / "class_counts.json")["inat18"]
+    counts = [
+        int(images)
+        for images, classes in known["histogram"].items()
+        for _ in range(classes)
+    ]
+    kept = np.maximum(1, np.round(np.sort(counts)[::-1] * share)).astype(np.int64)
+    tested = max(1, round(known["test_per_class"] * share))
+    return {
+        "train": np.repeat(np.arange(len(kept)), kept),
+        "val": np.repeat(np.arange(len(kept)), tested),
+    }
+
+
+def write_features(
+    path: Path, labels: np.ndarray, dimensions: int, centres: np.ndarray, seed: int
+) -> None:
+    """Write features around their class's centre, a block at a time.
+
+    The format of safetensors: 8 bytes length, a JSON header, the arrays.
+
+    Args:
+        labels: (N,) int64.
+        centres: (C, D) float32.
+        seed: of the noise; each block has a generator of its own.
+    """
+    features_end = len(labels) * dimensions * 4
+    header = {
+        "features": {
+            "dtype": "F32",
+            "shape": [len(labels), dimensions],
+            "data_offsets": [0, features_end],
+        },
+        "labels": {
+            "dtype": "I64",
+            "shape": [len(labels)],
+            "data_offsets": [features_end, features_end + 8 * len(labels)],
+        },
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for block in _blocks(labels, centres, seed):
+            file.write(block.data)
+        file.write(np.ascontiguousarray(labels, dtype="<i8").data)
+
+
+def _blocks(labels: np.ndarray, centres: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    for number, start in enumerate(range(0, len(labels), _BLOCK)):
+        mine = labels[start : start + _BLOCK]
+        generator = np.random.default_rng([seed, number])
+        shape = (len(mine), centres.shape[1])
+        block = generator.standard_normal(shape, dtype=np.float32)
+        block += centres[mine]
+        yield np.ascontiguousarray(np.maximum(block, 0, out=block))
+
+
+def make_features(folder: Path, share: float, dimensions: int) -> dict[str, int]:
+    """Both splits, where they are not there yet; how many samples each has."""
+    labels = labels_of(share)
+    classes = int(labels["train"].max()) + 1
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((classes, dimensions), dtype=np.float32)
+    for seed, (split, mine) in enumerate(labels.items()):
+        path = folder / f"feature_{split}.safetensors"
+        if not path.is_file():
+            write_features(path, mine, dimensions, centres, seed)
+    return {
+        "train": len(labels["train"]),
+        "test": len(labels["val"]),
+        "C": classes,
+        "D": dimensions,
+    }
+
+
+def write_params(place: Path, features: Path, chosen: Mapping[str, Any]) -> None:
+    """The checkout's params.yaml with one benchmark, few epochs and this input."""
+    yaml = YAML()
+    params = yaml.load((HERE.parent / PARAMS).read_text())
+    params["benchmarks"] = ["inat18"]
+    for name in _LISTS:
+        params[name] = ["inat18"]
+    params["seeds"] = list(range(chosen["seeds"]))
+    params["device"] = chosen["device"]
+    params["inputs"]["inat18"]["features"] = str(features)
+    params["decoupling"] |= {"inputs": "features", "crt_epochs": 1, "lws_epochs": 1}
+    params["head"]["epochs"] = 1
+    params["filter"]["epochs"] = chosen["filter_epochs"]
+    params["classifier"]["epochs"] = chosen["classifier_epochs"]
+    params["cascade"]["depth"] = chosen["depth"]
+    with replacing(place) as partial, partial.open("w") as file:
+        yaml.dump(params, file)
+
+
+def run_stage(words: str, folder: Path) -> dict[str, Any]:
+    """Run one stage; seconds, and the peak of its largest process in MB.
+
+    Raises:
+        BadInput: it failed; what it said last.
+    """
+    module, *rest = words.split()
+    command = [sys.executable, "-m", f"replication.stages.{module}", *rest]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    log = folder / f"{words.replace(' ', '-')}.log"
+    start = time.perf_counter()
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        said = log.read_text(errors="replace").strip() or "nothing was said"
+        raise BadInput(
+            f"{words}: exit {process.returncode}: {said.splitlines()[-1]} ({log})"
+        )
+    return {
+        "stage": words,
+        "seconds": time.perf_counter() - start,
+        "peak_mb": usage.ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    """Features, then the stages; one results file."""
+    parser = argparse.ArgumentParser(description="The real stages at true size")
+    parser.add_argument("--scratch", type=Path, required=True, help="8 GB and more")
+    parser.add_argument("--share", type=float, default=1.0, help="of the images, > 0")
+    parser.add_argument("--dimensions", type=int, default=2048, help="D")
+    parser.add_argument("--filter-epochs", type=int, default=1)
+    parser.add_argument("--classifier-epochs", type=int, default=1)
+    parser.add_argument("--depth", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    try:
+        rehearse(vars(parser.parse_args()))
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def rehearse(chosen: dict[str, Any]) -> None:
+    """Run what is not done yet, and write results and pages where all of it is.
+
+    Stages that were done with other settings are done again: each has a folder named
+    by all settings.
+    """
+    settings = {
+        name: value
+        for name, value in chosen.items()
+        if name not in ("scratch", "results")
+    }
+    scratch = chosen["scratch"].resolve()
+    source = scratch / f"features-{chosen['share']:g}-{chosen['dimensions']}"
+    folder = scratch / f"run-{content_hash(settings)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    size = make_features(source, chosen["share"], chosen["dimensions"])
+    write_params(folder / PARAMS, source, settings)
+    stages = []
+    for words in STAGES:
+        kept = folder / "done" / f"{words.replace(' ', '-')}.json"
+        if not kept.is_file():
+            write_json(kept, run_stage(words, folder), sealed=False)
+        stages.append(read_json(kept))
+        print(line(stages[-1]), flush=True)
+    device = pick_device(chosen["device"])
+    part = "" if chosen["share"] == 1 else f"-{chosen['share']:g}"
+    found = {
+        "machine": about_machine(device),
+        "size": size,
+        "settings": in_words(settings),
+        "stages": stages,
+        "limit_mb": LIMIT_MB,
+    }
+    results = chosen["results"]
+    write_json(results / f"rehearsal-{slug(device)}{part}.json", found, sealed=False)
+    rehearsals = [read_json(file) for file in sorted(results.glob("rehearsal-*.json"))]
+    text = cost.page(page.load_results(results), rehearsals)
+    write_text(results.parent / "cost.md", text)
+
+
+def line(stage: Mapping[str, Any]) -> str:
+    """A stage while the rehearsal runs, against the limit."""
+    over = "" if stage["peak_mb"] <= LIMIT_MB else f" — over {LIMIT_MB:,} MB"
+    took = cost.duration(stage["seconds"])
+    return f"{stage['stage']}: {took}, {stage['peak_mb']:,.0f} MB{over}"
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """What was run, for the page."""
+    return (
+        f"Filter epochs {settings['filter_epochs']}, classifier epochs "
+        f"{settings['classifier_epochs']}, heads' epochs 1, depth {settings['depth']}, "
+        f"seeds {settings['seeds']}"
+    )
+
+
+if __name__ == "__main__":
+    main()

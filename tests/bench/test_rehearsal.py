@@ -1,0 +1,106 @@
+"""The rehearsal: its features are what the door takes, its stages what dvc runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from bench import rehearsal
+from bench.measuring import take
+from replication.data.features import read_features
+from replication.settings import load
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> tuple[Path, dict[str, int]]:
+    made = tmp_path_factory.mktemp("features")
+    size = rehearsal.make_features(made, 0.002, 4)
+    return made, size
+
+
+def test_published_counts_worked() -> None:
+    labels = rehearsal.labels_of(1.0)
+    assert [len(one) for one in labels.values()] == [437_513, 24_426]
+    counts = np.bincount(labels["train"])
+    assert (counts.max(), counts.min(), len(counts)) == (1000, 2, 8142)
+
+
+def test_the_door_takes_its_features(folder) -> None:
+    made, size = folder
+    found = read_features(made, 8142, val_is_test=True)
+    assert found.notes == () and found.num_classes == size["C"] == 8142
+    for split in ("train", "test"):
+        features, labels = found.splits[split]
+        assert features.shape == (size[split], 4)
+        assert np.array_equal(
+            labels, rehearsal.labels_of(0.002)["train" if split == "train" else "val"]
+        )
+
+
+def test_a_sample_lies_about_its_class_centre(tmp_path) -> None:
+    """Unit noise: the mean of 5,000 is within 5 standard errors, 0.07."""
+    labels = np.repeat([0, 1], 5000)
+    centres = np.array([[20.0, 30.0], [40.0, 50.0]], np.float32)
+    path = tmp_path / "x.safetensors"
+    rehearsal.write_features(path, labels, 2, centres, seed=0)
+    features = load_file(path)["features"]
+    for label, centre in enumerate(centres):
+        mine = features[labels == label]
+        np.testing.assert_allclose(mine.mean(0), centre, atol=0.07)
+    # Blocks have noise of their own: no sample comes twice.
+    assert len(np.unique(features, axis=0)) == len(features)
+
+
+def test_features_are_there_once(folder) -> None:
+    made, size = folder
+    before = (made / "feature_train.safetensors").stat().st_mtime_ns
+    assert rehearsal.make_features(made, 0.002, 4) == size
+    assert (made / "feature_train.safetensors").stat().st_mtime_ns == before
+
+
+def test_writing_keeps_a_block_and_not_the_whole(tmp_path) -> None:
+    """160 MB are written; a block is 8 MB, of which there are a few at a time."""
+    labels, path = np.zeros(80_000, np.int64), tmp_path / "x.safetensors"
+    centres = np.zeros((1, 512), np.float32)
+    taken = take(
+        lambda: rehearsal.write_features(path, labels, 512, centres, 0),
+        2,
+        torch.device("cpu"),
+    )
+    assert path.stat().st_size > 160e6
+    assert taken.peak_mb < 60
+
+
+def test_params_are_the_checkouts_with_few_epochs(folder, tmp_path) -> None:
+    chosen = {
+        "seeds": 2, "device": "cpu", "filter_epochs": 3, "classifier_epochs": 4,
+        "depth": 2,
+    }  # fmt: skip
+    rehearsal.write_params(tmp_path / "params.yaml", folder[0], chosen)
+    settings = load(tmp_path / "params.yaml")
+    assert settings.seeds() == (0, 1)
+    assert settings.features("inat18", "ce") == folder[0]
+    assert settings.filter("inat18").epochs == 3
+    assert settings.classifier("inat18").epochs == 4
+    assert settings.cascade("inat18").depth == 2
+    assert settings.decoupling("inat18").inputs == "features"
+
+
+def test_a_stage_that_fails_is_named_with_its_last_line(tmp_path, refused) -> None:
+    [problem] = refused(lambda: rehearsal.run_stage("prepare nowhere", tmp_path))
+    assert problem.startswith("prepare nowhere: exit 2: ")
+    assert "expected one of imagenet_lt" in problem
+
+
+def test_every_stage_is_of_the_graph() -> None:
+    text = (rehearsal.HERE.parent / "dvc.yaml").read_text()
+    for words in rehearsal.STAGES:
+        assert f"python -m replication.stages.{words.split()[0]} " in text
+
+
+def test_over_the_limit_is_said() -> None:
+    stage = {"stage": "dlsa", "seconds": 1.0, "peak_mb": 12_289.0}
+    assert rehearsal.line(stage).endswith("over 12,288 MB")
+    assert "over" not in rehearsal.line({**stage, "peak_mb": 12_288.0})
