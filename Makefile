@@ -1,6 +1,7 @@
 # make repro   every table, figure and page        make test   the tests
 # make bench   speed and memory                    make keep NAME=x   keep this run's pages
 # make faults  kill, starve and damage every long stage: bench/faults.md
+# make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise
 # make clean   drop what can be made again         make lock   renew requirements.lock
 #
 # The first call sets up .venv from requirements.lock (hashes checked); later calls do
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test bench faults keep clean lock
+.PHONY: repro test bench rehearse faults keep clean lock
 .DEFAULT_GOAL := repro
 
 repro: $(READY)
@@ -24,9 +25,11 @@ test: $(READY)
 	python -m pytest
 
 bench: $(READY)
-	python -m bench.flow_filter
-	python -m bench.cluster_aided
+	python -m bench
 	python -m bench.coverage
+
+rehearse: $(READY)
+	python -m bench.rehearsal --scratch '$(or $(SCRATCH),$(error make rehearse: expected SCRATCH=<folder with 20 GB>))'
 
 faults: $(READY)
 	python -m tests.faults

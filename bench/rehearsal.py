@@ -33,7 +33,7 @@ from replication.files import (
     write_text,
 )
 from replication.settings import PARAMS, PUBLISHED
-from replication.stages.running import pick_device
+from replication.stages.running import code_hashes, pick_device
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024
@@ -187,7 +187,9 @@ def run_stage(words: str, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Features, then the stages; one results file."""
     parser = argparse.ArgumentParser(description="The real stages at true size")
-    parser.add_argument("--scratch", type=Path, required=True, help="8 GB and more")
+    parser.add_argument(
+        "--scratch", type=Path, required=True, help="a folder with 20 GB"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of the images, > 0")
     parser.add_argument("--dimensions", type=int, default=2048, help="D")
     parser.add_argument("--filter-epochs", type=int, default=1)
@@ -206,8 +208,7 @@ def main() -> None:
 def rehearse(chosen: dict[str, Any]) -> None:
     """Run what is not done yet, and write results and pages where all of it is.
 
-    Stages that were done with other settings are done again: each has a folder named
-    by all settings.
+    With other settings or other code all is done again, in a folder named by both.
     """
     settings = {
         name: value
@@ -216,7 +217,7 @@ def rehearse(chosen: dict[str, Any]) -> None:
     }
     scratch = chosen["scratch"].resolve()
     source = scratch / f"features-{chosen['share']:g}-{chosen['dimensions']}"
-    folder = scratch / f"run-{content_hash(settings)}"
+    folder = scratch / f"run-{content_hash(settings, code_hashes())}"
     folder.mkdir(parents=True, exist_ok=True)
     size = make_features(source, chosen["share"], chosen["dimensions"])
     write_params(folder / PARAMS, source, settings)

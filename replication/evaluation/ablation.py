@@ -178,7 +178,7 @@ def mechanism_claims(
                     f"A larger cluster number makes {what.split(':')[0]} slower "
                     f"({counts}).",
                     f"log of the ratio of {what.split(': ')[1]}, {counts}",
-                    "log ratio",
+                    _LOG_RATIO,
                     slower(name, more, less),
                 )
             )
@@ -191,10 +191,12 @@ def mechanism_claims(
                 "test": test,
                 "unit": unit,
                 "protocol": None,
+                "timed": unit == _LOG_RATIO,
                 **judged([over_seeds(values)]),
             }
         )
     return claims
 
 
+_LOG_RATIO = "log ratio"
 _CLUSTERS = {"clusters_300": 300, "full": 500, "clusters_1000": 1000}

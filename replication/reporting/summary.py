@@ -29,7 +29,11 @@ def summary_section(measured: Mapping[str, Measured], title: str) -> str:
     table2 = measured["table2"]
     records, data = table2["records"], table2["data"]
     claims = [claim for one in measured.values() for claim in one["claims"]]
-    judged = [claim for claim in claims if claim.get("protocol") in (None, "paper")]
+    judged = [
+        claim
+        for claim in claims
+        if claim.get("protocol") in (None, "paper") and not claim.get("timed")
+    ]
     worth = selection_worth(table2["diagnostics"]["full"])
     runs = {run["stage"]: run for one in measured.values() for run in one["runs"]}
     return render(
@@ -44,6 +48,7 @@ def summary_section(measured: Mapping[str, Measured], title: str) -> str:
         values=_values(records),
         worth=tables.with_interval({**vars(worth), "kind": "difference"}),
         judged=len(judged),
+        timed=sum(bool(claim.get("timed")) for claim in claims),
         carried=_sentences(judged, "supported"),
         failed=_sentences(judged, "contradicted"),
         undecided=len({_key(c) for c in judged if c["verdict"] == "undecided"}),

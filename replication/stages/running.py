@@ -5,6 +5,7 @@ through something the user gave is one line on stderr and exit code 2; anything 
 a defect of ours and keeps its traceback.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -52,6 +53,22 @@ RESUME = Path(".resume")
 PACKAGE = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "torchvision", "timm", "nflows", "lightning-fabric", "numpy")
 _QUIET_SECONDS = 10.0
+_DYING_SECONDS = 10.0
+# What a disk answers that is full, read-only, not ours or not what was expected there.
+_DISK = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EFBIG,
+        errno.EIO,
+    }
+)
 _TABLES = (
     "table1",
     "table2",
@@ -292,6 +309,11 @@ def run(body: Callable[..., None], name: Callable[..., str]) -> None:
             body(Stage(stage_name, load()), *arguments)
     except BadInput as error:
         _refuse(error.problems)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        place = error.filename or "the disk"
+        _refuse([f"{stage_name}: {place}: cannot be written: {error.strerror}"])
     except RuntimeError as error:
         if not (problem := refusal(error)):
             raise
@@ -301,7 +323,7 @@ def run(body: Callable[..., None], name: Callable[..., str]) -> None:
 
 
 def _refuse(problems: list[str], code: int = 2) -> None:
-    for problem in problems:
+    for problem in BadInput(problems).problems:  # what was given is shown as escapes
         print(problem, file=sys.stderr)
     sys.stdout.flush()
     sys.exit(code)
@@ -312,7 +334,8 @@ def only_one(name: str, skip: bool = False) -> Iterator[None]:
     """Hold the stage's lock: a second process is told who has it.
 
     Implements: not in the paper: killing `dvc` leaves its stage running, and the next
-    `dvc repro` starts a second one.
+    `dvc repro` starts a second one. A stage that was killed holds its lock until the
+    processes that it forked are gone too, which takes them a moment.
 
     Raises:
         BadInput: another process runs this stage in this checkout.
@@ -323,9 +346,13 @@ def only_one(name: str, skip: bool = False) -> Iterator[None]:
     place = RESUME / "locks" / f"{name}.lock"
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("a+") as lock:
-        if not _locked(lock):
+        last = time.monotonic() + _DYING_SECONDS
+        while not _locked(lock):
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
+            if not _alive(holder) and time.monotonic() < last:
+                time.sleep(0.05)
+                continue
             raise BadInput(
                 f"{name}: expected no other run of this stage, process {holder} is at "
                 f"it; wait for it or stop it: kill {holder}"
@@ -342,6 +369,15 @@ def _locked(lock: TextIO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _alive(holder: str) -> bool:
+    """Whether a process has that number and is no zombie."""
+    try:
+        state = Path(f"/proc/{holder}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 @contextmanager

@@ -26,11 +26,10 @@ def test_95_percent_intervals_hold_the_truth_95_times_in_100(
 ) -> None:
     """Seeds and test samples both vary; ratio of their standard deviations.
 
-    Classes differ and are strata; seeds agree on most images. Two seeds alone with an
-    effect of their own are allowed 92 %: least of `test_which_freedom_holds`.
+    Classes differ and are strata; seeds agree on most images.
     """
     found = coverage(Case(seeds, 30, 10, 0.5, gap, ratio), REPETITIONS)
-    assert not found.outside or (seeds == 2 and 0.92 < found.held < 0.93), found
+    assert not found.outside, found
 
 
 @pytest.mark.parametrize(
@@ -130,11 +129,11 @@ def test_one_seed_by_hand() -> None:
     assert found.per_seed == pytest.approx((0.6,))
 
 
-@pytest.mark.parametrize(("seeds", "moved"), [(1, 1.0), (4, 1.0)])
-def test_all_right_is_not_certain(seeds: int, moved: float) -> None:
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_all_right_is_not_certain(seeds: int) -> None:
     """Two events on either side: 2 / (8 * 12), freedom 7; whatever the seeds."""
     found = estimate(np.ones((seeds, 8)), np.full(8, 1 / 8))
-    half = 2.36462 * (2 * moved / 96) ** 0.5
+    half = 2.36462 * (2 / 96) ** 0.5
     assert found.mean == 1
     assert (found.low, found.high) == pytest.approx((1 - half, 1 + half), abs=1e-5)
 
@@ -235,19 +234,13 @@ def test_p_value_and_detectable_where_there_is_no_test() -> None:
     assert over_seeds([0.25, 0.25]).detectable == 0
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"), [((1, 2, 3), 5.6535 / 3**0.5), ((0, 0, 0, 0, 3), 0)]
-)
-def test_detectable_is_that_of_students_test(
-    values: tuple[float, ...], expected: float
-) -> None:
-    """80 % power by the noncentral t; with 3 seeds 5.65 standard errors."""
+@pytest.mark.parametrize("values", [(1, 2, 3), (0, 0, 0, 0, 3)])
+def test_detectable_is_that_of_students_test(values: tuple[float, ...]) -> None:
+    """80 % power by the noncentral t."""
     found = over_seeds(values)
     reach = stats.t.ppf(0.975, found.freedom)
     seen = stats.nct.sf(reach, found.freedom, found.detectable / found.error)
     assert seen == pytest.approx(0.8, abs=1e-5)
-    if expected:
-        assert found.detectable == pytest.approx(expected, rel=1e-4)
 
 
 # --- worked cases

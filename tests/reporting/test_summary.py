@@ -113,6 +113,14 @@ def test_sentences_are_those_of_the_paper_protocol_or_of_none_each_once() -> Non
     assert "Open." not in text
 
 
+def test_what_the_clock_alone_can_answer_is_counted_apart() -> None:
+    """It may come out otherwise in an identical run: not a word of it stands here."""
+    slow = claim("Slower.", "supported", 0.7, protocol=None, timed=True)
+    text = summary_section(measured(claim("Open.", "undecided", 0.0), slow), "CIFAR")
+    assert "Of 1 tests" in text and "and so do 1 that only the clock" in text
+    assert "Slower." not in text
+
+
 def test_an_estimate_that_is_no_accuracy_stands_in_its_own_unit() -> None:
     """The estimator's claims have an `estimate` and no `mean`."""
     plain = {"sentence": "Unbiased.", "test": "a", "verdict": "supported"}

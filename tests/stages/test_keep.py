@@ -93,7 +93,7 @@ def test_a_record_that_is_gone_is_refused(finished, refused) -> None:
 def test_settings_of_another_run_are_not_kept_with_the_pages(finished, refused) -> None:
     """params.yaml edited after the run is not what made the pages."""
     params = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(params.replace("seeds:", "seeds:\n- 7"))
+    Path("params.yaml").write_text(params.replace("\nseeds:", "\nseeds:\n- 7", 1))
     assert refused(lambda: keep("mine")) == [
         "keep: audit: seeds was [0, 1, 2], params.yaml has [7, 0, 1, 2]. Run: dvc repro"
     ]

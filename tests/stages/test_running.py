@@ -1,5 +1,6 @@
 """What every stage shares: its lock, its record, its resume folder, its refusals."""
 
+import errno
 import hashlib
 import os
 import platform
@@ -111,6 +112,56 @@ def test_second_run_is_told_who_has_the_lock_until_that_is_killed(
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     enter("held")
+
+
+FORKING = """
+import os, sys, time
+from replication.stages.running import only_one
+with only_one("held"):
+    if os.fork() == 0:
+        time.sleep(1)  # outlives its parent, and has the lock as long
+        os._exit(0)
+    print(os.getpid(), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_lock_of_a_killed_run_is_waited_for_while_its_children_die(checkout) -> None:
+    command = [sys.executable, "-c", FORKING]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, cwd=checkout, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == str(process.pid)
+        process.wait()
+        with (RESUME / "locks" / "held.lock").open() as lock:
+            assert not running._locked(lock)
+        enter("held")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ENOTDIR])
+def test_what_the_disk_refuses_is_one_line(
+    checkout, capsys, monkeypatch, number
+) -> None:
+    def body(_: Stage, benchmark: str) -> None:
+        raise OSError(number, os.strerror(number), "outputs/x")
+
+    monkeypatch.setattr(sys, "argv", ["toy.py", "own"])
+    with pytest.raises(SystemExit) as ended:
+        run(body, lambda benchmark: f"toy@{benchmark}")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"toy@own: outputs/x: cannot be written: {os.strerror(number)}\n"
+    )
+
+
+def test_a_missing_file_of_ours_keeps_its_traceback(checkout, monkeypatch) -> None:
+    def body(_: Stage, benchmark: str) -> None:
+        Path("never written").read_text()
+
+    monkeypatch.setattr(sys, "argv", ["toy.py", "own"])
+    with pytest.raises(FileNotFoundError):
+        run(body, lambda benchmark: f"toy@{benchmark}")
 
 
 def test_lock_is_free_after_the_block_however_it_ends(checkout) -> None:
