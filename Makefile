@@ -26,6 +26,7 @@ test: $(READY)
 
 bench: $(READY)
 	python -m bench
+	python -m bench.cluster_aided
 	python -m bench.coverage
 
 rehearse: $(READY)

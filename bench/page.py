@@ -63,8 +63,11 @@ def page(found: Mapping[str, Mapping[str, Any]], folder: str) -> str:
         "Each figure beside a plain [reference](references.py) written to the paper's "
         "equations (nflows as it comes, (B, K, D) differences, a Python call for each "
         "sample drawn, autograd on concatenated inputs), and beside what this machine "
-        "can do at best. Each in a process of its own. `make bench`; what a whole "
-        "table costs: [cost.md](cost.md).\n",
+        "can do at best. Each in a process of its own. `make bench`. What a whole "
+        "table costs: [cost.md](cost.md). The memory of a cluster-aided classifier at "
+        "iNaturalist 2018's size: [cluster_aided.md](cluster_aided.md). How often an "
+        "interval holds the truth: [coverage.md](coverage.md). Disturbed runs: "
+        "[faults.md](faults.md).\n",
         "Memory: the most that is in use beyond model and data. Share of ceiling: the "
         "time that the figure's dense products (masks ignored) would take alone at the "
         "product rate, or its smallest traffic at the copy rate, whichever is longer, "
