@@ -239,7 +239,7 @@ def missing(placed: Placed, benchmark: str, lists: Lists) -> list[str]:
     nowhere = [top for top, home in placed.homes.items() if home is None]
     problems = [
         f"{listing.root}: expected the {len(listing.paths):,} images of the lists, "
-        f"{len(gone):,} are missing: {counts}"
+        f"found {len(listing.paths) - len(gone):,}; missing: {counts}"
     ]
     for top in nowhere:
         homes = _HOMES[benchmark].get(top, _homes((top,), (_AS_LISTED,)))

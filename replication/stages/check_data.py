@@ -41,10 +41,12 @@ class Report:
     problems: list[str] = field(default_factory=list)
     _since: float = field(default_factory=time.perf_counter)
 
-    def step(self, what: str, found: str, problems: Sequence[str] = ()) -> None:
-        """End a step: say what was found and how long it took."""
+    def step(
+        self, what: str, found: str, problems: Sequence[str] = (), good: str = "ok"
+    ) -> None:
+        """End a step: say what was found, how good it is and how long it took."""
         seconds, self._since = time.perf_counter() - self._since, time.perf_counter()
-        verdict = "WRONG" if problems else "ok"
+        verdict = "WRONG" if problems else good
         print(
             f"{self.benchmark}: {what}: {verdict}: {found} ({seconds:.1f} s)",
             flush=True,
@@ -74,7 +76,7 @@ def check(benchmark: str, root: Path, thinned: bool) -> list[str]:
             report.step("layout", f"folders <split>/<class>/; {_counts(listing)}")
             if published is not None:
                 for remark in remarks(listing, published, thinned):
-                    report.step("counts", remark)
+                    report.step("counts", remark.partition(": ")[2], good="NOTE")
     except BadInput as error:
         report.step("lists and layout", "cannot be used", error.problems)
         return report.problems
@@ -103,12 +105,19 @@ def _check_lists(
     """Lists, layout, existence and devkit; the images, and which of them are there."""
     lists = read_lists(root, published, thinned)
     for split, one in lists.splits.items():
-        kind = "the published list" if lists.published[split] else "NOT the published"
+        same = lists.published[split]
         report.step(
-            "list", f"{one.place.name}, {len(one.labels):,} images: {kind} ({one.blob})"
+            "list",
+            f"{one.place.name}, {len(one.labels):,} images, "
+            f"{'the' if same else 'not the'} published list ({one.blob})",
+            good="ok" if same else "NOTE",
         )
-    as_published = "as published" if lists.published_counts else "NOT as published"
-    report.step("counts", f"{len(lists.class_names):,} classes, {as_published}")
+    same = lists.published_counts
+    report.step(
+        "counts",
+        f"{len(lists.class_names):,} classes, {'as' if same else 'not as'} published",
+        good="ok" if same else "NOTE",
+    )
     placed = lay_out(root, published.benchmark, lists)
     layout = ", ".join(
         f"{top}/ {'nowhere' if home is None else f'in {home}'}"
@@ -125,6 +134,7 @@ def _check_lists(
             "devkit",
             "its labels held against the test list" if checked else "not there",
             problems,
+            good="ok" if checked else "NOTE",
         )
     return placed.listing, placed.there
 
@@ -209,8 +219,10 @@ def main(arguments: Sequence[str]) -> int:
         for benchmark, images in list(_asked(arguments)):
             thinned = settings.data(benchmark).imbalance_factor is not None
             wrong = check(benchmark, Path(images).expanduser(), thinned)
-            verdict = f"{len(wrong)} lines of what is wrong" if wrong else "ready"
-            print(f"{benchmark}: {images}: {verdict}", flush=True)
+            print(
+                f"{benchmark}: {images}: {'not ready' if wrong else 'ready'}",
+                flush=True,
+            )
             problems += wrong
     except BadInput as error:
         problems = error.problems
