@@ -2,6 +2,8 @@
 # make bench   speed and memory                    make keep NAME=x   keep this run's pages
 # make faults  kill, starve and damage every long stage: bench/faults.md
 # make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise
+# make check-data   what is wrong with the images that params.yaml names, in minutes; or
+#                   with others: make check-data BENCHMARK=inat18 IMAGES=/data/inat
 # make clean   drop what can be made again         make lock   renew requirements.lock
 #
 # The first call sets up .venv from requirements.lock (hashes checked); later calls do
@@ -13,7 +15,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test bench rehearse faults keep clean lock
+.PHONY: repro test bench rehearse faults keep check-data clean lock
 .DEFAULT_GOAL := repro
 
 repro: $(READY)
@@ -37,6 +39,9 @@ faults: $(READY)
 
 keep: $(READY)
 	python -m replication.stages.keep $(NAME)
+
+check-data: $(READY)
+	python -m replication.stages.check_data $(BENCHMARK) $(IMAGES)
 
 clean:
 	rm -rf outputs .resume .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """Where images come from: image folders, CIFAR-100's download, the stand-in."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,31 +11,20 @@ from PIL import Image
 
 from replication.data.decoding import decode
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
+from replication.data.layouts import list_official
+from replication.data.listing import SPLITS, Listing, first_of
+from replication.data.lists import Published, has_lists, read_published, wanted
 from replication.data.longtail import class_counts, exponential_counts, thin
 from replication.files import BadInput, read_json
 from replication.settings import PUBLISHED, DataSettings
 
-SPLITS = ("train", "val", "test")
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 PACKED_SIDE = 64
 _FINE_GRAINED = frozenset({"inat18"})
 _TWIN_STRAIN = 0.5
-_NAMED = 10
+_AT_ONCE = 64
 
-
-@dataclass(frozen=True)
-class Listing:
-    """Every image of a benchmark, before any is opened.
-
-    Fields: `root` of the paths; `paths` (N,) relative; `labels` (N,) int64 in [0, C);
-    `splits` (N,) text out of SPLITS; `class_names` (C,).
-    """
-
-    root: Path
-    paths: np.ndarray
-    labels: np.ndarray
-    splits: np.ndarray
-    class_names: tuple[str, ...]
+Tell = Callable[[int, int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -51,12 +40,17 @@ class Prepared:
     pixels: np.ndarray | None
 
 
-def prepare(settings: DataSettings, downloads: Path) -> Prepared:
+def untold(step: int, steps: int, metrics: Mapping[str, float]) -> None:
+    """Progress that nobody wants to know."""
+
+
+def prepare(settings: DataSettings, downloads: Path, tell: Tell = untold) -> Prepared:
     """Bring a benchmark into its index form, refusing what cannot be trained on.
 
     Args:
         settings: of the benchmark.
         downloads: folder for what is downloaded.
+        tell: told (image from 0, images, nothing) as images are opened.
 
     Raises:
         BadInput: a line for each thing wrong with the images, all of them at once.
@@ -64,21 +58,43 @@ def prepare(settings: DataSettings, downloads: Path) -> Prepared:
     if settings.stand_in:
         return draw_stand_in(settings)
     listing = list_images(settings, downloads)
-    hashes, pixels = read_images(listing, settings)
+    hashes, pixels = read_images(listing, settings, tell)
     return Prepared(listing, hashes, pixels)
 
 
 def list_images(settings: DataSettings, downloads: Path) -> Listing:
-    """List an image folder, thinned where an imbalance factor says so."""
+    """List a benchmark's images, thinned where an imbalance factor says so.
+
+    By the field's lists where one is there, else as an image folder.
+    """
     assert settings.images is not None
+    thinned = settings.imbalance_factor is not None
     if settings.images == "torchvision":
         root = download_cifar100(downloads)
     else:
         root = Path(settings.images).expanduser()
-    listing = list_folder(root)
-    if settings.imbalance_factor is None:
-        return listing
-    return thin_listing(listing, settings)
+    published = read_published(settings.benchmark)
+    if published is not None and is_listed(root, published):
+        listing = list_official(root, published, thinned)
+    else:
+        listing = list_folder(root)
+    return thin_listing(listing, settings) if thinned else listing
+
+
+def is_listed(root: Path, published: Published) -> bool:
+    """Whether a root holds one of the field's lists, and is no plain image folder.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    if has_lists(root, published):
+        return True
+    if (root / "train").is_dir() and (root / "test").is_dir():
+        return False
+    raise BadInput(
+        f"{root}: expected {wanted(published)} there or in lists/, or folders "
+        "train/<class>/ and test/<class>/, found neither"
+    )
 
 
 def list_folder(root: Path) -> Listing:
@@ -231,9 +247,14 @@ def download_cifar100(folder: Path) -> Path:
 
 
 def read_images(
-    listing: Listing, settings: DataSettings
+    listing: Listing, settings: DataSettings, tell: Tell = untold
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Open every image once: hash its content, prove it whole, keep it if it is small.
+
+    Args:
+        listing: what to open.
+        settings: the size that the network sees.
+        tell: told (image from 0, images, nothing) as images are opened.
 
     Returns:
         hashes: (N,) text, 16 hexadecimal digits of SHA-256 of the file.
@@ -259,13 +280,16 @@ def read_images(
         digest = hashlib.sha256(content).hexdigest()[:16]
         return digest, _centre(image, settings.resize, side) if packed else None
 
+    results: list[tuple[str, np.ndarray | None] | str] = []
+    paths = listing.paths.tolist()
+    parts = [paths[i : i + _AT_ONCE] for i in range(0, len(paths), _AT_ONCE)]
     with ThreadPoolExecutor() as threads:
-        results = list(threads.map(read, listing.paths.tolist(), chunksize=64))
+        for part in threads.map(lambda part: [read(path) for path in part], parts):
+            results += part
+            tell(len(results) - 1, len(paths), {})
     problems = [result for result in results if isinstance(result, str)]
     if problems:
-        more = len(problems) - _NAMED
-        rest = [f"{listing.root}: {more} more images like these"] if more > 0 else []
-        raise BadInput(problems[:_NAMED] + rest)
+        raise BadInput(first_of(problems, listing.root, "images"))
     hashes = np.array([result[0] for result in results])
     pixels = np.stack([result[1] for result in results]) if packed else None
     return hashes, pixels

@@ -9,7 +9,7 @@ from replication.backbones.extraction import extract_features
 from replication.backbones.networks import build_network
 from replication.data.features import import_features
 from replication.data.images import read_split, worker_count
-from replication.data.sources import SPLITS
+from replication.data.listing import SPLITS
 from replication.files import (
     BadInput,
     read_about,

@@ -7,22 +7,24 @@ import numpy as np
 import pandas as pd
 
 from replication.data.features import ImportedFeatures, import_features
+from replication.data.listing import SPLITS, Listing
+from replication.data.lists import read_published, remarks
 from replication.data.longtail import class_counts, shot_groups
-from replication.data.sources import SPLITS, Listing, Prepared, prepare
+from replication.data.sources import Prepared, prepare
 from replication.files import content_hash, write_arrays, write_json, write_table
 from replication.settings import DataSettings
-from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, run
+from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, progress, run
 
 
 def main(stage: Stage, benchmark: str) -> None:
     """Write index.csv, pixels.safetensors (small images) and summary.json."""
     settings = stage.settings.data(benchmark)
     imported = stage.settings.features(benchmark, "paco")
-    prepared = (
-        prepare(settings, DOWNLOADS)
-        if imported is None
-        else prepare_features(import_features(imported, settings))
-    )
+    if imported is None:
+        with progress(stage.name) as tell:
+            prepared = prepare(settings, DOWNLOADS, tell)
+    else:
+        prepared = prepare_features(import_features(imported, settings))
     folder = OUTPUTS / benchmark / "data"
     index = index_of(prepared)
     write_table(folder / "index.csv", index)
@@ -35,6 +37,11 @@ def main(stage: Stage, benchmark: str) -> None:
     summary = summarise(prepared, settings)
     write_json(folder / "summary.json", summary)
     stage.finish()
+    published = read_published(benchmark)
+    if published and summary["input"] == "images" and not settings.stand_in:
+        thinned = settings.imbalance_factor is not None
+        for remark in remarks(prepared.listing, published, thinned):
+            print(remark)
     print(
         f"{benchmark}: {summary['images']['train']} training samples of "
         f"{summary['classes']} classes, largest {summary['largest']}, "
@@ -81,12 +88,17 @@ def index_of(prepared: Prepared) -> pd.DataFrame:
 
 
 def summarise(prepared: Prepared, settings: DataSettings) -> dict:
-    """Counts that identify a data set and let a reader judge it."""
+    """Counts that identify a data set and let a reader judge it.
+
+    Of images that the field's lists name, `origin` says which lists and which layout;
+    their order is the lists', so that the hash is the same in every layout.
+    """
     listing = prepared.listing
     num_classes = len(listing.class_names)
     in_split = {split: listing.splits == split for split in SPLITS}
     counts = class_counts(listing.labels[in_split["train"]], num_classes)
-    order = np.argsort(listing.paths)
+    listed = listing.origin is not None
+    order = np.arange(len(listing.paths)) if listed else np.argsort(listing.paths)
     return {
         "benchmark": settings.benchmark,
         "stand_in": settings.stand_in,
@@ -106,6 +118,7 @@ def summarise(prepared: Prepared, settings: DataSettings) -> dict:
             listing.labels[order].tolist(),
             listing.splits[order].tolist(),
         ),
+        **({"origin": listing.origin} if listed else {}),
     }
 
 

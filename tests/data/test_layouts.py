@@ -1,0 +1,343 @@
+"""Official layouts: where a listed image lies, what is missing, what is checked."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+
+from replication.data import sources
+from replication.data.layouts import list_official
+from replication.data.listing import Listing
+from replication.data.lists import Published, read_published, remarks
+from replication.data.sources import list_images, prepare
+from replication.settings import DataSettings
+from replication.stages.prepare import index_of, summarise
+from tests.data.official import (
+    CLASSES,
+    as_listed,
+    cut,
+    places_archives,
+    published,
+    text,
+    write,
+    write_annotations,
+)
+from tests.data.test_sources import data_settings
+
+Place = Callable[[str], str]
+
+
+def moved(old: str, new: str) -> Place:
+    """Replace a pattern at the start of each path."""
+    return lambda path: re.sub(f"^{old}", new, path)
+
+
+def flat(path: str) -> str:
+    return moved("val/[^/]+/", "val/")(path)
+
+
+def nested(path: str) -> str:
+    """apartment_building-outdoor/ as apartment_building/outdoor/."""
+    return path.replace("-", "/")
+
+
+PLACES = {"train": "train/<class>/", "val": "val/<class>/"}
+LAYOUTS: list[tuple[str, Place, dict[str, str]]] = [
+    ("places_lt", as_listed, PLACES),
+    ("places_lt", flat, PLACES | {"val": "val/"}),
+    ("places_lt", moved("val/[^/]+/", "val_large/"), PLACES | {"val": "val_large/"}),
+    (
+        "places_lt",
+        nested,
+        {"train": "train/<class>/<subclass>/", "val": "val/<class>/<subclass>/"},
+    ),
+    (
+        "places_lt",
+        places_archives,
+        {"train": "data_256/<letter>/<class>/", "val": "val_256/"},
+    ),
+    (
+        "places_lt",
+        lambda path: places_archives(path).replace("data_256", "data_large_standard"),
+        {"train": "data_large_standard/<letter>/<class>/", "val": "val_256/"},
+    ),
+    ("imagenet_lt", as_listed, PLACES),
+    ("imagenet_lt", flat, PLACES | {"val": "val/"}),
+    (
+        "imagenet_lt",
+        lambda path: f"ILSVRC/Data/CLS-LOC/{flat(path)}",
+        {
+            "train": "ILSVRC/Data/CLS-LOC/train/<class>/",
+            "val": "ILSVRC/Data/CLS-LOC/val/",
+        },
+    ),
+    ("inat18", as_listed, {"train_val2018": "train_val2018/<class>/"}),
+    ("inat18", moved("train_val2018", "2018"), {"train_val2018": "2018/<class>/"}),
+    ("inat18", moved("train_val2018/", ""), {"train_val2018": "<class>/"}),
+]
+
+
+@pytest.mark.parametrize(("benchmark", "place", "layout"), LAYOUTS)
+def test_listed_images_are_found_in_every_layout(
+    shared, tmp_path, benchmark, place, layout
+) -> None:
+    lines = cut(shared, benchmark)
+    known = published(benchmark, lines)
+    write(tmp_path, known, lines, place)
+    listing = list_official(tmp_path, known, thinned=False)
+    listed = [line.split() for part in lines.values() for line in part]
+    assert listing.paths.tolist() == [place(path) for path, _ in listed]
+    assert listing.labels.tolist() == [int(label) for _, label in listed]
+    splits = [split for split, part in lines.items() for _ in part]
+    assert listing.splits.tolist() == splits
+    assert all((tmp_path / path).is_file() for path in listing.paths)
+    assert listing.origin == {
+        "lists": {
+            split: {
+                "file": one.file,
+                "blob": one.blob,
+                "images": len(lines[split]),
+                "published": True,
+            }
+            for split, one in known.lists.items()
+        },
+        "published_counts": True,
+        "layout": layout,
+        "devkit": False if benchmark == "imagenet_lt" else None,
+    }
+
+
+@pytest.fixture
+def laid_out(
+    shared, tmp_path, monkeypatch
+) -> Callable[..., tuple[Path, Published, dict[str, list[str]]]]:
+    """A benchmark of nine classes, its images laid out; `prepare` believes in it."""
+
+    def make(
+        benchmark: str, place: Place = as_listed, name: str = "root"
+    ) -> tuple[Path, Published, dict[str, list[str]]]:
+        lines = cut(shared, benchmark)
+        known = published(benchmark, lines)
+        monkeypatch.setattr(sources, "read_published", lambda _: known)
+        return write(tmp_path / name, known, lines, place), known, lines
+
+    return make
+
+
+def settings_of(root: Path, benchmark: str, **changes: Any) -> DataSettings:
+    return data_settings(root, benchmark=benchmark, **changes)
+
+
+def test_layout_changes_nothing_but_the_paths(laid_out, tmp_path) -> None:
+    """The data's hash, by which runs are told apart, does not hang on the folders."""
+    found = []
+    for number, place in enumerate((as_listed, places_archives)):
+        root, *_ = laid_out("places_lt", place, str(number))
+        settings = settings_of(root, "places_lt")
+        got = prepare(settings, tmp_path)
+        found.append((index_of(got), summarise(got, settings)))
+    (index, summary), (other_index, other_summary) = found
+    assert summary["hash"] == other_summary["hash"]
+    assert index.drop(columns="path").equals(other_index.drop(columns="path"))
+    assert summary["origin"]["layout"] != other_summary["origin"]["layout"]
+    assert summary["class_names"][8] == "apartment_building-outdoor"
+    assert summary["images"] == {"train": 27, "val": 9, "test": 18}
+
+
+def test_inaturalist_has_no_validation_split(laid_out, tmp_path) -> None:
+    root, _, lines = laid_out("inat18")
+    write_annotations(root, lines)
+    settings = settings_of(root, "inat18")
+    summary = summarise(prepare(settings, tmp_path), settings)
+    assert summary["images"] == {"train": 18, "val": 0, "test": 9}
+    assert summary["origin"]["lists"]["test"]["file"] == "val2018.json"
+
+
+def test_listed_images_are_thinned(laid_out, tmp_path) -> None:
+    root, *_ = laid_out("places_lt")
+    settings = settings_of(root, "places_lt", imbalance_factor=3.0)
+    listing = list_images(settings, tmp_path)
+    counts = np.bincount(listing.labels[listing.splits == "train"])
+    assert (counts.max(), counts.min()) == (3, 1)
+    assert listing.origin is not None
+    assert listing.origin["published_counts"]
+
+
+def test_progress_is_told(laid_out, tmp_path) -> None:
+    root, *_ = laid_out("imagenet_lt")
+    told: list[tuple[int, int]] = []
+    prepare(
+        settings_of(root, "imagenet_lt"),
+        tmp_path,
+        lambda step, steps, metrics: told.append((step, steps)),
+    )
+    assert told == [(53, 54)]
+
+
+# --- what is missing
+
+
+@pytest.mark.parametrize("gone", [1, 10, 13])
+def test_missing_images_are_counted_and_ten_are_named(
+    laid_out, tmp_path, refused, gone
+) -> None:
+    root, _, lines = laid_out("places_lt", places_archives)
+    paths = [places_archives(line.split()[0]) for line in lines["train"][:gone]]
+    for path in paths:
+        (root / path).unlink()
+    more = [f"{root}: {gone - 10} more missing images like these"] if gone > 10 else []
+    problems = refused(lambda: list_images(settings_of(root, "places_lt"), tmp_path))
+    assert problems == [
+        f"{root}: expected the 54 images of the lists, found {54 - gone}; missing: "
+        f"{gone} of train",
+        *(f"{root}/{path}: expected an image, found nothing" for path in paths[:10]),
+        *more,
+    ]
+
+
+def test_folder_that_is_missing_is_said_with_all_that_were_looked_for(
+    laid_out, tmp_path, refused
+) -> None:
+    root, _, lines = laid_out("imagenet_lt", moved("val/", "validation/"))
+    problems = refused(lambda: list_images(settings_of(root, "imagenet_lt"), tmp_path))
+    assert problems[:3] == [
+        f"{root}: expected the 54 images of the lists, found 36; missing: 18 of test",
+        f"{root}: expected images in one of val/<class>/, val/, "
+        "ILSVRC/Data/CLS-LOC/val/<class>/, ILSVRC/Data/CLS-LOC/val/, got none",
+        f"{root}/{lines['test'][0].split()[0]}: expected an image, found nothing",
+    ]
+    assert len(problems) == 13
+
+
+def test_fuller_layout_wins_where_two_are_there(laid_out, tmp_path, refused) -> None:
+    """A half-unpacked archive beside a nearly whole one: the latter is named."""
+    root, _, lines = laid_out("places_lt", places_archives)
+    first = lines["train"][0].split()[0]
+    (root / first).parent.mkdir(parents=True)
+    (root / first).write_bytes((root / places_archives(first)).read_bytes())
+    gone = places_archives(lines["train"][1].split()[0])
+    (root / gone).unlink()
+    assert refused(lambda: list_images(settings_of(root, "places_lt"), tmp_path)) == [
+        f"{root}: expected the 54 images of the lists, found 53; missing: 1 of train",
+        f"{root}/{gone}: expected an image, found nothing",
+    ]
+
+
+def test_root_without_lists_or_splits_is_refused(
+    tmp_path, write_images, refused
+) -> None:
+    root = write_images(tmp_path, {"train/n01440764": 1, "val/n01440764": 1})
+    assert refused(lambda: list_images(settings_of(root, "imagenet_lt"), root)) == [
+        f"{root}: expected ImageNet_LT_train.txt, ImageNet_LT_val.txt, "
+        "ImageNet_LT_test.txt there or in lists/, or folders train/<class>/ and "
+        "test/<class>/, found neither"
+    ]
+
+
+def test_plain_folder_of_a_benchmark_is_still_read(tmp_path, write_images) -> None:
+    root = write_images(tmp_path, {"train/a": 2, "test/a": 1})
+    listing = list_images(settings_of(root, "places_lt"), root)
+    assert listing.paths.tolist() == ["train/a/0.png", "train/a/1.png", "test/a/0.png"]
+    assert listing.origin is None
+    known = read_published("places_lt")
+    assert known is not None
+    assert remarks(listing, known, thinned=False) == [
+        "places_lt: the class counts of this folder are not the published ones"
+    ]
+    assert remarks(listing, known, thinned=True) == []
+
+
+def test_list_that_is_not_the_published_one_is_called_so(laid_out, tmp_path) -> None:
+    root, known, lines = laid_out("places_lt")
+    assert remarks(list_official(root, known, False), known, False) == []
+    (root / "Places_LT_test.txt").write_text(text(reversed(lines["test"])))
+    listing = list_official(root, known, thinned=False)
+    assert listing.origin is not None
+    blob = listing.origin["lists"]["test"]["blob"]
+    assert remarks(listing, known, thinned=False) == [
+        f"places_lt: Places_LT_test.txt is not the published list (git blob {blob}, "
+        f"published {known.lists['test'].blob}); its class counts are the published "
+        "ones"
+    ]
+
+
+# --- ImageNet's devkit
+
+
+def write_devkit(folder: Path, lines: list[str]) -> tuple[Path, list[int]]:
+    """meta.mat and the labels of 50,000 images, right for the listed ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [line.split()[0].split("/") for line in lines]
+    wnids = sorted({wnid for _, wnid, _ in parts}, reverse=True)
+    synsets = np.zeros(
+        len(wnids), [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
+    )
+    for number, wnid in enumerate(wnids, 1):
+        synsets[number - 1] = (number, wnid, f"words of {wnid}")
+    scipy.io.savemat(folder / "meta.mat", {"synsets": synsets})
+    labels = np.ones(50000, int)
+    numbers = [int(name.split("_")[2].split(".")[0]) for _, _, name in parts]
+    for number, (_, wnid, _) in zip(numbers, parts, strict=True):
+        labels[number - 1] = wnids.index(wnid) + 1
+    truth = folder / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text(text(map(str, labels)))
+    return truth, numbers
+
+
+def devkit(listing: Listing) -> bool | None:
+    assert listing.origin is not None
+    return listing.origin["devkit"]
+
+
+@pytest.mark.parametrize("place", [as_listed, flat])
+@pytest.mark.parametrize("folder", [".", "lists", "ILSVRC2012_devkit_t12/data"])
+def test_devkit_that_agrees_is_noted(laid_out, place, folder) -> None:
+    root, known, lines = laid_out("imagenet_lt", place)
+    write_devkit(root / folder, lines["test"])
+    assert devkit(list_official(root, known, thinned=False)) is True
+
+
+def test_devkit_that_labels_otherwise_is_refused(laid_out, refused) -> None:
+    root, known, lines = laid_out("imagenet_lt", flat)
+    truth, numbers = write_devkit(root, lines["test"])
+    labels = truth.read_text().split()
+    labels[numbers[0] - 1] = "1"
+    labels[numbers[2] - 1] = "77"
+    truth.write_text(text(labels))
+    listed = [line.split("/")[1] for line in lines["test"]]
+    place = root / "ImageNet_LT_test.txt"
+    assert refused(lambda: list_official(root, known, thinned=False)) == [
+        f"{truth}:{numbers[0]}: expected {listed[0]}, as in {place}:1, got "
+        f"{max(listed)}",
+        f"{truth}:{numbers[2]}: expected {listed[2]}, as in {place}:3, got 77",
+    ]
+
+
+def test_devkit_that_is_cut_short_is_refused(laid_out, refused) -> None:
+    root, known, lines = laid_out("imagenet_lt")
+    truth, _ = write_devkit(root, lines["test"])
+    truth.write_text("")
+    problems = refused(lambda: list_official(root, known, thinned=False))
+    assert len(problems) == 11
+    assert problems[0].endswith(", got no line")
+    assert problems[10] == f"{truth}: 8 more labels like these"
+
+
+@pytest.mark.parametrize("content", [b"", b"no MATLAB file" * 20])
+def test_devkit_that_cannot_be_read_is_refused(laid_out, refused, content) -> None:
+    root, known, lines = laid_out("imagenet_lt")
+    write_devkit(root, lines["test"])
+    (root / "meta.mat").write_bytes(content)
+    (problem,) = refused(lambda: list_official(root, known, thinned=False))
+    assert problem.startswith(f"{root}/meta.mat: expected the devkit's synsets, got ")
+
+
+def test_real_lists_are_cut_to_nine_whole_classes(shared) -> None:
+    """What these tests lay out are the real lists' own lines."""
+    for benchmark, *_ in LAYOUTS:
+        for lines in cut(shared, benchmark).values():
+            assert {line.split()[1] for line in lines} == set(map(str, range(CLASSES)))
