@@ -8,6 +8,7 @@ import pytest
 
 from replication.evaluation.ablation import (
     BASELINES,
+    changed_as_printed,
     greatest_drop,
     mechanism_claims,
     table2_claims,
@@ -26,6 +27,8 @@ ABOUT = {
     "same_benchmark": True,
     "same_conditions": False,
 }
+# Every row changes what the printed one changes.
+ALL = frozenset(TABLE.rows) - {"full"}
 
 
 def made(shares: dict[str, float], seeds: int = 3) -> dict:
@@ -60,7 +63,7 @@ def test_a_value_record_is_the_share_that_is_right() -> None:
 
 def test_a_large_gap_supports_its_claim_and_the_reverse_contradicts_it() -> None:
     predictions = made(shares(full=0.7, no_mle=0.4, no_bal=1.0))
-    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT))
+    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT), ALL)
     verdicts = {claim["test"]: claim["verdict"] for claim in claims}
     assert verdicts["Overall, full model minus w/o L_MLE, paired"] == "supported"
     assert verdicts["Overall, full model minus w/o L_bal, paired"] == "contradicted"
@@ -69,7 +72,7 @@ def test_a_large_gap_supports_its_claim_and_the_reverse_contradicts_it() -> None
 def test_dlsa_is_held_against_the_head_that_it_starts_from() -> None:
     """Not against the refitted head, nor against one that it did not start from."""
     predictions = made(shares(full=0.7, start=0.9, own_head=0.2, balanced_softmax=0.2))
-    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT))
+    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT), ALL)
     of_sect_6 = [claim for claim in claims if claim["section"] == "Sect. 6"]
     assert [claim["protocol"] for claim in of_sect_6] == ["paper", "released_code"]
     for claim in of_sect_6:
@@ -104,10 +107,63 @@ def test_the_full_models_number_stands_for_its_gain(
     assert found["verdict"] == verdict
 
 
+def filters(**full: float) -> dict[str, dict]:
+    """Settings of each row's filter, the full model's changed by a what-if."""
+    common = {"lambda_mle": 1.0, "lambda_bal": 2.0, "lambda_pure": 0.03}
+    base = common | {"num_clusters": 500} | full
+    changes = {
+        "full": {},
+        "no_mle": {"lambda_mle": 0.0},
+        "no_bal": {"lambda_bal": 0.0},
+        "no_pure": {"lambda_pure": 0.0},
+        "clusters_300": {"num_clusters": 300},
+        "clusters_1000": {"num_clusters": 1000},
+    }
+    return {row: base | change for row, change in changes.items()}
+
+
+@pytest.mark.parametrize(
+    ("full", "gone"),
+    [
+        ({}, set()),
+        ({"lambda_pure": 0.3}, set()),
+        ({"lambda_pure": 0.0}, {"no_pure"}),
+        ({"lambda_mle": 0.0, "lambda_bal": 0.0}, {"no_mle", "no_bal"}),
+        ({"num_clusters": 1000}, {"clusters_300", "clusters_1000"}),
+        ({"num_clusters": 400}, {"clusters_300", "clusters_1000"}),
+    ],
+)
+def test_a_row_tests_its_sentence_only_where_it_changes_what_print_changes(
+    full: dict[str, float], gone: set[str]
+) -> None:
+    """A what-if may leave nothing to be removed, or no default of 500."""
+    assert changed_as_printed(filters(**full)) == ALL - gone
+
+
+def test_what_a_row_does_not_test_is_not_run() -> None:
+    tested = frozenset({"no_bal", "clusters_300"})
+    records = table2_records(made(shares()), COUNTS, TABLE, ABOUT)
+    claims = {one["sentence"]: one for one in table2_claims(records, tested)}
+    not_run = {
+        sentence for sentence, one in claims.items() if one["verdict"] == "not run"
+    }
+    assert not_run == {
+        "Removing L_MLE leads to a significant performance drop.",
+        "Removing L_pure leads to a significant performance drop.",
+        "Models with more clusters perform worse than the default 500.",
+    }
+    assert all(claims[sentence]["p_value"] is None for sentence in not_run)
+    (greatest, _) = greatest_drop(made(shares()), COUNTS, tested)
+    assert (greatest["verdict"], greatest["mean"]) == ("not run", None)
+    mechanism = mechanism_claims(timed(0.6, 0.7, 0.8), diagnosed(), tested)
+    words = [one["sentence"] for one in mechanism if one["verdict"] != "not run"]
+    assert all("500 against 300" in word for word in words) and len(words) == 2
+
+
 def test_equal_methods_are_undecided() -> None:
     predictions = made(shares())
     predictions["no_mle"] = predictions["full"]
-    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT))
+    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT), ALL)
     claim = next(c for c in claims if "L_MLE" in c["sentence"])
     assert (claim["mean"], claim["verdict"]) == (0.0, "undecided")
 
@@ -119,17 +175,19 @@ def test_the_greatest_drop_is_against_both_other_losses(
     no_mle: float, verdict: str
 ) -> None:
     predictions = made(shares(full=0.9, no_mle=no_mle, no_bal=0.8, no_pure=0.8))
-    for claim in greatest_drop(predictions, COUNTS):
+    for claim in greatest_drop(predictions, COUNTS, ALL):
         assert claim["verdict"] == verdict
 
 
 def test_p_value_of_the_greatest_drop() -> None:
     """Against both: the weaker one where both are positive."""
     predictions = made(shares(no_mle=0.4, no_bal=0.5, no_pure=0.9))
-    (claim, _) = greatest_drop(predictions, COUNTS)
+    (claim, _) = greatest_drop(predictions, COUNTS, ALL)
     rest = {name: predictions[name] for name in ("no_mle", "no_bal", "no_pure")}
     alone = [
-        greatest_drop(rest | {"no_bal": rest[name], "no_pure": rest[name]}, COUNTS)[0]
+        greatest_drop(
+            rest | {"no_bal": rest[name], "no_pure": rest[name]}, COUNTS, ALL
+        )[0]
         for name in ("no_bal", "no_pure")
     ]
     assert claim["p_value"] == pytest.approx(max(one["p_value"] for one in alone))
@@ -139,9 +197,9 @@ def test_p_value_of_the_greatest_drop() -> None:
 
 def test_every_claim_has_a_p_value_and_what_could_have_been_seen() -> None:
     claims = [
-        *table2_claims(table2_records(made(shares()), COUNTS, TABLE, ABOUT)),
-        *greatest_drop(made(shares()), COUNTS),
-        *mechanism_claims(timed(0.6, 0.7, 0.8), diagnosed()),
+        *table2_claims(table2_records(made(shares()), COUNTS, TABLE, ABOUT), ALL),
+        *greatest_drop(made(shares()), COUNTS, ALL),
+        *mechanism_claims(timed(0.6, 0.7, 0.8), diagnosed(), ALL),
     ]
     for claim in claims:
         assert 0 <= claim["p_value"] <= 1
@@ -205,7 +263,7 @@ def diagnosed(
 
 def mechanism(timing: dict, diagnostics: dict) -> dict[str, dict]:
     """The claims by sentence."""
-    claims = mechanism_claims(timing, diagnostics)
+    claims = mechanism_claims(timing, diagnostics, ALL)
     assert all(claim["protocol"] is None for claim in claims)
     return {claim["sentence"]: claim for claim in claims}
 

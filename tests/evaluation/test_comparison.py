@@ -20,6 +20,7 @@ ABOUT = {
     "data": "made",
     "same_benchmark": True,
     "same_conditions": False,
+    "other_features": False,
 }
 METHODS = (*TABLE.rows, *BASELINES)
 
@@ -215,3 +216,20 @@ def test_claims_are_corrected_over_their_protocol() -> None:
         assert least["holm"] == pytest.approx(min(1, 8 * least["p_value"]))
         assert all(claim["holm"] >= claim["p_value"] for claim in mine)
         assert all(claim["detectable"] > 0 for claim in mine)
+
+
+def test_crt_and_lws_on_other_features_are_partial_and_the_others_are_judged() -> None:
+    about = ABOUT | {"same_conditions": True, "other_features": True}
+    records = table1_records(made(shares()), COUNTS, TABLE, about)
+    verdicts = {
+        method: {
+            record["verdict"]
+            for record in records
+            if record["method"] == method
+            and record["published"]
+            and record["kind"] == "value"
+        }
+        for method in ("lws", "crt", "paco", "paco_dlsa")
+    }
+    assert verdicts["lws"] == verdicts["crt"] == {"partial"}
+    assert "partial" not in verdicts["paco"] | verdicts["paco_dlsa"]

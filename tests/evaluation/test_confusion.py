@@ -293,7 +293,7 @@ def test_reductions_that_are_larger_outside_contradict_the_areas() -> None:
     """Both parts lose errors, but the rest of the matrix loses more by the cell."""
     before = {(true, predicted): 0.3 for true in range(3) for predicted in range(3)}
     named = ((0, 2), (1, 1), (1, 2))
-    after = {cell: 0.22 if cell in named else 0.0 for cell in before}
+    after = {cell: 0.26 if cell in named else 0.0 for cell in before}
     pair = Pair(
         with_errors(before, start=1),
         with_errors(after, start=2),
@@ -318,8 +318,10 @@ def test_an_area_is_judged_by_its_smallest_part() -> None:
     claims = confusion_claims(pair, masses(NINE, frequency_bins(NINE), 9), "paper")
     blocks = claims[2]
     assert len(blocks["parts"]) == 3
-    for end in ("mean", "low", "high"):
+    for end in ("mean", "low"):
         assert blocks[end] == min(part[end] for part in blocks["parts"].values())
+    # One of three is below zero by chance thrice as often: its upper end is further up.
+    assert blocks["high"] > min(part["high"] for part in blocks["parts"].values())
     assert blocks["verdict"] == "undecided"
 
 

@@ -1,5 +1,7 @@
 """A made case of each verdict, and the edges between them."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -8,7 +10,7 @@ from scipy import stats
 
 from replication.evaluation.intervals import Estimate
 from replication.evaluation.verdicts import (
-    MARGIN,
+    MARGINS,
     ROUNDING,
     ClaimVerdict,
     NumberVerdict,
@@ -18,8 +20,10 @@ from replication.evaluation.verdicts import (
     judge_claim,
     judge_number,
     stands,
+    why_other_features,
     why_partial,
 )
+from replication.files import read_yaml
 
 NAN = float("nan")
 
@@ -84,7 +88,7 @@ def test_an_interval_without_end_is_undecided() -> None:
 @pytest.mark.parametrize(
     ("published", "per_seed", "claim", "verdict"),
     [
-        # 90 % interval 0.421 +- 2.92 * 0.001 / sqrt(3) = 0.0017: inside +-0.0055.
+        # 90 % interval 0.421 +- 2.92 * 0.001 / sqrt(3) = 0.0017: inside +-0.0045.
         (0.421, (0.420, 0.421, 0.422), "supported", "reproduced"),
         (0.421, (0.420, 0.421, 0.422), "contradicted", "reproduced"),
         # s = 0.01: 90 % interval +-0.0169 is too wide; prediction interval +-0.0497.
@@ -117,13 +121,13 @@ def test_other_conditions_are_partial_whatever_the_number(claim: str) -> None:
 
 
 def test_two_one_sided_tests_at_the_margin() -> None:
-    """`reproduced` ends where the 90 % interval passes the margin and the rounding.
+    """`reproduced` ends where the 90 % interval may pass the margin, rounded or not.
 
     Values a, a + d, a - d have s = d; n = 3, t(0.95, 2) = 2.92.
     """
     spread = 0.001
     half = stats.t.ppf(0.95, 2) * spread / 3**0.5
-    room = MARGIN + ROUNDING - half
+    room = MARGINS["overall"] - ROUNDING - half
     for offset, verdict in ((room - 1e-6, True), (room + 1e-6, False)):
         values = tuple(0.4 + offset + d for d in (-spread, 0.0, spread))
         found = judge_number(0.4, values, "supported", same_conditions=True)
@@ -166,19 +170,28 @@ def test_one_seed_cannot_tell_a_number_apart(ours: float, claim: str) -> None:
     assert found == "consistent, imprecise"
 
 
-def test_seeds_that_agree_to_the_last_digit() -> None:
-    """s = 0: reproduced within the margin, beyond it not."""
-    same = (0.424, 0.424, 0.424)
-    assert judge_number(0.421, same, "undecided", True) == "reproduced"
-    assert judge_number(0.431, same, "undecided", True) == "not reproduced"
+@pytest.mark.parametrize("ours", [0.421, 0.43])
+def test_seeds_that_agree_to_the_last_digit_are_copies_of_one_run(ours: float) -> None:
+    """A head that no seed enters, copied for each: nothing is known of its spread."""
+    found = judge_number(0.421, (ours,) * 3, "undecided", True)
+    assert found == judge_number(0.421, (ours,), "undecided", True)
+
+
+def test_margin_is_the_metrics_own() -> None:
+    """NMI's two printed rows are 0.2 points apart: one does not reproduce the other."""
+    values = (0.9429, 0.9430, 0.9431)
+    assert judge_number(0.943, values, "supported", True, "nmi") == "reproduced"
+    assert judge_number(0.945, values, "undecided", True, "nmi") == "not reproduced"
+    assert judge_number(0.945, values, "undecided", True, "mcc") == "reproduced"
 
 
 # --- many claims at once
 
 
-def gap(mean: float, error: float = 0.01, freedom: float = 1e6) -> Estimate:
-    """A difference that Student's test with this freedom is made of."""
-    return Estimate(mean, 0.0, 0.0, (mean,), error**2, 0.0, freedom)
+def gap(mean: float, error: float = 0.01, freedom: float = 1e6) -> tuple[float, float]:
+    """Mean and p-value of a difference, by Student's test with this freedom."""
+    found = Estimate(mean, 0.0, 0.0, (mean,), error**2, 0.0, freedom)
+    return mean, found.p_value
 
 
 def test_joint_p_value_is_that_of_the_weakest_where_all_are_positive() -> None:
@@ -276,7 +289,7 @@ def test_a_verdict_stands_below_5_percent(
 
 # --- conditions
 
-COUNTS = {"3": 1, "200": 2}
+PUBLISHED = {"classes": 3, "test_per_class": 2, "histogram": {"3": 1, "200": 2}}
 
 
 def recorded(
@@ -296,8 +309,9 @@ def conditions(*runs: dict, **changes: object) -> list[str]:
         "stand_in": False,
         "benchmark": "places_lt",
         "class_counts": [200, 200, 3],
+        "images": {"train": 403, "val": 0, "test": 6},
     }
-    return why_partial("places_lt", data | changes, COUNTS, runs or [recorded()])
+    return why_partial("places_lt", data | changes, PUBLISHED, runs or [recorded()])
 
 
 @pytest.mark.parametrize(
@@ -327,6 +341,53 @@ def test_the_stand_in_and_another_benchmark_need_no_further_reason() -> None:
 def test_other_class_counts_are_a_reason(counts: list[int]) -> None:
     reason = "the class counts are not the published ones"
     assert conditions(class_counts=counts) == [reason]
+
+
+def test_another_test_set_is_a_reason() -> None:
+    """PaCo evaluates Places-LT on the 7,300 images of its validation list."""
+    assert conditions(images={"train": 403, "val": 0, "test": 4}) == [
+        "the test set has 4 images, not 6"
+    ]
+
+
+def test_the_shipped_settings_are_the_papers() -> None:
+    """Whatever a stage records of params.yaml as it comes: nothing is overridden."""
+
+    def leaves(node: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
+        for key, value in node.items():
+            if isinstance(value, Mapping):
+                yield from leaves(value, f"{above}{key}.")
+            else:
+                yield above + key, value
+
+    shipped = dict(leaves(read_yaml(Path(__file__).parents[2] / "params.yaml")))
+    assert "deterministic" in shipped and len(shipped) > 80
+    assert conditions(recorded(**shipped)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "features", "expected"),
+    [
+        ("trained here", None, None),
+        ("imported from a checkpoint of Decouple", None, None),
+        ("imported from a checkpoint of PaCo", None, "their weights are PaCo's"),
+        (
+            "none: features are imported",
+            "/cached",
+            "their features are those of PaCo's row: one folder for both",
+        ),
+        ("none: features are imported", {"ce": "/a", "paco": "/b"}, None),
+    ],
+)
+def test_crt_and_lws_on_pacos_features_are_not_prints(
+    source: str, features: object, expected: str | None
+) -> None:
+    given = {"inputs.inat18.features": features}
+    runs = [
+        recorded(stage="backbone_paco@inat18"),
+        recorded(stage="backbone_ce@inat18", source=source, **given),
+    ]
+    assert why_other_features("inat18", runs) == expected
 
 
 def test_class_counts_may_come_in_any_order() -> None:

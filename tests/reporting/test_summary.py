@@ -121,6 +121,21 @@ def test_what_the_clock_alone_can_answer_is_counted_apart() -> None:
     assert "Slower." not in text
 
 
+def test_tests_that_share_a_sentence_each_count_and_are_told_apart() -> None:
+    """Fig. 2's curves: one sentence, one comparison, several boundaries."""
+    curves = [
+        claim("Larger.", verdict, 0.01 * number, boundary=name, variant="linear")
+        for number, (name, verdict) in enumerate(
+            [("many", "supported"), ("half", "supported"), ("none", "not run")], start=1
+        )
+    ]
+    text = summary_section(measured(*curves), "CIFAR-100-LT")
+    assert "Of 3 tests" in text
+    assert "2 supported, 0 contradicted, 0 undecided, 1 not run" in text
+    assert "- Larger. *(a - b (linear, many): +1.0 [+0.9, +1.1] points)*" in text
+    assert "- Larger. *(a - b (linear, half): +2.0 [+1.9, +2.1] points)*" in text
+
+
 def test_an_estimate_that_is_no_accuracy_stands_in_its_own_unit() -> None:
     """The estimator's claims have an `estimate` and no `mean`."""
     plain = {"sentence": "Unbiased.", "test": "a", "verdict": "supported"}

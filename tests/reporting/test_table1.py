@@ -92,6 +92,7 @@ def made(tmp_path_factory) -> Make:
             "data": "made",
             "same_benchmark": benchmark == TABLE.benchmark,
             "same_conditions": False,
+            "other_features": False,
         }
         records = table1_records(made_predictions(methods), counts, TABLE, about)
         measured = {
@@ -109,6 +110,7 @@ def made(tmp_path_factory) -> Make:
             "records": records,
             "claims": table1_claims(records),
             "partial": ["the backbone is another"],
+            "other_features": "their weights are PaCo's",
             "runs": [RUN | {"start": start}],
             "diagnostics": {str(seed): {"filters": [FILTER] * 3} for seed in range(3)},
             "features": {"ce": "a small network", "paco": "a PaCo network"},
@@ -146,6 +148,11 @@ def test_the_first_line_says_what_the_numbers_are_about(
     assert firsts[0] == "> **iNaturalist18**, the paper's own benchmark."
     assert "not the paper's iNaturalist18 with an ImageNet-pretrained" in firsts[1]
     assert firsts[2].startswith("> **Stand-in data.** Made from drawn glyphs")
+
+
+def test_rows_on_other_features_are_named(drawn: Drawn) -> None:
+    line = "cRT and LWS are *partial* whatever the rest is: their weights are PaCo's."
+    assert line in drawn[0]
 
 
 def test_every_row_is_there_with_six_numbers_under_both_protocols(
@@ -275,11 +282,12 @@ def test_the_same_records_draw_the_same_bytes_and_any_number_of_panels(
 # --- the field's numbers
 
 
-def anchored(epochs: int, **data: object) -> str:
+def anchored(epochs: int, augmentation: str = "cifar", **data: object) -> str:
     """The table for a cross-entropy network of some epochs, Overall 0.383."""
     record = {"kind": "value", "method": "ce", "metric": "overall"}
     record |= {"protocol": "paper", "mean": 0.383, "low": 0.375, "high": 0.391}
     recipe = {"network": "resnet32_cifar", "epochs": epochs}
+    recipe |= {"augmentation": augmentation}
     runs = [
         {"stage": f"backbone_{name}@cifar100_lt", "backbone": recipe}
         for name in ("ce", "paco")
@@ -292,6 +300,13 @@ def anchored(epochs: int, **data: object) -> str:
 def test_a_run_as_long_as_the_fields_is_comparable() -> None:
     row = next(r for r in anchored(200).splitlines() if "Cross-entropy" in r)
     assert "| 38.3 | 38.3 [37.5, 39.1] | yes |" in row
+
+
+@pytest.mark.parametrize("augmentation", ["none", "imagenet"])
+def test_another_augmentation_is_not(augmentation: str) -> None:
+    """It is worth eight points together with the length."""
+    row = anchored(200, augmentation)
+    assert "| no: augmentation other than plain |" in row
 
 
 def test_a_short_run_or_another_imbalance_is_not() -> None:
