@@ -6,12 +6,12 @@ stage ran do not.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from replication.files import read_yaml
 from replication.settings import Choice, Settings, read_published_tables
-from replication.stages.running import input_hash, plain, record_of
+from replication.stages.running import OUTPUTS, input_hash, plain, record_of
 
 LOCK = Path("dvc.lock")
 
@@ -45,12 +45,6 @@ class Checkout:
         self.settings, self.lock = settings, lock
         self.hash_of = cache(input_hash)
         self.choices = cache(self._choices)
-        self._made = {path for outs in (lock or {}).values() for path in outs}
-
-    def made(self, name: str) -> bool:
-        """Whether a stage in dvc.lock wrote this file or a folder around it."""
-        path = PurePosixPath(name)
-        return any(one.as_posix() in self._made for one in (path, *path.parents))
 
     def _choices(
         self, benchmark: str, section: str, names: tuple[str, ...], variant: str
@@ -64,9 +58,9 @@ def stale(runs: Sequence[Run], checkout: Checkout) -> list[str]:
     """Where run records, dvc.lock and the checkout disagree.
 
     Held against the checkout: settings, those of the recipes and of Table 2's rows too;
-    modules; every input that no stage in dvc.lock wrote: published files, checkpoints,
-    imported features. Not read again: what a stage wrote, which can be many gigabytes
-    and which DVC holds against dvc.lock; images, whose content `prepare` hashed.
+    modules; every input that no stage wrote: published files, checkpoints, imported
+    features. Not read again: what a stage wrote, which can be many gigabytes and which
+    DVC holds against dvc.lock; images, whose content `prepare` hashed.
 
     Args:
         runs: run records with the MD5 of their files, as `Stage.behind` returns them.
@@ -126,9 +120,8 @@ def _settings_now(run: Run, checkout: Checkout) -> list[str]:
 
 def _files_now(run: Run, checkout: Checkout) -> list[str]:
     then = {**run.get("inputs", {}), **run.get("modules", {})}
-    now = {
-        name: checkout.hash_of(name) for name in sorted(then) if not checkout.made(name)
-    }
+    given = [name for name in sorted(then) if OUTPUTS not in Path(name).parents]
+    now = {name: checkout.hash_of(name) for name in given}
     gone = [name for name in now if now[name] is None]
     changed = [name for name in now if now[name] not in (None, then[name])]
     said = [f"{', '.join(changed)} changed since it ran"] if changed else []

@@ -150,12 +150,11 @@ def test_another_content_of_a_published_file_is_named(read) -> None:
     ]
 
 
-def test_what_a_stage_of_the_lock_wrote_is_not_read_again(read) -> None:
+def test_what_a_stage_wrote_is_left_to_dvc_and_not_read_again(read) -> None:
+    """The report may open no more than dvc.yaml names; features can be gigabytes."""
+    assert "outputs/places_lt/data/index.csv" in read["inputs"]
     write_text("outputs/places_lt/data/index.csv", "other")
-    (problem,) = stale([read], Checkout(load(), locked(read)))
-    assert "index.csv changed since it ran" in problem
-    lock = {**locked(read), "prepare@places_lt": {"outputs/places_lt/data": "0"}}
-    assert stale([read], Checkout(load(), lock)) == []
+    assert stale([read], Checkout(load(), None)) == []
 
 
 def test_a_file_that_many_runs_read_is_hashed_once(read, monkeypatch) -> None:
