@@ -753,9 +753,9 @@ def compared(
 
     Returns:
         A record a setting: name, setting, `val` (Overall) and `test` (metric ->), with
-        intervals; `refused`: share of the seeds whose filters could not be fitted, under
-        which every sample counts as wrong. A record a pair: first, second, `test`:
-        metric -> first minus second, paired, and the verdict on Overall.
+        intervals; `refused`: share of the seeds whose filters could not be fitted,
+        under which every sample counts as wrong. A record a pair: first, second,
+        `test`: metric -> first minus second, paired, and the verdict on Overall.
     """
     methods = [
         {
