@@ -414,8 +414,10 @@ def content_hash(*contents: Any) -> str:
     digest = hashlib.sha256()
     for content in contents:
         if isinstance(content, Path):
-            part = content.read_bytes()
+            with content.open("rb") as file:  # by parts: features can be gigabytes
+                part = hashlib.file_digest(file, "sha256")
         else:
-            part = json.dumps(_plain(content), sort_keys=True).encode()
-        digest.update(hashlib.sha256(part).digest())
+            text = json.dumps(_plain(content), sort_keys=True)
+            part = hashlib.sha256(text.encode())
+        digest.update(part.digest())
     return digest.hexdigest()[:16]

@@ -797,9 +797,14 @@ def _lr_by_batch(chosen: dict[str, Choice]) -> dict[str, Choice]:
     return chosen | {"lr": Choice(value, lr.published, source, "overridden")}
 
 
+def recipe_file(benchmark: str) -> Path:
+    """Where the published recipe of a benchmark lies."""
+    return PUBLISHED / "recipes" / f"{benchmark}.yaml"
+
+
 def read_recipe(benchmark: str) -> dict[str, Any]:
     """The published recipe of a benchmark: section -> setting -> {value, source}."""
-    return read_yaml(PUBLISHED / "recipes" / f"{benchmark}.yaml")
+    return read_yaml(recipe_file(benchmark))
 
 
 def read_published_tables() -> dict[str, PublishedTable]:

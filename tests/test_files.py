@@ -1,11 +1,13 @@
 """Files: whole or not at all, back as they went in, refused in one line."""
 
+import hashlib
 import json
 import math
 import os
 import pickle
 import signal
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -617,6 +619,22 @@ def test_hash_is_16_digits_and_depends_on_content_alone(tmp_path: Path) -> None:
     assert len(digest) == 16 and int(digest, 16) >= 0
     (tmp_path / "b").write_bytes(b"others")
     assert digest != content_hash(tmp_path / "b", {"y": [2.5], "x": 1})
+
+
+def test_hash_of_a_file_is_that_of_its_bytes_and_takes_no_memory(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"ab" * 2**23)
+    inner = hashlib.sha256(path.read_bytes()).digest()
+    tracemalloc.start()
+    try:
+        digest = content_hash(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert digest == hashlib.sha256(inner).hexdigest()[:16]
+    assert peak < 2**21
 
 
 @pytest.mark.parametrize(

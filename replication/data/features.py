@@ -23,6 +23,7 @@ from replication.files import BadInput
 from replication.settings import DataSettings
 
 _FORMATS = {".h5": "HDF5", ".npz": "npz", ".safetensors": "safetensors"}
+_HEAD = "classifier"
 _BLOCK_BYTES = 2**24
 _NAMED = 5
 _LARGEST_LABEL = 2**31 - 1
@@ -99,8 +100,34 @@ def import_features(folder: Path, settings: DataSettings) -> ImportedFeatures:
         settings: of the benchmark, whose number of classes is known in advance.
     """
     return read_features(
-        folder, settings.published_classes, val_is_test=settings.benchmark == "inat18"
+        folder, settings.published_classes, val_is_test=_val_is_test(settings)
     )
+
+
+def files_of_features(folder: Path, settings: DataSettings) -> list[Path]:
+    """Those files of a folder that `import_features` reads samples from."""
+    names = _file_names(_val_is_test(settings)).values()
+    return [path for name in names for path in _named(folder, name)]
+
+
+def file_of_head(folder: Path) -> list[Path]:
+    """The file that `import_features` reads a head from; none where there is none."""
+    return _named(folder, _HEAD)
+
+
+def _val_is_test(settings: DataSettings) -> bool:
+    return settings.benchmark == "inat18"
+
+
+def _file_names(val_is_test: bool) -> dict[str, str]:
+    if val_is_test:
+        return {"train": "feature_train", "test": "feature_val"}
+    return {"train": "feature_train", "test": "feature_test", "val": "feature_val"}
+
+
+def _named(folder: Path, name: str) -> list[Path]:
+    paths = [folder / f"{name}{ending}" for ending in _FORMATS]
+    return [path for path in paths if path.is_file()]
 
 
 def read_features(
@@ -126,14 +153,12 @@ def read_features(
     if not folder.is_dir():
         raise BadInput(f"{folder}: expected a folder, found none")
     findings = _Findings()
-    names = {"train": "feature_train", "test": "feature_test", "val": "feature_val"}
-    if val_is_test:
-        names = {"train": "feature_train", "test": "feature_val"}
+    names = _file_names(val_is_test)
     paths = {
         split: _find(folder, name, findings, needed=split != "val")
         for split, name in names.items()
     }
-    classifier = _find(folder, "classifier", findings, needed=False)
+    classifier = _find(folder, _HEAD, findings, needed=False)
     splits = {
         split: _read_split(path, num_classes, findings)
         for split, path in paths.items()
@@ -167,8 +192,7 @@ def read_features(
 
 
 def _find(folder: Path, name: str, findings: _Findings, needed: bool) -> Path | None:
-    found = [folder / f"{name}{ending}" for ending in _FORMATS]
-    found = [path for path in found if path.is_file()]
+    found = _named(folder, name)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         findings.problems.append(f"{folder}: expected one {name} file, found {names}")

@@ -101,12 +101,18 @@ class Tried:
     """One setting under one seed.
 
     Fields: `predictions`: val and test -> (N,); `part`: (N_test,) which classifier
-    decided, from 0, the last being the plain one; `notes` of each classifier.
+    decided, from 0, the last being the plain one; `notes` of each classifier, none
+    where its filters could not be fitted.
     """
 
     predictions: Mapping[str, np.ndarray]
     part: np.ndarray
     notes: Sequence[Mapping[str, Any]]
+
+    @property
+    def refused(self) -> bool:
+        """Whether its filters could not be fitted, so that it decides no sample."""
+        return not self.notes
 
 
 Record = dict[str, Any]
@@ -618,7 +624,7 @@ class Answers:
 
     def refused(self, setting: Setting) -> float:
         """Share of the seeds under which the setting's filters could not be fitted."""
-        return float(np.mean([not one.notes for one in self._seeds(setting)]))
+        return float(np.mean([one.refused for one in self._seeds(setting)]))
 
     def moved(self, setting: Setting) -> float:
         """How far the first terms went, relative; mean over classifiers and seeds."""
@@ -632,12 +638,13 @@ class Answers:
             For each classifier of the first: `share` of the test samples that it
             decides; `first` and `second`, the share of those that each setting gets
             right; and how much of the difference in test Overall arises there, with its
-            interval. These add up to the difference.
+            interval. These add up to the difference, but for seeds whose filters could
+            not be fitted: there no classifier decides.
         """
         mine, theirs = (self._right(one, "test") for one in (setting, other))
         parts = np.stack([one.part for one in self._seeds(setting)])
         found = []
-        for number in range(len(self._seeds(setting)[0].notes)):
+        for number in range(max(len(one.notes) for one in self._seeds(setting))):
             here = parts == number
             found.append(
                 {
@@ -746,13 +753,15 @@ def compared(
 
     Returns:
         A record a setting: name, setting, `val` (Overall) and `test` (metric ->), with
-        intervals. A record a pair: first, second, `test`: metric -> first minus second,
-        paired, and the verdict on Overall.
+        intervals; `refused`: share of the seeds whose filters could not be fitted,
+        under which every sample counts as wrong. A record a pair: first, second,
+        `test`: metric -> first minus second, paired, and the verdict on Overall.
     """
     methods = [
         {
             "name": name,
             "setting": asdict(setting),
+            "refused": answers.refused(setting),
             "val": answers.accuracy(setting, "val", "overall"),
             "test": {
                 metric: answers.accuracy(setting, "test", metric)

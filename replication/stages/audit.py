@@ -10,16 +10,25 @@ from replication.evaluation.audit import (
     weight_finding,
 )
 from replication.files import read_json, write_json
-from replication.settings import PUBLISHED, read_published_tables, read_recipe
+from replication.settings import (
+    PUBLISHED,
+    read_published_tables,
+    read_recipe,
+    recipe_file,
+)
 from replication.stages.running import OUTPUTS, Stage, run
 
 
 def main(stage: Stage) -> None:
     """Write every finding, and what the objective weighs on each benchmark."""
-    counts = read_json(PUBLISHED / "class_counts.json")
+    counts = read_json(stage.reads(PUBLISHED / "class_counts.json"))
+    stage.reads(PUBLISHED / "tables.yaml")
+    tables = read_published_tables()
     designs = {benchmark: design_of(benchmark, counts) for benchmark in counts}
+    for benchmark in {*designs, *(table.benchmark for table in tables.values())}:
+        stage.reads(recipe_file(benchmark))
     findings, about = [], {}
-    for name, table in read_published_tables().items():
+    for name, table in tables.items():
         design = designs.get(table.benchmark) or design_of(table.benchmark, counts)
         findings += audit_table(name, table, design)
         about[name] = {

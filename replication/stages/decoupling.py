@@ -23,7 +23,7 @@ from replication.files import (
     write_json,
     write_table,
 )
-from replication.settings import DecouplingSettings
+from replication.settings import DecouplingSettings, HeadSettings
 from replication.stages.heads import mean_accuracies
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
@@ -46,11 +46,11 @@ def main(stage: Stage, benchmark: str) -> None:
         }
         for split in ("train", "test")
     )
-    head = _head(stage, benchmark, train, device)
+    head, fitted_with = _head(stage, benchmark, train, device)
     if settings.inputs == "features":
         found = _on_features(stage, settings, head, train, test["features"])
     else:
-        found = _on_images(stage, benchmark, settings, head, device)
+        found = _on_images(stage, benchmark, settings, head, fitted_with, device)
     labels = test["labels"].cpu().numpy()
     for name, of_seed in found.items():
         both = {
@@ -72,17 +72,22 @@ def main(stage: Stage, benchmark: str) -> None:
 
 def _head(
     stage: Stage, benchmark: str, train: dict[str, torch.Tensor], device: torch.device
-) -> Term:
-    """The head that LWS rescales: the network's own; where it has none, one fitted."""
+) -> tuple[Term, HeadSettings | None]:
+    """The head that LWS rescales: the network's own; where it has none, one fitted.
+
+    Returns:
+        The head, and the settings that it was fitted with; None for the network's own.
+    """
     path = stage.reads(OUTPUTS / benchmark / "ce" / "features" / "head.safetensors")
     arrays = read_arrays(path)
     own = Term(
         *(torch.from_numpy(arrays[name]).to(device) for name in ("weight", "bias"))
     )
     if read_about(path)["trained"]:
-        return own
+        return own, None
     settings = stage.settings.head(benchmark)
-    return fit_softmax_head(train["features"], train["labels"], own, settings, seed=0)
+    fitted = fit_softmax_head(train["features"], train["labels"], own, settings, seed=0)
+    return fitted, settings
 
 
 def _on_features(
@@ -114,6 +119,7 @@ def _on_images(
     benchmark: str,
     settings: DecouplingSettings,
     head: Term,
+    fitted_with: HeadSettings | None,
     device: torch.device,
 ) -> Predictions:
     """As published: augmented images, weights frozen, batch-norm statistics moving."""
@@ -132,7 +138,7 @@ def _on_images(
     state = {name: torch.from_numpy(v) for name, v in read_arrays(weights).items()}
     network.load_state_dict(state)
     network.to(device, memory_format=torch.channels_last)
-    resume = stage.resume_folder(settings, images, device.type)
+    resume = stage.resume_folder(settings, images, fitted_with, device.type)
     found: Predictions = {"crt": {}, "lws": {}}
     labels = test.labels.numpy()
     with progress(stage.name) as tell:

@@ -257,10 +257,19 @@ def main(stage: Stage, benchmark: str) -> None:
         results = bench.results(list(dict.fromkeys(measured.values())), seeds)
         alone = [found.named["published"], *(one for _, one in found.singles)]
         looked_at = bench.results(alone, bench.searched)
+    diverged = {}
     for name, setting in measured.items():
+        seeds_of = results[setting]
+        if refused := [seed for seed, one in seeds_of.items() if one.refused]:
+            diverged[name] = refused
+            print(
+                f"{stage.name}: {name}: its filters diverged under seeds "
+                f"{', '.join(map(str, refused))}, whose samples count as wrong"
+            )
         predictions = {
             (seed, "paper"): one.predictions["test"]
-            for seed, one in results[setting].items()
+            for seed, one in seeds_of.items()
+            if not one.refused
         }
         write_table(
             folder / "diagnosis" / f"{name}.predictions.safetensors",
@@ -291,7 +300,7 @@ def main(stage: Stage, benchmark: str) -> None:
             },
         },
     )
-    stage.notes(diagnose=grid.model_dump(), tried=len(bench.scored))
+    stage.notes(diagnose=grid.model_dump(), tried=len(bench.scored), diverged=diverged)
     stage.finish()
 
 

@@ -7,7 +7,11 @@ import torch
 
 from replication.backbones.extraction import extract_features
 from replication.backbones.networks import build_network
-from replication.data.features import import_features
+from replication.data.features import (
+    file_of_head,
+    files_of_features,
+    import_features,
+)
 from replication.data.images import read_split, worker_count
 from replication.data.listing import SPLITS
 from replication.files import (
@@ -67,7 +71,10 @@ def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> None:
         BadInput: their labels are not those that `prepare` indexed.
     """
     folder = OUTPUTS / benchmark / objective / "features"
-    found = import_features(source, stage.settings.data(benchmark))
+    settings = stage.settings.data(benchmark)
+    for file in (*files_of_features(source, settings), *file_of_head(source)):
+        stage.reads(file)
+    found = import_features(source, settings)
     train, labels = found.splits["train"]
     nothing = (train[:0], labels[:0])
     index = read_table(OUTPUTS / benchmark / "data" / "index.csv")

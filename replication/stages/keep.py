@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from replication.files import BadInput, read_json, read_text, write_bytes
 from replication.settings import PARAMS, load
 from replication.stages.running import REPORTS, RESULTS, read_record, record_of
-from replication.stages.staleness import LOCK, read_lock, stale
+from replication.stages.staleness import LOCK, Checkout, read_lock, stale
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LINK = re.compile(r"\]\(([^)#\s]+)")
@@ -51,7 +51,7 @@ def keep(name: str) -> Path:
     kept |= {target / "run" / "records" / file.name: file for file in [*behind, report]}
     _check(pages, target, kept)
     runs = [read_record(file) for file in [*behind, report]]
-    if problems := stale(runs, load(), read_lock()):
+    if problems := stale(runs, Checkout(load(), read_lock())):
         raise BadInput([f"keep: {problem} Run: dvc repro" for problem in problems])
     shutil.rmtree(target, ignore_errors=True)
     for place, file in kept.items():

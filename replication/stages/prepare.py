@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from replication.data.features import ImportedFeatures, import_features
+from replication.data.features import (
+    ImportedFeatures,
+    files_of_features,
+    import_features,
+)
 from replication.data.listing import SPLITS, Listing
 from replication.data.lists import read_published, remarks
 from replication.data.longtail import class_counts, shot_groups
 from replication.data.sources import Prepared, prepare
 from replication.files import content_hash, write_arrays, write_json, write_table
-from replication.settings import DataSettings
+from replication.settings import PUBLISHED, DataSettings
 from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, progress, run
 
 
@@ -21,9 +25,14 @@ def main(stage: Stage, benchmark: str) -> None:
     settings = stage.settings.data(benchmark)
     imported = stage.settings.features(benchmark, "paco")
     if imported is None:
+        if settings.images is not None:
+            for name in ("lists.yaml", "class_counts.json"):
+                stage.reads(PUBLISHED / name)
         with progress(stage.name) as tell:
             prepared = prepare(settings, DOWNLOADS, tell)
     else:
+        for file in files_of_features(imported, settings):
+            stage.reads(file)
         prepared = prepare_features(import_features(imported, settings))
     folder = OUTPUTS / benchmark / "data"
     index = index_of(prepared)

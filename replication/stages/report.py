@@ -19,7 +19,7 @@ from replication.reporting.pages import (
 )
 from replication.settings import load, read_published_tables, read_recipe
 from replication.stages.running import OUTPUTS, REPORTS, RESULTS, Stage, run
-from replication.stages.staleness import read_lock, stale
+from replication.stages.staleness import Checkout, read_lock, stale
 
 TABLES = ("table1", "table2")
 
@@ -30,7 +30,7 @@ Outdated = Callable[[Sequence[Mapping[str, Any]]], list[str]]
 def main(stage: Stage) -> None:
     """Write results/*.json, metrics, plots, and every page with its figures."""
     every = kinds(read_published_tables())
-    outdated = partial(stale, settings=load(), lock=read_lock())
+    outdated = partial(stale, checkout=Checkout(load(), read_lock()))
     measured = {
         kind.name: [
             _measured(stage, kind.name, benchmark, outdated)

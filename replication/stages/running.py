@@ -104,7 +104,7 @@ class Stage:
         """Note a file as an input of this run; its content enters the run record."""
         if not path.exists():
             raise BadInput(f"{path}: expected a file, found nothing; run: dvc repro")
-        self._inputs[path.as_posix()] = content_hash(path)
+        self._inputs[_input_name(path)] = content_hash(path)
         return path
 
     def behind(self, *stages: str) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ class Stage:
             BadInput: params.yaml, the code or an input changed while the stage ran.
         """
         then = {**self._inputs, PARAMS.name: self._params}
-        changed = [path for path in then if _hash_now(path) != then[path]]
+        changed = [name for name in then if input_hash(name) != then[name]]
         code = code_hashes()
         changed += [name for name in self._code if code.get(name) != self._code[name]]
         if changed:
@@ -278,8 +278,18 @@ def features_in_words(runs: Iterable[Mapping[str, Any]], objective: str) -> str:
     return f"a {recipe['network']} trained by {how} for {recipe['epochs']} epochs"
 
 
-def _hash_now(path: str) -> str | None:
-    return content_hash(Path(path)) if Path(path).is_file() else None
+def _input_name(path: Path) -> str:
+    """What a run record calls an input: a file of this package from the checkout on."""
+    inside = PACKAGE in path.parents
+    return (path.relative_to(PACKAGE.parent) if inside else path).as_posix()
+
+
+def input_hash(name: str) -> str | None:
+    """Content hash now of what a run record names; None where it is no file."""
+    path = Path(name)
+    if path.parts[0] == PACKAGE.name:
+        path = PACKAGE.parent / path
+    return content_hash(path) if path.is_file() else None
 
 
 def run(body: Callable[..., None], name: Callable[..., str]) -> None:

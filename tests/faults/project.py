@@ -131,8 +131,9 @@ class Project:
         ]
 
     def inputs(self, name: str) -> list[str]:
-        """Files that a stage read, by its own record."""
-        return sorted(read_json(self.folder / record_of(STAGES[name][0]))["inputs"])
+        """Files of the project that a stage read, by its own record."""
+        inputs = read_json(self.folder / record_of(STAGES[name][0]))["inputs"]
+        return sorted(path for path in inputs if (self.folder / path).is_file())
 
 
 def start_server() -> None:

@@ -1,6 +1,7 @@
 """The stage of what DLSA would need: from features to the page, and killed midway."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from replication.evaluation.predictions import by_seed
-from replication.experiments.diagnosis import RUNGS
+from replication.experiments.diagnosis import RUNGS, Answers, Setting, Step, Tried
 from replication.files import (
     BadInput,
     read_json,
@@ -227,6 +228,73 @@ def test_filters_that_diverge_are_named_and_the_search_goes_on(
     monkeypatch.setattr(diagnosis, "fit_levels", broken)
     with pytest.raises(BadInput, match="the loss is not finite"):
         ran(folder)
+
+
+def test_a_chosen_setting_that_diverges_under_a_later_seed_is_said_so(
+    prepared, tmp_path, monkeypatch, capsys
+) -> None:
+    """The search saw seeds 0 and 1; under seed 2 the filters it chose diverge."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    fit = diagnosis.fit_levels
+
+    def diverging(splits, classes, settings, cascade, seed, *rest):
+        if settings.sigma > 0.4 and seed == 2:
+            raise BadInput("filter: the loss is not finite in epoch 1, step 1")
+        return fit(splits, classes, settings, cascade, seed, *rest)
+
+    def chosen(base, others, score):
+        score([base, *(one for _, one in diagnosis.one_at_a_time(base, others))])
+        best = replace(base, sigma=max(others["sigma"]))
+        return best, [Step("sigma", base.sigma, best.sigma, 0.5, 0.6)]
+
+    monkeypatch.setattr(diagnosis, "fit_levels", diverging)
+    monkeypatch.setattr(diagnosis, "search", chosen)
+    found = ran(folder)
+    refused = {one["name"]: one["refused"] for one in found["methods"]}
+    assert refused.pop("chosen") == pytest.approx(1 / 3)
+    assert set(refused.values()) == {0}
+    written = predictions(folder)
+    assert {name for name in written if len(written[name]) < 3} == {"chosen"}
+    assert written["chosen"].shape == (2, 80)
+    right = (written["chosen"] == np.repeat(np.arange(4), 20)).mean()
+    method = found["methods"][4]
+    assert method["test"]["overall"]["mean"] == pytest.approx(right * 2 / 3)
+    run = read_json(folder / record_of(NAME))
+    assert run["diverged"] == {"chosen": [2]}
+    said = "chosen: its filters diverged under seeds 2, whose samples count as wrong"
+    assert f"{NAME}: {said}" in capsys.readouterr().out
+    text, _ = diagnosis_page(
+        found | {"runs": [*found["runs"], run]}, "Places-LT", "figures"
+    )
+    assert "DLSA, chosen on validation" in text
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_parts_are_those_of_the_seeds_that_decided(seed) -> None:
+    """Whichever seed it is under which the filters could not be fitted."""
+    labels = np.array([0, 0, 1, 1])
+    decided = Tried(
+        {"val": labels, "test": labels},
+        np.array([0, 1, 0, 1], np.int32),
+        [{"moved": 1.0}, {"moved": 1.0}],
+    )
+    nothing = np.full(4, -1, np.int32)
+    refused = Tried({"val": nothing, "test": nothing}, nothing, [])
+    one, other = setting_of(lr=1.0), setting_of(lr=2.0)
+    results = {
+        one: {0: decided, 1: decided} | {seed: refused},
+        other: {0: decided, 1: decided},
+    }
+    answers = Answers(results, {"val": labels, "test": labels}, np.array([9, 9]))
+    parts = answers.contributions(one, other)
+    assert [part["share"] for part in parts] == [0.25, 0.25]
+    assert answers.refused(one) == 0.5
+
+
+def setting_of(lr: float) -> Setting:
+    return Setting(lr, 1, 0.1, 0.05, 6, 1.0, 1.0, 1.0, 1.0)
 
 
 def test_without_validation_samples_nothing_is_chosen(

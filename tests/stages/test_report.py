@@ -17,6 +17,7 @@ from replication.settings import LISTS, load, read_published_tables
 from replication.stages import audit, ledger, report
 from replication.stages.report import headline, plot_points, training_curves
 from replication.stages.running import Stage, record_of
+from tests.graph import resolved
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = kinds(read_published_tables())
@@ -87,6 +88,19 @@ def test_with_nothing_listed_the_results_are_empty(nothing_listed) -> None:
     assert read_json(results / "claims.json") == {"provenance": {}, "claims": []}
     assert read_json(results / "metrics.json") == {"table1": {}, "table2": {}}
     assert len(read_table(results / "training.csv", sealed=False)) == 0
+
+
+def test_outs_of_dvc_yaml_are_what_is_written_even_with_nothing_listed(
+    nothing_listed,
+) -> None:
+    """An out that is missing fails `dvc repro`; a file that is no out is never kept."""
+    written = {
+        path.relative_to(nothing_listed).as_posix()
+        for folder in ("results", "reports")
+        for path in (nothing_listed / folder).iterdir()
+    }
+    outs = resolved({name: [] for name in LISTS})["report"]["outs"]
+    assert written | {record_of("report").as_posix()} == set(outs)
 
 
 def value(method: str, metric: str, mean: float | None, **changes: object) -> dict:

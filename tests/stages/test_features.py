@@ -1,0 +1,71 @@
+"""Imported features: every file that is read is an input of the run that read it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from replication.files import read_json, read_yaml
+from replication.settings import load
+from replication.stages import features, prepare
+from replication.stages.running import Stage, read_record, record_of
+from replication.stages.staleness import Checkout, stale
+
+ROOT = Path(__file__).resolve().parents[2]
+GIVEN = {"paco": "theirs/paco", "ce": "theirs/ce"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose benchmark `own` has features of its own for each objective."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for folder in map(Path, GIVEN.values()):
+        folder.mkdir(parents=True)
+        for split, each in (("train", 5), ("test", 2)):
+            labels = np.repeat(np.arange(3), each)
+            drawn = generator.standard_normal((len(labels), 4))
+            np.savez(folder / f"feature_{split}.npz", features=drawn, labels=labels)
+        weight, bias = np.ones((3, 4)), np.zeros(3)
+        np.savez(folder / "classifier.npz", weight=weight, bias=bias)
+        (folder / "notes.txt").write_text("not read")
+    params = read_yaml(ROOT / "params.yaml")
+    params["inputs"]["own"]["features"] = GIVEN
+    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+    return tmp_path
+
+
+def files(objective: str, *names: str) -> set[str]:
+    return {f"{GIVEN[objective]}/{name}.npz" for name in names}
+
+
+def inputs(stage: str) -> set[str]:
+    found = read_json(record_of(stage))["inputs"]
+    return {name for name in found if not name.startswith("outputs/")}
+
+
+def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
+    checkout,
+) -> None:
+    prepare.main(Stage("prepare@own", load()), "own")
+    samples = ("feature_train", "feature_test")
+    assert inputs("prepare@own") == files("paco", *samples)
+    for objective in GIVEN:
+        stage = f"features_{objective}@own"
+        features.main(Stage(stage, load()), "own", objective)
+        assert inputs(stage) == files(objective, *samples, "classifier")
+
+
+def test_features_replaced_under_the_same_path_make_the_run_stale(checkout) -> None:
+    prepare.main(Stage("prepare@own", load()), "own")
+    features.main(Stage("features_ce@own", load()), "own", "ce")
+    runs = [read_record(record_of(name)) for name in ("prepare@own", "features_ce@own")]
+    assert stale(runs, Checkout(load(), None)) == []
+    shutil.copy("theirs/paco/feature_test.npz", "theirs/ce/feature_test.npz")
+    np.savez("theirs/ce/classifier.npz", weight=np.zeros((3, 4)), bias=np.zeros(3))
+    assert stale(runs, Checkout(load(), None)) == [
+        "features_ce@own: theirs/ce/classifier.npz, theirs/ce/feature_test.npz changed "
+        "since it ran."
+    ]
