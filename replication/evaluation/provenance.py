@@ -55,7 +55,7 @@ def refuse_mixed_data(name: str, data_hash: str, runs: Sequence[Run]) -> None:
                 raise BadInput(
                     f"{name}: expected one {path} behind it, got two: that of "
                     f"{first['stage']} and that of {run['stage']}; run: dvc repro "
-                    f"{name}"
+                    f"-f {first['stage']} {run['stage']}"
                 )
 
 

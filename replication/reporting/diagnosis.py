@@ -288,13 +288,20 @@ def methods_table(methods: Sequence[Mapping[str, Any]]) -> str:
     header += [f"{METRIC_NAMES[metric]}, test" for metric in metrics]
     rows = [
         [
-            METHODS[one["name"]],
+            METHODS[one["name"]] + _diverged(one.get("refused")),
             percent(one["val"]["mean"]),
             *(_cell(one["test"][metric], "value") for metric in metrics),
         ]
         for one in methods
     ]
     return markdown_table(header, rows)
+
+
+def _diverged(share: float | None) -> str:
+    """What stands behind a model whose filters diverged under some seeds."""
+    if not share:
+        return ""
+    return f" (diverged under {percent(share, 0)} % of the seeds, counted as wrong)"
 
 
 def differences_table(differences: Sequence[Mapping[str, Any]]) -> str:

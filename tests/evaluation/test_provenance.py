@@ -67,7 +67,7 @@ def test_two_contents_of_one_file_are_refused(refused) -> None:
     ]
     assert refused(lambda: refuse_mixed_data("table2@x", "d1", runs)) == [
         f"table2@x: expected one {features} behind it, got two: that of heads@x and "
-        "that of dlsa@x; run: dvc repro table2@x"
+        "that of dlsa@x; run: dvc repro -f heads@x dlsa@x"
     ]
 
 

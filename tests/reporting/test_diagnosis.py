@@ -233,6 +233,9 @@ def test_tables_have_a_row_for_each_record(measured) -> None:
     assert [row.split("|")[1].strip() for row in methods[2:]] == list(
         page.METHODS.values()
     )
+    measured["methods"][0]["refused"] = 0.2
+    marked = page.methods_table(measured["methods"]).splitlines()[2]
+    assert "(diverged under 20 % of the seeds, counted as wrong) |" in marked
     differences = page.differences_table(measured["differences"]).splitlines()
     assert len(differences) == 2 + len(experiment.PAIRS)
     assert differences[2].endswith("| yes |")
