@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 
 from replication.backbones.views import (
     Cutout,
+    GaussianBlur,
     RandAugment,
     mixed_seed,
     paco_views,
@@ -54,9 +55,8 @@ def batches(
     seed: int = 0,
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     views = paco_views(*kinds, size)
-    return list(
-        view_batches(images, order, batch_size, *views, section, CPU, workers, seed)
-    )
+    epoch = view_batches(images, batch_size, *views, section, CPU, workers)
+    return list(epoch(order, seed))
 
 
 def joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, ...]:
@@ -84,7 +84,7 @@ def plain(transform: v2.Transform) -> tuple:
         case v2.ColorJitter():
             ranges = transform.brightness, transform.contrast, transform.saturation
             return ("jitter", *ranges, transform.hue)
-        case v2.GaussianBlur():
+        case GaussianBlur():
             return ("blur", *transform.sigma)
         case v2.RandomApply():
             return ("maybe", transform.p, *map(plain, transform.transforms))
@@ -166,6 +166,15 @@ def happens(share: float, draws: int, expected: float) -> bool:
 def step(kind: str, name: type) -> v2.Transform:
     view, _ = paco_views(kind, kind, 32)
     (found,) = [part for part in view.transforms if isinstance(part, name)]
+    return found
+
+
+def step_inside(kind: str, name: type) -> v2.Transform:
+    """One that happens or not."""
+    view, _ = paco_views(kind, kind, 32)
+    maybe = [part for part in view.transforms if isinstance(part, v2.RandomApply)]
+    (found,) = [part for one in maybe for part in one.transforms]
+    assert isinstance(found, name)
     return found
 
 
@@ -257,6 +266,43 @@ def test_glyph_views_differ_in_place_size_and_brightness() -> None:
     edges = {int((image[0, 16] > image[0, 16].max() // 2).sum()) for image in views}
     assert len(edges) > 5 and min(edges) < 15 and max(edges) > 17
     assert len({int(image.max()) for image in views}) > 10
+
+
+# --- blur
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.7, 1.0, 1.6, 2.0])
+def test_blur_is_that_of_torchvision(sigma) -> None:
+    """Up to one level, from what lies beyond 3 sigma, and from rounding."""
+    rough = torch.randint(
+        256, (3, 40, 24), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    before = rough.clone()
+    blur = step_inside("sim", GaussianBlur)
+    found = blur.transform(rough, {"sigma": sigma})
+    assert found.dtype == torch.uint8 and torch.equal(rough, before)
+    expected = v2.functional.gaussian_blur(rough, [13, 13], [sigma, sigma])
+    assert (found.int() - expected.int()).abs().max() <= 1
+
+
+def test_blur_of_a_point_by_hand() -> None:
+    """Sigma 1: exp(-d^2 / 2) over its sum 2.5059, d = -3 .. 3, in both directions."""
+    point = torch.zeros(3, 9, 9, dtype=torch.uint8)
+    point[:, 4, 4] = 255
+    found = step_inside("sim", GaussianBlur).transform(point, {"sigma": 1.0})
+    weights = torch.tensor([0.0, 0.0044, 0.0540, 0.2420, 0.3991])
+    weights = torch.cat([weights, weights[:-1].flip(0)])
+    expected = (255 * weights[:, None] * weights).expand(3, -1, -1)
+    assert (found - expected).abs().max() <= 0.55
+
+
+def test_width_of_the_blur_is_any_of_its_range() -> None:
+    torch.manual_seed(0)
+    blur = step_inside("sim", GaussianBlur)
+    drawn = [blur.make_params([])["sigma"] for _ in range(2000)]
+    assert min(drawn) >= 0.1 and max(drawn) <= 2.0
+    counts, _ = np.histogram(drawn, bins=5, range=(0.1, 2.0))
+    assert all(happens(count / 2000, 2000, 0.2) for count in counts)
 
 
 # --- cutout
@@ -382,7 +428,7 @@ def test_callers_random_numbers_are_left_alone(kinds) -> None:
     torch.manual_seed(9)
     views = paco_views(*kinds, 32)
     got = []
-    for _ in view_batches(images, order, 4, *views, CHANNELS, CPU, 0, 0):
+    for _ in view_batches(images, 4, *views, CHANNELS, CPU, 0)(order, 0):
         got.append(torch.rand(1))
     got.append(torch.rand(1))
     assert torch.equal(torch.cat(got), expected)
@@ -409,6 +455,14 @@ def test_broken_file_is_one_line(tmp_path, refused, workers) -> None:
         lambda: batches(images, torch.tensor([0]), ("sim", "sim"), workers=workers)
     )
     assert problem.startswith(f"{path}: expected a whole image, got ")
+
+
+def test_workers_that_stay_make_the_views_of_fresh_ones() -> None:
+    images = split()
+    kept = view_batches(images, 5, *paco_views("sim", "sim", 16), CHANNELS, CPU, 2)
+    for order, seed in ((torch.arange(12), 1), (torch.arange(12).flip(0), 2)):
+        fresh = batches(images, order, ("sim", "sim"), 4, 16, seed=seed)
+        assert same(joined(list(kept(order, seed))), joined(fresh))
 
 
 # --- seeds
