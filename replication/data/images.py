@@ -27,8 +27,8 @@ from replication.settings import BackboneSettings, ImageSettings
 Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
 
 _CIFAR_PADDING = 4
-# What the views of PaCo, the dearest, take to outrun one GPU of 2023 (bench/); more
-# would only cost memory and time to start.
+# So many make some 2,500 images a second of PaCo's views, the dearest (bench/): about
+# what one GPU can take, by estimate. More would cost memory and time to start.
 _MOST_WORKERS = 16
 
 
