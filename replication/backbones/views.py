@@ -60,6 +60,44 @@ class Cutout(v2.Transform):
         return holed
 
 
+class ColorJitter(v2.ColorJitter):
+    """torchvision's, in the order drawn, on one copy of the image.
+
+    Implements: not in the paper: PaCo's jitter. Every step leaves whole levels, cut
+    off at 0 and 255, as torchvision's do; they take half of the time. Their mean is
+    exact, so that it hangs on no number of threads.
+    """
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """(3, H, W) uint8 -> the same."""
+        names = ("brightness", "contrast", "saturation", "hue")
+        factors = [params[f"{name}_factor"] for name in names]
+        values = inpt.float()
+        for step in params["fn_idx"].tolist():
+            factor = factors[step]
+            if factor is None:
+                continue
+            if names[step] == "hue":
+                turned = functional.adjust_hue(values.to(torch.uint8), factor)
+                values = turned.float()
+                continue
+            if names[step] == "brightness":
+                values.mul_(factor)
+            else:
+                grey = _grey(values)
+                if names[step] == "contrast":
+                    grey = grey.mean(dtype=torch.float64)
+                values.mul_(factor).add_(grey, alpha=1 - factor)
+            values.clamp_(0, 255).floor_()
+        return values.to(torch.uint8)
+
+
+def _grey(values: Tensor) -> Tensor:
+    """(3, H, W) -> (H, W): luminance, in whole levels."""
+    red, green, blue = values
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
+
+
 class GaussianBlur(v2.Transform):
     """Blur by a Gaussian of a random width, along rows and then along columns.
 
@@ -133,7 +171,7 @@ def _randcls(size: int) -> v2.Compose:
         [
             v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
             v2.RandomHorizontalFlip(0.5),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
             RandAugment(_RAND_AUGMENT),
         ]
     )
@@ -143,7 +181,7 @@ def _sim(size: int) -> v2.Compose:
     return v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
             v2.RandomGrayscale(0.2),
             v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
             v2.RandomHorizontalFlip(0.5),
@@ -167,7 +205,7 @@ def _cifar_sim(size: int) -> v2.Compose:
         [
             v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
             v2.RandomHorizontalFlip(0.5),
-            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+            v2.RandomApply([ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
             v2.RandomGrayscale(0.2),
             v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
         ]
@@ -181,7 +219,7 @@ def _glyph(size: int) -> v2.Compose:
             v2.RandomResizedCrop(
                 size, scale=(0.6, 1.0), ratio=(0.9, 1.1), antialias=True
             ),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
         ]
     )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from replication.backbones.views import (
+    ColorJitter,
     Cutout,
     GaussianBlur,
     RandAugment,
@@ -266,6 +267,59 @@ def test_glyph_views_differ_in_place_size_and_brightness() -> None:
     edges = {int((image[0, 16] > image[0, 16].max() // 2).sum()) for image in views}
     assert len(edges) > 5 and min(edges) < 15 and max(edges) > 17
     assert len({int(image.max()) for image in views}) > 10
+
+
+# --- jitter
+
+
+@pytest.mark.parametrize("hue", [0.0, 0.1])
+def test_jitter_is_that_of_torchvision(hue) -> None:
+    """From the same draws, but for rounding, which later steps may enlarge."""
+    ranges = (0.4, 0.4, 0.4, hue)
+    ours, theirs = ColorJitter(*ranges), v2.ColorJitter(*ranges)
+    equal = []
+    for seed in range(60):
+        image = picture(40, 24, seed)
+        torch.manual_seed(seed)
+        found = ours(image)
+        torch.manual_seed(seed)
+        expected = theirs(image)
+        assert found.dtype == torch.uint8 and torch.equal(image, picture(40, 24, seed))
+        difference = (found.int() - expected.int()).abs()
+        assert difference.float().mean() < 0.1 and difference.max() <= 8
+        equal.append((difference == 0).float().mean())
+    assert torch.stack(equal).mean() > 0.99
+
+
+def test_number_of_threads_changes_no_view() -> None:
+    """Worker processes have one thread, this process as many as there are cores."""
+    images = split(2, side=300)
+    order, kinds, threads = torch.arange(2), ("randcls", "sim"), torch.get_num_threads()
+    alone = [joined(batches(images, order, kinds, size=300, seed=i)) for i in range(4)]
+    torch.set_num_threads(3)
+    try:
+        for i, views in enumerate(alone):
+            assert same(joined(batches(images, order, kinds, size=300, seed=i)), views)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_jitter_by_hand() -> None:
+    """One pixel (200, 100, 0): its grey is 59.78 + 58.7 = 118.48, which counts 118."""
+    pixel = torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1)
+    for step, factor, expected in (
+        (0, 1.3, [255, 130, 0]),
+        (0, 0.55, [110, 55, 0]),
+        (1, 0.5, [159, 109, 59]),
+        (1, 1.5, [241, 91, 0]),
+        (2, 0.5, [159, 109, 59]),
+    ):
+        factors = [factor if step == each else None for each in range(4)]
+        names = ("brightness", "contrast", "saturation", "hue")
+        params = {f"{n}_factor": f for n, f in zip(names, factors, strict=True)}
+        params["fn_idx"] = torch.arange(4)
+        found = ColorJitter(0.4, 0.4, 0.4, 0.0).transform(pixel, params)
+        assert found.flatten().tolist() == expected
 
 
 # --- blur
