@@ -20,6 +20,7 @@ from replication.stages.running import pick_device
 HERE = Path(__file__).parent
 # Places-LT's classes, ImageNet-LT's, iNaturalist 2018's.
 _CLASSES = (365, 1000, 8142)
+_LOADING = ("decode", "load to train", "load PaCo's views", "load to extract")
 # name, size, repetitions of ours and of the reference (the first is not timed)
 FULL: list[tuple[str, dict[str, int], tuple[int, int]]] = [
     ("filter step", {"B": 512, "K": 500, "D": 64}, (30, 4)),
@@ -38,10 +39,15 @@ FULL: list[tuple[str, dict[str, int], tuple[int, int]]] = [
     ),
     ("extraction", {"B": 32, "layers": 50, "pixels": 224}, (4, 2)),
     ("extraction", {"B": 32, "layers": 152, "pixels": 224}, (3, 2)),
+    *(
+        (name, {"B": 32, "width": 500, "height": 375, "pixels": 224}, (6, 6))
+        for name in _LOADING
+    ),
 ]
 QUICK: list[tuple[str, dict[str, int], tuple[int, int]]] = [
     ("filter step", {"B": 16, "K": 10, "D": 16}, (3, 2)),
     ("aided epoch", {"N": 64, "B": 16, "K": 5, "D": 16, "C": 20}, (3, 2)),
+    ("load to train", {"B": 4, "width": 64, "height": 48, "pixels": 32}, (3, 3)),
 ]
 
 

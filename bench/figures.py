@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import references
+from bench import loading, references
 from bench.measuring import as_json, measure_ceilings, take
 from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
@@ -361,6 +361,20 @@ FIGURES = {
     ),
     "extraction": Figure(
         _extraction, _plain_extraction, _extraction_operations, _nothing, _nothing
+    ),
+    "decode": Figure(
+        loading.decoding, loading.plain_decoding, _nothing, _nothing, _nothing
+    ),
+    "load to train": Figure(
+        loading.plain_training, loading.reference_plain_training, _nothing, _nothing,
+        _nothing,
+    ),
+    "load PaCo's views": Figure(
+        loading.paco_training, loading.reference_paco_training, _nothing, _nothing,
+        _nothing,
+    ),
+    "load to extract": Figure(
+        loading.extraction, loading.reference_extraction, _nothing, _nothing, _nothing
     ),
 }  # fmt: skip
 

@@ -100,6 +100,14 @@ def _device_part(name: str, one: Mapping[str, Any], folder: str) -> str:
         lines.append(
             f"No reference for {row['name']} at {sizes(row)}: {row['left_out']}.\n"
         )
+    rates = loading_rates(figures)
+    if rates:
+        lines.append(
+            "Loading from files, by one core as a worker process has it; `workers: "
+            "auto` starts one fewer than there are cores, 16 at most:\n\n"
+            + markdown_table(("Figure", "Images a second", "Reference"), rates)
+            + "\n"
+        )
     goals = targets(figures)
     if goals:
         lines.append(markdown_table(("Target", "Measured", "Met"), goals) + "\n")
@@ -207,6 +215,21 @@ def targets(figures: Sequence[Row]) -> list[list[str]]:
             ratio = row["reference"]["peak_mb"] / max(row["ours"]["peak_mb"], 1e-9)
             rows.append(_target(f"{where}: times less memory ≥", 1 / memory, ratio))
     return rows
+
+
+def loading_rates(figures: Sequence[Row]) -> list[list[str]]:
+    """Images a second, of the figures that read B image files of some width."""
+    return [
+        [row["name"]]
+        + [
+            f"{row['size']['B'] / row[whose]['seconds']:,.0f}"
+            if whose in row
+            else "not run"
+            for whose in ("ours", "reference")
+        ]
+        for row in figures
+        if "width" in row["size"]
+    ]
 
 
 def _target(

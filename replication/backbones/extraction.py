@@ -1,5 +1,7 @@
 """Features of every split, in the order of the index."""
 
+from itertools import islice
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,6 +11,9 @@ from replication.data.images import ImageSplit, plain_batches
 from replication.settings import ImageSettings
 
 _BATCH = 256
+# Batches whose features stay on the device until they are fetched together: fetching
+# waits for all that the device was told, and meanwhile nobody tells it more.
+_HELD = 32
 
 
 @torch.inference_mode()
@@ -33,8 +38,10 @@ def extract_features(
     width = getattr(network, "head_hidden_size", None) or network.num_features
     features = np.empty((len(images), width), dtype=np.float32)
     start = 0
-    for pixels, _ in batches:
-        rows = features_of(network, pixels).float().cpu().numpy()
+    while held := [
+        features_of(network, pixels).float() for pixels, _ in islice(batches, _HELD)
+    ]:
+        rows = torch.cat(held).cpu().numpy()
         features[start : start + len(rows)] = rows
         start += len(rows)
     return features

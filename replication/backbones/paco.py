@@ -24,7 +24,7 @@ from replication.backbones.training import (
     train_epochs,
     validated,
 )
-from replication.backbones.views import paco_views, view_batches
+from replication.backbones.views import ViewEpoch, paco_views, view_batches
 from replication.data.images import ImageSplit, mixed_seed
 from replication.files import BadInput
 from replication.settings import PacoSettings
@@ -373,12 +373,28 @@ def train_paco(
     )
     log_prior = log_class_prior(class_counts).to(fabric.device)
     number = decoders(workers)
+    batches = view_batches(
+        train,
+        settings.batch_size // fabric.world_size,
+        *paco_views(settings.query_view, settings.key_view, settings.image_size),
+        settings,
+        fabric.device,
+        number,
+    )
 
     def one_epoch(
         module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
     ) -> dict[str, float]:
         metrics = _one_epoch(
-            fabric, module, paco, optimiser, train, log_prior, settings, number, epoch
+            fabric,
+            module,
+            paco,
+            optimiser,
+            batches,
+            len(train),
+            log_prior,
+            settings,
+            epoch,
         )
         return metrics | validated(fabric, module, val, settings, number)
 
@@ -417,10 +433,10 @@ def _one_epoch(
     module: nn.Module,
     paco: Paco,
     optimiser: torch.optim.Optimizer,
-    train: ImageSplit,
+    batches: ViewEpoch,
+    num_images: int,
     log_prior: Tensor,
     settings: PacoSettings,
-    workers: int,
     epoch: int,
 ) -> dict[str, float]:
     """Train for one epoch; loss and accuracy are those of the training batches."""
@@ -429,26 +445,17 @@ def _one_epoch(
     for group in optimiser.param_groups:
         group["lr"] = lr
     batch, world = settings.batch_size, fabric.world_size
-    order = epoch_order(len(train), settings.seed, epoch)
+    order = epoch_order(num_images, settings.seed, epoch)
     order = order[: len(order) - len(order) % batch]
-    views = paco_views(settings.query_view, settings.key_view, settings.image_size)
-    batches = view_batches(
-        train,
-        share_of(order, batch, fabric.global_rank, world),
-        batch // world,
-        *views,
-        settings,
-        fabric.device,
-        workers,
-        seed=mixed_seed(settings.seed, epoch, _VIEWS),
-    )
+    mine = share_of(order, batch, fabric.global_rank, world)
+    views = batches(mine, mixed_seed(settings.seed, epoch, _VIEWS))
     generator = torch.Generator().manual_seed(
         mixed_seed(settings.seed, epoch, _SHUFFLE)
     )
     # (steps, 2) stays on the device: a look at each loss would hold up the next step.
     seen = torch.zeros(len(order) // batch, 2, device=fabric.device)
-    for step, (queries, keys, labels) in enumerate(batches):
-        shuffle = torch.randperm(batch, generator=generator).to(fabric.device)
+    for step, (queries, keys, labels) in enumerate(views):
+        shuffle = torch.randperm(batch, generator=generator)
         loss, logits = contrast_step(
             fabric,
             module,
@@ -456,7 +463,7 @@ def _one_epoch(
             queries,
             keys,
             labels,
-            shuffle,
+            shuffle.to(fabric.device, non_blocking=True),
             log_prior,
             settings,
         )

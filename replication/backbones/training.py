@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from replication.backbones.networks import build_network
 from replication.backbones.ranks import ALONE, Rank, find_rank
 from replication.data.images import (
+    Epoch,
     ImageSplit,
     plain_batches,
     training_batches,
@@ -138,9 +139,7 @@ def decoders(workers: str | int) -> int:
     Those that share a machine share its cores, unless srun gave each its own.
     """
     rank = find_rank(os.environ) or ALONE
-    if workers != "auto" or rank.bound:
-        return worker_count(workers)
-    return max((worker_count(workers) + 1) // rank.local_world - 1, 0)
+    return worker_count(workers, 1 if rank.bound else rank.local_world)
 
 
 def train_network(
@@ -183,11 +182,16 @@ def train_network(
     if settings.augmentation != "imagenet":  # else worker processes read the pixels
         train = _on_device(train, fabric.device)
     number = decoders(workers)
+    batches = training_batches(
+        train, settings.batch_size // fabric.world_size, settings, fabric.device, number
+    )
 
     def one_epoch(
         module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
     ) -> dict[str, float]:
-        metrics = _one_epoch(fabric, module, optimiser, train, settings, number, epoch)
+        metrics = _one_epoch(
+            fabric, module, optimiser, batches, len(train), settings, epoch
+        )
         return metrics | validated(fabric, module, val, settings, number)
 
     history = train_epochs(fabric, network, settings, resume, one_epoch, report)
@@ -281,9 +285,9 @@ def _one_epoch(
     fabric: Fabric,
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
-    train: ImageSplit,
+    batches: Epoch,
+    num_images: int,
     settings: BackboneSettings,
-    workers: int,
     epoch: int,
 ) -> dict[str, float]:
     """Train for one epoch; loss and accuracy are those of the training batches."""
@@ -292,20 +296,12 @@ def _one_epoch(
     for group in optimiser.param_groups:
         group["lr"] = lr
     rank, world = fabric.global_rank, fabric.world_size
-    order = epoch_order(len(train), settings.seed, epoch)
+    order = epoch_order(num_images, settings.seed, epoch)
     mine = share_of(order, settings.batch_size, rank, world)
-    batches = training_batches(
-        train,
-        mine,
-        settings.batch_size // world,
-        settings,
-        fabric.device,
-        workers,
-        seed=_stream_seed(settings.seed, epoch, stream=1 + rank),
-    )
+    seed = _stream_seed(settings.seed, epoch, stream=1 + rank)
     seen: list[Tensor] = []
     normed = any(isinstance(part, _BatchNorm) for part in module.modules())
-    for pixels, labels in batches:
+    for pixels, labels in batches(mine, seed):
         if normed and len(labels) == 1 and len(mine) > 1:
             continue  # one image has no variance; the next epochs' orders take it in
         logits = module(pixels)
@@ -315,7 +311,7 @@ def _one_epoch(
         optimiser.step()
         with torch.no_grad():
             correct = (logits.argmax(1) == labels).sum()
-            size = torch.tensor(float(len(labels)), device=labels.device)
+            size = torch.full((), float(len(labels)), device=labels.device)
             seen.append(torch.stack([loss.detach() * size, correct, size]))
     # (steps, 3), of all processes: a loss that one cannot use stops them all.
     steps = fabric.all_reduce(torch.stack(seen), reduce_op="sum")

@@ -4,8 +4,9 @@ A view of a sample follows from the epoch's seed and the sample alone: neither t
 number of worker processes, nor of devices, nor the batch it falls into changes it.
 """
 
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,18 +14,17 @@ import numpy as np
 import torch
 from timm.data.auto_augment import rand_augment_transform
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.nn import functional as F
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
-from torchvision.transforms.v2.functional import pil_to_tensor
 
-from replication.data.decoding import decode
-from replication.data.images import ImageSplit, mixed_seed, normalise
-from replication.files import BadInput
+from replication.data.images import ImageSplit, Loader, mixed_seed, normalise
 from replication.settings import ImageSettings, View
 
-# Pillow's Gaussian blur, PaCo's, reaches 6 pixels at the largest sigma of 2.
-_BLUR = v2.GaussianBlur(kernel_size=13, sigma=(0.1, 2.0))
+# (order, seed) -> the batches of one epoch.
+ViewEpoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor, Tensor]]]
+
+_BLUR_SIGMA = (0.1, 2.0)
 # timm's scale, PaCo's: 10 is the strongest; each operation happens half of the time.
 # torchvision's RandAugment has 31 steps, other operations and leaves none out.
 _RAND_AUGMENT = "rand-n2-m10-mstd0.5"
@@ -58,6 +58,82 @@ class Cutout(v2.Transform):
         bottom, right = params["row"] + half, params["column"] + half
         holed[..., top:bottom, left:right] = 0
         return holed
+
+
+class ColorJitter(v2.ColorJitter):
+    """torchvision's, in the order drawn, on one copy of the image.
+
+    Implements: not in the paper: PaCo's jitter. Every step leaves whole levels, cut
+    off at 0 and 255, as torchvision's do; they take half of the time. Their mean is
+    exact, so that it hangs on no number of threads.
+    """
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """(3, H, W) uint8 -> the same."""
+        names = ("brightness", "contrast", "saturation", "hue")
+        factors = [params[f"{name}_factor"] for name in names]
+        values = inpt.float()
+        for step in params["fn_idx"].tolist():
+            factor = factors[step]
+            if factor is None:
+                continue
+            if names[step] == "hue":
+                turned = functional.adjust_hue(values.to(torch.uint8), factor)
+                values = turned.float()
+                continue
+            if names[step] == "brightness":
+                values.mul_(factor)
+            else:
+                grey = _grey(values)
+                if names[step] == "contrast":
+                    grey = grey.mean(dtype=torch.float64)
+                values.mul_(factor).add_(grey, alpha=1 - factor)
+            values.clamp_(0, 255).floor_()
+        return values.to(torch.uint8)
+
+
+def _grey(values: Tensor) -> Tensor:
+    """(3, H, W) -> (H, W): luminance, in whole levels."""
+    red, green, blue = values
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
+
+
+class GaussianBlur(v2.Transform):
+    """Blur by a Gaussian of a random width, along rows and then along columns.
+
+    Implements: not in the paper: PaCo's blur. It reaches 3 sigma, as Pillow's does,
+    which PaCo takes: 6 pixels at most. (torchvision's weighs all 13 x 13 neighbours
+    and takes eight times as long.)
+    """
+
+    def __init__(self, sigma: tuple[float, float]) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the width."""
+        return {"sigma": float(torch.empty(()).uniform_(*self.sigma))}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """(3, H, W) uint8 -> the same; borders are mirrored."""
+        reach = max(math.ceil(3 * params["sigma"]), 1)
+        distances = torch.arange(-reach, reach + 1) / params["sigma"]
+        weights = torch.softmax(-(distances**2) / 2, dim=0).tolist()
+        values = F.pad(inpt.float(), (reach,) * 4, mode="reflect")
+        blurred = _weighed(_weighed(values, weights, dim=2), weights, dim=1)
+        return blurred.round_().to(torch.uint8)
+
+
+def _weighed(values: Tensor, weights: list[float], dim: int) -> Tensor:
+    """Sum of a tensor's neighbours along one dimension; weights are symmetric."""
+    reach = len(weights) // 2
+    length = values.shape[dim] - 2 * reach
+    total = values.narrow(dim, reach, length) * weights[reach]
+    for near in range(reach):
+        far = 2 * reach - near
+        pair = values.narrow(dim, near, length) + values.narrow(dim, far, length)
+        total.add_(pair, alpha=weights[near])
+    return total
 
 
 class RandAugment(v2.Transform):
@@ -95,7 +171,7 @@ def _randcls(size: int) -> v2.Compose:
         [
             v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
             v2.RandomHorizontalFlip(0.5),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
             RandAugment(_RAND_AUGMENT),
         ]
     )
@@ -105,9 +181,9 @@ def _sim(size: int) -> v2.Compose:
     return v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
             v2.RandomGrayscale(0.2),
-            v2.RandomApply([_BLUR], 0.5),
+            v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
             v2.RandomHorizontalFlip(0.5),
         ]
     )
@@ -129,9 +205,9 @@ def _cifar_sim(size: int) -> v2.Compose:
         [
             v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
             v2.RandomHorizontalFlip(0.5),
-            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+            v2.RandomApply([ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
             v2.RandomGrayscale(0.2),
-            v2.RandomApply([_BLUR], 0.5),
+            v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
         ]
     )
 
@@ -143,7 +219,7 @@ def _glyph(size: int) -> v2.Compose:
             v2.RandomResizedCrop(
                 size, scale=(0.6, 1.0), ratio=(0.9, 1.1), antialias=True
             ),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
         ]
     )
 
@@ -178,92 +254,36 @@ def paco_views(
 
 def view_batches(
     images: ImageSplit,
-    order: Tensor,
     batch_size: int,
     query: v2.Transform,
     key: v2.Transform,
     settings: ImageSettings,
     device: torch.device,
     workers: int,
-    seed: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Both views of each image, normalised, in a given order.
+) -> ViewEpoch:
+    """Both views of each image, normalised, epoch after epoch.
 
     Args:
         images: the training split, on the CPU.
-        order: (n,) indices into it, none twice: this process's share of the epoch.
-        batch_size: images a batch; the last may be smaller.
+        batch_size: images a batch; an epoch's last may be smaller.
         query: augmentation of one image for its query.
         key: augmentation of one image for its key.
         settings: mean and std; any section that has both.
         device: where batches are wanted.
-        workers: processes that decode and augment.
-        seed: of this epoch's views, the same on every process.
+        workers: processes that decode and augment; they stay from one epoch to the
+            next.
 
-    Yields:
-        Queries and keys (B, 3, H, W) float32 and labels (B,) int64, on the device.
-
-    Raises:
-        BadInput: an image cannot be decoded.
+    Returns:
+        A function of `order` (n,), indices into the images, none twice, this process's
+        share of the epoch, and of the seed of the epoch's views, the same on every
+        process. It yields queries and keys (B, 3, H, W) float32 and labels (B,) int64,
+        on the device, or raises BadInput where an image cannot be decoded.
     """
-    loader = DataLoader(
-        _Views(images, order, query, key, seed),
-        batch_size=batch_size,
-        num_workers=workers,
-        # A generator of its own: a loader without one draws from the caller's.
-        generator=torch.Generator(),
-        worker_init_fn=_single_threaded,
-        collate_fn=_collated,
-        pin_memory=device.type == "cuda",
-    )
-    for batch in loader:
-        if isinstance(batch, str):
-            raise BadInput(batch)
-        queries, keys, labels = (part.to(device, non_blocking=True) for part in batch)
-        yield normalise(queries, settings), normalise(keys, settings), labels
+    loader = Loader(images, [query, key], batch_size, device, workers)
 
+    def epoch(order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        seeds = (mixed_seed(seed, row) for row in order.tolist())
+        for queries, keys, labels in loader.batches(order, seeds):
+            yield normalise(queries, settings), normalise(keys, settings), labels
 
-def _single_threaded(_: int) -> None:
-    torch.set_num_threads(1)
-
-
-def _collated(items: list[Any]) -> Any:
-    """A batch; or, in words, why there is none: an error raised in a worker process
-    would reach the reader as a page of two processes' tracebacks."""
-    problems = [item for item in items if isinstance(item, str)]
-    return problems[0] if problems else default_collate(items)
-
-
-class _Views(Dataset):
-    """Decodes one image and makes its two views; or says what is wrong with it."""
-
-    def __init__(
-        self,
-        images: ImageSplit,
-        order: Tensor,
-        query: v2.Transform,
-        key: v2.Transform,
-        seed: int,
-    ) -> None:
-        self.images, self.order, self.seed = images, order, seed
-        self.query, self.key = query, key
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor] | str:
-        row = int(self.order[position])
-        if self.images.pixels is not None:
-            image = self.images.pixels[row]
-        else:
-            path = self.images.paths[row]
-            try:
-                image = pil_to_tensor(decode(path.read_bytes(), path))
-            except BadInput as error:
-                return str(error)
-            except OSError as error:
-                return f"{path}: expected a whole image, got {error.strerror}"
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which would seed the caller's accelerator as well.
-            torch.default_generator.manual_seed(mixed_seed(self.seed, row))
-            return self.query(image), self.key(image), self.images.labels[row]
+    return epoch

@@ -371,19 +371,12 @@ def _image_batches(
     seed: int,
 ) -> Batches:
     orders = _epoch_orders(train.labels, epochs, settings, seed)
+    augmented = training_batches(train, settings.batch_size, images, device, workers)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         of_epoch = mixed_seed(seed, _AUGMENTATION, epoch)
         _only_batch_norm_trains(network)
-        for pixels, labels in training_batches(
-            train,
-            orders[epoch],
-            settings.batch_size,
-            images,
-            device,
-            workers,
-            of_epoch,
-        ):
+        for pixels, labels in augmented(orders[epoch], of_epoch):
             with torch.no_grad():
                 features = features_of(network, pixels)
             yield features, labels

@@ -1,12 +1,15 @@
 """Images as batches: the one place where pixels become what a network sees.
 
 Small images are kept decoded and travel to the device once; augmentation is then one
-gather for a whole batch. Large images are decoded and augmented by worker processes.
+gather for a whole batch. Large images are decoded and augmented by worker processes,
+and travel as bytes; the device normalises them.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +18,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
-from torchvision.transforms.v2.functional import pil_to_tensor
 
-from replication.data.decoding import decode
+from replication.data.decoding import decode_pixels
 from replication.files import BadInput, read_arrays, read_table
 from replication.settings import BackboneSettings, ImageSettings
 
+# (order, seed) -> the batches of one epoch.
+Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
+
 _CIFAR_PADDING = 4
+# So many make some 2,500 images a second of PaCo's views, the dearest (bench/): about
+# what one GPU can take, by estimate. More would cost memory and time to start.
+_MOST_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -66,37 +74,58 @@ def _paths(index: pd.DataFrame, mine: np.ndarray, root: Path) -> tuple[Path, ...
 
 def training_batches(
     images: ImageSplit,
-    order: Tensor,
     batch_size: int,
     settings: BackboneSettings,
     device: torch.device,
     workers: int,
-    seed: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented, normalised batches in a given order.
+) -> Epoch:
+    """Augmented, normalised batches, epoch after epoch.
 
     Args:
         images: the training split.
-        order: (n,) indices into it: this process's share of the epoch.
-        batch_size: images a batch; the last may be smaller.
+        batch_size: images a batch; an epoch's last may be smaller.
         settings: augmentation, size, mean and std.
         device: where batches are wanted.
-        workers: processes that decode, where there is something to decode.
-        seed: of this epoch's augmentation on this process.
+        workers: processes that decode, where there is something to decode; they stay
+            from one epoch to the next.
 
-    Yields:
-        (B, 3, H, W) float32 and (B,) int64, on the device.
+    Returns:
+        A function of `order` (n,), indices into the images, this process's share of
+        the epoch, and of the seed of the epoch's augmentation on this process. It
+        yields (B, 3, H, W) float32 and (B,) int64, on the device.
     """
-    generator = torch.Generator().manual_seed(seed)
     if images.pixels is not None and settings.augmentation in ("cifar", "none"):
-        for rows in order.split(batch_size):
-            pixels = images.pixels[rows.to(images.pixels.device)].to(device)
-            if settings.augmentation == "cifar":
-                pixels = crop_and_flip(pixels, generator)
-            yield normalise(pixels, settings), images.labels[rows].to(device)
-        return
-    decoded = _Decoded(images, order, augmentation(settings), seed)
-    yield from _loaded(decoded, batch_size, settings, device, workers)
+        return partial(_packed_epoch, images, batch_size, settings, device)
+    loader = Loader(images, [augmentation(settings)], batch_size, device, workers)
+
+    def epoch(order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        seeds = (mixed_seed(seed, position) for position in range(len(order)))
+        for pixels, labels in loader.batches(order, seeds):
+            yield normalise(pixels, settings), labels
+
+    return epoch
+
+
+def _packed_epoch(
+    images: ImageSplit,
+    batch_size: int,
+    settings: BackboneSettings,
+    device: torch.device,
+    order: Tensor,
+    seed: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    assert images.pixels is not None
+    generator = torch.Generator().manual_seed(seed)
+    for rows in order.split(batch_size):
+        pixels = images.pixels[_sent(rows, images.pixels.device)].to(device)
+        if settings.augmentation == "cifar":
+            pixels = crop_and_flip(pixels, generator)
+        yield normalise(pixels, settings), _sent(images.labels[rows], device)
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """A little from the CPU to a device, without waiting for what that still does."""
+    return values.to(device, non_blocking=True)
 
 
 def plain_batches(
@@ -115,37 +144,12 @@ def plain_batches(
     if images.pixels is not None:
         for rows in order.split(batch_size):
             pixels = images.pixels[rows].to(device)
-            yield normalise(pixels, settings), images.labels[rows].to(device)
+            yield normalise(pixels, settings), _sent(images.labels[rows], device)
         return
-    decoded = _Decoded(images, order, v2.Compose(_centred(settings)), seed=0)
-    yield from _loaded(decoded, batch_size, settings, device, workers)
-
-
-def _loaded(
-    decoded: "_Decoded",
-    batch_size: int,
-    settings: ImageSettings,
-    device: torch.device,
-    workers: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches from worker processes; what went wrong in one of them is raised here."""
-    loader = DataLoader(
-        decoded,
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=_collated,
-        generator=torch.Generator(),
-        worker_init_fn=_single_threaded,
-        pin_memory=device.type == "cuda",
-    )
-    for batch in loader:
-        if isinstance(batch, BadInput):
-            raise batch
-        pixels, labels = batch
-        yield (
-            normalise(pixels.to(device, non_blocking=True), settings),
-            labels.to(device, non_blocking=True),
-        )
+    centred = v2.Compose(_centred(settings))
+    loader = Loader(images, [centred], batch_size, device, workers)
+    for pixels, labels in loader.batches(order, repeat(0)):
+        yield normalise(pixels, settings), labels
 
 
 def augmentation(settings: BackboneSettings) -> v2.Transform:
@@ -181,10 +185,10 @@ def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     device = pixels.device
     shift = torch.randint(2 * _CIFAR_PADDING + 1, (2, batch, 1), generator=generator)
     mirrored = torch.rand(batch, 1, generator=generator) < 0.5
-    rows = (shift[0] + torch.arange(height)).to(device)
+    rows = _sent(shift[0] + torch.arange(height), device)
     columns = torch.arange(width)
     columns = torch.where(mirrored, columns.flip(0), columns) + shift[1]
-    columns = columns.to(device)
+    columns = _sent(columns, device)
     padded = torch.nn.functional.pad(pixels, (_CIFAR_PADDING,) * 4)
     sample = torch.arange(batch, device=device)[:, None, None]
     cut = padded[sample, :, rows[:, :, None], columns[:, None, :]]
@@ -200,8 +204,8 @@ def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:
     Returns:
         (B, 3, H, W) float32 in channels-last memory.
     """
-    mean = torch.tensor(settings.mean, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(settings.std, device=pixels.device).view(1, 3, 1, 1)
+    channels = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
+    mean, std = _sent(channels, pixels.device)
     values = pixels.to(torch.float32, memory_format=torch.channels_last)
     return values.div_(255).sub_(mean).div_(std)
 
@@ -227,52 +231,106 @@ def mixed_seed(*parts: int) -> int:
     return mixed >> 1
 
 
-def worker_count(workers: str | int) -> int:
-    """How many processes decode: as set, or one fewer than this machine has cores."""
+def worker_count(workers: str | int, sharing: int = 1) -> int:
+    """How many processes decode.
+
+    Args:
+        workers: a number that is taken as it is, or auto: one fewer than there are
+            cores for this process, up to as many as a GPU has use for.
+        sharing: processes that share this machine's cores.
+    """
     if workers == "auto":
-        return max(len(os.sched_getaffinity(0)) - 1, 0)
+        cores = len(os.sched_getaffinity(0)) // sharing
+        return min(max(cores - 1, 0), _MOST_WORKERS)
     return int(workers)
 
 
-def _single_threaded(_: int) -> None:
-    torch.set_num_threads(1)
+class Loader:
+    """Batches of images that worker processes decode and transform.
 
-
-def _collated(
-    samples: list[tuple[Tensor, Tensor] | BadInput],
-) -> tuple[Tensor, Tensor] | BadInput:
-    """A batch, or the first refusal: a worker's exception would lose its one line."""
-    for sample in samples:
-        if isinstance(sample, BadInput):
-            return sample
-    return tuple(default_collate(samples))
-
-
-class _Decoded(Dataset):
-    """Decodes and transforms one image; what is drawn follows from its position.
-
-    Implements: not in the paper: the number of worker processes changes no batch, and
-    an image that an order names twice is augmented in two ways.
+    Implements: not in the paper: the number of worker processes changes no batch. They
+    start with the first epoch, stay for those that follow, and end with this object.
     """
 
     def __init__(
-        self, images: ImageSplit, order: Tensor, transform: v2.Transform, seed: int
+        self,
+        images: ImageSplit,
+        views: Sequence[v2.Transform],
+        batch_size: int,
+        device: torch.device,
+        workers: int,
     ) -> None:
-        self.images, self.order, self.transform = images, order, transform
-        self.seed = seed
+        """Prepare; nothing starts yet.
 
-    def __len__(self) -> int:
-        return len(self.order)
+        Args:
+            images: in files, or decoded on the CPU.
+            views: transforms of one image, each to the same size; they draw from
+                PyTorch's global random numbers.
+            batch_size: images a batch; an epoch's last may be smaller.
+            device: where batches are wanted.
+            workers: processes; 0 is this one.
+        """
+        self.device, self.plan = device, _Plan(batch_size)
+        self.loader = DataLoader(
+            _Decoded(images, views),
+            batch_sampler=self.plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_collated,
+            # A generator of its own: a loader without one draws from the caller's.
+            generator=torch.Generator(),
+            pin_memory=device.type == "cuda",
+        )
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor] | BadInput:
-        row = int(self.order[position])
+    def batches(self, order: Tensor, seeds: Iterable[int]) -> Iterator[list[Tensor]]:
+        """One epoch.
+
+        Args:
+            order: (n,) indices of images.
+            seeds: n of them, of what is drawn for each.
+
+        Yields:
+            (B, 3, H, W) uint8 for each view, and labels (B,) int64, on the device.
+
+        Raises:
+            BadInput: an image cannot be decoded.
+        """
+        self.plan.asked = zip(order.tolist(), seeds, strict=False)
+        for batch in self.loader:
+            if isinstance(batch, BadInput):
+                del self.loader  # and with it the workers: nobody asks for more
+                raise batch
+            yield [part.to(self.device, non_blocking=True) for part in batch]
+
+
+class _Plan:
+    """Which images the epoch at hand asks for, each with its seed, in batches."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.asked: Iterator[tuple[int, int]] = iter(())
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        while batch := list(islice(self.asked, self.batch_size)):
+            yield batch
+
+
+class _Decoded(Dataset):
+    """Decodes one image and makes its views; what is drawn follows from its seed."""
+
+    def __init__(self, images: ImageSplit, views: Sequence[v2.Transform]) -> None:
+        self.images, self.views = images, views
+
+    def __getitem__(self, asked: tuple[int, int]) -> tuple[Tensor, ...] | BadInput:
+        row, seed = asked
         try:
             image = self._image(row)
         except BadInput as error:
             return error
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mixed_seed(self.seed, position))
-            return self.transform(image), self.images.labels[row]
+            # Not torch.manual_seed, which would seed the caller's accelerator as well.
+            torch.default_generator.manual_seed(seed)
+            return *(view(image) for view in self.views), self.images.labels[row]
 
     def _image(self, row: int) -> Tensor:
         if self.images.pixels is not None:
@@ -284,4 +342,12 @@ class _Decoded(Dataset):
             raise BadInput(
                 f"{path}: expected a whole image, got {error.strerror}"
             ) from None
-        return pil_to_tensor(decode(content, path))
+        return decode_pixels(content, path)
+
+
+def _collated(samples: list[tuple[Tensor, ...] | BadInput]) -> list[Tensor] | BadInput:
+    """A batch, or the first refusal: a worker's exception would lose its one line."""
+    for sample in samples:
+        if isinstance(sample, BadInput):
+            return sample
+    return default_collate(samples)

@@ -332,28 +332,20 @@ def fit_network(
     network = network.to(device, memory_format=torch.channels_last).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.lr)
     normed = any(isinstance(part, _BatchNorm) for part in network.modules())
+    batches = training_batches(images, settings.batch_size, view, device, workers)
     history = []
     for epoch in range(settings.epochs):
         generator = torch.Generator().manual_seed(mixed_seed(seed, epoch, 0))
         order = rows[torch.randperm(len(rows), generator=generator)]
-        batches = training_batches(
-            images,
-            order,
-            settings.batch_size,
-            view,
-            device,
-            workers,
-            mixed_seed(seed, epoch, 1),
-        )
         seen: list[Tensor] = []
-        for pixels, labels in batches:
+        for pixels, labels in batches(order, mixed_seed(seed, epoch, 1)):
             if normed and len(labels) == 1:
                 continue  # one image has no variance; the next epoch's order has it
             loss = F.cross_entropy(network(pixels), labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            size = loss.new_tensor(len(labels))
+            size = loss.new_full((), len(labels))
             seen.append(torch.stack([loss.detach() * size, size]))
         steps = torch.stack(seen)
         finite = steps[:, 0].isfinite()

@@ -214,10 +214,15 @@ def test_each_epoch_visits_every_image_in_another_order(
 ) -> None:
     orders, seeds = [], []
 
-    def watched(split: ImageSplit, order: torch.Tensor, *rest: Any, seed: int) -> Any:
-        orders.append(order.tolist())
-        seeds.append(seed)
-        return training_batches(split, order, *rest, seed=seed)
+    def watched(*given: Any) -> Any:
+        batches = training_batches(*given)
+
+        def epoch(order: torch.Tensor, seed: int) -> Any:
+            orders.append(order.tolist())
+            seeds.append(seed)
+            return batches(order, seed)
+
+        return epoch
 
     monkeypatch.setattr(training, "training_batches", watched)
     train(fabric, backbone_settings(epochs=3), tmp_path)

@@ -13,7 +13,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from replication.backbones.views import (
+    ColorJitter,
     Cutout,
+    GaussianBlur,
     RandAugment,
     mixed_seed,
     paco_views,
@@ -54,9 +56,8 @@ def batches(
     seed: int = 0,
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     views = paco_views(*kinds, size)
-    return list(
-        view_batches(images, order, batch_size, *views, section, CPU, workers, seed)
-    )
+    epoch = view_batches(images, batch_size, *views, section, CPU, workers)
+    return list(epoch(order, seed))
 
 
 def joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, ...]:
@@ -84,7 +85,7 @@ def plain(transform: v2.Transform) -> tuple:
         case v2.ColorJitter():
             ranges = transform.brightness, transform.contrast, transform.saturation
             return ("jitter", *ranges, transform.hue)
-        case v2.GaussianBlur():
+        case GaussianBlur():
             return ("blur", *transform.sigma)
         case v2.RandomApply():
             return ("maybe", transform.p, *map(plain, transform.transforms))
@@ -166,6 +167,15 @@ def happens(share: float, draws: int, expected: float) -> bool:
 def step(kind: str, name: type) -> v2.Transform:
     view, _ = paco_views(kind, kind, 32)
     (found,) = [part for part in view.transforms if isinstance(part, name)]
+    return found
+
+
+def step_inside(kind: str, name: type) -> v2.Transform:
+    """One that happens or not."""
+    view, _ = paco_views(kind, kind, 32)
+    maybe = [part for part in view.transforms if isinstance(part, v2.RandomApply)]
+    (found,) = [part for one in maybe for part in one.transforms]
+    assert isinstance(found, name)
     return found
 
 
@@ -257,6 +267,96 @@ def test_glyph_views_differ_in_place_size_and_brightness() -> None:
     edges = {int((image[0, 16] > image[0, 16].max() // 2).sum()) for image in views}
     assert len(edges) > 5 and min(edges) < 15 and max(edges) > 17
     assert len({int(image.max()) for image in views}) > 10
+
+
+# --- jitter
+
+
+@pytest.mark.parametrize("hue", [0.0, 0.1])
+def test_jitter_is_that_of_torchvision(hue) -> None:
+    """From the same draws, but for rounding, which later steps may enlarge."""
+    ranges = (0.4, 0.4, 0.4, hue)
+    ours, theirs = ColorJitter(*ranges), v2.ColorJitter(*ranges)
+    equal = []
+    for seed in range(60):
+        image = picture(40, 24, seed)
+        torch.manual_seed(seed)
+        found = ours(image)
+        torch.manual_seed(seed)
+        expected = theirs(image)
+        assert found.dtype == torch.uint8 and torch.equal(image, picture(40, 24, seed))
+        difference = (found.int() - expected.int()).abs()
+        assert difference.float().mean() < 0.1 and difference.max() <= 8
+        equal.append((difference == 0).float().mean())
+    assert torch.stack(equal).mean() > 0.99
+
+
+def test_number_of_threads_changes_no_view() -> None:
+    """Worker processes have one thread, this process as many as there are cores."""
+    images = split(2, side=300)
+    order, kinds, threads = torch.arange(2), ("randcls", "sim"), torch.get_num_threads()
+    alone = [joined(batches(images, order, kinds, size=300, seed=i)) for i in range(4)]
+    torch.set_num_threads(3)
+    try:
+        for i, views in enumerate(alone):
+            assert same(joined(batches(images, order, kinds, size=300, seed=i)), views)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_jitter_by_hand() -> None:
+    """One pixel (200, 100, 0): its grey is 59.78 + 58.7 = 118.48, which counts 118."""
+    pixel = torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1)
+    for step, factor, expected in (
+        (0, 1.3, [255, 130, 0]),
+        (0, 0.55, [110, 55, 0]),
+        (1, 0.5, [159, 109, 59]),
+        (1, 1.5, [241, 91, 0]),
+        (2, 0.5, [159, 109, 59]),
+    ):
+        factors = [factor if step == each else None for each in range(4)]
+        names = ("brightness", "contrast", "saturation", "hue")
+        params = {f"{n}_factor": f for n, f in zip(names, factors, strict=True)}
+        params["fn_idx"] = torch.arange(4)
+        found = ColorJitter(0.4, 0.4, 0.4, 0.0).transform(pixel, params)
+        assert found.flatten().tolist() == expected
+
+
+# --- blur
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.7, 1.0, 1.6, 2.0])
+def test_blur_is_that_of_torchvision(sigma) -> None:
+    """Up to one level, from what lies beyond 3 sigma, and from rounding."""
+    rough = torch.randint(
+        256, (3, 40, 24), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    before = rough.clone()
+    blur = step_inside("sim", GaussianBlur)
+    found = blur.transform(rough, {"sigma": sigma})
+    assert found.dtype == torch.uint8 and torch.equal(rough, before)
+    expected = v2.functional.gaussian_blur(rough, [13, 13], [sigma, sigma])
+    assert (found.int() - expected.int()).abs().max() <= 1
+
+
+def test_blur_of_a_point_by_hand() -> None:
+    """Sigma 1: exp(-d^2 / 2) over its sum 2.5059, d = -3 .. 3, in both directions."""
+    point = torch.zeros(3, 9, 9, dtype=torch.uint8)
+    point[:, 4, 4] = 255
+    found = step_inside("sim", GaussianBlur).transform(point, {"sigma": 1.0})
+    weights = torch.tensor([0.0, 0.0044, 0.0540, 0.2420, 0.3991])
+    weights = torch.cat([weights, weights[:-1].flip(0)])
+    expected = (255 * weights[:, None] * weights).expand(3, -1, -1)
+    assert (found - expected).abs().max() <= 0.55
+
+
+def test_width_of_the_blur_is_any_of_its_range() -> None:
+    torch.manual_seed(0)
+    blur = step_inside("sim", GaussianBlur)
+    drawn = [blur.make_params([])["sigma"] for _ in range(2000)]
+    assert min(drawn) >= 0.1 and max(drawn) <= 2.0
+    counts, _ = np.histogram(drawn, bins=5, range=(0.1, 2.0))
+    assert all(happens(count / 2000, 2000, 0.2) for count in counts)
 
 
 # --- cutout
@@ -382,7 +482,7 @@ def test_callers_random_numbers_are_left_alone(kinds) -> None:
     torch.manual_seed(9)
     views = paco_views(*kinds, 32)
     got = []
-    for _ in view_batches(images, order, 4, *views, CHANNELS, CPU, 0, 0):
+    for _ in view_batches(images, 4, *views, CHANNELS, CPU, 0)(order, 0):
         got.append(torch.rand(1))
     got.append(torch.rand(1))
     assert torch.equal(torch.cat(got), expected)
@@ -409,6 +509,14 @@ def test_broken_file_is_one_line(tmp_path, refused, workers) -> None:
         lambda: batches(images, torch.tensor([0]), ("sim", "sim"), workers=workers)
     )
     assert problem.startswith(f"{path}: expected a whole image, got ")
+
+
+def test_workers_that_stay_make_the_views_of_fresh_ones() -> None:
+    images = split()
+    kept = view_batches(images, 5, *paco_views("sim", "sim", 16), CHANNELS, CPU, 2)
+    for order, seed in ((torch.arange(12), 1), (torch.arange(12).flip(0), 2)):
+        fresh = batches(images, order, ("sim", "sim"), 4, 16, seed=seed)
+        assert same(joined(list(kept(order, seed))), joined(fresh))
 
 
 # --- seeds

@@ -2,14 +2,17 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from bench.__main__ import FULL, QUICK
 from bench.figures import FIGURES, flow_operations
 from bench.growth import PANELS, QUICK_PANELS, measure
+from bench.loading import write_photographs
 from bench.measuring import take
 
 CPU = torch.device("cpu")
 TINY = {"N": 40, "B": 8, "K": 3, "D": 4, "C": 5, "layers": 50, "pixels": 32}
+TINY |= {"width": 64, "height": 48}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -44,6 +47,22 @@ def test_every_size_names_what_its_figure_needs() -> None:
         assert FIGURES[name].reference_mb(size) >= 0
         assert min(repeats) >= 2
     assert PANELS.keys() == QUICK_PANELS.keys() == {"N", "D", "K", "C"}
+
+
+def test_photographs_are_as_large_as_photographs(tmp_path) -> None:
+    """ImageNet's have 110 kB on average."""
+    size = {"B": 2, "width": 500, "height": 375}
+    paths = write_photographs(tmp_path, size)
+    assert len(paths) == 2
+    for path in paths:
+        assert Image.open(path).size == (500, 375)
+        assert 60_000 < path.stat().st_size < 160_000
+
+
+def test_loading_leaves_the_threads_as_they_were() -> None:
+    before = torch.get_num_threads()
+    FIGURES["decode"].ours(TINY, CPU)()
+    assert torch.get_num_threads() == before
 
 
 def test_growth_has_points_of_both() -> None:

@@ -65,6 +65,18 @@ def test_a_missing_reference_is_said_and_not_filled_in() -> None:
     )
 
 
+def test_loading_is_in_images_a_second() -> None:
+    size = {"B": 32, "width": 500, "height": 375, "pixels": 224}
+    rows = [row("decode", size, 0.02, reference=0.04), row("load to train", size, 0.1)]
+    rows.append(STEP)
+    assert page.loading_rates(rows) == [
+        ["decode", "1,600", "800"],
+        ["load to train", "320", "not run"],
+    ]
+    assert "| decode | 1,600 | 800 |" in page.page({"a": results(*rows)}, "results")
+    assert "Loading" not in page.page({"a": results(STEP)}, "results")
+
+
 def test_a_busy_machine_and_tiny_sizes_are_said() -> None:
     one = results(STEP, quick=True)
     assert "busy" not in page.page({"a": one}, "results")

@@ -511,11 +511,16 @@ def test_augmentation_follows_seed_and_epoch(backbone_settings) -> None:
 
 def test_each_epoch_is_augmented_on_its_own(backbone_settings, monkeypatch) -> None:
     seeds = []
-    batches = decoupling.training_batches
+    training_batches = decoupling.training_batches
 
-    def seen(*arguments: Any) -> Any:
-        seeds.append(arguments[-1])
-        return batches(*arguments)
+    def seen(*given: Any) -> Any:
+        batches = training_batches(*given)
+
+        def epoch(order: torch.Tensor, seed: int) -> Any:
+            seeds.append(seed)
+            return batches(order, seed)
+
+        return epoch
 
     monkeypatch.setattr(decoupling, "training_batches", seen)
     train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)

@@ -1,6 +1,7 @@
 """Images as batches: order, colours, augmentation, workers."""
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,18 @@ def as_files(tmp_path) -> Callable[[ImageSplit], ImageSplit]:
         return ImageSplit(split.labels, None, tuple(paths))
 
     return write
+
+
+def epoch(
+    split: ImageSplit,
+    order: Tensor,
+    batch_size: int,
+    settings: BackboneSettings,
+    workers: int,
+    seed: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of a loader of its own."""
+    return training_batches(split, batch_size, settings, CPU, workers)(order, seed)
 
 
 def joined(batches) -> tuple[Tensor, Tensor]:
@@ -237,8 +250,7 @@ def test_training_batches_follow_their_seed(
     settings = backbone_settings(augmentation=augmentation)
     order = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6])
     first, again, other = (
-        joined(training_batches(split, order, 3, settings, CPU, 0, seed))
-        for seed in (1, 1, 2)
+        joined(epoch(split, order, 3, settings, 0, seed)) for seed in (1, 1, 2)
     )
     for pixels, labels in (first, again, other):
         assert pixels.shape == (8, 3, 32, 32) and pixels.dtype == torch.float32
@@ -256,8 +268,7 @@ def test_number_of_workers_changes_no_batch(
     settings = backbone_settings(augmentation=augmentation)
     order = torch.arange(8).flip(0)
     none, one, two = (
-        joined(training_batches(split, order, 3, settings, CPU, workers, 7))[0]
-        for workers in (0, 1, 2)
+        joined(epoch(split, order, 3, settings, workers, 7))[0] for workers in (0, 1, 2)
     )
     assert torch.equal(one, two)
     assert torch.equal(none, one)
@@ -273,9 +284,7 @@ def test_an_image_drawn_twice_is_augmented_twice(
     split = as_files(packed(3)) if in_files else packed(3)
     settings = backbone_settings(augmentation=augmentation)
     order = torch.tensor([2, 2, 0, 2, 1, 2])
-    pixels, labels = joined(
-        training_batches(split, order, batch_size, settings, CPU, 0, 7)
-    )
+    pixels, labels = joined(epoch(split, order, batch_size, settings, 0, 7))
     assert torch.equal(labels, split.labels[order])
     drawn = pixels[order == 2]
     assert len({image.numpy().tobytes() for image in drawn}) == 4
@@ -287,8 +296,7 @@ def test_workers_change_no_batch_of_an_order_that_names_images_twice(
     split, settings = as_files(packed(4)), backbone_settings(augmentation="imagenet")
     order = torch.tensor([3, 3, 1, 3, 1, 0, 3])
     none, two = (
-        joined(training_batches(split, order, 2, settings, CPU, workers, 7))[0]
-        for workers in (0, 2)
+        joined(epoch(split, order, 2, settings, workers, 7))[0] for workers in (0, 2)
     )
     assert torch.equal(none, two)
 
@@ -300,11 +308,10 @@ def test_what_is_drawn_follows_from_the_place_in_the_order(
     split, settings = as_files(packed(4)), backbone_settings(augmentation="imagenet")
     order = torch.tensor([3, 3, 1, 0])
     by_two, by_three = (
-        joined(training_batches(split, order, size, settings, CPU, 0, 7))[0]
-        for size in (2, 3)
+        joined(epoch(split, order, size, settings, 0, 7))[0] for size in (2, 3)
     )
     assert torch.equal(by_two, by_three)
-    other = joined(training_batches(split, order.flip(0), 2, settings, CPU, 0, 7))[0]
+    other = joined(epoch(split, order.flip(0), 2, settings, 0, 7))[0]
     assert not torch.equal(by_two, other.flip(0))
 
 
@@ -315,7 +322,7 @@ def test_batches_leave_the_global_generator_alone(
     split = as_files(packed(4)) if in_files else packed(4)
     settings = backbone_settings(augmentation="cifar")
     before = torch.get_rng_state()
-    list(training_batches(split, torch.arange(4), 2, settings, CPU, 0, 0))
+    list(epoch(split, torch.arange(4), 2, settings, 0, 0))
     list(plain_batches(split, 2, settings, CPU, 0))
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -323,7 +330,7 @@ def test_batches_leave_the_global_generator_alone(
 def test_unaugmented_training_images_are_those_of_test_time(backbone_settings) -> None:
     split, settings = packed(6), backbone_settings(augmentation="none")
     order = torch.tensor([5, 0, 3])
-    pixels, _ = joined(training_batches(split, order, 2, settings, CPU, 0, 0))
+    pixels, _ = joined(epoch(split, order, 2, settings, 0, 0))
     plain, _ = joined(plain_batches(split, 6, settings, CPU, 0))
     assert torch.equal(pixels, plain[order])
 
@@ -331,7 +338,7 @@ def test_unaugmented_training_images_are_those_of_test_time(backbone_settings) -
 def test_cifar_augmentation_draws_anew_for_each_batch(backbone_settings) -> None:
     split = ImageSplit(torch.zeros(40), noise(1).expand(40, 3, 32, 32), ())
     settings = backbone_settings(augmentation="cifar")
-    batches = training_batches(split, torch.arange(40), 20, settings, CPU, 0, 0)
+    batches = epoch(split, torch.arange(40), 20, settings, 0, 0)
     (one, _), (other, _) = batches
     assert not torch.equal(one, other)
     assert len({image.numpy().tobytes() for image in one}) > 10
@@ -348,11 +355,71 @@ def test_corrupt_file_is_refused_by_name(
     settings = backbone_settings(augmentation="imagenet")
     order = torch.arange(4)
     for batches in (
-        lambda: training_batches(split, order, 2, settings, CPU, workers, 0),
+        lambda: epoch(split, order, 2, settings, workers, 0),
         lambda: plain_batches(split, 2, settings, CPU, workers),
     ):
         (problem,) = refused(lambda batches=batches: list(batches()))
         assert problem.startswith(f"{path}: expected a whole image, got ")
+
+
+# --- workers that stay
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_that_stay_make_the_batches_of_fresh_ones(
+    backbone_settings, as_files, workers
+) -> None:
+    """A later epoch hangs on its own order and seed, whatever was there before it."""
+    split, settings = as_files(packed(8)), backbone_settings(augmentation="imagenet")
+    epochs = [(torch.arange(8), 1), (torch.tensor([5, 5, 2]), 2), (torch.arange(8), 1)]
+    kept = training_batches(split, 3, settings, CPU, workers)
+    for order, seed in epochs:
+        pixels, labels = joined(kept(order, seed))
+        fresh, _ = joined(epoch(split, order, 3, settings, 0, seed))
+        assert torch.equal(pixels, fresh)
+        assert torch.equal(labels, split.labels[order])
+
+
+def test_an_epoch_that_was_left_leaves_nothing_to_the_next(
+    backbone_settings, as_files
+) -> None:
+    split, settings = as_files(packed(8)), backbone_settings(augmentation="imagenet")
+    kept = training_batches(split, 1, settings, CPU, 1)
+    next(kept(torch.arange(8), 1))
+    pixels, labels = joined(kept(torch.tensor([6, 3]), 2))
+    fresh, _ = joined(epoch(split, torch.tensor([6, 3]), 1, settings, 0, 2))
+    assert torch.equal(pixels, fresh) and labels.tolist() == [1, 3]
+
+
+def test_workers_stay_between_epochs_and_end_with_their_loader(
+    backbone_settings, as_files
+) -> None:
+    split, settings = as_files(packed(4)), backbone_settings(augmentation="imagenet")
+    before = set(multiprocessing.active_children())
+    kept = training_batches(split, 2, settings, CPU, 1)
+    there = []
+    for seed in range(2):
+        list(kept(torch.arange(4), seed))
+        there.append(set(multiprocessing.active_children()) - before)
+    assert there[0] == there[1] and len(there[0]) == 1
+    del kept
+    assert set(multiprocessing.active_children()) <= before
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_file_that_breaks_between_epochs_is_refused_by_name(
+    backbone_settings, as_files, refused, workers
+) -> None:
+    split, settings = as_files(packed(4)), backbone_settings(augmentation="imagenet")
+    before = set(multiprocessing.active_children())
+    kept = training_batches(split, 2, settings, CPU, workers)
+    list(kept(torch.arange(4), 0))
+    split.paths[3].unlink()
+    (problem,) = refused(lambda: list(kept(torch.arange(4), 1)))
+    assert problem == (
+        f"{split.paths[3]}: expected a whole image, got No such file or directory"
+    )
+    assert set(multiprocessing.active_children()) <= before
 
 
 # --- what prepare wrote
@@ -390,8 +457,10 @@ def test_split_is_read_with_its_paths(tmp_path, refused) -> None:
     ]
 
 
-def test_automatic_workers_leave_one_core(monkeypatch) -> None:
-    for cores, workers in ((1, 0), (4, 3)):
+def test_automatic_workers_leave_one_core_and_are_not_too_many(monkeypatch) -> None:
+    for cores, workers in ((1, 0), (4, 3), (17, 16), (96, 16)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, n=cores: set(range(n)))
         assert worker_count("auto") == workers
-    assert worker_count(5) == 5
+    assert worker_count("auto", sharing=8) == 11
+    assert worker_count(5) == worker_count(5, sharing=8) == 5
+    assert worker_count(40) == 40
