@@ -139,9 +139,10 @@ _STANDS = {True: "stands", False: "does not stand", None: "—"}
 
 
 def _correction(tested: Sequence[Tested]) -> str:
-    """How many verdicts stand, in words."""
-    asked = [one for one in tested if one.stands is not None]
-    values = sum(one.record.get("p_value") is not None for one in tested)
+    """How many verdicts stand, in words; those on time apart."""
+    settled = [one for one in tested if not one.record.get("timed")]
+    asked = [one for one in settled if one.stands is not None]
+    values = sum(one.record.get("p_value") is not None for one in settled)
     return (
         f"{sum(bool(one.stands) for one in asked)} of {len(asked)} verdicts stand "
         f"among {values} tests that have a p-value"

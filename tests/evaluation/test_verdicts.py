@@ -265,6 +265,15 @@ def test_a_family_is_what_one_protocol_decides() -> None:
     assert [one["all"] for one in corrected(some, "all")][1] == 0.03
 
 
+def test_what_the_clock_says_moves_no_other_verdict() -> None:
+    """0.02 and 0.03 of two tests on accuracy are 0.04 each, whatever was timed."""
+    steady = [{"p_value": 0.02}, {"p_value": 0.03}]
+    for seconds in (0.001, 0.5):
+        timed = {"p_value": seconds, "timed": True}
+        found = corrected([*steady, timed])
+        assert [one["holm"] for one in found] == [0.04, 0.04, seconds]
+
+
 @pytest.mark.parametrize(
     ("verdict", "value", "expected"),
     [
