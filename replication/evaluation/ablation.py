@@ -1,6 +1,7 @@
 """Table 2 (Sect. 7): records, paired differences and claims from predictions alone."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -59,12 +60,38 @@ def table2_records(
     return records
 
 
-def table2_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def changed_as_printed(filters: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """Rows whose change from the full model is the printed one, as they were run.
+
+    Implements: Sect. 7. A what-if may make the full model what a row was to differ in:
+    with lambda_pure=0 nothing is left to be removed, with num_clusters=1000 there is no
+    default of 500. What such a row shows is no test of its sentence.
+
+    Args:
+        filters: variant -> the filter's settings that its run recorded.
+    """
+    full = filters["full"]
+    found = {
+        row for row, loss in _LOSSES.items() if filters[row][loss] == 0 < full[loss]
+    }
+    counts = {row: filters[row]["num_clusters"] for row in _CLUSTERS}
+    if full["num_clusters"] == _CLUSTERS["full"]:
+        found |= {row for row in _CLUSTERS if counts[row] == _CLUSTERS[row]} - {"full"}
+    return frozenset(found)
+
+
+def table2_claims(
+    records: list[dict[str, Any]], tested: AbstractSet[str]
+) -> list[dict[str, Any]]:
     """The sentences of Sect. 7 that can be wrong, each with what was measured.
+
+    Args:
+        records: of `table2_records`.
+        tested: rows that test their sentence, of `changed_as_printed`.
 
     Returns:
         For each claim and protocol: section, sentence, test, estimate, interval,
-        verdict, p-value and detectable difference.
+        verdict, p-value and detectable difference; not run where its row tests nothing.
     """
     claims = []
     for protocol in PROTOCOLS:
@@ -77,6 +104,8 @@ def table2_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for method, sentence in _SENTENCES.items():
             gap = gaps[method]
+            if method not in BASELINES and method not in tested:
+                gap = {**gap, **_NOTHING}
             claims.append(
                 {
                     "section": "Sect. 6" if method in BASELINES else "Sect. 7",
@@ -89,6 +118,8 @@ def table2_claims(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return claims
 
 
+_NOTHING = dict.fromkeys(JUDGED) | {"verdict": "not run"}
+_LOSSES = {"no_mle": "lambda_mle", "no_bal": "lambda_bal", "no_pure": "lambda_pure"}
 _GREATEST = "Among the losses, w/o L_MLE shows the greatest degradation."
 _SENTENCES = {
     "no_mle": "Removing L_MLE leads to a significant performance drop.",
@@ -101,9 +132,16 @@ _SENTENCES = {
 
 
 def greatest_drop(
-    predictions: Mapping[str, pd.DataFrame], train_counts: np.ndarray
+    predictions: Mapping[str, pd.DataFrame],
+    train_counts: np.ndarray,
+    tested: AbstractSet[str],
 ) -> list[dict[str, Any]]:
     """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss.
+
+    Args:
+        predictions: as for `table2_records`.
+        train_counts: (C,).
+        tested: as for `table2_claims`; all three losses have to be among them.
 
     Returns:
         As `table2_claims`. Supported where both differences are positive, contradicted
@@ -123,7 +161,7 @@ def greatest_drop(
                 "sentence": _GREATEST,
                 "test": "Overall, smaller of (w/o L_bal, w/o L_pure) minus w/o L_MLE",
                 "protocol": protocol,
-                **judged(gaps),
+                **(judged(gaps) if _LOSSES.keys() <= tested else _NOTHING),
             }
         )
     return claims
@@ -132,12 +170,14 @@ def greatest_drop(
 def mechanism_claims(
     timing: Mapping[str, Mapping[str, Mapping[str, float]]],
     diagnostics: Mapping[str, Mapping[str, Any]],
+    tested: AbstractSet[str],
 ) -> list[dict[str, Any]]:
     """Sect. 7 on why: what L_MLE controls, and what clusters cost.
 
     Args:
         timing: variant -> seed -> epoch_seconds, seconds_per_1000 of its filter.
         diagnostics: variant -> seed -> what the stage `dlsa` wrote.
+        tested: as for `table2_claims`.
 
     Returns:
         For each claim: section, sentence, test, unit, estimate, interval over seeds,
@@ -164,7 +204,7 @@ def mechanism_claims(
             "AUROC of log P(x), Few against Many test images at depth 1: full model "
             "minus w/o L_MLE",
             "AUROC",
-            apart,
+            apart if "no_mle" in tested else [],
         )
     ]
     for name, what in (
@@ -178,8 +218,10 @@ def mechanism_claims(
                     f"A larger cluster number makes {what.split(':')[0]} slower "
                     f"({counts}).",
                     f"log of the ratio of {what.split(': ')[1]}, {counts}",
-                    "log ratio",
-                    slower(name, more, less),
+                    _LOG_RATIO,
+                    slower(name, more, less)
+                    if {more, less} - {"full"} <= tested
+                    else [],
                 )
             )
     claims = []
@@ -191,10 +233,12 @@ def mechanism_claims(
                 "test": test,
                 "unit": unit,
                 "protocol": None,
+                "timed": unit == _LOG_RATIO,
                 **judged([over_seeds(values)]),
             }
         )
     return claims
 
 
+_LOG_RATIO = "log ratio"
 _CLUSTERS = {"clusters_300": 300, "full": 500, "clusters_1000": 1000}

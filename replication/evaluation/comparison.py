@@ -21,6 +21,7 @@ BASELINES = {
     "paco_refit": "PaCo features, BalSoftmax refitted",
 }
 _FULL, _PLAIN = "paco_dlsa", "paco"
+_ON_CROSS_ENTROPY = ("lws", "crt")
 _NOTHING = dict.fromkeys(JUDGED) | {"verdict": "not run"}
 
 
@@ -40,7 +41,8 @@ def table1_records(
         train_counts: (C,) training images of each class.
         table: as printed.
         about: benchmark, data, and whether the conditions are the paper's
-            (`same_conditions`) and the benchmark the table's (`same_benchmark`).
+            (`same_conditions`), the benchmark the table's (`same_benchmark`), and
+            cRT's and LWS's features other than print's (`other_features`).
 
     Returns:
         Tidy records. `kind` value: a method's metric. `kind` difference: PaCo +
@@ -51,7 +53,8 @@ def table1_records(
     Raises:
         BadInput: methods differ in their seeds or test samples.
     """
-    rows = Comparison(table, _FULL, _PLAIN, BASELINES, about)
+    other = frozenset(_ON_CROSS_ENTROPY if about["other_features"] else ())
+    rows = Comparison(table, _FULL, _PLAIN, BASELINES, about, other)
     records = []
     for protocol in PROTOCOLS:
         scores, weights, labels = _scores(predictions, protocol, train_counts)

@@ -57,6 +57,13 @@ class Estimate:
         """Standard error of the mean."""
         return (self.seed_variance + self.test_variance) ** 0.5
 
+    def ends(self, level: float) -> tuple[float, float]:
+        """Ends of the interval at another level."""
+        if not self.freedom > 0:
+            return self.low, self.high
+        half = float(stdtrit(self.freedom, 0.5 + level / 2)) * self.error
+        return self.mean - half, self.mean + half
+
     @property
     def p_value(self) -> float:
         """Of a mean of 0, two-sided: below 5 % where the 95 % interval leaves 0 out.

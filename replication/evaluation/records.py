@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.evaluation.intervals import Estimate, estimate
+from replication.evaluation.intervals import LEVEL, Estimate, estimate
 from replication.evaluation.predictions import by_seed
 from replication.evaluation.verdicts import joint_p_value, judge_claim, judge_number
 from replication.settings import PublishedTable
@@ -23,7 +23,8 @@ class Comparison:
     `plain`, the row whose difference to it decides on the full row's own number;
     `baselines`, label of each row that stands beside print; `about`, benchmark, data,
     and whether the conditions are the paper's (`same_conditions`) and the benchmark
-    the table's (`same_benchmark`).
+    the table's (`same_benchmark`); `other_features`, rows on other features than
+    print's, whatever the conditions.
     """
 
     table: PublishedTable
@@ -31,6 +32,7 @@ class Comparison:
     plain: str
     baselines: Mapping[str, str]
     about: Mapping[str, Any]
+    other_features: frozenset[str] = frozenset()
 
 
 def right_answers(
@@ -94,7 +96,8 @@ def metric_records(
                 printed,
                 ours.per_seed,
                 claims.get(method, "not run"),
-                rows.about["same_conditions"],
+                rows.about["same_conditions"] and method not in rows.other_features,
+                metric,
             )
         common = {
             "benchmark": rows.about["benchmark"],
@@ -137,17 +140,18 @@ def judged(gaps: Sequence[Estimate]) -> dict[str, Any]:
 
     Returns:
         Least mean and ends, all NaN where one is; verdict; `p_value`; `detectable`, the
-        greatest.
+        greatest. One of k differences would be below zero by chance k times as often:
+        each upper end is that of an interval with 1 / k of the risk (Bonferroni). The
+        least lower end needs no such care: all have to be above zero.
     """
-
-    def least(name: str) -> float:
-        return float(np.min([getattr(gap, name) for gap in gaps]))
-
+    level = 1 - (1 - LEVEL) / max(len(gaps), 1)
+    low = float(np.min([gap.low for gap in gaps]))
+    high = float(np.min([gap.ends(level)[1] for gap in gaps]))
     return {
-        "mean": least("mean"),
-        "low": least("low"),
-        "high": least("high"),
-        "verdict": judge_claim(least("low"), least("high")),
-        "p_value": joint_p_value(gaps),
+        "mean": float(np.min([gap.mean for gap in gaps])),
+        "low": low,
+        "high": high,
+        "verdict": judge_claim(low, high),
+        "p_value": joint_p_value([(gap.mean, gap.p_value) for gap in gaps]),
         "detectable": float(np.max([gap.detectable for gap in gaps])),
     }

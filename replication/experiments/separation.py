@@ -490,9 +490,11 @@ def separation_claims(
         alone = np.full_like(weights, np.nan) if low == high else weights
         ends = estimate(curve[high] - curve[low], alone, labels)
         steps = _steps(curve, weights, labels)
-        verdict = judge_claim(ends.low, ends.high)
-        if any(step["verdict"] == "contradicted" for step in steps):
+        verdict, p_value = judge_claim(ends.low, ends.high), ends.p_value
+        fallen = [s["p_value"] for s in steps if s["verdict"] == "contradicted"]
+        if fallen:
             verdict = "contradicted"
+            p_value = min(1.0, len(steps) * min(fallen))
         claims.append(
             {
                 "section": "Sect. 1",
@@ -503,6 +505,8 @@ def separation_claims(
                 "boundary": boundary,
                 **_interval(ends),
                 "verdict": verdict,
+                "p_value": p_value,
+                "detectable": ends.detectable,
                 "steps": steps,
             }
         )
@@ -518,7 +522,15 @@ def _steps(
         level = 1 - 0.05 / len(pairs)
         gap = estimate(curve[high] - curve[low], weights, labels, level)
         verdict = judge_claim(gap.low, gap.high)
-        steps.append({"from": low, "to": high, **_interval(gap), "verdict": verdict})
+        steps.append(
+            {
+                "from": low,
+                "to": high,
+                **_interval(gap),
+                "verdict": verdict,
+                "p_value": gap.p_value,
+            }
+        )
     return steps
 
 

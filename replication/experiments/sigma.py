@@ -17,7 +17,11 @@ from replication.cascade import Level, Samples, decide, fit_levels
 from replication.classifiers.heads import Term
 from replication.evaluation.intervals import Estimate, estimate
 from replication.evaluation.metrics import accuracy_weights
-from replication.evaluation.verdicts import ClaimVerdict, judge_claim
+from replication.evaluation.verdicts import (
+    ClaimVerdict,
+    joint_p_value,
+    judge_claim,
+)
 from replication.files import BadInput
 from replication.flow_filter.fitting import Report
 from replication.flow_filter.flow import FlowFilter
@@ -469,9 +473,10 @@ def sweep_records(
         gap = None
         if sigma != published:
             difference = right["test"][published] - right["test"][sigma]
-            gap = _numbers(
-                estimate(difference, weights["test"]["overall"], labels["test"], level)
+            found_gap = estimate(
+                difference, weights["test"]["overall"], labels["test"], level
             )
+            gap = _numbers(found_gap) | {"p_value": found_gap.p_value}
         records.append(
             {
                 "sigma": sigma,
@@ -679,7 +684,8 @@ def _best_claim(sweep: Sequence[Mapping[str, Any]], published: float) -> dict[st
     """
     gaps = [one["published_minus"] for one in sweep if one["published_minus"]]
     least = [min(gap[name] for gap in gaps) for name in ("mean", "low", "high")]
-    return _claim(
+    p_values = [(gap["mean"], gap["p_value"]) for gap in gaps]
+    claim = _claim(
         f"After experiments, we use sigma = {published:g} as the best choice.",
         f"Overall on test, sigma = {published:g} minus each other, paired; the "
         "smallest, Bonferroni over sigmas",
@@ -687,6 +693,7 @@ def _best_claim(sweep: Sequence[Mapping[str, Any]], published: float) -> dict[st
         (least[0], least[1], least[2]),
         judge_claim(least[1], least[2]),
     )
+    return claim | {"p_value": joint_p_value(p_values)}
 
 
 def _claim(

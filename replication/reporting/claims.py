@@ -122,7 +122,7 @@ def _table(
     rows = [
         [
             *([one.record["sentence"]] if with_sentence else []),
-            _test(one.record),
+            test_in_words(one.record),
             titles[one.benchmark] + (" (stand-in)" if one.stand_in else ""),
             _protocol(one.record),
             shown(one.record),
@@ -148,7 +148,8 @@ def _correction(tested: Sequence[Tested]) -> str:
     )
 
 
-def _test(record: Mapping[str, Any]) -> str:
+def test_in_words(record: Mapping[str, Any]) -> str:
+    """What a test compares, and which of several like it is meant."""
     where = [record[name] for name in ("variant", "boundary") if name in record]
     return record["test"] + (f" ({', '.join(where)})" if where else "")
 

@@ -1,11 +1,12 @@
 """The half page to cite: does DLSA help, by how much, under which protocol."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from replication.evaluation.selection import selection_worth
 from replication.reporting import tables
-from replication.reporting.claims import shown
+from replication.reporting.claims import shown, test_in_words
 from replication.reporting.rendering import data_sentence, notice, origin, render
 from replication.reporting.table2 import paper_data
 
@@ -29,7 +30,11 @@ def summary_section(measured: Mapping[str, Measured], title: str) -> str:
     table2 = measured["table2"]
     records, data = table2["records"], table2["data"]
     claims = [claim for one in measured.values() for claim in one["claims"]]
-    judged = [claim for claim in claims if claim.get("protocol") in (None, "paper")]
+    judged = [
+        claim
+        for claim in claims
+        if claim.get("protocol") in (None, "paper") and not claim.get("timed")
+    ]
     worth = selection_worth(table2["diagnostics"]["full"])
     runs = {run["stage"]: run for one in measured.values() for run in one["runs"]}
     return render(
@@ -44,9 +49,10 @@ def summary_section(measured: Mapping[str, Measured], title: str) -> str:
         values=_values(records),
         worth=tables.with_interval({**vars(worth), "kind": "difference"}),
         judged=len(judged),
+        timed=sum(bool(claim.get("timed")) for claim in claims),
+        verdicts=_counted(judged),
         carried=_sentences(judged, "supported"),
         failed=_sentences(judged, "contradicted"),
-        undecided=len({_key(c) for c in judged if c["verdict"] == "undecided"}),
         pages=sorted(measured),
         origin=origin(data["hash"], "dvc repro", list(runs.values())),
     )
@@ -109,15 +115,17 @@ def _values(records: Sequence[Mapping[str, Any]]) -> str:
     return tables.markdown_table(header, rows)
 
 
-def _key(claim: Mapping[str, Any]) -> tuple[str, str]:
-    return claim["sentence"], claim["test"]
+def _counted(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How many tests came out how, in words; they add up."""
+    counts = Counter(claim["verdict"] for claim in claims)
+    shown = [word for word in _HELPS if counts[word] or word != "not run"]
+    return ", ".join(f"{counts[word]} {word}" for word in shown)
 
 
 def _sentences(claims: Iterable[Mapping[str, Any]], verdict: str) -> list[str]:
-    """Each sentence with that verdict once, with its estimate."""
-    said = {
-        _key(claim): f"{claim['sentence']} *({claim['test']}: {shown(claim)})*"
+    """Each test with that verdict: its sentence, what it compares, its estimate."""
+    return [
+        f"{claim['sentence']} *({test_in_words(claim)}: {shown(claim)})*"
         for claim in claims
         if claim["verdict"] == verdict
-    }
-    return list(said.values())
+    ]

@@ -68,6 +68,7 @@ def table1_section(
         seeds=sorted(measured["diagnostics"], key=int),
         summary=summarise(measured),
         partial=measured["partial"],
+        other_features=measured["other_features"],
         figures=figures_folder,
         protocol_names=tables.PROTOCOL_NAMES,
         values={
@@ -130,6 +131,10 @@ def anchors_table(measured: Mapping[str, Any], anchors: Anchors | None) -> str:
     return tables.markdown_table(header, rows, words=2)
 
 
+# Our names of what the field calls so.
+_AUGMENTATIONS = {"cifar": "plain", ("cifar_strong", "cifar_sim"): "PaCo's"}
+
+
 def _comparable(
     measured: Mapping[str, Any],
     anchors: Anchors,
@@ -145,6 +150,10 @@ def _comparable(
         reasons.append(f"network {recipe.get('network')}")
     if epochs != anchor.epochs:
         reasons.append(f"{epochs} of {anchor.epochs} epochs")
+    views = recipe.get("query_view"), recipe.get("key_view")
+    augmentation = _AUGMENTATIONS.get(recipe.get("augmentation") or views)
+    if augmentation != anchor.augmentation:
+        reasons.append(f"augmentation other than {anchor.augmentation}")
     return f"no: {', '.join(reasons)}" if reasons else "yes"
 
 

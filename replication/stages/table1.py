@@ -3,7 +3,7 @@
 import numpy as np
 
 from replication.evaluation.comparison import table1_claims, table1_records
-from replication.evaluation.verdicts import why_partial
+from replication.evaluation.verdicts import why_other_features, why_partial
 from replication.files import read_json, read_table, write_json
 from replication.settings import PUBLISHED, read_published_tables
 from replication.stages.running import OUTPUTS, Stage, features_in_words, run
@@ -45,13 +45,15 @@ def main(stage: Stage, benchmark: str) -> None:
     if not files["ce"].is_file():  # imported features that brought no head
         del files["ce"]
     predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
-    published = read_json(PUBLISHED / "class_counts.json")[table.benchmark]["histogram"]
+    published = read_json(PUBLISHED / "class_counts.json")[table.benchmark]
     partial = why_partial(table.benchmark, data, published, runs)
+    other_features = why_other_features(benchmark, runs)
     about = {
         "benchmark": benchmark,
         "data": "stand-in" if data["stand_in"] else f"{data['input']} {data['hash']}",
         "same_benchmark": benchmark == table.benchmark,
         "same_conditions": not partial,
+        "other_features": other_features is not None,
     }
     records = table1_records(predictions, np.array(data["class_counts"]), table, about)
     diagnostics = folder / "paco" / "dlsa" / "full" / "diagnostics.json"
@@ -66,6 +68,7 @@ def main(stage: Stage, benchmark: str) -> None:
             "records": records,
             "claims": table1_claims(records),
             "partial": partial,
+            "other_features": other_features,
             "runs": runs,
             "diagnostics": read_json(stage.reads(diagnostics)),
         },

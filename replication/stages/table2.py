@@ -4,6 +4,7 @@ import numpy as np
 
 from replication.evaluation.ablation import (
     BASELINES,
+    changed_as_printed,
     greatest_drop,
     mechanism_claims,
     table2_claims,
@@ -42,7 +43,7 @@ def main(stage: Stage, benchmark: str) -> None:
         del files["own_head"]  # imported features that brought no head
     predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
     counts = np.array(data["class_counts"])
-    published = read_json(PUBLISHED / "class_counts.json")[table.benchmark]["histogram"]
+    published = read_json(PUBLISHED / "class_counts.json")[table.benchmark]
     partial = why_partial(table.benchmark, data, published, runs)
     about = {
         "benchmark": benchmark,
@@ -51,13 +52,16 @@ def main(stage: Stage, benchmark: str) -> None:
         "same_conditions": not partial,
     }
     records = table2_records(predictions, counts, table, about)
-    claims = table2_claims(records) + greatest_drop(predictions, counts)
-    timing = {
-        variant: run["timing"]
+    by_variant = {
+        variant: run
         for variant in table.rows
         for run in runs
         if run["stage"] == dlsa_name(benchmark, variant)
     }
+    tested = changed_as_printed({one: by_variant[one]["filter"] for one in by_variant})
+    claims = table2_claims(records, tested)
+    claims += greatest_drop(predictions, counts, tested)
+    timing = {variant: run["timing"] for variant, run in by_variant.items()}
     diagnostics = {
         name: read_json(stage.reads(folder / "dlsa" / name / "diagnostics.json"))
         for name in table.rows
@@ -70,7 +74,7 @@ def main(stage: Stage, benchmark: str) -> None:
             "features": features_in_words(runs, "paco"),
             "data": {key: data[key] for key in data if key != "class_names"},
             "records": records,
-            "claims": corrected(claims + mechanism_claims(timing, diagnostics)),
+            "claims": corrected(claims + mechanism_claims(timing, diagnostics, tested)),
             "timing": timing,
             "partial": partial,
             "runs": runs,
