@@ -256,8 +256,16 @@ def _rehearsal(one: Mapping[str, Any]) -> list[str]:
         [stage["stage"], duration(stage["seconds"]), f"{stage['peak_mb']:,.0f}"]
         for stage in one["stages"]
     ]
+    machine = one["machine"]
+    left = [f"Not run there: {', '.join(one['left'])}.\n"] if one["left"] else []
+    busy = [
+        f"> **The machine was busy** ({machine['load']} processes on "
+        f"{machine['cores']} cores): times are too long, memory is not.\n"
+    ]
     return [
-        f"## Rehearsal: {one['machine']['device']}, {one['machine']['date']}\n",
+        f"## Rehearsal: {machine['device']}, {machine['date']}\n",
+        # Its own threads are among the processes that the system counts.
+        *(busy if machine["load"] > machine["threads"] + 0.5 else []),
         f"Measured: the real stages on synthetic features, {size['train']:,} training "
         f"and {size['test']:,} test samples × {size['D']:,}, {size['C']:,} classes; "
         f"the features of the training split alone are "
@@ -265,6 +273,7 @@ def _rehearsal(one: Mapping[str, Any]) -> list[str]:
         "the peak of a stage's largest process, file pages that it maps included. "
         "`make rehearse`\n",
         markdown_table(("Stage", "Time", "Peak memory, MB"), rows) + "\n",
+        *left,
     ]
 
 

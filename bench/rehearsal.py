@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def run_stage(words: str, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Features, then the stages; one results file."""
+    """Features, then the stages; one results file, renewed after each."""
     parser = argparse.ArgumentParser(description="The real stages at true size")
     parser.add_argument(
         "--scratch", type=Path, required=True, help="a folder with 20 GB"
@@ -206,7 +206,7 @@ def main() -> None:
 
 
 def rehearse(chosen: dict[str, Any]) -> None:
-    """Run what is not done yet, and write results and pages where all of it is.
+    """Run what is not done yet; write results and pages after each stage.
 
     With other settings or other code all is done again, in a folder named by both.
     """
@@ -228,6 +228,16 @@ def rehearse(chosen: dict[str, Any]) -> None:
             write_json(kept, run_stage(words, folder), sealed=False)
         stages.append(read_json(kept))
         print(line(stages[-1]), flush=True)
+        write_results(chosen, settings, size, stages)
+
+
+def write_results(
+    chosen: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    size: Mapping[str, int],
+    stages: Sequence[Mapping[str, Any]],
+) -> None:
+    """Results and pages so far: a rehearsal that is stopped has shown something."""
     device = pick_device(chosen["device"])
     part = "" if chosen["share"] == 1 else f"-{chosen['share']:g}"
     found = {
@@ -235,6 +245,7 @@ def rehearse(chosen: dict[str, Any]) -> None:
         "size": size,
         "settings": in_words(settings),
         "stages": stages,
+        "left": list(STAGES[len(stages) :]),
         "limit_mb": LIMIT_MB,
     }
     results = chosen["results"]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from replication.files import read_arrays, read_json, read_table, read_yaml
 from replication.reporting.rendering import ORIGIN
+from tests.faults.project import start_server, started
 from tests.graph import ROOT, closure
 
 pytestmark = pytest.mark.whole
@@ -331,11 +332,15 @@ def _covered(key: str, declared: set[str]) -> bool:
     return any(_covers(one, key) for one in declared)
 
 
-def _record(folder: Path, stage: tuple[str, ...]) -> Path:
+def _name(stage: tuple[str, ...]) -> str:
+    """In dvc.yaml."""
     group, _, *rest = stage
     name = f"{group}@{rest[0]}" if rest else group
-    name += f"-{rest[1]}" if group == "ablation" else ""
-    return next((folder / "outputs").rglob(f"records/{name}.json"))
+    return name + (f"-{rest[1]}" if group == "ablation" else "")
+
+
+def _record(folder: Path, stage: tuple[str, ...]) -> Path:
+    return next((folder / "outputs").rglob(f"records/{_name(stage)}.json"))
 
 
 # What a stage has written when it is in the middle of its work; others: their lock.
@@ -352,49 +357,52 @@ KILLED = tuple(stage for stage in STAGES if stage[0] not in ("ablation", "ledger
 def test_a_killed_stage_starts_again_and_ends_the_same(
     again: tuple[Path, dict[str, set[str]]], tmp_path: Path
 ) -> None:
-    """SIGKILL in the middle of each stage; then the graph equals an undisturbed one."""
+    """SIGKILL in the middle of each stage, of which no process stays behind.
+
+    Run again, the graph equals an undisturbed one.
+    """
     folder = tmp_path / "killed"
     shutil.copytree(again[0], folder, symlinks=True)
     shutil.rmtree(folder / ".resume")
-    processes = {
-        stage: subprocess.Popen(
-            [sys.executable, "-m", f"replication.stages.{stage[1]}", *stage[2:]],
-            cwd=folder,
-            env={**ENVIRONMENT, "PYTHONPATH": str(folder)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for stage in KILLED
-    }
-    with ThreadPoolExecutor(len(KILLED)) as threads:
-        codes = threads.map(lambda one: _kill_in_the_middle(folder, *one),
-                            processes.items())  # fmt: skip
-        assert list(codes) == [-signal.SIGKILL] * len(KILLED)
+    start_server()
+    for stage in KILLED:
+        process = started(folder, (_name(stage), *stage[1:]), tmp_path / "log")
+        assert _kill_in_the_middle(folder, stage, process) == -signal.SIGKILL, stage
     for path in predictions(folder):
         (folder / path).unlink()
     run(folder, "-c", DRIVER, *map(command, STAGES))
     assert predictions(folder) == predictions(again[0])
+    assert [one for one in Path("/proc").glob("[0-9]*") if _works_in(one, folder)] == []
+
+
+def _works_in(process: Path, folder: Path) -> bool:
+    """Whether a process, one that a killed stage left behind say, is in a folder."""
+    try:
+        return (process / "cwd").readlink() == folder
+    except OSError:
+        return False
 
 
 def _kill_in_the_middle(
-    folder: Path, stage: tuple[str, ...], process: subprocess.Popen
-) -> int:
-    state = folder / ".resume" / _record(folder, stage).stem
+    folder: Path, stage: tuple[str, ...], process: ForkServerProcess
+) -> int | None:
+    state = folder / ".resume" / _name(stage)
     if stage[1] in MIDDLE:
         _wait_for(process, state, MIDDLE[stage[1]])
     else:
         locks = folder / ".resume" / "locks"
-        _wait_for(process, locks, f"{_record(folder, stage).stem}.lock")
-    process.send_signal(signal.SIGKILL)
-    return process.wait()
+        _wait_for(process, locks, f"{_name(stage)}.lock")
+    process.kill()
+    process.join()
+    return process.exitcode
 
 
-def _wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
+def _wait_for(process: ForkServerProcess, folder: Path, pattern: str) -> None:
     """Until a file appears, or the process ends."""
     end = time.monotonic() + 120
     while not list(folder.rglob(pattern)):
-        assert process.poll() is None and time.monotonic() < end, f"no {pattern}"
-        time.sleep(0.005)
+        assert process.exitcode is None and time.monotonic() < end, f"no {pattern}"
+        time.sleep(0.001)
 
 
 def test_crt_and_lws_on_images(

@@ -276,6 +276,9 @@ class Loader:
             batch_sampler=self.plan,
             num_workers=workers,
             persistent_workers=workers > 0,
+            # Forked, whatever Python's default: only a worker whose parent is this
+            # process notices that it was killed, and ends too.
+            multiprocessing_context="fork" if workers else None,
             collate_fn=_collated,
             # A generator of its own: a loader without one draws from the caller's.
             generator=torch.Generator(),

@@ -1,6 +1,7 @@
 """keep: a finished run's pages go into reports/<name>/, beside the default run's.
 
 Not a stage of the graph: `make keep NAME=cifar100_lt` after a run on data of one's own.
+reports/kept.md then has all kept runs side by side.
 """
 
 import os
@@ -11,14 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from replication.files import BadInput, read_json, read_text, write_bytes
-from replication.settings import PARAMS, load
+from replication.files import BadInput, read_json, read_text, write_bytes, write_text
+from replication.reporting.kept import KeptRun, kept_page
+from replication.settings import PARAMS, load, read_recipe
 from replication.stages.running import REPORTS, RESULTS, read_record, record_of
 from replication.stages.staleness import LOCK, Checkout, read_lock, stale
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LINK = re.compile(r"\]\(([^)#\s]+)")
 _ALSO = (PARAMS, LOCK)
+_SIDE_BY_SIDE = REPORTS / "kept.md"
 
 
 def keep(name: str) -> Path:
@@ -38,7 +41,7 @@ def keep(name: str) -> Path:
         raise BadInput(
             f"keep: expected NAME of small letters, digits, _ and -, got {name!r}"
         )
-    pages = sorted(REPORTS.glob("*.md"))
+    pages = sorted(page for page in REPORTS.glob("*.md") if page != _SIDE_BY_SIDE)
     if not pages:
         raise BadInput(f"{REPORTS}: expected pages to keep, found none; run: dvc repro")
     files = [*pages, *sorted((REPORTS / "figures").rglob("*.svg"))]
@@ -56,7 +59,23 @@ def keep(name: str) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     for place, file in kept.items():
         write_bytes(place, file.read_bytes())
+    all_kept = kept_runs()
+    titles = {one.benchmark: read_recipe(one.benchmark)["title"] for one in all_kept}
+    write_text(_SIDE_BY_SIDE, kept_page(all_kept, titles))
     return target
+
+
+def kept_runs() -> list[KeptRun]:
+    """Every kept run that has a Table 2, by name."""
+    found = []
+    for file in sorted(REPORTS.glob("*/run/table2.json")):
+        folder = file.parent
+        runs = {path.stem: read_record(path) for path in folder.glob("records/*.json")}
+        records = read_json(file)["records"]
+        for benchmark in dict.fromkeys(one["benchmark"] for one in records):
+            mine = [one for one in records if one["benchmark"] == benchmark]
+            found.append(KeptRun(folder.parent.name, benchmark, mine, runs))
+    return found
 
 
 def _check(pages: list[Path], target: Path, kept: Mapping[Path, Path]) -> None:

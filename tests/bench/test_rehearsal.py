@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from bench import rehearsal
+from bench import cost, rehearsal
 from bench.measuring import take
 from replication.data.features import read_features
+from replication.files import BadInput
 from replication.settings import load
 
 
@@ -104,3 +105,43 @@ def test_over_the_limit_is_said() -> None:
     stage = {"stage": "dlsa", "seconds": 1.0, "peak_mb": 12_289.0}
     assert rehearsal.line(stage).endswith("over 12,288 MB")
     assert "over" not in rehearsal.line({**stage, "peak_mb": 12_288.0})
+
+
+def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
+    folder, tmp_path, monkeypatch
+) -> None:
+    """Stopped after two stages; then called again, which does the rest alone."""
+    ran = []
+
+    def run_stage(words: str, place: Path) -> dict:
+        if len(ran) == 2:
+            raise BadInput("stopped")
+        ran.append(words)
+        return {"stage": words, "seconds": 90.0, "peak_mb": 1234.0}
+
+    monkeypatch.setattr(rehearsal, "run_stage", run_stage)
+    chosen = {
+        "scratch": tmp_path / "scratch", "results": tmp_path / "bench" / "results",
+        "share": 0.002, "dimensions": 4, "filter_epochs": 1, "classifier_epochs": 1,
+        "depth": 1, "seeds": 1, "device": "cpu",
+    }  # fmt: skip
+    with pytest.raises(BadInput, match="stopped"):
+        rehearsal.rehearse(chosen)
+    page = (tmp_path / "bench" / "cost.md").read_text()
+    assert "| prepare inat18 | 90.0 s | 1,234 |" in page
+    assert "Not run there: features inat18 paco, heads inat18 paco" in page
+    ran.clear()
+    monkeypatch.setattr(rehearsal, "STAGES", rehearsal.STAGES[:4])
+    rehearsal.rehearse(chosen)
+    assert ran == list(rehearsal.STAGES[2:])
+    assert "Not run there" not in (tmp_path / "bench" / "cost.md").read_text()
+
+
+@pytest.mark.parametrize(("load", "said"), [(1.4, False), (1.6, True)])
+def test_a_busy_machine_is_said(load, said) -> None:
+    machine = {"device": "X, 1 thread", "date": "d", "load": load, "cores": 2}
+    one = {
+        "machine": machine | {"threads": 1}, "settings": "s", "left": [], "stages": [],
+        "size": {"train": 1, "test": 1, "C": 1, "D": 1},
+    }  # fmt: skip
+    assert ("was busy" in cost.page({}, [one])) == said

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from replication.files import read_json, write_json, write_text
 from replication.settings import load
-from replication.stages.keep import keep, main
+from replication.stages.keep import keep, kept_runs, main
 from replication.stages.running import Stage, record_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +70,20 @@ def test_pages_figures_results_and_records_are_copied(finished: Path) -> None:
     ):
         assert (Path("reports/mine") / name).read_bytes() == original.read_bytes()
     assert read_json("reports/mine/run/records/report.json")["behind"] == ["audit"]
+    keep("other")  # the page of all kept runs is none of a run's
+    assert kept("other") == kept("mine")
+    assert "Kept runs" in Path("reports/kept.md").read_text()
+
+
+def test_kept_runs_are_found_by_their_table_2(finished: Path) -> None:
+    assert kept_runs() == []
+    shutil.copytree(ROOT / "reports" / "cifar100_lt", "reports/first")
+    keep("mine")
+    assert [(run.name, run.benchmark) for run in kept_runs()] == [
+        ("first", "cifar100_lt")
+    ]
+    page = Path("reports/kept.md").read_text()
+    assert "[first](first/README.md) | CIFAR-100-LT | 100 | resnet32_cifar" in page
 
 
 @pytest.mark.parametrize("link", ["../results/t.json", "figures/none.svg"])
