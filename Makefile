@@ -29,6 +29,7 @@ test: $(READY)
 bench: $(READY)
 	python -m bench
 	python -m bench.cluster_aided
+	python -m bench.precision
 	python -m bench.coverage
 
 rehearse: $(READY)

@@ -65,7 +65,8 @@ def page(found: Mapping[str, Mapping[str, Any]], folder: str) -> str:
         "sample drawn, autograd on concatenated inputs), and beside what this machine "
         "can do at best. Each in a process of its own. `make bench`. What a whole "
         "table costs: [cost.md](cost.md). The memory of a cluster-aided classifier at "
-        "iNaturalist 2018's size: [cluster_aided.md](cluster_aided.md). How often an "
+        "iNaturalist 2018's size: [cluster_aided.md](cluster_aided.md). What TF32 and "
+        "bfloat16 would do to a density: [precision.md](precision.md). How often an "
         "interval holds the truth: [coverage.md](coverage.md). Disturbed runs: "
         "[faults.md](faults.md).\n",
         "Memory: the most that is in use beyond model and data. Share of ceiling: the "

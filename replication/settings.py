@@ -221,6 +221,7 @@ class Params(_Frozen):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     devices: Count
     deterministic: bool
+    tf32: bool
     inputs: dict[Benchmark, _Inputs]
     data: _Data
     backbone: _Backbone
@@ -535,6 +536,10 @@ class Settings:
     def deterministic(self) -> bool:
         """Whether a GPU must compute the same bytes each time."""
         return self.get("deterministic")
+
+    def tf32(self) -> bool:
+        """Whether a GPU may round the factors of matrix products to 10 bits."""
+        return self.get("tf32")
 
     def is_stand_in(self, benchmark: str) -> bool:
         """Whether the benchmark has no input of its own."""

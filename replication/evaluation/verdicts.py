@@ -52,6 +52,7 @@ _FREE = frozenset(
         "device",
         "devices",
         "deterministic",
+        "tf32",
         "backbone.workers",
         "backbone.seed",
         "data.seed",

@@ -174,6 +174,15 @@ def set_deterministic(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
+def set_tf32(wanted: bool) -> None:
+    """Have a GPU's matrix products round their factors to 10 bits, or keep all 23.
+
+    Implements: not in the paper: the setting `tf32`. What it does to a filter's density
+    is measured in bench/precision.md. Convolutions are left as PyTorch has them.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = wanted
+
+
 def refused_operation(error: RuntimeError) -> str | None:
     """The operation that PyTorch refused since it cannot compute the same each time."""
     operation, found, _ = str(error).partition(_NOT_DETERMINISTIC)

@@ -43,6 +43,7 @@ from replication.stages.machine import (
     model_name,
     refusal,
     set_deterministic,
+    set_tf32,
 )
 
 OUTPUTS = Path("outputs")
@@ -89,7 +90,7 @@ class Stage:
         self.name = name
         self.settings = settings
         self.device: torch.device | None = None
-        self.deterministic = False
+        self.deterministic = self.tf32 = False
         self._inputs: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
         self._code = code_hashes()
@@ -122,7 +123,9 @@ class Stage:
         """
         self.device = device
         self.deterministic = self.settings.deterministic()
+        self.tf32 = self.settings.tf32()
         set_deterministic(self.deterministic)
+        set_tf32(self.tf32 and not self.deterministic)
         self._gpu_energy = gpu_counters(device)
         return device
 
@@ -138,7 +141,9 @@ class Stage:
         plain = [
             getattr(item, "model_dump", lambda item=item: item)() for item in settings
         ]
-        key = content_hash(plain, self._inputs, self._code, self.deterministic)
+        key = content_hash(
+            plain, self._inputs, self._code, self.deterministic, self.tf32
+        )
         folder = RESUME / self.name / key
         if folder.parent.is_dir():
             for other in folder.parent.iterdir():

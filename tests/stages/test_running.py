@@ -671,6 +671,33 @@ def test_a_run_that_repeats_takes_up_no_state_of_one_that_may_not(stage) -> None
     assert stage.resume_folder("settings") != folder
 
 
+def test_full_products_take_up_no_state_of_rounded_ones(stage) -> None:
+    folder = stage.resume_folder("settings")
+    stage.tf32 = True
+    assert stage.resume_folder("settings") != folder
+
+
+@pytest.mark.parametrize(
+    ("tf32", "deterministic", "wanted"),
+    [("false", "false", False), ("true", "false", True), ("true", "true", False)],
+)
+def test_tf32_is_the_setting_unless_all_must_repeat(
+    checkout, tf32, deterministic, wanted
+) -> None:
+    text = (checkout / "params.yaml").read_text()
+    for name, value in (("tf32", tf32), ("deterministic", deterministic)):
+        assert f"\n{name}: false" in text
+        text = text.replace(f"\n{name}: false", f"\n{name}: {value}")
+    (checkout / "params.yaml").write_text(text)
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        Stage("prepare@own", load()).uses(torch.device("cpu"))
+        assert torch.backends.cuda.matmul.allow_tf32 is wanted
+    finally:
+        set_deterministic(False)
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
 def test_other_stages_keep_their_resume_folders(stage) -> None:
     other = Stage("prepare@inat18", shipped()).resume_folder("settings")
     stage.resume_folder("settings")
