@@ -50,8 +50,8 @@ def tests_of(
     tested = [
         Tested(
             page,
-            one["benchmark"],
-            one["data"]["stand_in"],
+            None if record.get("data_free") else one["benchmark"],
+            one["data"]["stand_in"] and not record.get("data_free", False),
             record,
             stands(found, "holm_all"),
         )

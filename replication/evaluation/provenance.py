@@ -62,19 +62,22 @@ def refuse_mixed_data(name: str, data_hash: str, runs: Sequence[Run]) -> None:
 def disagreements(runs: Sequence[Run]) -> list[str]:
     """What a reader must know before taking the runs behind a page for one run.
 
-    Implements: not in the paper: different commits, uncommitted code, devices and
-    libraries, each with the stages that differ. Commits are told apart and not named,
-    so that a run repeated at another commit says the same.
+    Implements: not in the paper: different commits between which code that two stages
+    used changed, uncommitted code, devices and libraries, each with the stages that
+    differ. Commits are told apart and not named, so that a run repeated at another
+    commit says the same.
 
     Returns:
         A sentence each; none where the runs are alike.
     """
     said = []
     commits = _grouped(runs, lambda run: run["commit"])
-    if len(commits) > 1:
+    changed = changed_modules(runs)
+    if len(commits) > 1 and changed != []:
+        what = ", ".join(changed) if changed else "some of the code, perhaps,"
         said.append(
             f"{len(commits)} commits made these numbers: {_numbered(commits)}; "
-            f"{_modules_in_words(runs)}."
+            f"{what} changed between them."
         )
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
         said.append(f"Uncommitted code ran in {', '.join(dirty)}.")
@@ -160,16 +163,19 @@ def _numbered(groups: Mapping[Any, Sequence[str]]) -> str:
     )
 
 
-def _modules_in_words(runs: Sequence[Run]) -> str:
-    """Whether modules that several runs used were the same in all of them."""
+def changed_modules(runs: Sequence[Run]) -> list[str] | None:
+    """Modules that were not the same in all of the runs that used them.
+
+    Returns:
+        Their paths; None where a run does not say what it used.
+    """
     versions: dict[str, set[str]] = {}
     for run in runs:
         for path, content in run.get("modules", {}).items():
             versions.setdefault(path, set()).add(content)
-    changed = sorted(path for path, some in versions.items() if len(some) > 1)
-    if changed:
-        return f"{', '.join(changed)} changed between them"
-    return "no module that two of them used changed between them"
+    if not all(run.get("modules") for run in runs):
+        return None
+    return sorted(path for path, some in versions.items() if len(some) > 1)
 
 
 def _device(run: Run) -> str:

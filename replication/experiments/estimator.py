@@ -463,7 +463,8 @@ def equality_claims(
 def _exact(sentence: str, test: str, records: Sequence[Mapping[str, Any]]) -> Record:
     worst = max(records, key=lambda record: record["error"] / record["tolerance"])
     error, tolerance = worst["error"], worst["tolerance"]
-    return _claim(sentence, test, error, error - tolerance, error + tolerance)
+    ends = error - tolerance, error + tolerance
+    return _claim(sentence, test, error, *ends, data_free=True)
 
 
 def _worst(
@@ -471,7 +472,7 @@ def _worst(
 ) -> Record:
     """Gap (value, low, high) that reaches furthest in half-widths of its interval."""
     worst = max(gaps, key=lambda gap: abs(gap[0]) / (gap[2] - gap[1]))
-    return _claim(sentence, test, *worst)
+    return _claim(sentence, test, *worst, data_free=True)
 
 
 def order_claims(
@@ -509,11 +510,13 @@ def order_claims(
             rise,
             rise,
             rise,
+            data_free=True,
         ),
         _claim(
             "p̃_t / (1 − η^t) is more efficient than P(h|B_t)",
             "1 − variance ratio where it is largest, t > 1, 0 < η < 1, simulated",
             *(gain or [math.nan] * 3),
+            data_free=True,
         ),
     ]
     for truth, words in (
@@ -576,12 +579,19 @@ def over_seeds(
 
 
 def _claim(
-    sentence: str, test: str, estimate: float, low: float, high: float
+    sentence: str,
+    test: str,
+    estimate: float,
+    low: float,
+    high: float,
+    data_free: bool = False,
 ) -> Record:
+    """A test's record; `data_free` where it is of the equation, whatever the data."""
     return {
         "sentence": sentence,
         "test": test,
         "estimate": estimate,
         "low": low,
         "high": high,
+        "data_free": data_free,
     }

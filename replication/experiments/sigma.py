@@ -713,6 +713,7 @@ def _claim(
         "low": low,
         "high": high,
         "verdict": verdict,
+        "data_free": kind in ("exact", "drawn"),  # of the formula, whatever the data
     }
 
 

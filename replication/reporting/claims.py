@@ -8,6 +8,7 @@ from typing import Any
 
 from replication.evaluation.claims import Tested, tests_of
 from replication.reporting.rendering import render
+from replication.reporting.separation import BOUNDARIES, VARIANTS
 from replication.reporting.tables import PROTOCOL_NAMES, markdown_table, points
 from replication.settings import Claim, read_published_claims
 
@@ -76,7 +77,9 @@ def claims_page(
         sections=sections,
         beyond=_table(beyond, titles, with_sentence=True),
     )
-    return text, finding + (" (on the stand-in)." if stand_in else ".")
+    return text, finding + (
+        " (on the stand-in, but for what needs no data)." if stand_in else "."
+    )
 
 
 def overall(claim: Claim, tested: Sequence[Tested]) -> str:
@@ -123,7 +126,7 @@ def _table(
         [
             *([one.record["sentence"]] if with_sentence else []),
             test_in_words(one.record),
-            titles[one.benchmark] + (" (stand-in)" if one.stand_in else ""),
+            _data(one, titles),
             _protocol(one.record),
             shown(one.record),
             one.record["verdict"],
@@ -133,6 +136,12 @@ def _table(
     ]
     header = (*(["Sentence"] if with_sentence else []), *_HEADER)
     return markdown_table(header, rows, words=len(header) - 3) if rows else ""
+
+
+def _data(one: Tested, titles: Mapping[str, str]) -> str:
+    if one.benchmark is None:
+        return "none needed"
+    return titles[one.benchmark] + (" (stand-in)" if one.stand_in else "")
 
 
 _STANDS = {True: "stands", False: "does not stand", None: "—"}
@@ -151,8 +160,13 @@ def _correction(tested: Sequence[Tested]) -> str:
 
 def test_in_words(record: Mapping[str, Any]) -> str:
     """What a test compares, and which of several like it is meant."""
-    where = [record[name] for name in ("variant", "boundary") if name in record]
-    return record["test"] + (f" ({', '.join(where)})" if where else "")
+    where = []
+    if "variant" in record:
+        where.append(VARIANTS.get(record["variant"], record["variant"]))
+    if "boundary" in record:
+        name = BOUNDARIES.get(record["boundary"], record["boundary"])
+        where.append(f"head = {name}")
+    return record["test"] + (f" ({'; '.join(where)})" if where else "")
 
 
 def _protocol(record: Mapping[str, Any]) -> str:
@@ -168,6 +182,9 @@ def shown(record: Mapping[str, Any]) -> str:
     if mean is None:
         return "n/a"
     kind, unit = record.get("kind", "points"), record.get("unit")
+    if unit == "share per cell":
+        mean, low, high = (one and 10_000 * one for one in (mean, low, high))
+        unit = "errors per 10,000 images and cell"
     if "estimate" in record or unit not in (None, "share") or kind in _UNITS:
         words = unit or _UNITS.get(kind, "")
         text = f"{mean:.3g}"

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from replication.data.longtail import SHOT_GROUPS
-from replication.evaluation.provenance import provenance
+from replication.evaluation.provenance import changed_modules, provenance
 from replication.reporting import tables
 
 
@@ -101,7 +101,8 @@ def origin(
         _runs_table(runs),
         "",
         f"Versions: {_versions(made['libraries'])}.",
-        "Memory is the peak of a stage's largest process. Energy is what the counter "
+        "Seconds are of a stage's last call: one that was stopped and went on took "
+        "longer. Memory is the peak of a stage's largest process. Energy is what the counter "
         "of the whole processor or GPU rose by, whatever else ran on it; n/a where the "
         "device does not tell.",
         "",
@@ -119,7 +120,9 @@ def _commits(runs: Sequence[Mapping[str, Any]]) -> str:
     dirty = [run["stage"] for run in runs if not run["clean"]]
     text = f"Commit {', '.join(commits)}."
     if len(commits) > 1:
-        text = f"**Made by {len(commits)} commits**: {', '.join(commits)}."
+        text = f"**Made by {len(commits)} commits**: {', '.join(commits)}"
+        same = changed_modules(runs) == []
+        text += "; no module that two stages used changed between." if same else "."
     if dirty:
         text += f" **Uncommitted code** ran in {', '.join(dirty)}."
     return text

@@ -129,10 +129,15 @@ def summarise_separation(measured: Mapping[str, Any]) -> str:
         f"{with_interval({**claim, 'kind': 'difference'})} points: that larger p "
         f"leads to higher accuracy is **{claim['verdict']}**{on}"
     )
-    if not others:
-        return text + "."
-    said = sum(verdict == "supported" for verdict in others)
-    return text + f", and supported on {said} of the {len(others)} other curves."
+    if others:
+        said = sum(verdict == "supported" for verdict in others)
+        text += f", and supported on {said} of the {len(others)} other curves"
+    if _unfinished(measured["fits"]):
+        text += (
+            ". Classifiers were still getting better when their training ended: the "
+            "accuracies are those of a short budget"
+        )
+    return text + "."
 
 
 def accuracy_figure(

@@ -1,16 +1,18 @@
 """The half page to cite: does DLSA help, by how much, under which protocol."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replication.evaluation.selection import selection_worth
+from replication.evaluation.verdicts import corrected, stands
 from replication.reporting import tables
 from replication.reporting.claims import shown, test_in_words
 from replication.reporting.rendering import data_sentence, notice, origin, render
 from replication.reporting.table2 import paper_data
 
 Measured = Mapping[str, Any]
+_ALL = "holm_all"
 _METRICS = ("overall", "many", "medium", "few")
 _HELPS = {
     "supported": "DLSA helps",
@@ -29,7 +31,7 @@ def summary_section(measured: Mapping[str, Measured], title: str) -> str:
     """
     table2 = measured["table2"]
     records, data = table2["records"], table2["data"]
-    claims = [claim for one in measured.values() for claim in one["claims"]]
+    claims = corrected([c for one in measured.values() for c in one["claims"]], _ALL)
     judged = [
         claim
         for claim in claims
@@ -51,8 +53,7 @@ def summary_section(measured: Mapping[str, Measured], title: str) -> str:
         judged=len(judged),
         timed=sum(bool(claim.get("timed")) for claim in claims),
         verdicts=_counted(judged),
-        carried=_sentences(judged, "supported"),
-        failed=_sentences(judged, "contradicted"),
+        sentences=_sentences(judged, data["stand_in"]),
         pages=sorted(measured),
         origin=origin(data["hash"], "dvc repro", list(runs.values())),
     )
@@ -122,10 +123,28 @@ def _counted(claims: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{counts[word]} {word}" for word in shown)
 
 
-def _sentences(claims: Iterable[Mapping[str, Any]], verdict: str) -> list[str]:
-    """Each test with that verdict: its sentence, what it compares, its estimate."""
-    return [
-        f"{claim['sentence']} *({test_in_words(claim)}: {shown(claim)})*"
-        for claim in claims
-        if claim["verdict"] == verdict
-    ]
+def _sentences(
+    claims: Sequence[Mapping[str, Any]], stand_in: bool
+) -> dict[str, list[str]]:
+    """Heading -> tests that were decided: sentence, what is compared, its estimate.
+
+    What needs no data stands apart: it is about the paper, whatever data is at hand.
+    """
+    on = "on the stand-in" if stand_in else "on this data"
+    return {
+        f"{heading} {where}": [
+            _sentence(claim)
+            for claim in claims
+            if claim["verdict"] == verdict and claim.get("data_free", False) == free
+        ]
+        for free, where in ((False, on), (True, "whatever the data"))
+        for heading, verdict in (
+            ("Carried over", "supported"),
+            ("Contradicted", "contradicted"),
+        )
+    }
+
+
+def _sentence(claim: Mapping[str, Any]) -> str:
+    mark = " †" if stands(claim, _ALL) is False else ""
+    return f"{claim['sentence']} *({test_in_words(claim)}: {shown(claim)})*{mark}"

@@ -18,7 +18,9 @@ METRIC_NAMES = {
 }
 PROTOCOL_NAMES = {
     "paper": "paper (nothing chosen on test data)",
-    "released_code": "released code (epochs chosen on the test set)",
+    "released_code": (
+        "released code (epochs chosen on the test set, and the authors' other habits)"
+    ),
 }
 
 
@@ -26,7 +28,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as percent; what is not there is `n/a`."""
     if value is None or np.isnan(value):
         return "n/a"
-    return f"{100 * value:.{digits}f}"
+    return f"{100 * value:.{digits}f}".replace("-", "−")
 
 
 def points(value: float | None, digits: int = 1) -> str:
@@ -39,15 +41,26 @@ def points(value: float | None, digits: int = 1) -> str:
 def with_interval(record: Mapping[str, Any]) -> str:
     """Mean and 95 % interval: `41.2 [40.1, 42.3]`, signed for a difference.
 
-    The mean alone where the interval has no end: one seed.
+    The mean alone where the interval has no end: one seed. The part of an accuracy's
+    interval that no accuracy can reach is left out. Where the end of a difference is
+    too near 0 to show its side, one digit more is shown.
     """
+    mean, ends = record["mean"], [record["low"], record["high"]]
     show = points if record["kind"] == "difference" else percent
-    if record["mean"] is None or np.isnan(record["mean"]):
+    if mean is None or np.isnan(mean):
         return "n/a"
-    ends = [record["low"], record["high"]]
     if not all(end is not None and np.isfinite(end) for end in ends):
-        return show(record["mean"])
-    return f"{show(record['mean'])} [{', '.join(map(show, ends))}]"
+        return show(mean)
+    if record["kind"] == "difference":
+        digits = 2 if any(end and abs(end) < _TOO_NEAR for end in ends) else 1
+        shown = [points(one, digits) for one in (mean, *ends)]
+    else:
+        least = -1.0 if record.get("metric") == "mcc" else 0.0
+        shown = [percent(one) for one in (mean, max(ends[0], least), min(ends[1], 1.0))]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+_TOO_NEAR = 0.0005
 
 
 def could_see(record: Mapping[str, Any], digits: int = 1) -> str:

@@ -83,9 +83,9 @@ def test_runs_that_are_alike_need_no_word() -> None:
     ("changes", "sentence"),
     [
         (
-            {"commit": "b" * 40},
-            "2 commits made these numbers: (1) prepare@x, heads@x; (2) dlsa@x; no "
-            "module that two of them used changed between them.",
+            {"commit": "b" * 40, "modules": {}},
+            "2 commits made these numbers: (1) prepare@x, heads@x; (2) dlsa@x; some of "
+            "the code, perhaps, changed between them.",
         ),
         (
             {"commit": None, "modules": {"replication/files.py": "2"}},
@@ -118,6 +118,7 @@ def test_each_kind_of_disagreement_has_its_sentence(changes, sentence) -> None:
         {"peak_memory_mb": 1},
         {"energy_joules": {"cpu": None, "gpu": None}},
         {"threads": 1, "device": "Chip, 1 threads"},
+        {"commit": "b" * 40},  # with the same code: said in the folded block alone
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -127,8 +128,9 @@ def test_what_differs_between_any_two_runs_is_no_disagreement(changes) -> None:
 
 def test_sentences_name_no_commit() -> None:
     """A run repeated at other commits must say the same."""
-    one = [run("heads@x", commit="a" * 40), run("dlsa@x", commit="b" * 40)]
-    other = [run("heads@x", commit="c" * 40), run("dlsa@x", commit="d" * 40)]
+    code = {"modules": {"replication/files.py": "2"}}
+    one = [run("heads@x", commit="a" * 40), run("dlsa@x", commit="b" * 40, **code)]
+    other = [run("heads@x", commit="c" * 40), run("dlsa@x", commit="d" * 40, **code)]
     assert disagreements(one) == disagreements(other) != []
 
 

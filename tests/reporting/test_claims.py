@@ -108,7 +108,8 @@ def test_what_is_left_of_a_word_after_correction(
         ({"unit": "share"}, "+1.2 [−0.3, +2.7] points"),
         ({"kind": "difference"}, "+1.2 [−0.3, +2.7] points"),
         # Everything else in its own unit.
-        ({"unit": "share per cell"}, "0.012 [−0.003, 0.027] share per cell"),
+        ({"unit": "share per cell"},
+         "120 [−30, 270] errors per 10,000 images and cell"),
         ({"unit": "AUROC"}, "0.012 [−0.003, 0.027] AUROC"),
         ({"unit": "log ratio"}, "0.012 [−0.003, 0.027] log ratio"),
         ({"kind": "drawn"}, "0.012 [−0.003, 0.027] × the equation"),
@@ -206,9 +207,19 @@ def test_first_line_says_what_the_data_is(tmp_path, stand_in: bool) -> None:
     line = text.splitlines()[0]
     assert line.startswith("> **Stand-in data**" if stand_in else "> Every sentence")
     assert ("stand-in" in text.lower()) == stand_in
-    assert finding.endswith(" (on the stand-in)." if stand_in else " supported.")
+    but = " (on the stand-in, but for what needs no data)."
+    assert finding.endswith(but if stand_in else " supported.")
     assert ("| Places-LT (stand-in) |" in text) == stand_in
     assert text.count("\n# ") == 1
+
+
+def test_what_needs_no_data_is_about_the_paper_on_a_stand_in_too(tmp_path) -> None:
+    first, second = of_page("table2")[:2]
+    page = measured(*((sentence_of(one), "supported") for one in (first, second)))
+    page["claims"][0]["data_free"] = True
+    page["claims"][1]["data_free"] = False
+    text, _ = page_of(tmp_path, {"table2": [page]})
+    assert text.count("| none needed |") == text.count("| Places-LT (stand-in) |") == 1
 
 
 def test_finding_counts_each_sentence_once(tmp_path) -> None:
@@ -226,7 +237,7 @@ def test_finding_counts_each_sentence_once(tmp_path) -> None:
     left = len(CLAIMS) - 2
     assert finding == (
         f"{len(CLAIMS)} sentences: 1 contradicted, {left} not run, 1 supported "
-        "(on the stand-in)."
+        "(on the stand-in, but for what needs no data)."
     )
     assert f"**“{first.quote}”** supported." in text
     assert f"**“{second.quote}”** contradicted." in text
@@ -279,7 +290,10 @@ def test_variant_boundary_and_protocol_are_named(tmp_path) -> None:
     page = measured((sentence_of(claim), "supported"), benchmark="inat18")
     page["claims"][0] |= {"variant": "linear", "boundary": "many", "protocol": None}
     text, _ = page_of(tmp_path, {"separation": [page]})
-    assert "paired (linear, many) | iNaturalist 2018 (stand-in) | — |" in text
+    assert (
+        "paired (linear classifiers on PaCo's features; head = classes of more than "
+        "100 images) | iNaturalist 2018 (stand-in) | — |" in text
+    )
 
 
 def test_the_page_says_which_verdicts_stand_among_all(tmp_path) -> None:

@@ -127,7 +127,7 @@ def test_each_benchmark_has_a_section_figures_and_an_entry_of_its_own() -> None:
 
 MIXED = (
     "> **Warning.** 2 commits made these numbers: (1) prepare@places_lt; (2) "
-    "dlsa@places_lt; no module that two of them used changed between them. "
+    "dlsa@places_lt; some of the code, perhaps, changed between them. "
     "Uncommitted code ran in dlsa@places_lt. Stale: dlsa@places_lt: lambda_pure was "
     "null, params.yaml has 0.5. Run `dvc repro`."
 )

@@ -104,11 +104,21 @@ def test_origin_claims_nothing_that_is_not_known() -> None:
     [
         ({"commit": None}, "**Made by 2 commits**: 0123456789, none."),
         (
+            {"commit": None, "modules": {"a.py": "1"}},
+            "**Made by 2 commits**: 0123456789, none; no module that two stages used "
+            "changed between.",
+        ),
+        (
+            {"commit": None, "modules": {"a.py": "2"}},
+            "**Made by 2 commits**: 0123456789, none.",
+        ),
+        (
             {"clean": False},
             "Commit 0123456789. **Uncommitted code** ran in dlsa@x.",
         ),
     ],
 )
 def test_origin_says_which_commits(changes, line) -> None:
-    runs = [RUN, RUN | {"stage": "dlsa@x"} | changes]
+    first = {"modules": {"a.py": "1"}} if "modules" in changes else {}
+    runs = [RUN | first, RUN | {"stage": "dlsa@x"} | changes]
     assert origin("da7a", "dvc repro", runs).splitlines()[3] == line

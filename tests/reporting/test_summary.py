@@ -126,14 +126,16 @@ def test_tests_that_share_a_sentence_each_count_and_are_told_apart() -> None:
     curves = [
         claim("Larger.", verdict, 0.01 * number, boundary=name, variant="linear")
         for number, (name, verdict) in enumerate(
-            [("many", "supported"), ("half", "supported"), ("none", "not run")], start=1
+            [("many", "supported"), ("a", "supported"), ("b", "not run")], start=1
         )
     ]
     text = summary_section(measured(*curves), "CIFAR-100-LT")
     assert "Of 3 tests" in text
     assert "2 supported, 0 contradicted, 0 undecided, 1 not run" in text
-    assert "- Larger. *(a - b (linear, many): +1.0 [+0.9, +1.1] points)*" in text
-    assert "- Larger. *(a - b (linear, half): +2.0 [+1.9, +2.1] points)*" in text
+    linear = "linear classifiers on PaCo's features"
+    many = f"({linear}; head = classes of more than 100 images)"
+    assert f"- Larger. *(a - b {many}: +1.0 [+0.9, +1.1] points)*" in text
+    assert f"- Larger. *(a - b ({linear}; head = a): +2.0 [+1.9, +2.1] points)*" in text
 
 
 def test_an_estimate_that_is_no_accuracy_stands_in_its_own_unit() -> None:
@@ -143,11 +145,34 @@ def test_an_estimate_that_is_no_accuracy_stands_in_its_own_unit() -> None:
     assert "*(a: 2 [1, 3])*" in summary_section(measured(exact), "CIFAR-100-LT")
 
 
+def test_what_needs_no_data_stands_apart() -> None:
+    free = claim("Of the formula.", "contradicted", -0.01) | {"data_free": True}
+    bound = claim("Of the data.", "contradicted", -0.01)
+    text = summary_section(measured(free, bound, stand_in=True), "CIFAR")
+    assert "Contradicted whatever the data:\n\n- Of the formula." in text
+    assert "Contradicted on the stand-in:\n\n- Of the data." in text
+    assert "†" not in text
+
+
+def test_what_does_not_stand_among_all_is_marked() -> None:
+    """Of 0.001 and 0.04 with a third of 0.3: 2 * 0.04 is not below 5 %."""
+    claims = [
+        claim(f"{name}.", "supported", 0.01) | {"p_value": value}
+        for name, value in (("Sure", 0.001), ("Not so", 0.04))
+    ]
+    other = claim("Open.", "undecided", 0.01) | {"p_value": 0.3}
+    text = summary_section(measured(*claims, other), "CIFAR")
+    assert "- Sure. *(a - b: +1.0 [+0.9, +1.1] points)*\n" in text
+    assert "- Not so. *(a - b: +1.0 [+0.9, +1.1] points)* †\n" in text
+    assert "\n† does not stand where all tests are judged at once" in text
+
+
 @pytest.mark.parametrize("stand_in", [True, False])
 def test_a_stand_in_is_named_first_and_behind_every_verdict(stand_in: bool) -> None:
     text = summary_section(
         measured(claim("Carried.", "supported", 0.01), stand_in=stand_in), "CIFAR"
     )
     assert text.startswith("> **Stand-in data.**") == stand_in
-    assert ("Carried over (on the stand-in):" in text) == stand_in
+    assert ("Carried over on the stand-in:" in text) == stand_in
+    assert ("Carried over on this data:" in text) != stand_in
     assert ("undecided on the stand-in" in text) == stand_in

@@ -45,6 +45,24 @@ def test_interval_of_a_value_and_of_a_difference() -> None:
     assert tables.with_interval(gap) == "−1.0 [−2.0, +0.0]"
 
 
+def test_the_side_of_an_end_near_zero_is_shown() -> None:
+    gap = record(kind="difference", mean=-0.002, low=-0.0036, high=-0.0004)
+    assert tables.with_interval(gap) == "−0.20 [−0.36, −0.04]"
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "changes", "text"),
+    [
+        (0.985, 0.963, 1.007, {}, "98.5 [96.3, 100.0]"),
+        (0.001, -0.003, 0.005, {}, "0.1 [0.0, 0.5]"),
+        (0.001, -0.003, 0.005, {"metric": "mcc"}, "0.1 [−0.3, 0.5]"),
+    ],
+)
+def test_no_interval_reaches_where_no_value_can(mean, low, high, changes, text) -> None:
+    one = record(mean=mean, low=low, high=high) | changes
+    assert tables.with_interval(one) == text
+
+
 @pytest.mark.parametrize("end", [None, math.nan, math.inf])
 def test_an_interval_without_end_is_not_shown(end: float | None) -> None:
     """One seed: JSON turns what is not finite into null."""

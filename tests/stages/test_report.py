@@ -240,7 +240,10 @@ def test_two_data_sets_behind_one_table_are_refused(run, measured, refused) -> N
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"commit": "b" * 40}, "2 commits made these numbers: (1) prepare@places_lt;"),
+        (
+            {"commit": "b" * 40, "modules": {}},
+            "2 commits made these numbers: (1) prepare@places_lt;",
+        ),
         ({"clean": False}, "Uncommitted code ran in table2@places_lt."),
         ({"libraries": {"torch": "2.12"}}, "Different versions of torch ran: 2.11 in"),
         (
