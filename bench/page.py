@@ -73,8 +73,8 @@ def page(found: Mapping[str, Mapping[str, Any]], folder: str) -> str:
         "time that the figure's dense products (masks ignored) would take alone at the "
         "product rate, or its smallest traffic at the copy rate, whichever is longer, "
         "as a share of the time taken; both rates measured right after it. Above 100 "
-        "% the masked half that is not computed gains more than all else costs, or, where "
-        "nothing is masked, the rate was measured while the machine was slower. "
+        "% the masked half that is not computed gains more than all else costs, or, "
+        "where nothing is masked, the rate was measured while the machine was slower. "
         "B batch, K clusters, D dimensions, C classes, N samples.\n",
     ]
     for name, one in found.items():

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from replication.data.longtail import FEW_BELOW, MANY_ABOVE
 from replication.reporting.tables import METRIC_NAMES, find, methods_of
@@ -169,7 +169,7 @@ def leaving_figure(
 def fitting_figure(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     """How the first filter fits: likelihood, purity and pure clusters by epoch."""
     panels = {
-        "log_likelihood": "mean log P(x), nats",
+        "log_likelihood": "mean log P(x), nats, training",
         "purity": "purity, %",
         "pure_clusters": "clusters of purity > 0.7\nand more than 10 samples",
     }
@@ -223,7 +223,7 @@ def counts_figure(class_counts: Sequence[int]) -> str:
         "few": counts < FEW_BELOW,
     }
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 2.4), layout="constrained")
+        figure = Figure(figsize=(9.2, 2.8), layout="constrained")
         axis = figure.subplots()
         for name, mask in groups.items():
             axis.bar(
@@ -235,13 +235,13 @@ def counts_figure(class_counts: Sequence[int]) -> str:
                 f"{int(counts[mask].sum())} images",
             )
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(ScalarFormatter())
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axis.set_ylim(1, None)
         axis.set_xlim(0.4, len(counts) + 0.6)
         axis.set_xlabel("class, by its number of training images")
         axis.set_ylabel("training images")
         axis.grid(axis="x", visible=False)
-        axis.legend(fontsize=9)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=9)
         return svg_text(figure)
 
 

@@ -102,9 +102,9 @@ def origin(
         "",
         f"Versions: {_versions(made['libraries'])}.",
         "Seconds are of a stage's last call: one that was stopped and went on took "
-        "longer. Memory is the peak of a stage's largest process. Energy is what the counter "
-        "of the whole processor or GPU rose by, whatever else ran on it; n/a where the "
-        "device does not tell.",
+        "longer. Memory is the peak of a stage's largest process. Energy is what the "
+        "counter of the whole processor or GPU rose by, whatever else ran on it; n/a "
+        "where the device does not tell.",
         "",
         "</details>",
     ]
