@@ -714,14 +714,15 @@ class Settings:
         scale = self.get(f"stand_in.{scaled_by}") if scaled_by else None
         if row is not None and name in row.changes:
             return Choice(row.changes[name], published, f"row {row.label}", "row")
+        origin = "guess" if source.startswith("guess") else "published"
         if override is not None:
-            return Choice(override, published, source, "overridden")
+            other = "overridden" if override != published else origin
+            return Choice(override, published, source, other)
         if stand_in and name in _STAND_IN_FIXED.get(section, {}):
             fixed = _STAND_IN_FIXED[section][name]
             return Choice(fixed, published, source, "stand-in")
         if stand_in and scaled_by:
             return Choice(scale, published, source, "stand-in")
-        origin = "guess" if source.startswith("guess") else "published"
         return Choice(published, published, source, origin)
 
     def _section(

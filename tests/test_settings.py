@@ -515,6 +515,18 @@ def test_null_means_the_published_recipe(load_with, tmp_path, benchmark) -> None
     assert not data["stand_in"]
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "origin"), [("places_lt", "published"), ("inat18", "overridden")]
+)
+def test_an_override_with_the_published_value_is_none(
+    load_with, benchmark, origin
+) -> None:
+    """0.03 is what print has for Places-LT, and not for iNaturalist 2018."""
+    settings = load_with({"lambda_pure": 0.03})
+    choice = settings.choices(benchmark, "filter", ("lambda_pure",))["lambda_pure"]
+    assert (choice.value, choice.origin) == (0.03, origin)
+
+
 def test_override_wins_over_the_published_recipe(load_with, tmp_path) -> None:
     changes = {"lambda_pure": 0.5, "backbone.epochs": 7, "data.image_size": 96}
     settings = load_with({**all_inputs(tmp_path), **changes})
