@@ -139,8 +139,8 @@ def _between_backbones(runs: Sequence[KeptRun]) -> str:
         "## Between backbones\n\n"
         "Runs that are alike but for the backbone's seed. The interval is Student's "
         "over backbones, each one's mean over its seeds counted once: what a further "
-        "backbone would be expected to do. Of two backbones it is wide.\n\n"
-        + tables.markdown_table(header, rows, words=3)
+        "backbone would be expected to do. Of two backbones it has one degree of "
+        "freedom.\n\n" + tables.markdown_table(header, rows, words=3)
     )
 
 
