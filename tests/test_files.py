@@ -420,6 +420,17 @@ def test_odd_yaml_is_refused_too(tmp_path: Path, refused, text) -> None:
     assert line.startswith(f"{path}: expected YAML, got ")
 
 
+def test_what_a_reader_changes_is_not_what_the_next_one_gets(tmp_path: Path) -> None:
+    """The text is parsed once; the file's content now is what counts."""
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1, {b: 2}]")
+    first = read_yaml(path)
+    first["a"][1]["b"] = first["c"] = 3
+    assert read_yaml(path) == {"a": [1, {"b": 2}]}
+    path.write_text("a: 4")
+    assert read_yaml(path) == {"a": 4}
+
+
 # --- states
 
 

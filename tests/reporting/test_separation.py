@@ -186,6 +186,10 @@ def test_fits_that_were_still_moving_are_confessed(page_of) -> None:
         in (page)
     )
     assert "no fit lowered" not in page
+    assert "a short budget" not in summarise_separation(made())
+    assert summarise_separation(measured).endswith(
+        "their training ended: the accuracies are those of a short budget."
+    )
 
 
 def test_a_number_that_is_missing_stays_missing() -> None:

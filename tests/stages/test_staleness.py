@@ -214,9 +214,6 @@ def test_lock_is_read_as_dvc_writes_it(ran) -> None:
 
 def test_shipped_lock_names_every_record_of_its_report() -> None:
     """The format that DVC writes today is the one that is read here."""
-    lock_file = ROOT / "dvc.lock"
-    if not lock_file.is_file():
-        pytest.skip("dvc.lock is not there")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         lock = read_lock()
