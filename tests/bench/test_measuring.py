@@ -22,6 +22,21 @@ def test_the_peak_is_of_the_work_alone() -> None:
     assert take(work, 2, CPU).peak_mb == pytest.approx(100, abs=15)
 
 
+def test_memory_that_the_c_library_kept_for_reuse_is_counted_as_the_works() -> None:
+    """Blocks under glibc's mmap threshold stay in its heap, resident, once freed."""
+    threshold = torch.ones(30 * MB // 4)  # glibc raises it to what is freed
+    del threshold
+    blocks = [torch.ones(20 * MB // 4) for _ in range(20)]
+    pins = [torch.ones(64) for _ in range(2000)]  # above them, so that none is trimmed
+    del blocks
+
+    def work() -> None:
+        torch.ones(100 * MB // 4).sum()
+
+    assert take(work, 2, CPU).peak_mb == pytest.approx(100, abs=15)
+    assert len(pins) == 2000
+
+
 def test_what_stays_from_before_is_not_counted() -> None:
     kept = torch.ones(100 * MB // 4)
     assert take(lambda: kept[:10].sum(), 2, CPU).peak_mb < 15
