@@ -260,6 +260,8 @@ def _rehearsal(one: Mapping[str, Any]) -> list[str]:
     ]
     machine = one["machine"]
     left = [f"Not run there: {', '.join(one['left'])}.\n"] if one["left"] else []
+    versions = len({stage["code"] for stage in one["stages"]})
+    mixed = f"The stages were run at {versions} versions of the code.\n"
     busy = [
         f"> **The machine was busy** ({machine['load']} processes on "
         f"{machine['cores']} cores): times are too long, memory is not.\n"
@@ -275,6 +277,7 @@ def _rehearsal(one: Mapping[str, Any]) -> list[str]:
         "the peak of a stage's largest process, file pages that it maps included. "
         "`make rehearse`\n",
         markdown_table(("Stage", "Time", "Peak memory, MB"), rows) + "\n",
+        *([mixed] if versions > 1 else []),
         *left,
     ]
 

@@ -5,7 +5,8 @@
 (`make rehearse SCRATCH=/big/disk`.) Features of the published class counts are written
 in blocks, then each stage from `prepare` to Table 1 runs as `dvc repro` runs it, in a
 folder of its own with its own params.yaml. What is done is not done again: call it anew
-after a stop. Few epochs: it measures memory, and whether the chain stands at this size.
+after a stop (after a change of the code with --keep, or all is run again). Few epochs:
+it measures memory, and whether the chain stands at this size.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from replication.files import (
     write_text,
 )
 from replication.settings import PARAMS, PUBLISHED
-from replication.stages.running import code_hashes, pick_device
+from replication.stages.running import PACKAGE, pick_device
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024
@@ -197,6 +198,9 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--keep", action="store_true", help="what other code did; the page says so"
+    )
     parser.add_argument("--results", type=Path, default=HERE / "results")
     try:
         rehearse(vars(parser.parse_args()))
@@ -208,27 +212,40 @@ def main() -> None:
 def rehearse(chosen: dict[str, Any]) -> None:
     """Run what is not done yet; write results and pages after each stage.
 
-    With other settings or other code all is done again, in a folder named by both.
+    Settings have a folder each. From the first stage on that was not run there by this
+    code all is run, unless `keep`: then what is done stands, by whatever code.
     """
     settings = {
         name: value
         for name, value in chosen.items()
-        if name not in ("scratch", "results")
+        if name not in ("scratch", "results", "keep")
     }
     scratch = chosen["scratch"].resolve()
     source = scratch / f"features-{chosen['share']:g}-{chosen['dimensions']}"
-    folder = scratch / f"run-{content_hash(settings, code_hashes())}"
+    folder = scratch / f"run-{content_hash(settings)}"
     folder.mkdir(parents=True, exist_ok=True)
     size = make_features(source, chosen["share"], chosen["dimensions"])
     write_params(folder / PARAMS, source, settings)
-    stages = []
+    code = code_hash()
+    stages: list[dict[str, Any]] = []
+    stands = True
     for words in STAGES:
         kept = folder / "done" / f"{words.replace(' ', '-')}.json"
-        if not kept.is_file():
-            write_json(kept, run_stage(words, folder), sealed=False)
-        stages.append(read_json(kept))
+        found = read_json(kept) if kept.is_file() else None
+        stands = (
+            stands and found is not None and (chosen["keep"] or found["code"] == code)
+        )
+        if not stands:
+            found = run_stage(words, folder) | {"code": code}
+            write_json(kept, found, sealed=False)
+        stages.append(found)
         print(line(stages[-1]), flush=True)
         write_results(chosen, settings, size, stages)
+
+
+def code_hash() -> str:
+    """Of every module of the package, whichever stage uses it."""
+    return content_hash(*sorted(PACKAGE.rglob("*.py")))
 
 
 def write_results(

@@ -111,7 +111,8 @@ def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
     folder, tmp_path, monkeypatch
 ) -> None:
     """Stopped after two stages; then called again, which does the rest alone."""
-    ran = []
+    ran: list[str] = []
+    all_stages = rehearsal.STAGES
 
     def run_stage(words: str, place: Path) -> dict:
         if len(ran) == 2:
@@ -123,7 +124,7 @@ def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
     chosen = {
         "scratch": tmp_path / "scratch", "results": tmp_path / "bench" / "results",
         "share": 0.002, "dimensions": 4, "filter_epochs": 1, "classifier_epochs": 1,
-        "depth": 1, "seeds": 1, "device": "cpu",
+        "depth": 1, "seeds": 1, "device": "cpu", "keep": False,
     }  # fmt: skip
     with pytest.raises(BadInput, match="stopped"):
         rehearsal.rehearse(chosen)
@@ -131,10 +132,21 @@ def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
     assert "| prepare inat18 | 90.0 s | 1,234 |" in page
     assert "Not run there: features inat18 paco, heads inat18 paco" in page
     ran.clear()
-    monkeypatch.setattr(rehearsal, "STAGES", rehearsal.STAGES[:4])
+    monkeypatch.setattr(rehearsal, "STAGES", all_stages[:4])
     rehearsal.rehearse(chosen)
-    assert ran == list(rehearsal.STAGES[2:])
+    assert ran == list(all_stages[2:4])
     assert "Not run there" not in (tmp_path / "bench" / "cost.md").read_text()
+
+    ran.clear()
+    monkeypatch.setattr(rehearsal, "code_hash", lambda: "other code")
+    monkeypatch.setattr(rehearsal, "STAGES", all_stages[:5])
+    rehearsal.rehearse(chosen | {"keep": True})
+    assert ran == [all_stages[4]]
+    page = (tmp_path / "bench" / "cost.md").read_text()
+    assert "The stages were run at 2 versions of the code" in page
+    with pytest.raises(BadInput, match="stopped"):
+        rehearsal.rehearse(chosen)
+    assert ran == [all_stages[4], all_stages[0]]
 
 
 @pytest.mark.parametrize(("load", "said"), [(1.4, False), (1.6, True)])
