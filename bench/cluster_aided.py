@@ -23,7 +23,8 @@ import torch
 
 from replication import cascade
 from replication.cascade import PROTOCOLS, Level, Samples
-from replication.classifiers.heads import Rows, Term, log_prior, sgd_step
+from replication.classifiers.heads import Rows, Term, log_prior
+from replication.classifiers.stacks import Stack
 from replication.files import write_text
 from replication.flow_filter.fitting import Fitted
 from replication.flow_filter.flow import FlowFilter
@@ -60,12 +61,12 @@ def measure(protocol: str, steps: int) -> dict[str, float]:
             *cascade.drawn_terms(inputs[1:], CLASSES, generator, head),
         ]
         prior = log_prior(train.labels.bincount(minlength=CLASSES))
+        stack = Stack.of([terms], [inputs], [train.labels], [prior])
         start = time.perf_counter()
         for samples in everyone[: steps * BATCH].split(BATCH):
-            labels = train.labels[samples]
-            sgd_step(terms, None, inputs, samples, labels, prior, 1e-4)
+            stack.step(samples[None], 1e-4)
         seconds = (time.perf_counter() - start) / steps
-        best = [term.clone() for term in terms]  # as where epochs are chosen
+        best = [term.clone() for term in stack.head(0)]  # as where epochs are chosen
     assert len(best) == len(inputs) and isinstance(inputs[0], Rows)
     return {"mb": _peak_mb() - before, "seconds": seconds}
 

@@ -18,7 +18,7 @@ from bench import loading, references
 from bench.measuring import as_json, measure_ceilings, take
 from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
-from replication.classifiers.fitting import fit_classifier
+from replication.classifiers.fitting import Problem, fit_classifier
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.flow_filter.fitting import (
     PairDraws,
@@ -231,7 +231,8 @@ def _classifier_epoch(
     labels = _labels(size["N"], size["C"]).to(device)
     counts = labels.bincount(minlength=size["C"])
     settings = _classifier_settings(size)
-    return lambda: fit_classifier(terms, inputs, labels, counts, settings, None, seed=0)
+    problem = Problem(terms, inputs, labels, counts, None, seed=0)
+    return lambda: fit_classifier(problem, settings)
 
 
 def _aided_epoch(size: Size, device: torch.device) -> Work:

@@ -9,16 +9,21 @@ Filters and thresholds are the same under both protocols, so they are fitted onc
 shared; the protocols differ in the classifiers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from replication.classifiers.fitting import FittedHead, Watched, fit_classifier
+from replication.classifiers.fitting import (
+    FittedHead,
+    Problem,
+    Watched,
+    fit_classifiers,
+)
 from replication.classifiers.heads import (
     AnyTerm,
     Rows,
@@ -28,6 +33,7 @@ from replication.classifiers.heads import (
     predict,
 )
 from replication.data.longtail import shot_groups
+from replication.data.samples import Samples
 from replication.files import BadInput
 from replication.flow_filter.fitting import (
     Fitted,
@@ -38,19 +44,12 @@ from replication.flow_filter.fitting import (
     latents,
     read_clusters,
 )
+from replication.flow_filter.flow import FlowFilter
 from replication.settings import CascadeSettings, ClassifierSettings, FilterSettings
 
 Protocol = Literal["paper", "released_code"]
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "released_code")
 SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Samples:
-    """One split on the device: features (N, D) float32, labels (N,) int64."""
-
-    features: Tensor
-    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -161,6 +160,81 @@ def leaving_threshold(log_likelihood: Tensor, share: float) -> float:
     return log_likelihood.sort().values[index].item()
 
 
+def levels_as_arrays(
+    levels: Sequence[Level],
+) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """What must be kept of fitted levels to have them again: arrays, and facts each."""
+    arrays: dict[str, Tensor] = {}
+    for depth, level in enumerate(levels):
+        for name, value in level.fitted.flow.state_dict().items():
+            arrays[f"{depth}/flow/{name}"] = value
+        for kind in ("remain", "leave", "cluster"):
+            for split, value in getattr(level, kind).items():
+                arrays[f"{depth}/{kind}/{split}"] = value
+    return arrays, [
+        {"threshold": level.threshold, "epoch": level.fitted.epoch} for level in levels
+    ]
+
+
+def levels_from_arrays(
+    arrays: Mapping[str, np.ndarray],
+    facts: Sequence[Mapping[str, Any]],
+    sigma: float,
+    device: torch.device,
+) -> list[Level]:
+    """Levels as they were before `levels_as_arrays`, without their histories.
+
+    Args:
+        sigma: with which they were fitted.
+    """
+    levels = []
+    for depth, fact in enumerate(facts):
+        mine: dict[str, dict[str, Tensor]] = {}
+        for name, array in arrays.items():
+            place, kind, rest = name.split("/", 2)
+            if int(place) == depth:
+                found = torch.from_numpy(array.copy()).to(device)
+                mine.setdefault(kind, {})[rest] = found
+        centres = mine["flow"]["base.centres"]
+        flow = FlowFilter(centres.shape[1], len(centres), sigma, torch.Generator()).to(
+            device, centres.dtype
+        )
+        flow.load_state_dict(mine["flow"])
+        levels.append(
+            Level(
+                Fitted(flow.eval(), fact["epoch"], []),
+                fact["threshold"],
+                mine["remain"],
+                mine["leave"],
+                mine["cluster"],
+            )
+        )
+    return levels
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One seed's fitted filters and what its classifiers start from.
+
+    Fields: `head`: the Balanced Softmax head that every first term starts from; `seed`
+    of the second terms and the order of samples.
+    """
+
+    levels: list[Level]
+    head: Term
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one classifier is fitted to and decides: for each split inputs and rows."""
+
+    where: str
+    inputs: Mapping[str, list[Rows]]
+    rows: Mapping[str, Tensor]
+    seed: int
+
+
 def decide(
     levels: list[Level],
     splits: Mapping[str, Samples],
@@ -170,6 +244,18 @@ def decide(
     protocol: Protocol,
     seed: int,
 ) -> tuple[Tensor, list[dict]]:
+    """As `decide_each`, for one seed."""
+    runs = [SeedRun(levels, head, seed)]
+    return decide_each(runs, splits, num_classes, settings, protocol)[0]
+
+
+def decide_each(
+    runs: Sequence[SeedRun],
+    splits: Mapping[str, Samples],
+    num_classes: int,
+    settings: ClassifierSettings,
+    protocol: Protocol,
+) -> list[tuple[Tensor, list[dict]]]:
     """Fit the classifiers of every depth and predict each test sample once.
 
     Implements: the cascade's two protocols. `paper`: inputs [x; z; class frequencies of
@@ -179,39 +265,54 @@ def decide(
     all training labels, and the epoch chosen on the test samples.
 
     Args:
-        head: the Balanced Softmax head that every first term starts from.
+        runs: of equal depth; classifiers of one depth are fitted side by side where
+            that is faster.
         protocol: which of the two.
-        seed: of the second terms and the order of samples.
 
     Returns:
-        (N_test,) predicted class, and what each classifier did.
+        For each run (N_test,) predicted class, and what each classifier did.
     """
     test = splits["test"]
-    everyone = splits["train"].labels.bincount(minlength=num_classes)
-    predicted = torch.full_like(test.labels, -1)
-    notes = []
-    for depth, level in enumerate(levels, start=1):
-        table = cluster_frequencies(level, splits["train"], num_classes, protocol)
-        parts = {split: level.leaving(split) for split in splits}
+    predicted = [torch.full_like(test.labels, -1) for _ in runs]
+    notes: list[list[dict]] = [[] for _ in runs]
+    for number in range(len(runs[0].levels) + 1):
+        parts = [_part(run, number, splits, num_classes, protocol) for run in runs]
+        problems = [
+            _problem(part, run.head, splits, protocol)
+            for part, run in zip(parts, runs, strict=True)
+        ]
+        fitted = fit_classifiers(problems, settings)
+        for part, one, mine, said in zip(parts, fitted, predicted, notes, strict=True):
+            rows = part.rows["test"]
+            everyone = torch.arange(len(rows), device=rows.device)
+            mine[rows] = predict(one.terms, part.inputs["test"], everyone)
+            said.append(_note(part, one, splits, mine))
+    return list(zip(predicted, notes, strict=True))
+
+
+def _part(
+    run: SeedRun,
+    number: int,
+    splits: Mapping[str, Samples],
+    num_classes: int,
+    protocol: Protocol,
+) -> _Part:
+    """Of a depth, counted from 0, or what is left after the last one."""
+    if number == len(run.levels):
+        rows = {split: run.levels[-1].staying(split) for split in splits}
         inputs = {
-            split: aided_inputs(level, splits[split], parts[split], split, table,
-                                 protocol)
+            split: _plain_inputs(splits[split], rows[split], protocol)
             for split in splits
-        }  # fmt: skip
-        fitted = _fit(
-            inputs, splits, parts, head, settings, protocol, seed * 1000 + depth, None
-        )
-        predicted[parts["test"]] = _predict(fitted, inputs["test"], parts["test"])
-        notes.append(_note(f"depth {depth}", fitted, parts, splits, predicted))
-    parts = {split: levels[-1].staying(split) for split in splits}
+        }
+        return _Part("rest", inputs, rows, run.seed * 1000)
+    level, depth = run.levels[number], number + 1
+    table = cluster_frequencies(level, splits["train"], num_classes, protocol)
+    rows = {split: level.leaving(split) for split in splits}
     inputs = {
-        split: _plain_inputs(splits[split], parts[split], protocol) for split in splits
+        split: aided_inputs(level, splits[split], rows[split], split, table, protocol)
+        for split in splits
     }
-    prior = everyone if protocol == "released_code" else None
-    fitted = _fit(inputs, splits, parts, head, settings, protocol, seed * 1000, prior)
-    predicted[parts["test"]] = _predict(fitted, inputs["test"], parts["test"])
-    notes.append(_note("rest", fitted, parts, splits, predicted))
-    return predicted, notes
+    return _Part(f"depth {depth}", inputs, rows, run.seed * 1000 + depth)
 
 
 def cluster_frequencies(
@@ -230,7 +331,7 @@ def cluster_frequencies(
     clusters = len(level.fitted.flow.base.centres)
     counts = class_table(
         level.cluster["train"][counted], train.labels[counted], clusters, num_classes
-    ).to(train.features)
+    ).to(train.features.dtype)
     return counts / counts.sum(1, keepdim=True).clamp_min(1)
 
 
@@ -255,28 +356,24 @@ def _plain_inputs(part: Samples, rows: Tensor, protocol: Protocol) -> list[Rows]
     return [x, x] if protocol == "released_code" else [x]
 
 
-def _fit(
-    inputs: Mapping[str, list[Rows]],
-    splits: Mapping[str, Samples],
-    parts: Mapping[str, Tensor],
-    head: Term,
-    settings: ClassifierSettings,
-    protocol: Protocol,
-    seed: int,
-    prior_counts: Tensor | None,
-) -> FittedHead:
-    """Fit one classifier: the first term from the head, the others drawn."""
-    labels = {split: splits[split].labels[parts[split]] for split in splits}
+def _problem(
+    part: _Part, head: Term, splits: Mapping[str, Samples], protocol: Protocol
+) -> Problem:
+    """One classifier to be fitted: the first term from the head, the others drawn."""
+    labels = {split: splits[split].labels[rows] for split, rows in part.rows.items()}
     num_classes = len(head.weight)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = drawn_terms(inputs["train"][1:], num_classes, generator, head)
-    terms = [head.clone(), *drawn]
-    if prior_counts is None:
-        prior_counts = labels["train"].bincount(minlength=num_classes)
+    generator = torch.Generator().manual_seed(part.seed)
+    drawn = drawn_terms(part.inputs["train"][1:], num_classes, generator, head)
+    everyone = protocol == "released_code" and part.where == "rest"
+    counted = splits["train"].labels if everyone else labels["train"]
     chosen_on = "val" if protocol == "paper" else "test"
-    watched = Watched(inputs[chosen_on], labels[chosen_on])
-    return fit_classifier(
-        terms, inputs["train"], labels["train"], prior_counts, settings, watched, seed
+    return Problem(
+        terms=[head.clone(), *drawn],
+        inputs=part.inputs["train"],
+        labels=labels["train"],
+        counts=counted.bincount(minlength=num_classes),
+        watched=Watched(part.inputs[chosen_on], labels[chosen_on]),
+        seed=part.seed,
     )
 
 
@@ -301,23 +398,14 @@ def drawn_terms(
     return terms
 
 
-def _predict(fitted: FittedHead, inputs: list[Rows], rows: Tensor) -> Tensor:
-    samples = torch.arange(len(rows), device=rows.device)
-    return predict(fitted.terms, inputs, samples)
-
-
 def _note(
-    where: str,
-    fitted: FittedHead,
-    parts: Mapping[str, Tensor],
-    splits: Mapping[str, Samples],
-    predicted: Tensor,
+    part: _Part, fitted: FittedHead, splits: Mapping[str, Samples], predicted: Tensor
 ) -> dict:
-    mine = parts["test"]
+    mine = part.rows["test"]
     right = predicted[mine] == splits["test"].labels[mine]
     return {
-        "where": where,
-        "samples": {split: len(rows) for split, rows in parts.items()},
+        "where": part.where,
+        "samples": {split: len(rows) for split, rows in part.rows.items()},
         "epoch": fitted.epoch,
         "accuracy": right.float().mean().item() if len(mine) else float("nan"),
         "looks": {str(epoch): share for epoch, share in fitted.looks.items()},

@@ -15,15 +15,17 @@ from replication.cascade import (
     SPLITS,
     Level,
     Protocol,
-    Samples,
+    SeedRun,
     cluster_frequencies,
     decide,
+    decide_each,
     diagnose,
     fit_levels,
     leaving_threshold,
 )
-from replication.classifiers.fitting import FittedHead, Watched
+from replication.classifiers.fitting import FittedHead, Problem, fit_classifiers
 from replication.classifiers.heads import AnyTerm, Rows, Term
+from replication.data.samples import Samples, Streamed
 from replication.files import BadInput
 from replication.flow_filter.fitting import Fitted, latents, read_clusters
 from replication.flow_filter.flow import FlowFilter
@@ -194,15 +196,16 @@ def test_the_deciding_classifier_is_that_of_the_samples_depth(
     """
     calls = []
 
-    def fit(terms, inputs, labels, counts, settings, watched, seed):
+    def fit(problems, settings):
+        (problem,) = problems
         bias = torch.zeros(CLASSES)
         bias[len(calls)] = 1.0
-        calls.append(seed)
-        blank = [Term(torch.zeros_like(term.weight), None) for term in terms]
+        calls.append(problem.seed)
+        blank = [Term(torch.zeros_like(term.weight), None) for term in problem.terms]
         blank[0].bias = bias
-        return FittedHead(blank, 1, {})
+        return [FittedHead(blank, 1, {})]
 
-    monkeypatch.setattr(cascade, "fit_classifier", fit)
+    monkeypatch.setattr(cascade, "fit_classifiers", fit)
     predicted, _ = decided(three_levels, splits, "paper")
     for number, level in enumerate(three_levels):
         assert (predicted[level.leaving("test")] == number).all()
@@ -220,6 +223,60 @@ def test_cascade_follows_its_seed(splits) -> None:
     settings = CascadeSettings(depth=1, leaving_share=0.3)
     other = fit_levels(splits, CLASSES, FILTER, settings, SEED + 1)[0]
     assert other[0].threshold != first[0].threshold
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_seeds_decided_side_by_side_decide_as_alone(
+    three_levels, splits, protocol, monkeypatch
+) -> None:
+    """In float64, where stacking moves no logit as far as a tie."""
+    double = {
+        split: Samples(part.features.double(), part.labels)
+        for split, part in splits.items()
+    }
+    settings = CascadeSettings(depth=2, leaving_share=0.3)
+    runs = [
+        SeedRun(
+            fit_levels(double, CLASSES, FILTER, settings, seed)[0],
+            Term(head().weight.double(), head().bias.double()),
+            seed,
+        )
+        for seed in (1, 2, 3)
+    ]
+    alone = [
+        decide_each([run], double, CLASSES, CLASSIFIER, protocol)[0] for run in runs
+    ]
+    sizes = []
+
+    def spy(problems, settings):
+        sizes.append(len(problems))
+        return fit_classifiers(problems, settings)
+
+    monkeypatch.setattr(cascade, "fit_classifiers", spy)
+    together = decide_each(runs, double, CLASSES, CLASSIFIER, protocol)
+    assert sizes == [3, 3, 3]
+    for (mine, said), (its, expected) in zip(together, alone, strict=True):
+        assert torch.equal(mine, its)
+        assert said == expected
+    assert not torch.equal(alone[0][0], alone[1][0])
+
+
+def test_streamed_features_give_the_same_filters_and_decisions(splits) -> None:
+    streamed = {
+        split: Samples(Streamed(part.features, torch.device("cpu")), part.labels)
+        for split, part in splits.items()
+    }
+    levels, again = levels_of(splits, 2), levels_of(streamed, 2)
+    for level, other in zip(levels, again, strict=True):
+        assert level.threshold == other.threshold
+        state = other.fitted.flow.state_dict()
+        for name, value in level.fitted.flow.state_dict().items():
+            assert torch.equal(value, state[name])
+    for protocol in PROTOCOLS:
+        mine, notes = decided(levels, splits, protocol)
+        its, others = decided(again, streamed, protocol)
+        assert torch.equal(mine, its)
+        assert notes == others
 
 
 def test_too_few_classes_are_refused_with_depth_and_seed(splits) -> None:
@@ -307,32 +364,23 @@ def test_cluster_frequencies_by_hand(protocol, expected) -> None:
 # --- Protocols: what each classifier is given
 
 
-@dataclasses.dataclass
-class Call:
-    """What `fit_classifier` was asked to do."""
-
-    terms: list[Term]
-    inputs: list[Rows]
-    labels: Tensor
-    counts: Tensor
-    watched: Watched
-
-
 def recorded(
     monkeypatch: pytest.MonkeyPatch,
     levels: list[Level],
     splits: Mapping[str, Samples],
     protocol: Protocol,
-) -> list[Call]:
+) -> list[Problem]:
+    """What `fit_classifiers` was asked to do."""
     calls = []
-    real = cascade.fit_classifier
+    real = cascade.fit_classifiers
 
-    def spy(terms, inputs, labels, counts, settings, watched, seed):
-        start = [term.clone() for term in terms]
-        calls.append(Call(start, inputs, labels, counts, watched))
-        return real(terms, inputs, labels, counts, settings, watched, seed)
+    def spy(problems, settings):
+        (problem,) = problems
+        start = [term.clone() for term in problem.terms]
+        calls.append(dataclasses.replace(problem, terms=start))
+        return real(problems, settings)
 
-    monkeypatch.setattr(cascade, "fit_classifier", spy)
+    monkeypatch.setattr(cascade, "fit_classifiers", spy)
     decided(levels, splits, protocol)
     return calls
 

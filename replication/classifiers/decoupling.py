@@ -15,8 +15,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.extraction import extract_features
 from replication.backbones.networks import features_of
-from replication.classifiers.heads import Rows, Term, drawn_term, predict, sgd_step
+from replication.classifiers.heads import Rows, Term, drawn_term, predict
+from replication.classifiers.stacks import sgd_step
 from replication.data.images import ImageSplit, mixed_seed, training_batches
+from replication.data.samples import Features
 from replication.files import BadInput
 from replication.settings import BackboneSettings, DecouplingSettings, ImageSettings
 
@@ -122,7 +124,7 @@ def lws_step(
 
 
 def fit_crt(
-    features: Tensor,
+    features: Features,
     labels: Tensor,
     num_classes: int,
     settings: DecouplingSettings,
@@ -146,7 +148,7 @@ def fit_crt(
 
 
 def fit_lws(
-    features: Tensor,
+    features: Features,
     labels: Tensor,
     head: Term,
     settings: DecouplingSettings,
@@ -259,22 +261,23 @@ def _fit_crt(
 ) -> Term:
     generator = torch.Generator().manual_seed(mixed_seed(seed, _HEAD))
     term = drawn_term(num_classes, dimensions, generator, like)
-    terms, momenta = [term], [term.zeros()]
-    no_prior = like.new_zeros(num_classes)
+    assert term.bias is not None
+    stack = [Term(term.weight[None], term.bias[None])]  # of one: a view
+    momenta = [stack[0].zeros()]
+    no_prior = like.new_zeros(1, num_classes)
 
     def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
-        everyone = torch.arange(len(labels), device=labels.device)
-        return sgd_step(
-            terms,
+        loss = sgd_step(
+            stack,
             momenta,
-            [Rows(features)],
-            everyone,
-            labels,
+            [features[None]],
+            labels[None],
             no_prior,
             lr,
             settings.momentum,
             settings.weight_decay,
         )
+        return loss[0]
 
     _fit("crt", step, batches, settings.crt_epochs, settings.lr, report)
     return term
@@ -345,7 +348,7 @@ def _epoch_orders(
 
 
 def _feature_batches(
-    features: Tensor,
+    features: Features,
     labels: Tensor,
     epochs: int,
     settings: DecouplingSettings,

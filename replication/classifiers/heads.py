@@ -1,9 +1,4 @@
-"""A head is a sum of linear terms; each term looks its rows up, none is (N, C).
-
-The gradient of cross-entropy through a sum of linear terms is one matrix product a
-term. It is written out here: at the sizes of the paper the products cost what they
-cost, and at small ones a step is a dozen kernels instead of autograd's hundred.
-"""
+"""A head is a sum of linear terms; each term looks its rows up, none is (N, C)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from replication.data.samples import Features
 
 
 @dataclass(frozen=True)
@@ -21,7 +18,7 @@ class Rows:
     sample n has row n.
     """
 
-    table: Tensor
+    table: Features
     pick: Tensor | None = None
 
     def rows_of(self, samples: Tensor) -> Tensor:
@@ -39,6 +36,11 @@ class Term:
 
     weight: Tensor
     bias: Tensor | None
+
+    @property
+    def fitted(self) -> Tensor:
+        """What moves, but for the bias."""
+        return self.weight
 
     def clone(self) -> "Term":
         """An independent copy."""
@@ -67,6 +69,11 @@ class TableTerm:
 
     logits: Tensor
     gram: Tensor
+
+    @property
+    def fitted(self) -> Tensor:
+        """What moves."""
+        return self.logits
 
     def clone(self) -> "TableTerm":
         """An independent copy; the table's products are shared, they never move."""
@@ -162,65 +169,3 @@ def predict(
     """Class with the largest logit, without any prior, (n,) -> (n,) int64."""
     parts = [logits_of(terms, inputs, some).argmax(1) for some in samples.split(batch)]
     return torch.cat(parts) if parts else samples
-
-
-def sgd_step(
-    terms: Sequence[AnyTerm],
-    momenta: list[Term] | None,
-    inputs: list[Rows],
-    samples: Tensor,
-    labels: Tensor,
-    prior: Tensor,
-    lr: float,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-) -> Tensor:
-    """One step of SGD on cross-entropy of (logits + prior), in place.
-
-    Args:
-        terms: fitted in place; a `TableTerm` only by plain descent.
-        momenta: buffers in the shape of the terms, where momentum > 0.
-        samples: (B,) drawn; labels: (B,) of those.
-        prior: (C,) added to the logits, see `log_prior`.
-
-    Returns:
-        The batch's mean loss, a scalar.
-    """
-    rows = [
-        some.rows_of(samples) if isinstance(term, TableTerm) else some.of(samples)
-        for term, some in zip(terms, inputs, strict=True)
-    ]
-    logits = prior.expand(len(samples), -1)
-    for term, row in zip(terms, rows, strict=True):
-        if isinstance(term, TableTerm):
-            logits = logits + term.logits.index_select(0, row)
-            continue
-        logits = torch.addmm(logits, row, term.weight.T)
-        if term.bias is not None:
-            logits.add_(term.bias)
-    log_share = torch.log_softmax(logits, 1)
-    loss = -log_share.gather(1, labels[:, None]).mean()
-    error = log_share.exp_()
-    error.scatter_add_(1, labels[:, None], error.new_full((len(labels), 1), -1.0))
-    error.div_(len(labels))
-    bias_gradient = error.sum(0)
-    for number, (term, row) in enumerate(zip(terms, rows, strict=True)):
-        if isinstance(term, TableTerm):
-            assert momentum == weight_decay == 0.0
-            term.logits.addmm_(term.gram.index_select(1, row), error, alpha=-lr)
-            continue
-        if momentum == 0.0 and weight_decay == 0.0:
-            term.weight.addmm_(error.T, row, alpha=-lr)
-            if term.bias is not None:
-                term.bias.add_(bias_gradient, alpha=-lr)
-            continue
-        assert momenta is not None
-        buffer = momenta[number]
-        buffer.weight.mul_(momentum).addmm_(error.T, row)
-        buffer.weight.add_(term.weight, alpha=weight_decay)
-        term.weight.add_(buffer.weight, alpha=-lr)
-        if term.bias is not None:
-            buffer.bias.mul_(momentum).add_(bias_gradient)
-            buffer.bias.add_(term.bias, alpha=weight_decay)
-            term.bias.add_(buffer.bias, alpha=-lr)
-    return loss

@@ -18,20 +18,18 @@ from torch import Tensor
 
 from replication.cascade import (
     Level,
-    Samples,
     aided_inputs,
     cluster_frequencies,
     drawn_terms,
 )
-from replication.classifiers.fitting import Watched, fit_classifier
+from replication.classifiers.fitting import Problem, Watched, fit_classifier
 from replication.classifiers.heads import AnyTerm, Rows, TableTerm, Term, predict
+from replication.data.samples import Samples
 from replication.evaluation.intervals import estimate
 from replication.evaluation.metrics import ACCURACIES, accuracy_weights
 from replication.evaluation.records import interval_record
 from replication.evaluation.verdicts import judge_claim
 from replication.experiments.sigma import distance_reading, squared_reading
-from replication.flow_filter.fitting import Fitted
-from replication.flow_filter.flow import FlowFilter
 from replication.settings import (
     CascadeSettings,
     ClassifierSettings,
@@ -299,15 +297,15 @@ def decide_as(
         epoch = 0
         if setting.trained:
             own = labels["train"].bincount(minlength=num_classes)
-            fitted = fit_classifier(
+            problem = Problem(
                 terms,
                 inputs["train"],
                 labels["train"],
                 own if setting.own_prior else everyone,
-                changed,
                 Watched(inputs["val"], labels["val"]),
                 own_seed,
             )
+            fitted = fit_classifier(problem, changed)
             terms, epoch = fitted.terms, fitted.epoch
         for split in DECIDED:
             everything = torch.arange(len(rows[split]), device=rows[split].device)
@@ -392,58 +390,6 @@ def _moved(head: Term, term: AnyTerm) -> float:
     """How far a first term went, relative to where it started: |W - W0| / |W0|."""
     assert isinstance(term, Term)
     return ((term.weight - head.weight).norm() / head.weight.norm()).item()
-
-
-# ---- Filters, kept between settings -----------------------------------------------
-
-
-def levels_as_arrays(
-    levels: Sequence[Level],
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What must be kept of fitted levels to have them again: arrays and facts."""
-    arrays: dict[str, Tensor] = {}
-    for depth, level in enumerate(levels):
-        for name, value in level.fitted.flow.state_dict().items():
-            arrays[f"{depth}/flow/{name}"] = value
-        for kind in ("remain", "leave", "cluster"):
-            for split, value in getattr(level, kind).items():
-                arrays[f"{depth}/{kind}/{split}"] = value
-    facts = [
-        {"threshold": level.threshold, "epoch": level.fitted.epoch} for level in levels
-    ]
-    return arrays, {"levels": facts}
-
-
-def levels_from_arrays(
-    arrays: Mapping[str, np.ndarray],
-    facts: Mapping[str, Any],
-    fit: Fit,
-    device: torch.device,
-) -> list[Level]:
-    """Levels as they were before `levels_as_arrays`, without their histories."""
-    levels = []
-    for depth, fact in enumerate(facts["levels"]):
-        mine: dict[str, dict[str, Tensor]] = {}
-        for name, array in arrays.items():
-            place, kind, rest = name.split("/", 2)
-            if int(place) == depth:
-                found = torch.from_numpy(array.copy()).to(device)
-                mine.setdefault(kind, {})[rest] = found
-        centres = mine["flow"]["base.centres"]
-        flow = FlowFilter(
-            centres.shape[1], len(centres), fit.filter.sigma, torch.Generator()
-        ).to(device, centres.dtype)
-        flow.load_state_dict(mine["flow"])
-        levels.append(
-            Level(
-                Fitted(flow.eval(), fact["epoch"], []),
-                fact["threshold"],
-                mine["remain"],
-                mine["leave"],
-                mine["cluster"],
-            )
-        )
-    return levels
 
 
 # ---- The search -------------------------------------------------------------------

@@ -13,8 +13,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from replication.cascade import Level, Samples, decide, fit_levels
+from replication.cascade import Level, decide, fit_levels
 from replication.classifiers.heads import Term
+from replication.data.samples import Features, Samples
 from replication.evaluation.intervals import Estimate, estimate
 from replication.evaluation.metrics import accuracy_weights
 from replication.evaluation.verdicts import (
@@ -230,7 +231,7 @@ class Placement:
 
 
 @torch.no_grad()
-def place(flow: FlowFilter, features: Tensor) -> Placement:
+def place(flow: FlowFilter, features: Features) -> Placement:
     """Distance to the nearest centre and entropy of the posterior, of every sample.
 
     The largest array is (B, K): |z - mu|^2 is expanded.
@@ -241,8 +242,8 @@ def place(flow: FlowFilter, features: Tensor) -> Placement:
     flow.eval()
     base = flow.base
     distances, entropies = [], []
-    for batch in features.split(_READ_BATCH):
-        _, log_posterior, z = flow(batch)
+    for start in range(0, len(features), _READ_BATCH):
+        _, log_posterior, z = flow(features[start : start + _READ_BATCH])
         nearest = torch.addmm(-base.half_square, z, base.centres.T).amax(1)
         distances.append((z.square().sum(1) - 2 * nearest).clamp_min(0))
         entropies.append(-(log_posterior.exp() * log_posterior).sum(1))
@@ -356,7 +357,8 @@ def validation_as_test(
     val, test = splits["val"], splits["test"]
     first = len(val.labels)
     both = Samples(
-        torch.cat([val.features, test.features]), torch.cat([val.labels, test.labels])
+        torch.cat([val.features[:], test.features[:]]),
+        torch.cat([val.labels, test.labels]),
     )
     joined = [
         replace(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from replication.data.samples import Features
 from replication.files import BadInput
 from replication.flow_filter.flow import FlowFilter
 from replication.flow_filter.losses import (
@@ -95,7 +96,7 @@ class PairDraws:
 
 
 def fit_flow_filter(
-    features: Tensor,
+    features: Features,
     labels: Tensor,
     settings: FilterSettings,
     seed: int,
@@ -111,7 +112,7 @@ def fit_flow_filter(
     fewer than 5000; the last epoch where none qualifies.
 
     Args:
-        features: (N, D) float, on the device to fit on.
+        features: (N, D) float, on the device to fit on or streamed to it.
         labels: (N,) int64, there too.
         settings: weights, K, sigma, learning rate, batch size, epochs.
         seed: of weights, centres and draws.
@@ -137,10 +138,10 @@ def fit_flow_filter(
     draws = PairDraws(labels, torch.Generator(device).manual_seed(seed))
     weights = class_weights(draws.counts, settings.weight_exponent).to(features.dtype)
     optimiser = torch.optim.SGD(flow.parameters(), lr=settings.lr)
-    share = features.new_zeros(settings.num_clusters)
+    share = torch.zeros(settings.num_clusters, dtype=features.dtype, device=device)
     best, best_pure, best_epoch, step = None, -1, 0, 0
     history: list[dict[str, float]] = []
-    scale = features.new_tensor(
+    scale = share.new_tensor(
         [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
     )
     for epoch in range(settings.epochs):
@@ -233,7 +234,7 @@ def objective_terms(
 
 @torch.no_grad()
 def read_clusters(
-    flow: FlowFilter, features: Tensor, rows: Tensor | None = None
+    flow: FlowFilter, features: Features, rows: Tensor | None = None
 ) -> Reading:
     """log P(x) and the most likely cluster of samples; their features are not copied.
 
@@ -253,7 +254,7 @@ def read_clusters(
 
 
 @torch.no_grad()
-def latents(flow: FlowFilter, features: Tensor, rows: Tensor | None = None) -> Tensor:
+def latents(flow: FlowFilter, features: Features, rows: Tensor | None = None) -> Tensor:
     """Latents z of samples, without a copy of their features.
 
     Args:

@@ -15,6 +15,7 @@ from replication.classifiers.decoupling import (
 from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Rows, Term, predict
 from replication.data.images import read_split, worker_count
+from replication.data.samples import Features, Samples
 from replication.evaluation.predictions import predictions_table
 from replication.files import (
     read_about,
@@ -25,6 +26,7 @@ from replication.files import (
 )
 from replication.settings import DecouplingSettings, HeadSettings
 from replication.stages.heads import mean_accuracies
+from replication.stages.on_device import head_of, read_splits
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
 Predictions = dict[str, dict[int, np.ndarray]]
@@ -37,21 +39,14 @@ def main(stage: Stage, benchmark: str) -> None:
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
-    train, test = (
-        {
-            name: torch.from_numpy(array).to(device)
-            for name, array in read_arrays(
-                stage.reads(folder / "features" / f"{split}.safetensors")
-            ).items()
-        }
-        for split in ("train", "test")
-    )
+    splits = read_splits(stage, folder / "features", ("train", "test"), device)
+    train, test = splits["train"], splits["test"]
     head, fitted_with = _head(stage, benchmark, train, device)
     if settings.inputs == "features":
-        found = _on_features(stage, settings, head, train, test["features"])
+        found = _on_features(stage, settings, head, train, test.features)
     else:
         found = _on_images(stage, benchmark, settings, head, fitted_with, device)
-    labels = test["labels"].cpu().numpy()
+    labels = test.labels.cpu().numpy()
     for name, of_seed in found.items():
         both = {
             (seed, protocol): predicted
@@ -71,7 +66,7 @@ def main(stage: Stage, benchmark: str) -> None:
 
 
 def _head(
-    stage: Stage, benchmark: str, train: dict[str, torch.Tensor], device: torch.device
+    stage: Stage, benchmark: str, train: Samples, device: torch.device
 ) -> tuple[Term, HeadSettings | None]:
     """The head that LWS rescales: the network's own; where it has none, one fitted.
 
@@ -80,13 +75,11 @@ def _head(
     """
     path = stage.reads(OUTPUTS / benchmark / "ce" / "features" / "head.safetensors")
     arrays = read_arrays(path)
-    own = Term(
-        *(torch.from_numpy(arrays[name]).to(device) for name in ("weight", "bias"))
-    )
+    own = head_of(arrays, device)
     if read_about(path)["trained"]:
         return own, None
     settings = stage.settings.head(benchmark)
-    fitted = fit_softmax_head(train["features"], train["labels"], own, settings, seed=0)
+    fitted = fit_softmax_head(train.features, train.labels, own, settings, seed=0)
     return fitted, settings
 
 
@@ -94,12 +87,12 @@ def _on_features(
     stage: Stage,
     settings: DecouplingSettings,
     head: Term,
-    train: dict[str, torch.Tensor],
-    test: torch.Tensor,
+    train: Samples,
+    test: Features,
 ) -> Predictions:
     seeds = stage.settings.seeds()
     found: Predictions = {"crt": {}, "lws": {}}
-    features, labels = train["features"], train["labels"]
+    features, labels = train.features, train.labels
     everyone = torch.arange(len(test), device=test.device)
     with progress(stage.name) as tell:
         for number, seed in enumerate(seeds):

@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import SPLITS, Samples, fit_levels
-from replication.classifiers.fitting import fit_balanced_softmax_head
+from replication.cascade import (
+    SPLITS,
+    fit_levels,
+    levels_as_arrays,
+    levels_from_arrays,
+)
+from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Term
+from replication.data.samples import Samples
 from replication.evaluation.predictions import predictions_table
 from replication.experiments.diagnosis import (
     DECIDED,
@@ -28,8 +34,6 @@ from replication.experiments.diagnosis import (
     fit_of,
     ladder,
     ladder_records,
-    levels_as_arrays,
-    levels_from_arrays,
     one_at_a_time,
     search,
     setting_in_use,
@@ -55,6 +59,7 @@ from replication.settings import (
     HeadSettings,
     Settings,
 )
+from replication.stages.on_device import head_of, read_splits
 from replication.stages.parallel import Tell, run_pieces
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
@@ -144,7 +149,8 @@ class Workbench:
                 raise
             write_arrays(file, {}, {"refused": str(error)})
             return
-        write_arrays(file, *levels_as_arrays(levels))
+        arrays, levels_facts = levels_as_arrays(levels)
+        write_arrays(file, arrays, {"levels": levels_facts})
 
     def _decide(self, setting: Setting, seed: int, file: Path) -> None:
         levels = []
@@ -155,7 +161,9 @@ class Workbench:
             if "refused" in facts:
                 write_arrays(file, undecided(self.splits), {"notes": []})
                 return
-            levels = levels_from_arrays(read_arrays(kept), facts, fit, self.device)
+            levels = levels_from_arrays(
+                read_arrays(kept), facts["levels"], fit.filter.sigma, self.device
+            )
         tried = decide_as(
             setting,
             levels,
@@ -221,12 +229,7 @@ def main(stage: Stage, benchmark: str) -> None:
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
-    splits = {
-        split: _samples(
-            stage.reads(folder / "features" / f"{split}.safetensors"), device
-        )
-        for split in SPLITS
-    }
+    splits = read_splits(stage, folder / "features", SPLITS, device)
     labels = {split: splits[split].labels.cpu().numpy() for split in DECIDED}
     if len(labels["val"]) == 0:
         raise BadInput(
@@ -236,7 +239,7 @@ def main(stage: Stage, benchmark: str) -> None:
     start = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
     heads = {
         seed: _both_heads(
-            _head(start, seed, device), splits["train"], counts, settings[3], seed
+            head_of(start, device, seed), splits["train"], counts, settings[3], seed
         )
         for seed in seeds
     }
@@ -374,25 +377,10 @@ def _both_heads(
 ) -> tuple[Term, Term]:
     """The head that DLSA starts from, and the same refitted as `heads` does it."""
     on_device = torch.from_numpy(counts).to(train.labels.device)
-    refitted = fit_balanced_softmax_head(
-        train.features, train.labels, head, on_device, settings, seed
+    (refitted,) = fit_balanced_softmax_heads(
+        train.features, train.labels, head, on_device, settings, [seed]
     )
     return head, refitted
-
-
-def _samples(path: Path, device: torch.device) -> Samples:
-    arrays = read_arrays(path)
-    return Samples(
-        torch.from_numpy(arrays["features"]).to(device),
-        torch.from_numpy(arrays["labels"]).to(device),
-    )
-
-
-def _head(heads: Mapping[str, np.ndarray], seed: int, device: torch.device) -> Term:
-    return Term(
-        torch.from_numpy(heads[f"weight.{seed}"]).to(device),
-        torch.from_numpy(heads[f"bias.{seed}"]).to(device),
-    )
 
 
 if __name__ == "__main__":

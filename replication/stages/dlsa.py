@@ -1,7 +1,8 @@
 """dlsa: one variant of DLSA (a row of Table 2) on one benchmark, every seed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import PROTOCOLS, Samples, decide, fit_levels
+from replication.cascade import (
+    PROTOCOLS,
+    SPLITS,
+    Samples,
+    SeedRun,
+    decide_each,
+    fit_levels,
+    levels_as_arrays,
+    levels_from_arrays,
+)
 from replication.classifiers.heads import Term
+from replication.classifiers.stacks import stack_size
+from replication.data.samples import Features
 from replication.evaluation.metrics import accuracies
 from replication.evaluation.predictions import predictions_table
 from replication.files import (
@@ -23,8 +35,14 @@ from replication.files import (
 )
 from replication.flow_filter.fitting import read_clusters
 from replication.flow_filter.flow import FlowFilter
-from replication.settings import read_published_tables
-from replication.stages.parallel import Tell, run_pieces
+from replication.settings import (
+    CascadeSettings,
+    ClassifierSettings,
+    FilterSettings,
+    read_published_tables,
+)
+from replication.stages.on_device import head_of, read_splits
+from replication.stages.parallel import Tell, run_pieces, side_by_side
 from replication.stages.running import (
     OUTPUTS,
     Stage,
@@ -35,7 +53,86 @@ from replication.stages.running import (
     run,
 )
 
-SPLITS = ("train", "val", "test")
+
+@dataclass(frozen=True)
+class Cascades:
+    """One variant under every seed; what is fitted is kept in the resume folder.
+
+    Fields: `heads`: seed -> the head that every first term starts from.
+    """
+
+    splits: Mapping[str, Samples]
+    num_classes: int
+    heads: Mapping[int, Term]
+    filter_settings: FilterSettings
+    cascade: CascadeSettings
+    classifier: ClassifierSettings
+    folder: Path
+
+    def done(self, seed: int) -> Path:
+        """The file of a seed that is decided."""
+        return self.folder / f"seed-{seed}.safetensors"
+
+    def make(self, seeds: Sequence[int], tell: Tell) -> None:
+        """Fit the filters of some seeds, then their classifiers side by side."""
+        runs, about = [], {}
+        for seed in seeds:
+            run, about[seed] = self._filters(seed, tell)
+            runs.append(run)
+        decided = {
+            protocol: decide_each(
+                runs, self.splits, self.num_classes, self.classifier, protocol
+            )
+            for protocol in PROTOCOLS
+        }
+        for number, seed in enumerate(seeds):
+            arrays, notes = {}, {}
+            for protocol in PROTOCOLS:
+                predicted, notes[protocol] = decided[protocol][number]
+                arrays[protocol] = predicted.cpu().numpy()
+            write_arrays(self.done(seed), arrays, {**about[seed], "classifiers": notes})
+
+    def _filters(self, seed: int, tell: Tell) -> tuple[SeedRun, dict[str, Any]]:
+        """Filters of a seed, fitted unless a run before this one kept them."""
+        kept = self.folder / f"filters-{seed}.safetensors"
+        if not kept.is_file():
+            self._fit(seed, kept, tell)
+        facts = read_about(kept)
+        device = self.splits["train"].labels.device
+        levels = levels_from_arrays(
+            read_arrays(kept), facts["levels"], self.filter_settings.sigma, device
+        )
+        return SeedRun(levels, self.heads[seed], seed), facts["about"]
+
+    def _fit(self, seed: int, kept: Path, tell: Tell) -> None:
+        epochs: list[float] = []
+        clock = time.perf_counter()
+
+        def told(epoch: int, of: int, metrics: Mapping[str, float]) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            if epoch > 0:  # the first one also sets up
+                epochs.append(now - clock)
+            clock = now
+            tell(epoch, of, {"seed": seed, **metrics})
+
+        levels, diagnoses = fit_levels(
+            self.splits,
+            self.num_classes,
+            self.filter_settings,
+            self.cascade,
+            seed,
+            told,
+        )
+        timing = {
+            "epoch_seconds": float(np.median(epochs)) if epochs else float("nan"),
+            "seconds_per_1000": _inference(
+                levels[0].fitted.flow, self.splits["test"].features
+            ),
+        }
+        arrays, facts = levels_as_arrays(levels)
+        about = {"filters": diagnoses, "timing": timing}
+        write_arrays(kept, arrays, {"levels": facts, "about": about})
 
 
 def main(stage: Stage, benchmark: str, variant: str) -> None:
@@ -49,36 +146,29 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
     folder = OUTPUTS / benchmark / "paco"
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    splits = {
-        split: _samples(
-            stage.reads(folder / "features" / f"{split}.safetensors"), device
-        )
-        for split in SPLITS
-    }
-    heads = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
-    counts = np.array(data["class_counts"])
-    labels = splits["test"].labels.cpu().numpy()
-    resume = stage.resume_folder(*settings, device.type)
-    done = {
-        seed: resume / f"seed-{seed}.safetensors" for seed in stage.settings.seeds()
-    }
+    splits = read_splits(stage, folder / "features", SPLITS, device)
+    arrays = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
+    seeds = stage.settings.seeds()
+    cascades = Cascades(
+        splits,
+        data["classes"],
+        {seed: head_of(arrays, device, seed) for seed in seeds},
+        *settings,
+        stage.resume_folder(*settings, device.type),
+    )
+    groups = _groups(seeds, device, splits["train"].features.shape[1], data["classes"])
     pieces = [
-        partial(
-            _one_seed,
-            splits,
-            data["classes"],
-            _head(heads, seed, device),
-            settings,
-            seed,
-            file,
-        )
-        for seed, file in done.items()
-        if not file.is_file()
+        partial(cascades.make, group)
+        for group in groups
+        if not all(cascades.done(seed).is_file() for seed in group)
     ]
     with progress(stage.name) as tell:
-        run_pieces(pieces, len(done), device, tell)
+        run_pieces(pieces, len(groups), device, tell)
+    counts = np.array(data["class_counts"])
+    labels = splits["test"].labels.cpu().numpy()
     predictions, diagnostics, scores, timing = {}, {}, {}, {}
-    for seed, file in done.items():
+    for seed in seeds:
+        file = cascades.done(seed)
         arrays, about = read_arrays(file), read_about(file)
         for protocol in PROTOCOLS:
             predictions[seed, protocol] = arrays[protocol]
@@ -99,46 +189,16 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
     stage.finish()
 
 
-def _one_seed(
-    splits: dict[str, Samples],
-    num_classes: int,
-    head: Term,
-    settings: tuple[Any, Any, Any],
-    seed: int,
-    done: Path,
-    tell: Tell,
-) -> None:
-    """Fit the cascade for one seed under both protocols and keep it for a resume."""
-    filter_settings, cascade, classifier = settings
-    epochs: list[float] = []
-    clock = time.perf_counter()
-
-    def told(epoch: int, of: int, metrics: Mapping[str, float]) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        if epoch > 0:  # the first one also sets up
-            epochs.append(now - clock)
-        clock = now
-        tell(epoch, of, {"seed": seed, **metrics})
-
-    levels, diagnoses = fit_levels(
-        splits, num_classes, filter_settings, cascade, seed, told
-    )
-    timing = {
-        "epoch_seconds": float(np.median(epochs)) if epochs else float("nan"),
-        "seconds_per_1000": _inference(levels[0].fitted.flow, splits["test"].features),
-    }
-    arrays, notes = {}, {}
-    for protocol in PROTOCOLS:
-        predicted, notes[protocol] = decide(
-            levels, splits, num_classes, head, classifier, protocol, seed
-        )
-        arrays[protocol] = predicted.cpu().numpy()
-    about = {"filters": diagnoses, "classifiers": notes, "timing": timing}
-    write_arrays(done, arrays, about)
+def _groups(
+    seeds: Sequence[int], device: torch.device, dimensions: int, classes: int
+) -> list[Sequence[int]]:
+    """Seeds whose classifiers are fitted side by side: all where a stack is faster."""
+    weights = 3 * dimensions * classes  # [x; z; class frequencies], at most
+    alone = side_by_side(len(seeds), device) or stack_size(device, weights) < len(seeds)
+    return [[seed] for seed in seeds] if alone else [seeds]
 
 
-def _inference(flow: FlowFilter, features: torch.Tensor) -> float:
+def _inference(flow: FlowFilter, features: Features) -> float:
     """Seconds in which the first filter reads 1,000 samples; the best of three."""
     seconds = []
     for _ in range(3):
@@ -146,21 +206,6 @@ def _inference(flow: FlowFilter, features: torch.Tensor) -> float:
         read_clusters(flow, features).log_likelihood.sum().item()
         seconds.append(time.perf_counter() - start)
     return 1000 * min(seconds) / len(features)
-
-
-def _samples(path: Path, device: torch.device) -> Samples:
-    arrays = read_arrays(path)
-    return Samples(
-        torch.from_numpy(arrays["features"]).to(device),
-        torch.from_numpy(arrays["labels"]).to(device),
-    )
-
-
-def _head(heads: dict[str, np.ndarray], seed: int, device: torch.device) -> Term:
-    return Term(
-        torch.from_numpy(heads[f"weight.{seed}"]).to(device),
-        torch.from_numpy(heads[f"bias.{seed}"]).to(device),
-    )
 
 
 def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from replication.experiments.estimator import (
     recursion_errors,
     simulate,
 )
-from replication.files import read_arrays, read_json, write_json
+from replication.files import read_json, write_json
 from replication.settings import EstimatorSettings
+from replication.stages.on_device import read_splits
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
 Tell = Callable[[int, int, Mapping[str, float]], None]
@@ -35,12 +36,8 @@ def main(stage: Stage, benchmark: str) -> None:
     seeds = stage.settings.seeds()
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    train = {
-        name: torch.from_numpy(array).to(device)
-        for name, array in read_arrays(
-            stage.reads(OUTPUTS / benchmark / "paco" / "features" / "train.safetensors")
-        ).items()
-    }
+    features = OUTPUTS / benchmark / "paco" / "features"
+    train = read_splits(stage, features, ("train",), device)["train"]
     etas = sorted({*settings.etas, filter_settings.eta})
     simulated = simulation(settings, etas, filter_settings.num_clusters)
     resume = stage.resume_folder(settings, filter_settings, device.type)
@@ -50,8 +47,8 @@ def main(stage: Stage, benchmark: str) -> None:
             done = resume / f"seed-{seed}.json"
             if not done.is_file():
                 found = probe_fit(
-                    train["features"],
-                    train["labels"],
+                    train.features,
+                    train.labels,
                     filter_settings,
                     settings.probes,
                     seed,

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from replication.classifiers.fitting import fit_balanced_softmax_head
+from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Rows, Term, predict
+from replication.data.samples import Features
 from replication.evaluation.metrics import accuracies
 from replication.evaluation.predictions import predictions_table
 from replication.files import (
@@ -17,6 +18,7 @@ from replication.files import (
     write_json,
     write_table,
 )
+from replication.stages.on_device import head_of, read_splits
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
 
@@ -33,33 +35,23 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
-    train, test = (
-        {
-            name: torch.from_numpy(array).to(device)
-            for name, array in read_arrays(
-                stage.reads(folder / "features" / f"{split}.safetensors")
-            ).items()
-        }
-        for split in ("train", "test")
-    )
+    splits = read_splits(stage, folder / "features", ("train", "test"), device)
+    train, test = splits["train"], splits["test"]
     head_file = stage.reads(folder / "features" / "head.safetensors")
     arrays, about = read_arrays(head_file), read_about(head_file)
-    own = Term(
-        *(torch.from_numpy(arrays[name]).to(device) for name in ("weight", "bias"))
-    )
-    heads: dict[str, dict[int, Term]] = {"balanced_softmax": {}}
-    labels = test["labels"].cpu().numpy()
+    own = head_of(arrays, device)
+    labels = test.labels.cpu().numpy()
     with progress(stage.name) as tell:
-        for number, seed in enumerate(seeds):
-            heads["balanced_softmax"][seed] = fit_balanced_softmax_head(
-                train["features"],
-                train["labels"],
-                own,
-                torch.from_numpy(counts).to(device),
-                settings,
-                seed,
-            )
-            tell(number, len(seeds), {})
+        fitted = fit_balanced_softmax_heads(
+            train.features,
+            train.labels,
+            own,
+            torch.from_numpy(counts).to(device),
+            settings,
+            seeds,
+            tell,
+        )
+    heads = {"balanced_softmax": dict(zip(seeds, fitted, strict=True))}
     if about["trained"]:
         heads["own_head"] = dict.fromkeys(seeds, own)
     start = "own_head" if about["trained"] and about["balanced"] else "balanced_softmax"
@@ -67,7 +59,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     summary = {}
     for name, of_seed in heads.items():
         predictions = {
-            seed: _predicted(head, test["features"]) for seed, head in of_seed.items()
+            seed: _predicted(head, test.features) for seed, head in of_seed.items()
         }
         both = {
             (seed, protocol): predicted
@@ -98,7 +90,7 @@ def mean_accuracies(
     }
 
 
-def _predicted(head: Term, features: torch.Tensor) -> np.ndarray:
+def _predicted(head: Term, features: Features) -> np.ndarray:
     everyone = torch.arange(len(features), device=features.device)
     return predict([head], [Rows(features)], everyone).cpu().numpy()
 

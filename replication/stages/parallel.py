@@ -24,6 +24,12 @@ Piece = Callable[[Tell], None]
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
+def side_by_side(of: int, device: torch.device) -> bool:
+    """Whether so many pieces run in processes of their own, several at once."""
+    cores = torch.get_num_threads()
+    return device.type == "cpu" and of > 1 and 1 < cores <= 2 * of
+
+
 def run_pieces(
     pieces: Sequence[Piece], of: int, device: torch.device, tell: Tell
 ) -> None:
@@ -43,19 +49,19 @@ def run_pieces(
     Raises:
         BadInput: what a piece refused; or a piece was killed. The others are stopped.
     """
-    cores = torch.get_num_threads()
-    if device.type != "cpu" or of == 1 or cores == 1 or cores > 2 * of:
+    if not side_by_side(of, device):
         for piece in pieces:
             piece(tell)
         return
+    cores = torch.get_num_threads()
     torch.set_num_threads(1)  # no other thread may be at work when a process forks
     try:
-        _side_by_side(list(pieces), cores, tell)
+        _forked(list(pieces), cores, tell)
     finally:
         torch.set_num_threads(cores)
 
 
-def _side_by_side(pieces: list[Piece], at_once: int, tell: Tell) -> None:
+def _forked(pieces: list[Piece], at_once: int, tell: Tell) -> None:
     context = multiprocessing.get_context("fork")
     live: dict[Connection, BaseProcess] = {}
     try:

@@ -1,14 +1,11 @@
 """sigma: the selection of Sect. 3 on one benchmark, every sigma and seed."""
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from replication.cascade import Samples
-from replication.classifiers.heads import Term
 from replication.evaluation.predictions import predictions_table
 from replication.experiments.sigma import (
     DECIDED,
@@ -32,6 +29,7 @@ from replication.files import (
     write_json,
     write_table,
 )
+from replication.stages.on_device import head_of, read_splits
 from replication.stages.parallel import Tell, run_pieces
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
@@ -48,12 +46,7 @@ def main(stage: Stage, benchmark: str) -> None:
     folder = OUTPUTS / benchmark / "paco"
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    splits = {
-        split: _samples(
-            stage.reads(folder / "features" / f"{split}.safetensors"), device
-        )
-        for split in SPLITS
-    }
+    splits = read_splits(stage, folder / "features", SPLITS, device)
     heads = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
     dimensions = splits["train"].features.shape[1]
     reasons = sweep_sigmas(
@@ -73,7 +66,7 @@ def main(stage: Stage, benchmark: str) -> None:
         found = try_sigma(
             splits,
             data["classes"],
-            _head(heads, seed, device),
+            head_of(heads, device, seed),
             (filter_settings, cascade, classifier),
             sigma,
             seed,
@@ -139,21 +132,6 @@ def main(stage: Stage, benchmark: str) -> None:
     )
     stage.notes(sweep=sweep.model_dump(), sigmas=list(reasons))
     stage.finish()
-
-
-def _samples(path: Path, device: torch.device) -> Samples:
-    arrays = read_arrays(path)
-    return Samples(
-        torch.from_numpy(arrays["features"]).to(device),
-        torch.from_numpy(arrays["labels"]).to(device),
-    )
-
-
-def _head(heads: Mapping[str, np.ndarray], seed: int, device: torch.device) -> Term:
-    return Term(
-        torch.from_numpy(heads[f"weight.{seed}"]).to(device),
-        torch.from_numpy(heads[f"bias.{seed}"]).to(device),
-    )
 
 
 if __name__ == "__main__":

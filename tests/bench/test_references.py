@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bench import references
-from replication.classifiers.fitting import fit_classifier
+from replication.classifiers.fitting import Problem, fit_classifier
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.flow_filter.fitting import objective_terms, read_clusters
 from replication.flow_filter.flow import FlowFilter
@@ -63,7 +63,7 @@ def test_an_epoch_by_autograd_moves_the_weights_as_the_suite_does() -> None:
     # One epoch's order, as `fit_classifier` draws it from its seed.
     order = torch.randperm(20, generator=torch.Generator().manual_seed(7))
     fitted = fit_classifier(
-        [start.clone()], [Rows(x)], labels, counts, settings, None, seed=7
+        Problem([start.clone()], [Rows(x)], labels, counts, None, seed=7), settings
     )
     references.classifier_epoch(layer, x, labels, order, log_prior(counts), 0.1, 8)
     assert not torch.allclose(layer.weight, start.weight)

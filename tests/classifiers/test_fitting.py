@@ -1,6 +1,7 @@
 """Fitting linear classifiers on toy data: what is kept, and what is lifted."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,12 +9,14 @@ from torch import Tensor
 
 import replication.classifiers.fitting as fitting
 from replication.classifiers.fitting import (
+    Problem,
     Watched,
-    fit_balanced_softmax_head,
+    fit_balanced_softmax_heads,
     fit_classifier,
     fit_softmax_head,
 )
 from replication.classifiers.heads import Rows, Term, predict
+from replication.classifiers.stacks import Stack
 from replication.files import BadInput
 from replication.settings import ClassifierSettings, HeadSettings
 
@@ -43,6 +46,13 @@ def overlapping(counts: list[int], seed: int) -> tuple[Tensor, Tensor]:
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     noise = torch.randn(len(labels), len(counts), generator=generator(seed))
     return noise + 1.2 * torch.eye(len(counts))[labels], labels
+
+
+def fit_balanced_softmax_head(*arguments: Any) -> Term:
+    """Of one seed, the last argument."""
+    *rest, seed = arguments
+    (head,) = fit_balanced_softmax_heads(*rest, [seed])
+    return head
 
 
 def zero_term(classes: int, dimensions: int) -> Term:
@@ -101,11 +111,11 @@ def test_head_follows_the_cosine_of_its_settings(monkeypatch) -> None:
     features, labels = overlapping([20, 20], seed=1)
     seen = []
 
-    def step(terms, momenta, inputs, samples, labels, prior, lr, momentum, decay):
-        seen.append((lr, momentum, decay, len(samples)))
-        return torch.zeros(())
+    def step(stack, samples, lr, momentum, decay):
+        seen.append((lr, momentum, decay, samples.shape[1]))
+        return torch.zeros(1)
 
-    monkeypatch.setattr(fitting, "sgd_step", step)
+    monkeypatch.setattr(Stack, "step", step)
     settings = head_settings(epochs=4)
     counts = labels.bincount()
     fit_balanced_softmax_head(features, labels, zero_term(2, 2), counts, settings, 0)
@@ -197,10 +207,11 @@ TRAIN_LABELS = torch.tensor([0, 1]).repeat(16)
 def fit_line(
     watched: Watched | None, start: Term | None = None, **changes: float
 ) -> fitting.FittedHead:
-    return fit_classifier(
+    problem = Problem(
         [start or zero_term(2, 1)], [Rows(TRAIN)], TRAIN_LABELS,
-        TRAIN_LABELS.bincount(), classifier_settings(**changes), watched, 5,
+        TRAIN_LABELS.bincount(), watched, 5,
     )  # fmt: skip
+    return fit_classifier(problem, classifier_settings(**changes))
 
 
 def watched_at(values: list[float], labels: list[int]) -> Watched:
@@ -273,13 +284,15 @@ def test_classifier_follows_its_seed() -> None:
     inputs = [Rows(features), Rows(features.flip(0))]
     first, again, other = (
         fit_classifier(
-            [term.clone() for term in start],
-            inputs,
-            labels,
-            labels.bincount(),
+            Problem(
+                [term.clone() for term in start],
+                inputs,
+                labels,
+                labels.bincount(),
+                None,
+                seed,
+            ),
             classifier_settings(),
-            None,
-            seed,
         )
         for seed in (3, 3, 4)
     )
@@ -292,10 +305,11 @@ def test_classifier_follows_its_seed() -> None:
 def test_an_empty_training_part_keeps_the_start() -> None:
     start = Term(torch.tensor([[1.0], [2.0]]), torch.tensor([3.0, 4.0]))
     nothing = torch.empty(0, dtype=torch.int64)
-    fitted = fit_classifier(
+    problem = Problem(
         [start], [Rows(TRAIN, nothing)], nothing, torch.zeros(2).long(),
-        classifier_settings(), watched_at([1.0], [0]), 0,
+        watched_at([1.0], [0]), 0,
     )  # fmt: skip
+    fitted = fit_classifier(problem, classifier_settings())
     assert (fitted.epoch, fitted.looks) == (0, {})
     assert fitted.terms[0] is start
     assert torch.equal(start.weight, torch.tensor([[1.0], [2.0]]))
@@ -307,10 +321,11 @@ def test_the_classifiers_prior_is_that_of_the_counts_given() -> None:
 
     Labels are even; with counts 3 : 1 the fitted difference of biases is log(1 / 3).
     """
-    fitted = fit_classifier(
+    problem = Problem(
         [zero_term(2, 1)], [Rows(torch.zeros(32, 1))], TRAIN_LABELS,
-        torch.tensor([24, 8]), classifier_settings(lr=1.0, epochs=200), None, 0,
+        torch.tensor([24, 8]), None, 0,
     )  # fmt: skip
+    fitted = fit_classifier(problem, classifier_settings(lr=1.0, epochs=200))
     gap = (fitted.terms[0].bias[0] - fitted.terms[0].bias[1]).item()
     assert gap == pytest.approx(math.log(1 / 3), abs=1e-4)
 
@@ -319,11 +334,12 @@ def test_classifier_refuses_a_loss_that_is_not_finite() -> None:
     """It is noticed at the next look; the epoch of that look is named."""
     features = TRAIN.clone()
     features[0] = float("inf")
+    problem = Problem(
+        [zero_term(2, 1)], [Rows(features)], TRAIN_LABELS, TRAIN_LABELS.bincount(),
+        None, 0,
+    )  # fmt: skip
     with pytest.raises(BadInput) as refusal:
-        fit_classifier(
-            [zero_term(2, 1)], [Rows(features)], TRAIN_LABELS, TRAIN_LABELS.bincount(),
-            classifier_settings(evaluate_every=3), None, 0,
-        )  # fmt: skip
+        fit_classifier(problem, classifier_settings(evaluate_every=3))
     assert str(refusal.value) == (
         "classifier: the loss is not finite in epoch 3; "
         "a smaller classifier.lr may help"

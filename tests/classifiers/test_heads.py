@@ -15,8 +15,8 @@ from replication.classifiers.heads import (
     log_prior,
     logits_of,
     predict,
-    sgd_step,
 )
+from replication.classifiers.stacks import Stack
 
 CLASSES = 5
 
@@ -63,7 +63,7 @@ def gathered(rows: Rows) -> Tensor:
     return rows.table if rows.pick is None else rows.table[rows.pick]
 
 
-# --- sgd_step
+# --- a step of one head
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.05])
@@ -80,18 +80,16 @@ def test_step_equals_autograd_and_torch_sgd(
         momentum=momentum,
         weight_decay=weight_decay,
     )
-    momenta = [term.zeros() for term in terms] if momentum or weight_decay else None
     labels = torch.randint(CLASSES, (20,), generator=generator(11))
     prior = draw(CLASSES, seed=12)
     whole = [gathered(rows) for rows in inputs]
     start = terms[1].weight.clone()
+    moving = bool(momentum or weight_decay)
+    stack = Stack.of([terms], [inputs], [labels], [prior], moving)
     for step in range(6):
         samples = torch.randperm(20, generator=generator(step))[: 5 + step]
         lr = 0.3 / (1 + step)
-        loss = sgd_step(
-            terms, momenta, inputs, samples, labels[samples], prior, lr,
-            momentum, weight_decay,
-        )  # fmt: skip
+        (loss,) = stack.step(samples[None], lr, momentum, weight_decay)
         logits = sum(
             layer(rows[samples]) for layer, rows in zip(layers, whole, strict=True)
         )
@@ -115,7 +113,7 @@ def test_a_sample_drawn_twice_counts_twice() -> None:
     inputs, prior = three_inputs(), draw(CLASSES, seed=12)
     samples = torch.tensor([3, 3, 3, 8])
     terms, layers = three_terms(), [as_linear(term) for term in three_terms()]
-    sgd_step(terms, None, inputs, samples, labels[samples], prior, 0.5)
+    Stack.of([terms], [inputs], [labels], [prior]).step(samples[None], 0.5)
     logits = sum(
         layer(gathered(rows)[samples])
         for layer, rows in zip(layers, inputs, strict=True)
@@ -129,7 +127,8 @@ def test_step_leaves_inputs_labels_and_prior_alone() -> None:
     inputs, prior = three_inputs(), draw(CLASSES, seed=12)
     labels = torch.randint(CLASSES, (20,), generator=generator(11))
     kept = [rows.table.clone() for rows in inputs], labels.clone(), prior.clone()
-    sgd_step(three_terms(), None, inputs, torch.arange(20), labels, prior, 1.0)
+    stack = Stack.of([three_terms()], [inputs], [labels], [prior])
+    stack.step(torch.arange(20)[None], 1.0)
     assert all(
         torch.equal(rows.table, was) for rows, was in zip(inputs, kept[0], strict=True)
     )
@@ -243,12 +242,10 @@ def test_table_term_is_the_linear_map_of_its_rows(bias) -> None:
     everyone = torch.arange(40)
     fits = ([first.clone(), plain], [first.clone(), quick])
     prior = torch.zeros(5, dtype=torch.float64)
+    stacks = [Stack.of([terms], [inputs], [labels], [prior]) for terms in fits]
     for step in range(30):
         samples = torch.randperm(40, generator=generator(step))[:16]
-        losses = [
-            sgd_step(terms, None, inputs, samples, labels[samples], prior, 0.5)
-            for terms in fits
-        ]
+        losses = [stack.step(samples[None], 0.5) for stack in stacks]
         torch.testing.assert_close(*losses)
     torch.testing.assert_close(*(logits_of(terms, inputs, everyone) for terms in fits))
     moved = logits_of(fits[0], inputs, everyone) - logits_of(

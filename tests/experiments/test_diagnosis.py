@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from replication.cascade import PROTOCOLS, Level, Samples, decide, fit_levels
-from replication.classifiers.fitting import Watched, fit_classifier
+from replication.cascade import (
+    PROTOCOLS,
+    Level,
+    decide,
+    fit_levels,
+    levels_as_arrays,
+    levels_from_arrays,
+)
+from replication.classifiers.fitting import Problem, Watched, fit_classifier
 from replication.classifiers.heads import Rows, Term, predict
+from replication.data.samples import Samples
 from replication.experiments import diagnosis as experiment
 from replication.experiments.diagnosis import Answers, Setting, Tried
 from replication.experiments.sigma import validation_as_test
@@ -157,15 +165,15 @@ def test_second_terms_at_zero_leave_the_head_drawn_ones_do_not(which, request) -
 def test_without_a_split_one_classifier_sees_everything() -> None:
     found = tried(experiment.ladder(BASE)["retrained"], [])
     train, val = SPLITS["train"], SPLITS["val"]
-    by_hand = fit_classifier(
+    problem = Problem(
         [HEAD.clone()],
         [Rows(train.features)],
         train.labels,
         torch.tensor(COUNTS),
-        CLASSIFIER,
         Watched([Rows(val.features)], val.labels),
         0,
     )
+    by_hand = fit_classifier(problem, CLASSIFIER)
     everything = torch.arange(len(SPLITS["test"].labels))
     expected = predict(by_hand.terms, [Rows(SPLITS["test"].features)], everything)
     assert found.predictions["test"].tolist() == expected.tolist()
@@ -182,15 +190,15 @@ def test_a_part_has_the_prior_of_its_own_samples_or_of_all(levels) -> None:
     assert (own / own.sum()).tolist() != (torch.tensor(COUNTS) / sum(COUNTS)).tolist()
     rungs = experiment.ladder(BASE)
     for name, prior in (("own_prior", own), ("parts", torch.tensor(COUNTS))):
-        by_hand = fit_classifier(
+        problem = Problem(
             [HEAD.clone()],
             inputs["train"],
             labels["train"],
             prior,
-            CLASSIFIER,
             Watched(inputs["val"], labels["val"]),
             1,
         )
+        by_hand = fit_classifier(problem, CLASSIFIER)
         everything = torch.arange(len(rows["test"]))
         expected = predict(by_hand.terms, inputs["test"], everything)
         found = tried(rungs[name], levels).predictions["test"][rows["test"].numpy()]
@@ -216,10 +224,10 @@ def test_inputs_that_are_not_given_are_not_used(levels) -> None:
 
 def test_kept_filters_are_those_that_were_fitted(levels, tmp_path) -> None:
     file = tmp_path / "levels.safetensors"
-    write_arrays(file, *experiment.levels_as_arrays(levels))
-    fit = experiment.fit_of(BASE, FILTER)
-    again = experiment.levels_from_arrays(
-        read_arrays(file), read_about(file), fit, torch.device("cpu")
+    arrays, facts = levels_as_arrays(levels)
+    write_arrays(file, arrays, {"levels": facts})
+    again = levels_from_arrays(
+        read_arrays(file), read_about(file)["levels"], FILTER.sigma, torch.device("cpu")
     )
     assert [one.threshold for one in again] == [one.threshold for one in levels]
     fast = replace(BASE, lr=1.0)

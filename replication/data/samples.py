@@ -1,0 +1,83 @@
+"""A split's samples on the device; features that do not fit there are streamed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Of the device's free memory, what features may take; the rest is for fitting, whose
+# latents and gathered rows are a part of the features' size.
+_SHARE_OF_FREE = 0.5
+
+
+class Streamed:
+    """Rows (N, D) in host memory that are on the device only while they are used.
+
+    It answers to what is asked of features on a device: their shape, their rows, new
+    tensors beside them. The same rows give the same numbers as resident features.
+    """
+
+    def __init__(self, table: Tensor, device: torch.device) -> None:
+        self._table = table.pin_memory() if device.type == "cuda" else table
+        self.device = device
+        self.shape, self.dtype = table.shape, table.dtype
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        """Some rows, on the device: (n,) or a slice -> (n, D)."""
+        if isinstance(rows, slice):
+            return self._table[rows].to(self.device, non_blocking=True)
+        return self.index_select(0, rows)
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Rows by number, (n,) on any device -> (n, D) on this one."""
+        assert dim == 0
+        shape = (len(rows), self.shape[1])
+        pinned = self.device.type == "cuda"
+        found = torch.empty(shape, dtype=self.dtype, pin_memory=pinned)
+        torch.index_select(self._table, 0, rows.cpu(), out=found)
+        return found.to(self.device, non_blocking=True)
+
+    def new_empty(self, *shape: int) -> Tensor:
+        """Uninitialised, on the device, of the features' type."""
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+
+Features = Tensor | Streamed
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One split: features (N, D) float32, labels (N,) int64, both on the device.
+
+    Features that do not fit there are `Streamed` to it.
+    """
+
+    features: Features
+    labels: Tensor
+
+
+def place(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Features]:
+    """Put features on a device; those stay behind that do not fit there together.
+
+    Implements: not in the paper. The largest stays behind first.
+
+    Args:
+        tables: split -> (N, D) on the CPU.
+    """
+    placed: dict[str, Features] = {}
+    room = _SHARE_OF_FREE * _free(device)
+    for name, table in sorted(tables.items(), key=lambda one: one[1].nbytes):
+        room -= table.nbytes
+        placed[name] = table.to(device) if room >= 0 else Streamed(table, device)
+    return {name: placed[name] for name in tables}
+
+
+def _free(device: torch.device) -> float:
+    """Bytes that are free on a device of its own memory; on a CPU nothing is moved."""
+    if device.type != "cuda":
+        return float("inf")
+    return torch.cuda.mem_get_info(device)[0]

@@ -1,0 +1,45 @@
+"""What the stages behind the features read: splits and heads, put on the device."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from replication.classifiers.heads import Term
+from replication.data.samples import Samples, place
+from replication.files import read_arrays
+from replication.stages.running import Stage
+
+
+def read_splits(
+    stage: Stage, folder: Path, splits: Iterable[str], device: torch.device
+) -> dict[str, Samples]:
+    """Features and labels of splits; features that do not fit there are streamed.
+
+    Args:
+        folder: the stage `features`' own.
+    """
+    arrays = {
+        split: read_arrays(stage.reads(folder / f"{split}.safetensors"))
+        for split in splits
+    }
+    features = place(
+        {split: torch.from_numpy(some["features"]) for split, some in arrays.items()},
+        device,
+    )
+    return {
+        split: Samples(features[split], torch.from_numpy(some["labels"]).to(device))
+        for split, some in arrays.items()
+    }
+
+
+def head_of(
+    arrays: Mapping[str, np.ndarray], device: torch.device, seed: int | None = None
+) -> Term:
+    """A head out of a file of heads: the one of a seed, or the only one."""
+    end = "" if seed is None else f".{seed}"
+    return Term(
+        torch.from_numpy(arrays[f"weight{end}"]).to(device),
+        torch.from_numpy(arrays[f"bias{end}"]).to(device),
+    )

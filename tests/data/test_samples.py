@@ -1,0 +1,53 @@
+"""Features on a device, or streamed to it: the same rows, the same numbers."""
+
+import pytest
+import torch
+
+from replication.data import samples
+from replication.data.samples import Streamed, place
+
+CPU = torch.device("cpu")
+TABLE = torch.arange(24, dtype=torch.float32).view(6, 4)
+
+
+@pytest.mark.parametrize(
+    "rows", [torch.tensor([5, 0, 0]), torch.empty(0, dtype=torch.int64)]
+)
+def test_rows_by_number(rows) -> None:
+    streamed = Streamed(TABLE, CPU)
+    assert torch.equal(streamed[rows], TABLE[rows])
+    assert torch.equal(streamed.index_select(0, rows), TABLE[rows])
+
+
+@pytest.mark.parametrize("some", [slice(None), slice(1, 3), slice(4, 9)])
+def test_rows_in_a_row(some) -> None:
+    assert torch.equal(Streamed(TABLE, CPU)[some], TABLE[some])
+
+
+def test_it_answers_as_features_do() -> None:
+    streamed = Streamed(TABLE.double(), CPU)
+    assert (len(streamed), streamed.shape, streamed.device) == (6, (6, 4), CPU)
+    beside = streamed.new_empty(3, 2)
+    assert (beside.shape, beside.dtype, beside.device) == ((3, 2), torch.float64, CPU)
+
+
+@pytest.mark.parametrize(
+    ("free", "streamed"),
+    [(96 * 4, []), (96 * 4 - 1, ["train"]), (47 * 2, ["train", "val", "test"])],
+)
+def test_what_does_not_fit_half_of_what_is_free_stays_behind(
+    free, streamed, monkeypatch
+) -> None:
+    """train is 96 bytes, val and test 48 each: 192 together; the largest goes last."""
+    monkeypatch.setattr(samples, "_free", lambda device: free)
+    tables = {"train": TABLE, "val": TABLE[:3], "test": TABLE[3:]}
+    placed = place(tables, CPU)
+    assert list(placed) == list(tables)
+    assert [n for n, one in placed.items() if isinstance(one, Streamed)] == streamed
+    for name, one in placed.items():
+        assert torch.equal(one[:], tables[name])
+
+
+def test_on_a_processor_nothing_is_copied() -> None:
+    placed = place({"train": TABLE}, CPU)
+    assert placed["train"] is TABLE
