@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from torchvision import transforms
 
 from replication.backbones.views import paco_views, view_batches
-from replication.data.decoding import decode, decode_pixels
+from replication.data.decoding import decode
 from replication.data.images import ImageSplit, plain_batches, training_batches
+from replication.data.pixels import decode_pixels
 from replication.settings import BackboneSettings
 
 Size = Mapping[str, int]

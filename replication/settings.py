@@ -506,12 +506,18 @@ LISTS = (
 
 
 class Settings:
-    """Validated params.yaml; hands out sections and notes the keys they came from."""
+    """Validated params.yaml; hands out sections and notes the keys they came from.
+
+    Fields: `keys_read` so far; `resolved` settings of the recipes by their whole name;
+    `as_print`: keys that params.yaml sets -> whether print has that value wherever it
+    was used.
+    """
 
     def __init__(self, params: Params) -> None:
         self._params = params
         self.keys_read: set[str] = set()
         self.resolved: dict[str, Any] = {}
+        self.as_print: dict[str, bool] = {}
 
     def get(self, key: str) -> Any:
         """Value of a dotted key; the read is noted in `keys_read`."""
@@ -709,7 +715,11 @@ class Settings:
         row: Row | None,
     ) -> Choice:
         published, source = recipe["value"], recipe["source"]
-        override = self.get(_params_key(section, name))
+        key = _params_key(section, name)
+        override = self.get(key)
+        if override is not None:
+            same = override == published
+            self.as_print[key] = same and self.as_print.get(key, True)
         scaled_by = _STAND_IN_SCALED.get(section, {}).get(name)
         scale = self.get(f"stand_in.{scaled_by}") if scaled_by else None
         if row is not None and name in row.changes:

@@ -537,6 +537,17 @@ def test_override_wins_over_the_published_recipe(load_with, tmp_path) -> None:
         assert settings.backbone(benchmark).image_size == 96
 
 
+def test_it_is_noted_which_overrides_are_prints_own_values(load_with) -> None:
+    """0.03 is printed for Places-LT alone."""
+    settings = load_with({"lambda_pure": 0.03, "filter.eta": 0.9})
+    settings.filter("places_lt")
+    assert settings.as_print == {"lambda_pure": True, "filter.eta": False}
+    settings.filter("inat18")
+    assert settings.as_print == {"lambda_pure": False, "filter.eta": False}
+    settings.filter("places_lt")
+    assert not settings.as_print["lambda_pure"]
+
+
 def test_stand_in_wins_over_the_published_recipe_but_not_over_an_override(
     load_with,
 ) -> None:

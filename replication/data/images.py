@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
-from replication.data.decoding import decode_pixels
+from replication.data.pixels import decode_pixels
 from replication.files import BadInput, read_arrays, read_table
 from replication.settings import BackboneSettings, ImageSettings
 

@@ -1,4 +1,4 @@
-"""The six metrics of Table 1, and the per-class shares that they are made of.
+"""Table 1's four accuracies, and the per-class shares that they are made of.
 
 An accuracy here is a weighted sum over samples of "was right", so that one weight
 vector a metric is all that intervals need.
@@ -7,12 +7,10 @@ vector a metric is all that intervals need.
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.metrics import matthews_corrcoef, normalized_mutual_info_score
 
 from replication.data.longtail import SHOT_GROUPS, shot_groups
 
 ACCURACIES = ("overall", *SHOT_GROUPS)
-METRICS = (*ACCURACIES, "mcc", "nmi")
 
 
 def accuracy_weights(
@@ -53,17 +51,3 @@ def accuracies(
     right = predictions == labels
     weights = accuracy_weights(labels, train_counts)
     return {name: float(right @ weight) for name, weight in weights.items()}
-
-
-def all_metrics(
-    predictions: np.ndarray, labels: np.ndarray, train_counts: np.ndarray
-) -> dict[str, float]:
-    """The six metrics of Table 1; fractions.
-
-    Implements: Sect. 6: with MCC and NMI (arithmetic normalisation, scikit-learn's
-    default, as in the released code).
-    """
-    return accuracies(predictions, labels, train_counts) | {
-        "mcc": float(matthews_corrcoef(labels, predictions)),
-        "nmi": float(normalized_mutual_info_score(labels, predictions)),
-    }

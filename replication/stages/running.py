@@ -195,6 +195,9 @@ class Stage:
             "data_hash": _data_hash(self.name),
             "params": params,
             "settings": resolved,
+            "as_print": sorted(
+                key for key, same in self.settings.as_print.items() if same
+            ),
             "settings_hash": content_hash(params, resolved),
             "seeds": {
                 key: value

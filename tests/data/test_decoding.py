@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from replication.data import decoding
-from replication.data.decoding import decode, decode_pixels
+from replication.data import pixels
+from replication.data.decoding import decode
 from replication.data.images import ImageSplit, plain_batches
+from replication.data.pixels import decode_pixels
 from replication.files import BadInput
 
 SIDE = 32
@@ -214,13 +215,13 @@ def test_pixels_are_those_of_pillow(case, tmp_path) -> None:
 
 def test_the_faster_decoder_is_the_one_that_is_compared(tmp_path, monkeypatch) -> None:
     """Every JPEG above passes through it, and nothing else does."""
-    if decoding.decode_jpeg is None:
+    if pixels.decode_jpeg is None:
         pytest.skip("torchvision has no decoder any more")
 
     def refuse(content: bytes, place: Path) -> Image.Image:
         raise AssertionError("Pillow was asked")
 
-    monkeypatch.setattr(decoding, "decode", refuse)
+    monkeypatch.setattr(pixels, "decode", refuse)
     for content in JPEGS.values():
         decode_pixels(content, tmp_path / "a.jpg")
     for content in OTHERS.values():
@@ -231,7 +232,7 @@ def test_the_faster_decoder_is_the_one_that_is_compared(tmp_path, monkeypatch) -
 def test_without_the_faster_decoder_pillow_does_all(tmp_path, monkeypatch) -> None:
     content = JPEGS["greyscale"]
     expected = decode_pixels(content, tmp_path / "a.jpg")
-    monkeypatch.setattr(decoding, "decode_jpeg", None)
+    monkeypatch.setattr(pixels, "decode_jpeg", None)
     assert torch.equal(decode_pixels(content, tmp_path / "a.jpg"), expected)
 
 
