@@ -30,6 +30,7 @@ bench: $(READY)
 	python -m bench
 	python -m bench.cluster_aided
 	python -m bench.precision
+	python -m bench.stacks
 	python -m bench.coverage
 
 rehearse: $(READY)
