@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Of the device's free memory, what features may take; the rest is for fitting, whose
-# latents and gathered rows are a part of the features' size.
+# Of a device's free memory, what features may take, and of what is left then, latents.
 _SHARE_OF_FREE = 0.5
 
 
@@ -22,6 +21,7 @@ class Streamed:
         self._table = table.pin_memory() if device.type == "cuda" else table
         self.device = device
         self.shape, self.dtype = table.shape, table.dtype
+        self.nbytes = table.nbytes
 
     def __len__(self) -> int:
         return len(self._table)
@@ -69,15 +69,15 @@ def place(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Featu
         tables: split -> (N, D) on the CPU.
     """
     placed: dict[str, Features] = {}
-    room = _SHARE_OF_FREE * _free(device)
+    left = room(device)
     for name, table in sorted(tables.items(), key=lambda one: one[1].nbytes):
-        room -= table.nbytes
-        placed[name] = table.to(device) if room >= 0 else Streamed(table, device)
+        left -= table.nbytes
+        placed[name] = table.to(device) if left >= 0 else Streamed(table, device)
     return {name: placed[name] for name in tables}
 
 
-def _free(device: torch.device) -> float:
-    """Bytes that are free on a device of its own memory; on a CPU nothing is moved."""
+def room(device: torch.device) -> float:
+    """Bytes that one kind of array may take there; on a CPU nothing is in the way."""
     if device.type != "cuda":
         return float("inf")
-    return torch.cuda.mem_get_info(device)[0]
+    return _SHARE_OF_FREE * torch.cuda.mem_get_info(device)[0]

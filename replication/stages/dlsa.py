@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from replication.cascade import (
     PROTOCOLS,
     SPLITS,
-    Samples,
     SeedRun,
     decide_each,
     fit_levels,
@@ -22,7 +20,7 @@ from replication.cascade import (
 )
 from replication.classifiers.heads import Term
 from replication.classifiers.stacks import stack_size
-from replication.data.samples import Features
+from replication.data.samples import Features, Samples, room
 from replication.evaluation.metrics import accuracies
 from replication.evaluation.predictions import predictions_table
 from replication.files import (
@@ -156,7 +154,7 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
         *settings,
         stage.resume_folder(*settings, device.type),
     )
-    groups = _groups(seeds, device, splits["train"].features.shape[1], data["classes"])
+    groups = _groups(seeds, splits["train"], data["classes"], settings[1].leaving_share)
     pieces = [
         partial(cascades.make, group)
         for group in groups
@@ -190,11 +188,20 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
 
 
 def _groups(
-    seeds: Sequence[int], device: torch.device, dimensions: int, classes: int
+    seeds: Sequence[int], train: Samples, num_classes: int, leaving_share: float
 ) -> list[Sequence[int]]:
-    """Seeds whose classifiers are fitted side by side: all where a stack is faster."""
-    weights = 3 * dimensions * classes  # [x; z; class frequencies], at most
-    alone = side_by_side(len(seeds), device) or stack_size(device, weights) < len(seeds)
+    """Seeds whose classifiers are fitted side by side: all where a stack is faster.
+
+    A stack has the latents of every seed, and a copy of them, on the device at once.
+    """
+    features, device = train.features, train.labels.device
+    weights = 3 * features.shape[1] * num_classes  # [x; z; class frequencies], at most
+    latents = 2 * leaving_share * features.nbytes * len(seeds)
+    alone = (
+        side_by_side(len(seeds), device)
+        or stack_size(device, weights) < len(seeds)
+        or latents > room(device)
+    )
     return [[seed] for seed in seeds] if alone else [seeds]
 
 

@@ -32,14 +32,12 @@ def test_it_answers_as_features_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "streamed"),
-    [(96 * 4, []), (96 * 4 - 1, ["train"]), (47 * 2, ["train", "val", "test"])],
+    ("room", "streamed"),
+    [(192, []), (191, ["train"]), (47, ["train", "val", "test"])],
 )
-def test_what_does_not_fit_half_of_what_is_free_stays_behind(
-    free, streamed, monkeypatch
-) -> None:
+def test_what_does_not_fit_stays_behind(room, streamed, monkeypatch) -> None:
     """train is 96 bytes, val and test 48 each: 192 together; the largest goes last."""
-    monkeypatch.setattr(samples, "_free", lambda device: free)
+    monkeypatch.setattr(samples, "room", lambda device: room)
     tables = {"train": TABLE, "val": TABLE[:3], "test": TABLE[3:]}
     placed = place(tables, CPU)
     assert list(placed) == list(tables)

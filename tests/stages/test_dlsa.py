@@ -1,5 +1,6 @@
 """One variant under every seed: what is kept is not fitted again, in any grouping."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -94,21 +95,48 @@ def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) ->
     )
 
 
+@dataclasses.dataclass
+class On:
+    """What is asked of samples on a device that this machine need not have."""
+
+    device: torch.device
+    shape: tuple[int, int]
+
+    @property
+    def features(self) -> "On":
+        return self
+
+    @property
+    def labels(self) -> "On":
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * self.shape[0] * self.shape[1]
+
+
 @pytest.mark.parametrize(
     ("device", "threads", "dimensions", "groups"),
     [
         ("cuda", 1, 2048, [[0, 1, 2]]),  # a step costs its launches
+        ("cuda", 1, 2049, [[0], [1], [2]]),  # latents would not fit
         ("cpu", 2, 64, [[0], [1], [2]]),  # a process each
         ("cpu", 1, 64, [[0, 1, 2]]),  # one core, small heads: side by side
         ("cpu", 1, 2048, [[0], [1], [2]]),  # large heads gain nothing
         ("cpu", 8, 2048, [[0], [1], [2]]),  # and are kept one by one
     ],
 )
-def test_how_seeds_are_grouped(device, threads, dimensions, groups) -> None:
+def test_how_seeds_are_grouped(
+    device, threads, dimensions, groups, monkeypatch
+) -> None:
+    """Latents: 2 copies x 3 seeds x 0.5 x 100 x 2,048 float32 are 2,457,600 bytes."""
     before = torch.get_num_threads()
+    monkeypatch.setattr(
+        dlsa, "room", lambda one: 2_457_600 if one.type == "cuda" else float("inf")
+    )
+    train = On(torch.device(device), (100, dimensions))
     torch.set_num_threads(threads)
     try:
-        found = dlsa._groups([0, 1, 2], torch.device(device), dimensions, 100)
+        assert dlsa._groups([0, 1, 2], train, 100, 0.5) == groups
     finally:
         torch.set_num_threads(before)
-    assert found == groups
