@@ -1,7 +1,8 @@
 # make repro   every table, figure and page        make test   the tests
 # make bench   speed and memory                    make keep NAME=x   keep this run's pages
 # make faults  kill, starve and damage every long stage: bench/faults.md
-# make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise
+# make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise;
+#                   Table 2 on a GPU: ARGS="--benchmark places_lt --published --seeds 3"
 # make check-data   what is wrong with the images that params.yaml names, in minutes; or
 #                   with others: make check-data BENCHMARK=inat18 IMAGES=/data/inat
 # make clean   drop what can be made again         make lock   renew requirements.lock
@@ -34,7 +35,7 @@ bench: $(READY)
 	python -m bench.coverage
 
 rehearse: $(READY)
-	python -m bench.rehearsal --scratch '$(or $(SCRATCH),$(error make rehearse: expected SCRATCH=<folder with 20 GB>))'
+	python -m bench.rehearsal --scratch '$(or $(SCRATCH),$(error make rehearse: expected SCRATCH=<folder with 20 GB>))' $(ARGS)
 
 faults: $(READY)
 	python -m tests.faults

@@ -18,6 +18,10 @@ _LAYERS = {"resnet50": 50, "resnet152": 152}
 _DIMENSIONS = 2048
 
 Row = Mapping[str, Any]
+_REHEARSED = {
+    "inat18": "iNaturalist 2018, to Table 1",
+    "places_lt": "Places-LT, to Table 2",
+}
 
 
 class Part(NamedTuple):
@@ -258,25 +262,29 @@ def _rehearsal(one: Mapping[str, Any]) -> list[str]:
         [stage["stage"], duration(stage["seconds"]), f"{stage['peak_mb']:,.0f}"]
         for stage in one["stages"]
     ]
+    seconds = sum(stage["seconds"] for stage in one["stages"])
+    total = ["**all of these**", f"**{duration(seconds)}**", ""]
     machine = one["machine"]
     left = [f"Not run there: {', '.join(one['left'])}.\n"] if one["left"] else []
     versions = len({stage["code"] for stage in one["stages"]})
     mixed = f"The stages were run at {versions} versions of the code.\n"
+    load = max(stage["load"] for stage in one["stages"])
     busy = [
-        f"> **The machine was busy** ({machine['load']} processes on "
-        f"{machine['cores']} cores): times are too long, memory is not.\n"
+        f"> **The machine was busy** (up to {load} processes on {machine['cores']} "
+        "cores): times are too long, memory is not.\n"
     ]
     return [
-        f"## Rehearsal: {machine['device']}, {machine['date']}\n",
+        f"## Rehearsal of {_REHEARSED[one['benchmark']]}: {machine['device']}, "
+        f"{machine['date']}\n",
         # Its own threads are among the processes that the system counts.
-        *(busy if machine["load"] > machine["threads"] + 0.5 else []),
+        *(busy if load > machine["threads"] + 0.5 else []),
         f"Measured: the real stages on synthetic features, {size['train']:,} training "
         f"and {size['test']:,} test samples × {size['D']:,}, {size['C']:,} classes; "
         f"the features of the training split alone are "
         f"{size['train'] * size['D'] * 4 / 2**20:,.0f} MB. {one['settings']}. Memory: "
         "the peak of a stage's largest process, file pages that it maps included. "
         "`make rehearse`\n",
-        markdown_table(("Stage", "Time", "Peak memory, MB"), rows) + "\n",
+        markdown_table(("Stage", "Time", "Peak memory, MB"), [*rows, total]) + "\n",
         *([mixed] if versions > 1 else []),
         *left,
     ]

@@ -1,12 +1,14 @@
-"""The real stages at iNaturalist 2018's true size, on synthetic cached features.
+"""The real stages at a benchmark's true size, on synthetic cached features.
 
     python -m bench.rehearsal --scratch /big/disk [--share 0.05] [--dimensions 512]
+    python -m bench.rehearsal --scratch /big/disk --benchmark places_lt --published
 
 (`make rehearse SCRATCH=/big/disk`.) Features of the published class counts are written
-in blocks, then each stage from `prepare` to Table 1 runs as `dvc repro` runs it, in a
-folder of its own with its own params.yaml. What is done is not done again: call it anew
-after a stop (after a change of the code with --keep, or all is run again). Few epochs:
-it measures memory, and whether the chain stands at this size.
+in blocks, then each stage from `prepare` to the table (iNaturalist 2018: Table 1,
+Places-LT: Table 2) runs as `dvc repro` runs it, in a folder of its own with its own
+params.yaml. What is done is not done again: call it anew after a stop (after a change
+of the code with --keep, or all is run again). Few epochs, unless they are to be the
+published ones: it measures memory, and whether the chain stands at this size.
 """
 
 import argparse
@@ -38,41 +40,67 @@ from replication.stages.running import PACKAGE, pick_device
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024
-STAGES = (
-    "prepare inat18",
-    "backbone inat18 paco",
-    "features inat18 paco",
-    "heads inat18 paco",
-    "dlsa inat18 full",
-    "backbone inat18 ce",
-    "features inat18 ce",
-    "heads inat18 ce",
-    "decoupling inat18",
-    "table1 inat18",
-    "confusion inat18",
-)
+STAGES = {
+    "inat18": (
+        "prepare inat18",
+        "backbone inat18 paco",
+        "features inat18 paco",
+        "heads inat18 paco",
+        "dlsa inat18 full",
+        "backbone inat18 ce",
+        "features inat18 ce",
+        "heads inat18 ce",
+        "decoupling inat18",
+        "table1 inat18",
+        "confusion inat18",
+    ),
+    "places_lt": (
+        "prepare places_lt",
+        "backbone places_lt paco",
+        "features places_lt paco",
+        "heads places_lt paco",
+        *(
+            f"dlsa places_lt {variant}"
+            for variant in (
+                "full",
+                "no_mle",
+                "no_bal",
+                "no_pure",
+                "clusters_300",
+                "clusters_1000",
+            )
+        ),
+        "table2 places_lt",
+    ),
+}
+# Validation images a class; iNaturalist 2018's own are its test set.
+VALIDATION = {"inat18": None, "places_lt": 20}
 _BLOCK = 4096
 _LISTS = ("comparison", "ablation", "confusion", "selection", "separation")
 
 
-def labels_of(share: float) -> dict[str, np.ndarray]:
-    """Labels (N,) of both splits in the order of the classes.
+def labels_of(benchmark: str, share: float) -> dict[str, np.ndarray]:
+    """Labels (N,) by file of features, in the order of the classes.
 
     Args:
         share: of each class's published images that is kept; every class at least one.
     """
-    known = read_json(PUBLISHED / "class_counts.json")["inat18"]
+    known = read_json(PUBLISHED / "class_counts.json")[benchmark]
     counts = [
         int(images)
         for images, classes in known["histogram"].items()
         for _ in range(classes)
     ]
     kept = np.maximum(1, np.round(np.sort(counts)[::-1] * share)).astype(np.int64)
-    tested = max(1, round(known["test_per_class"] * share))
-    return {
-        "train": np.repeat(np.arange(len(kept)), kept),
-        "val": np.repeat(np.arange(len(kept)), tested),
-    }
+
+    def even(per_class: int) -> np.ndarray:
+        return np.repeat(np.arange(len(kept)), max(1, round(per_class * share)))
+
+    train = {"train": np.repeat(np.arange(len(kept)), kept)}
+    held_out = VALIDATION[benchmark]
+    if held_out is None:
+        return train | {"val": even(known["test_per_class"])}
+    return train | {"val": even(held_out), "test": even(known["test_per_class"])}
 
 
 def write_features(
@@ -119,9 +147,11 @@ def _blocks(labels: np.ndarray, centres: np.ndarray, seed: int) -> Iterator[np.n
         yield np.ascontiguousarray(np.maximum(block, 0, out=block))
 
 
-def make_features(folder: Path, share: float, dimensions: int) -> dict[str, int]:
-    """Both splits, where they are not there yet; how many samples each has."""
-    labels = labels_of(share)
+def make_features(
+    folder: Path, benchmark: str, share: float, dimensions: int
+) -> dict[str, int]:
+    """All splits, where they are not there yet; how many samples two of them have."""
+    labels = labels_of(benchmark, share)
     classes = int(labels["train"].max()) + 1
     generator = np.random.default_rng(0)
     centres = generator.standard_normal((classes, dimensions), dtype=np.float32)
@@ -131,33 +161,37 @@ def make_features(folder: Path, share: float, dimensions: int) -> dict[str, int]
             write_features(path, mine, dimensions, centres, seed)
     return {
         "train": len(labels["train"]),
-        "test": len(labels["val"]),
+        "test": len(labels.get("test", labels["val"])),
         "C": classes,
         "D": dimensions,
     }
 
 
 def write_params(place: Path, features: Path, chosen: Mapping[str, Any]) -> None:
-    """The checkout's params.yaml with one benchmark, few epochs and this input."""
+    """The checkout's params.yaml with one benchmark, this input, and few epochs."""
     yaml = YAML()
     params = yaml.load((HERE.parent / PARAMS).read_text())
-    params["benchmarks"] = ["inat18"]
+    benchmark = chosen["benchmark"]
+    params["benchmarks"] = [benchmark]
     for name in _LISTS:
-        params[name] = ["inat18"]
+        params[name] = [benchmark]
     params["seeds"] = list(range(chosen["seeds"]))
     params["device"] = chosen["device"]
-    params["inputs"]["inat18"]["features"] = str(features)
-    params["decoupling"] |= {"inputs": "features", "crt_epochs": 1, "lws_epochs": 1}
-    params["head"]["epochs"] = 1
-    params["filter"]["epochs"] = chosen["filter_epochs"]
-    params["classifier"]["epochs"] = chosen["classifier_epochs"]
-    params["cascade"]["depth"] = chosen["depth"]
+    params["tf32"] = chosen["tf32"]
+    params["inputs"][benchmark]["features"] = str(features)
+    params["decoupling"]["inputs"] = "features"
+    if not chosen["published"]:
+        params["decoupling"] |= {"crt_epochs": 1, "lws_epochs": 1}
+        params["head"]["epochs"] = 1
+        params["filter"]["epochs"] = chosen["filter_epochs"]
+        params["classifier"]["epochs"] = chosen["classifier_epochs"]
+        params["cascade"]["depth"] = chosen["depth"]
     with replacing(place) as partial, partial.open("w") as file:
         yaml.dump(params, file)
 
 
 def run_stage(words: str, folder: Path) -> dict[str, Any]:
-    """Run one stage; seconds, and the peak of its largest process in MB.
+    """Run one stage; seconds, the peak of its largest process in MB, the machine's load.
 
     Raises:
         BadInput: it failed; what it said last.
@@ -182,6 +216,7 @@ def run_stage(words: str, folder: Path) -> dict[str, Any]:
         "stage": words,
         "seconds": time.perf_counter() - start,
         "peak_mb": usage.ru_maxrss / 1024,
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -191,6 +226,11 @@ def main() -> None:
     parser.add_argument(
         "--scratch", type=Path, required=True, help="a folder with 20 GB"
     )
+    parser.add_argument("--benchmark", choices=STAGES, default="inat18")
+    parser.add_argument(
+        "--published", action="store_true", help="epochs and depth as published"
+    )
+    parser.add_argument("--tf32", action="store_true", help="a GPU rounds its products")
     parser.add_argument("--share", type=float, default=1.0, help="of the images, > 0")
     parser.add_argument("--dimensions", type=int, default=2048, help="D")
     parser.add_argument("--filter-epochs", type=int, default=1)
@@ -221,15 +261,17 @@ def rehearse(chosen: dict[str, Any]) -> None:
         if name not in ("scratch", "results", "keep")
     }
     scratch = chosen["scratch"].resolve()
-    source = scratch / f"features-{chosen['share']:g}-{chosen['dimensions']}"
+    benchmark = chosen["benchmark"]
+    name = f"{benchmark}-{chosen['share']:g}-{chosen['dimensions']}"
+    source = scratch / f"features-{name}"
     folder = scratch / f"run-{content_hash(settings)}"
     folder.mkdir(parents=True, exist_ok=True)
-    size = make_features(source, chosen["share"], chosen["dimensions"])
+    size = make_features(source, benchmark, chosen["share"], chosen["dimensions"])
     write_params(folder / PARAMS, source, settings)
     code = code_hash()
     stages: list[dict[str, Any]] = []
     stands = True
-    for words in STAGES:
+    for words in STAGES[benchmark]:
         kept = folder / "done" / f"{words.replace(' ', '-')}.json"
         found = read_json(kept) if kept.is_file() else None
         stands = (
@@ -259,14 +301,17 @@ def write_results(
     part = "" if chosen["share"] == 1 else f"-{chosen['share']:g}"
     found = {
         "machine": about_machine(device),
+        "benchmark": chosen["benchmark"],
         "size": size,
         "settings": in_words(settings),
         "stages": stages,
-        "left": list(STAGES[len(stages) :]),
+        "left": list(STAGES[chosen["benchmark"]][len(stages) :]),
         "limit_mb": LIMIT_MB,
     }
     results = chosen["results"]
-    write_json(results / f"rehearsal-{slug(device)}{part}.json", found, sealed=False)
+    benchmark = chosen["benchmark"].replace("_", "-")
+    name = f"rehearsal-{benchmark}-{slug(device)}{part}.json"
+    write_json(results / name, found, sealed=False)
     rehearsals = [read_json(file) for file in sorted(results.glob("rehearsal-*.json"))]
     text = cost.page(page.load_results(results), rehearsals)
     write_text(results.parent / "cost.md", text)
@@ -281,10 +326,13 @@ def line(stage: Mapping[str, Any]) -> str:
 
 def in_words(settings: Mapping[str, Any]) -> str:
     """What was run, for the page."""
+    rounded = ", products in TF32" if settings["tf32"] else ""
+    if settings["published"]:
+        return f"Epochs and depth as published, seeds {settings['seeds']}{rounded}"
     return (
         f"Filter epochs {settings['filter_epochs']}, classifier epochs "
         f"{settings['classifier_epochs']}, heads' epochs 1, depth {settings['depth']}, "
-        f"seeds {settings['seeds']}"
+        f"seeds {settings['seeds']}{rounded}"
     )
 
 

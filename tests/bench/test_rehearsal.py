@@ -17,12 +17,12 @@ from replication.settings import load
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> tuple[Path, dict[str, int]]:
     made = tmp_path_factory.mktemp("features")
-    size = rehearsal.make_features(made, 0.002, 4)
+    size = rehearsal.make_features(made, "inat18", 0.002, 4)
     return made, size
 
 
 def test_published_counts_worked() -> None:
-    labels = rehearsal.labels_of(1.0)
+    labels = rehearsal.labels_of("inat18", 1.0)
     assert [len(one) for one in labels.values()] == [437_513, 24_426]
     counts = np.bincount(labels["train"])
     assert (counts.max(), counts.min(), len(counts)) == (1000, 2, 8142)
@@ -36,7 +36,10 @@ def test_the_door_takes_its_features(folder) -> None:
         features, labels = found.splits[split]
         assert features.shape == (size[split], 4)
         assert np.array_equal(
-            labels, rehearsal.labels_of(0.002)["train" if split == "train" else "val"]
+            labels,
+            rehearsal.labels_of("inat18", 0.002)[
+                "train" if split == "train" else "val"
+            ],
         )
 
 
@@ -57,7 +60,7 @@ def test_a_sample_lies_about_its_class_centre(tmp_path) -> None:
 def test_features_are_there_once(folder) -> None:
     made, size = folder
     before = (made / "feature_train.safetensors").stat().st_mtime_ns
-    assert rehearsal.make_features(made, 0.002, 4) == size
+    assert rehearsal.make_features(made, "inat18", 0.002, 4) == size
     assert (made / "feature_train.safetensors").stat().st_mtime_ns == before
 
 
@@ -77,7 +80,7 @@ def test_writing_keeps_a_block_and_not_the_whole(tmp_path) -> None:
 def test_params_are_the_checkouts_with_few_epochs(folder, tmp_path) -> None:
     chosen = {
         "seeds": 2, "device": "cpu", "filter_epochs": 3, "classifier_epochs": 4,
-        "depth": 2,
+        "depth": 2, "benchmark": "inat18", "published": False, "tf32": True,
     }  # fmt: skip
     rehearsal.write_params(tmp_path / "params.yaml", folder[0], chosen)
     settings = load(tmp_path / "params.yaml")
@@ -87,6 +90,23 @@ def test_params_are_the_checkouts_with_few_epochs(folder, tmp_path) -> None:
     assert settings.classifier("inat18").epochs == 4
     assert settings.cascade("inat18").depth == 2
     assert settings.decoupling("inat18").inputs == "features"
+    assert settings.tf32()
+    rehearsal.write_params(
+        tmp_path / "p.yaml",
+        folder[0],
+        chosen | {"benchmark": "places_lt", "published": True},
+    )
+    settings = load(tmp_path / "p.yaml")
+    assert settings.features("places_lt", "paco") == folder[0]
+    assert settings.filter("places_lt").epochs == 60
+    assert settings.classifier("places_lt").epochs == 150
+
+
+def test_places_lt_has_validation_samples_of_its_own() -> None:
+    labels = rehearsal.labels_of("places_lt", 1.0)
+    assert {name: len(one) for name, one in labels.items()} == {
+        "train": 62_500, "val": 7_300, "test": 36_500,
+    }  # fmt: skip
 
 
 def test_a_stage_that_fails_is_named_with_its_last_line(tmp_path, refused) -> None:
@@ -97,7 +117,7 @@ def test_a_stage_that_fails_is_named_with_its_last_line(tmp_path, refused) -> No
 
 def test_every_stage_is_of_the_graph() -> None:
     text = (rehearsal.HERE.parent / "dvc.yaml").read_text()
-    for words in rehearsal.STAGES:
+    for words in (one for some in rehearsal.STAGES.values() for one in some):
         assert f"python -m replication.stages.{words.split()[0]} " in text
 
 
@@ -112,19 +132,20 @@ def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
 ) -> None:
     """Stopped after two stages; then called again, which does the rest alone."""
     ran: list[str] = []
-    all_stages = rehearsal.STAGES
+    all_stages = rehearsal.STAGES["inat18"]
 
     def run_stage(words: str, place: Path) -> dict:
         if len(ran) == 2:
             raise BadInput("stopped")
         ran.append(words)
-        return {"stage": words, "seconds": 90.0, "peak_mb": 1234.0}
+        return {"stage": words, "seconds": 90.0, "peak_mb": 1234.0, "load": 0.3}
 
     monkeypatch.setattr(rehearsal, "run_stage", run_stage)
     chosen = {
         "scratch": tmp_path / "scratch", "results": tmp_path / "bench" / "results",
         "share": 0.002, "dimensions": 4, "filter_epochs": 1, "classifier_epochs": 1,
-        "depth": 1, "seeds": 1, "device": "cpu", "keep": False,
+        "depth": 1, "seeds": 1, "device": "cpu", "keep": False, "tf32": False,
+        "benchmark": "inat18", "published": False,
     }  # fmt: skip
     with pytest.raises(BadInput, match="stopped"):
         rehearsal.rehearse(chosen)
@@ -132,14 +153,14 @@ def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
     assert "| prepare inat18 | 90.0 s | 1,234 |" in page
     assert "Not run there: features inat18 paco, heads inat18 paco" in page
     ran.clear()
-    monkeypatch.setattr(rehearsal, "STAGES", all_stages[:4])
+    monkeypatch.setitem(rehearsal.STAGES, "inat18", all_stages[:4])
     rehearsal.rehearse(chosen)
     assert ran == list(all_stages[2:4])
     assert "Not run there" not in (tmp_path / "bench" / "cost.md").read_text()
 
     ran.clear()
     monkeypatch.setattr(rehearsal, "code_hash", lambda: "other code")
-    monkeypatch.setattr(rehearsal, "STAGES", all_stages[:5])
+    monkeypatch.setitem(rehearsal.STAGES, "inat18", all_stages[:5])
     rehearsal.rehearse(chosen | {"keep": True})
     assert ran == [all_stages[4]]
     page = (tmp_path / "bench" / "cost.md").read_text()
@@ -150,10 +171,12 @@ def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
 
 
 @pytest.mark.parametrize(("load", "said"), [(1.4, False), (1.6, True)])
-def test_a_busy_machine_is_said(load, said) -> None:
-    machine = {"device": "X, 1 thread", "date": "d", "load": load, "cores": 2}
+def test_a_machine_that_was_busy_during_any_stage_is_said(load, said) -> None:
+    """However quiet it is when the page is written."""
+    stage = {"stage": "s", "seconds": 1.0, "peak_mb": 1.0, "code": "c", "load": 0.2}
     one = {
-        "machine": machine | {"threads": 1}, "settings": "s", "left": [], "stages": [],
-        "size": {"train": 1, "test": 1, "C": 1, "D": 1},
+        "machine": {"device": "X", "date": "d", "cores": 2, "threads": 1, "load": 0.0},
+        "settings": "s", "left": [], "stages": [stage, stage | {"load": load}],
+        "size": {"train": 1, "test": 1, "C": 1, "D": 1}, "benchmark": "inat18",
     }  # fmt: skip
     assert ("was busy" in cost.page({}, [one])) == said
