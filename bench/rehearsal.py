@@ -191,7 +191,7 @@ def write_params(place: Path, features: Path, chosen: Mapping[str, Any]) -> None
 
 
 def run_stage(words: str, folder: Path) -> dict[str, Any]:
-    """Run one stage; seconds, the peak of its largest process in MB, the machine's load.
+    """Run one stage: seconds, the peak of its largest process in MB, machine's load.
 
     Raises:
         BadInput: it failed; what it said last.
