@@ -14,6 +14,7 @@ published ones: it measures memory, and whether the chain stands at this size.
 import argparse
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from replication.files import (
     write_text,
 )
 from replication.settings import PARAMS, PUBLISHED
-from replication.stages.running import PACKAGE, pick_device
+from replication.stages.running import PACKAGE, RESUME, pick_device
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024
@@ -200,6 +201,8 @@ def run_stage(words: str, folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", f"replication.stages.{module}", *rest]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     log = folder / f"{words.replace(' ', '-')}.log"
+    # What a killed run of it left would be time that is not counted.
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
     start = time.perf_counter()
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -268,7 +271,7 @@ def rehearse(chosen: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     size = make_features(source, benchmark, chosen["share"], chosen["dimensions"])
     write_params(folder / PARAMS, source, settings)
-    code = code_hash()
+    code = code_hash(folder / PARAMS)
     stages: list[dict[str, Any]] = []
     stands = True
     for words in STAGES[benchmark]:
@@ -285,9 +288,10 @@ def rehearse(chosen: dict[str, Any]) -> None:
         write_results(chosen, settings, size, stages)
 
 
-def code_hash() -> str:
-    """Of every module of the package, whichever stage uses it."""
-    return content_hash(*sorted(PACKAGE.rglob("*.py")))
+def code_hash(params: Path) -> str:
+    """Of every module of the package, what is published, and the settings."""
+    files = (*PACKAGE.rglob("*.py"), *PUBLISHED.rglob("*.yaml"), params)
+    return content_hash(*sorted(files))
 
 
 def write_results(
@@ -298,7 +302,6 @@ def write_results(
 ) -> None:
     """Results and pages so far: a rehearsal that is stopped has shown something."""
     device = pick_device(chosen["device"])
-    part = "" if chosen["share"] == 1 else f"-{chosen['share']:g}"
     found = {
         "machine": about_machine(device),
         "benchmark": chosen["benchmark"],
@@ -309,8 +312,14 @@ def write_results(
         "limit_mb": LIMIT_MB,
     }
     results = chosen["results"]
-    benchmark = chosen["benchmark"].replace("_", "-")
-    name = f"rehearsal-{benchmark}-{slug(device)}{part}.json"
+    words = [
+        chosen["benchmark"].replace("_", "-"),
+        slug(device),
+        *([f"{chosen['share']:g}"] if chosen["share"] != 1 else []),
+        *([str(chosen["dimensions"])] if chosen["dimensions"] != 2048 else []),
+        *(kind for kind in ("published", "tf32") if chosen[kind]),
+    ]
+    name = f"rehearsal-{'-'.join(words)}.json"
     write_json(results / name, found, sealed=False)
     rehearsals = [read_json(file) for file in sorted(results.glob("rehearsal-*.json"))]
     text = cost.page(page.load_results(results), rehearsals)

@@ -2,9 +2,9 @@
 
     python -m bench.stacks [--device auto]        (`make bench`)
 
-Steps of a cluster-aided classifier's first two terms, [x; z], at batch 128, as the
-cascade fits them. Operators are those that PyTorch runs on the device's behalf; on a
-GPU each is at least one launch.
+Steps of a cluster-aided classifier's first two terms, [x; z], at batch 128. Operators
+are those that PyTorch runs on the device's behalf; on a GPU each is at least one
+launch.
 """
 
 import argparse
@@ -56,8 +56,11 @@ def stack_of(heads: int, classes: int, dimensions: int, device: torch.device) ->
         weight = torch.zeros(classes, dimensions, device=device)
         return Term(weight, torch.zeros(classes, device=device))
 
+    def bare() -> Term:
+        return Term(torch.zeros(classes, dimensions, device=device), None)
+
     return Stack.of(
-        [[term(), term()] for _ in range(heads)],
+        [[term(), bare()] for _ in range(heads)],
         [[Rows(x), Rows(z)] for z in latents],
         [torch.randint(classes, (SAMPLES,), device=device) for _ in range(heads)],
         [torch.zeros(classes, device=device) for _ in range(heads)],
@@ -103,13 +106,14 @@ def page(
             for heads, step in steps.items()
         ]
     header = ["C × D", "Heads in a stack", "Step, µs a head", "Times as fast as alone"]
-    header += ["Operators a head", "The suite stacks so many"]
+    header += ["Operators a head", "Within the suite's limit"]
     return (
         "# Heads fitted side by side\n\n"
         f"A step of SGD at batch {BATCH}, on [x; z]. A stack of H heads runs as many "
         "operators as one head: where launches are what a step costs, it is up to H "
-        "times as fast; where products are, it gains nothing. So the suite stacks all "
-        "seeds on a GPU, and on a CPU as many as a core's cache holds. "
+        "times as fast; where products are, it gains little or loses. So the suite "
+        "stacks all seeds on a GPU (assumed: none was measured), and on a CPU as many "
+        "as a core's cache holds, unless each seed has a core of its own. "
         f"{machine['device']}, PyTorch {machine['torch']}, Python {machine['python']}, "
         f"{machine['date']}. `python -m bench.stacks`\n\n"
         f"{markdown_table(header, rows, words=1)}\n"

@@ -509,15 +509,15 @@ class Settings:
     """Validated params.yaml; hands out sections and notes the keys they came from.
 
     Fields: `keys_read` so far; `resolved` settings of the recipes by their whole name;
-    `as_print`: keys that params.yaml sets -> whether print has that value wherever it
-    was used.
+    `as_recipe`: keys that params.yaml sets -> whether the recipe has that value too,
+    printed or guessed, wherever it was used.
     """
 
     def __init__(self, params: Params) -> None:
         self._params = params
         self.keys_read: set[str] = set()
         self.resolved: dict[str, Any] = {}
-        self.as_print: dict[str, bool] = {}
+        self.as_recipe: dict[str, bool] = {}
 
     def get(self, key: str) -> Any:
         """Value of a dotted key; the read is noted in `keys_read`."""
@@ -719,7 +719,7 @@ class Settings:
         override = self.get(key)
         if override is not None:
             same = override == published
-            self.as_print[key] = same and self.as_print.get(key, True)
+            self.as_recipe[key] = same and self.as_recipe.get(key, True)
         scaled_by = _STAND_IN_SCALED.get(section, {}).get(name)
         scale = self.get(f"stand_in.{scaled_by}") if scaled_by else None
         if row is not None and name in row.changes:

@@ -541,11 +541,11 @@ def test_it_is_noted_which_overrides_are_prints_own_values(load_with) -> None:
     """0.03 is printed for Places-LT alone."""
     settings = load_with({"lambda_pure": 0.03, "filter.eta": 0.9})
     settings.filter("places_lt")
-    assert settings.as_print == {"lambda_pure": True, "filter.eta": False}
+    assert settings.as_recipe == {"lambda_pure": True, "filter.eta": False}
     settings.filter("inat18")
-    assert settings.as_print == {"lambda_pure": False, "filter.eta": False}
+    assert settings.as_recipe == {"lambda_pure": False, "filter.eta": False}
     settings.filter("places_lt")
-    assert not settings.as_print["lambda_pure"]
+    assert not settings.as_recipe["lambda_pure"]
 
 
 def test_stand_in_wins_over_the_published_recipe_but_not_over_an_override(

@@ -346,7 +346,7 @@ def _record(folder: Path, stage: tuple[str, ...]) -> Path:
 # What a stage has written when it is in the middle of its work; others: their lock.
 MIDDLE = {
     "backbone": "state.pt",
-    "dlsa": "seed-0.safetensors",
+    "dlsa": "filters-0.safetensors",  # before any classifier
     "sigma": "*.safetensors",
     "estimator": "seed-0.json",
     "separation": "*.safetensors",

@@ -153,11 +153,14 @@ def log_prior(counts: Tensor, smoothing: float = 1e-6) -> Tensor:
 def logits_of(terms: Sequence[AnyTerm], inputs: list[Rows], samples: Tensor) -> Tensor:
     """Sum of the terms' logits for some samples, (n,) -> (n, C)."""
     logits = None
+    found: dict[int, Tensor] = {}  # terms of the same rows share them
     for term, rows in zip(terms, inputs, strict=True):
         if isinstance(term, TableTerm):
             part = term.logits.index_select(0, rows.rows_of(samples))
         else:
-            part = F.linear(rows.of(samples), term.weight, term.bias)
+            if id(rows) not in found:
+                found[id(rows)] = rows.of(samples)
+            part = F.linear(found[id(rows)], term.weight, term.bias)
         logits = part if logits is None else logits.add_(part)
     assert logits is not None
     return logits

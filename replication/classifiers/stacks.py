@@ -1,10 +1,10 @@
 """Several heads of one shape, fitted side by side: a stack; one head is a stack of one.
 
-A step of a small head costs what its launches cost, on a GPU almost always: a stack of
-H takes as many launches as one. The gradient of cross-entropy through a sum of linear
-terms is one matrix product a term. It is written out here: at the sizes of the paper
-the products cost what they cost, and at small ones a step is a dozen kernels instead of
-autograd's hundred.
+A step of a small head costs what its launches cost, on a GPU more often than not: a
+stack of H takes as many launches as one. The gradient of cross-entropy through a sum of
+linear terms is one matrix product a term. It is written out here: at the sizes of the
+paper the products cost what they cost, and at small ones a step is a dozen kernels
+instead of autograd's hundred.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from torch import Tensor
 from replication.classifiers.heads import AnyTerm, Rows, TableTerm, Term
 
 # Weights that a stack may have on a CPU: what a core's cache holds. Beyond it a stack
-# is slower than its heads one by one (bench/stacks.md).
+# gains little or loses (bench/stacks.md).
 _CACHED_WEIGHTS = 2**17
 
 
@@ -55,12 +55,17 @@ class Stack:
             momentum: whether steps have momentum or weight decay.
         """
         stacked = [_stacked_terms(place) for place in zip(*terms, strict=True)]
+        known: dict[tuple, Rows] = {}
+        places = []
+        for rows, term in zip(zip(*inputs, strict=True), stacked, strict=True):
+            by_table = isinstance(term, TableTerm)
+            key = (by_table, *map(id, rows))  # terms of the same rows share them
+            if key not in known:
+                known[key] = _stacked_rows(rows, len(labels[0]), by_table)
+            places.append(known[key])
         return cls(
             stacked,
-            [
-                _stacked_rows(rows, len(labels[0]), isinstance(term, TableTerm))
-                for rows, term in zip(zip(*inputs, strict=True), stacked, strict=True)
-            ],
+            places,
             torch.stack(list(labels)),
             torch.stack(list(priors)),
             [term.zeros() for term in stacked if isinstance(term, Term)]
@@ -84,25 +89,29 @@ class Stack:
         Returns:
             (H,) mean loss of each head's batch.
         """
-        rows = []
+        rows: dict[int, Tensor] = {}
         for term, some in zip(self.terms, self.inputs, strict=True):
+            if id(some) in rows:
+                continue
             assert some.pick is not None
             picked = some.pick.gather(1, samples)
             if not isinstance(term, TableTerm):
                 flat = some.table.index_select(0, picked.flatten())
                 picked = flat.view(*picked.shape, -1)
-            rows.append(picked)
+            rows[id(some)] = picked
+        given = [rows[id(some)] for some in self.inputs]
         labels = self.labels.gather(1, samples)
         return sgd_step(
-            self.terms, self.momenta, rows, labels, self.prior, lr, momentum, decay
+            self.terms, self.momenta, given, labels, self.prior, lr, momentum, decay
         )
 
 
 def stack_size(device: torch.device, weights: int) -> int:
-    """How many heads of so many weights are fitted fastest at once; measured.
+    """How many heads of so many weights are fitted fastest at once.
 
     Returns:
-        Any number on a GPU; on a CPU as many as its cache holds, at least one.
+        On a CPU as many as its cache holds, at least one: measured. On a GPU any
+        number: assumed, for none has been measured.
     """
     if device.type != "cpu":
         return torch.iinfo(torch.int64).max

@@ -1,6 +1,5 @@
 """A split's samples on the device; features that do not fit there are streamed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,18 +17,18 @@ class Streamed:
     """
 
     def __init__(self, table: Tensor, device: torch.device) -> None:
-        self._table = table.pin_memory() if device.type == "cuda" else table
+        self.table = table.pin_memory() if device.type == "cuda" else table
         self.device = device
         self.shape, self.dtype = table.shape, table.dtype
         self.nbytes = table.nbytes
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
 
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
         """Some rows, on the device: (n,) or a slice -> (n, D)."""
         if isinstance(rows, slice):
-            return self._table[rows].to(self.device, non_blocking=True)
+            return self.table[rows].to(self.device, non_blocking=True)
         return self.index_select(0, rows)
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
@@ -38,7 +37,7 @@ class Streamed:
         shape = (len(rows), self.shape[1])
         pinned = self.device.type == "cuda"
         found = torch.empty(shape, dtype=self.dtype, pin_memory=pinned)
-        torch.index_select(self._table, 0, rows.cpu(), out=found)
+        torch.index_select(self.table, 0, rows.cpu(), out=found)
         return found.to(self.device, non_blocking=True)
 
     def new_empty(self, *shape: int) -> Tensor:
@@ -60,20 +59,39 @@ class Samples:
     labels: Tensor
 
 
-def place(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Features]:
+def place(tables: dict[str, Tensor], device: torch.device) -> dict[str, Features]:
     """Put features on a device; those stay behind that do not fit there together.
 
     Implements: not in the paper. The largest stays behind first.
 
     Args:
-        tables: split -> (N, D) on the CPU.
+        tables: split -> (N, D) on the CPU; emptied, so that no table is kept twice.
     """
+    order = list(tables)
     placed: dict[str, Features] = {}
     left = room(device)
-    for name, table in sorted(tables.items(), key=lambda one: one[1].nbytes):
+    for name in sorted(tables, key=lambda name: tables[name].nbytes):
+        table = tables.pop(name)
         left -= table.nbytes
         placed[name] = table.to(device) if left >= 0 else Streamed(table, device)
-    return {name: placed[name] for name in tables}
+    return {name: placed[name] for name in order}
+
+
+def in_turn(first: Features, second: Features) -> Features:
+    """Rows of the first, then of the second; streamed where either is."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.cat([first, second])
+    tables = [
+        one.cpu() if isinstance(one, Tensor) else one.table for one in (first, second)
+    ]
+    return Streamed(torch.cat(tables), first.device)
+
+
+def total_memory(device: torch.device) -> float:
+    """Bytes of a device's own memory; on a CPU nothing is in the way."""
+    if device.type != "cuda":
+        return float("inf")
+    return torch.cuda.get_device_properties(device).total_memory
 
 
 def room(device: torch.device) -> float:

@@ -120,7 +120,7 @@ def why_partial(
         for run in runs
         for key, value in run["params"].items()
         if value is not None
-        and key not in run["as_print"]
+        and key not in run["as_recipe"]
         and key not in _FREE
         and key not in LISTS
         and not key.startswith(_FREE_SECTIONS)

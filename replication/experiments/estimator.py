@@ -18,6 +18,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
+from replication.data.samples import Features
 from replication.evaluation import intervals
 from replication.flow_filter.fitting import PairDraws, Report, fit_flow_filter
 from replication.flow_filter.flow import FlowFilter
@@ -279,7 +280,7 @@ def _furthest_bias(estimate: Tensor, truth: Tensor, reach: float, name: str) -> 
 
 
 def probe_fit(
-    features: Tensor,
+    features: Features,
     labels: Tensor,
     settings: FilterSettings,
     probes: int,
@@ -301,7 +302,7 @@ def probe_fit(
     would have.
 
     Args:
-        features: (N, D) float, on the device to fit on.
+        features: (N, D) float, on the device to fit on or streamed to it.
         labels: (N,) int64, there too.
         probes: steps to look at, evenly spread; all where the fit has fewer.
         report: as of `fit_flow_filter`.
@@ -321,7 +322,9 @@ def probe_fit(
     draws = PairDraws(labels, generator)
     per_epoch = sum(1 for _ in draws.epoch(settings.batch_size))
     chosen = probe_steps(settings.epochs * per_epoch, probes)
-    before = features.new_zeros(settings.num_clusters)
+    before = torch.zeros(
+        settings.num_clusters, dtype=features.dtype, device=features.device
+    )
     records: list[Record] = []
 
     def observe(step: int, flow: FlowFilter, running: Tensor) -> None:
@@ -372,7 +375,7 @@ def _share(flow: FlowFilter, features: Tensor) -> Tensor:
     return flow(features).log_posterior.exp().mean(0).double()
 
 
-def _whole(flow: FlowFilter, features: Tensor, pieces: Sequence[Tensor]) -> Tensor:
+def _whole(flow: FlowFilter, features: Features, pieces: Sequence[Tensor]) -> Tensor:
     """Mean posterior (K,) over batches that part the samples."""
     total = sum(len(piece) * _share(flow, features[piece]) for piece in pieces)
     return total / len(features)

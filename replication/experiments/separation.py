@@ -27,6 +27,7 @@ from replication.data.images import (
     training_batches,
 )
 from replication.data.longtail import FEW_BELOW, MANY_ABOVE
+from replication.data.samples import Features
 from replication.evaluation.intervals import Estimate, estimate
 from replication.evaluation.metrics import accuracy_weights
 from replication.evaluation.verdicts import judge_claim
@@ -161,9 +162,9 @@ def route_splits(
 
 
 def linear_predictions(
-    train_features: Tensor,
+    train_features: Features,
     train_labels: Tensor,
-    test_features: Tensor,
+    test_features: Features,
     routed: Routed,
     num_classes: int,
     settings: Fig2Settings,
@@ -199,7 +200,7 @@ def linear_predictions(
 
 
 def fit_linear(
-    features: Tensor,
+    features: Features,
     labels: Tensor,
     rows: Tensor,
     num_classes: int,
@@ -219,7 +220,7 @@ def fit_linear(
         BadInput: the loss is not finite.
     """
     drawing = torch.Generator().manual_seed(seed)
-    term = drawn_term(num_classes, features.shape[1], drawing, features)
+    term = drawn_term(num_classes, features.shape[1], drawing, features[:0])
     assert term.bias is not None
     ordering = torch.Generator(features.device).manual_seed(seed)
     # One kernel for all of Adam: at small sizes a step costs what its launches cost.
@@ -227,7 +228,7 @@ def fit_linear(
     history = []
     for epoch in range(settings.linear_epochs):
         order = torch.randperm(len(rows), generator=ordering, device=rows.device)
-        total = features.new_zeros(())
+        total = term.bias.new_zeros(())
         for samples in rows[order].split(settings.batch_size):
             batch, wanted = features[samples], labels[samples, None]
             logits = torch.addmm(term.bias, batch, term.weight.T)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from replication.cascade import Level, decide, fit_levels
 from replication.classifiers.heads import Term
-from replication.data.samples import Features, Samples
+from replication.data.samples import Features, Samples, in_turn
 from replication.evaluation.intervals import Estimate, estimate
 from replication.evaluation.metrics import accuracy_weights
 from replication.evaluation.verdicts import (
@@ -357,7 +357,7 @@ def validation_as_test(
     val, test = splits["val"], splits["test"]
     first = len(val.labels)
     both = Samples(
-        torch.cat([val.features[:], test.features[:]]),
+        in_turn(val.features, test.features),
         torch.cat([val.labels, test.labels]),
     )
     joined = [

@@ -20,7 +20,7 @@ from replication.cascade import (
 )
 from replication.classifiers.heads import Term
 from replication.classifiers.stacks import stack_size
-from replication.data.samples import Features, Samples, room
+from replication.data.samples import Features, Samples, Streamed, total_memory
 from replication.evaluation.metrics import accuracies
 from replication.evaluation.predictions import predictions_table
 from replication.files import (
@@ -154,7 +154,7 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
         *settings,
         stage.resume_folder(*settings, device.type),
     )
-    groups = _groups(seeds, splits["train"], data["classes"], settings[1].leaving_share)
+    groups = _groups(seeds, splits, data["classes"], settings[1].leaving_share)
     pieces = [
         partial(cascades.make, group)
         for group in groups
@@ -182,27 +182,35 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
         filter=settings[0].model_dump(),
         cascade=settings[1].model_dump(),
         classifier=settings[2].model_dump(),
+        fitted_together=groups,
+        streamed=[n for n, one in splits.items() if isinstance(one.features, Streamed)],
         timing=timing,
     )
     stage.finish()
 
 
 def _groups(
-    seeds: Sequence[int], train: Samples, num_classes: int, leaving_share: float
+    seeds: Sequence[int],
+    splits: Mapping[str, Samples],
+    num_classes: int,
+    leaving_share: float,
 ) -> list[Sequence[int]]:
     """Seeds whose classifiers are fitted side by side: all where a stack is faster.
 
-    A stack has the latents of every seed, and a copy of them, on the device at once.
+    A stack has the latents of every seed on the device at once, and a copy of those
+    that it is fitted to. What decides must not change from run to run: how much memory
+    the device has does not.
     """
-    features, device = train.features, train.labels.device
-    weights = 3 * features.shape[1] * num_classes  # [x; z; class frequencies], at most
-    latents = 2 * leaving_share * features.nbytes * len(seeds)
+    device = splits["train"].labels.device
+    dimensions = splits["train"].features.shape[1]
+    weights = num_classes * (2 * dimensions + max(dimensions, num_classes))
+    sizes = [one.features.nbytes for one in (*splits.values(), splits["train"])]
     alone = (
         side_by_side(len(seeds), device)
         or stack_size(device, weights) < len(seeds)
-        or latents > room(device)
+        or leaving_share * sum(sizes) * len(seeds) > total_memory(device) / 4
     )
-    return [[seed] for seed in seeds] if alone else [seeds]
+    return [[seed] for seed in seeds] if alone else [list(seeds)]
 
 
 def _inference(flow: FlowFilter, features: Features) -> float:

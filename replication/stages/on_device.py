@@ -20,18 +20,13 @@ def read_splits(
     Args:
         folder: the stage `features`' own.
     """
-    arrays = {
-        split: read_arrays(stage.reads(folder / f"{split}.safetensors"))
-        for split in splits
-    }
-    features = place(
-        {split: torch.from_numpy(some["features"]) for split, some in arrays.items()},
-        device,
-    )
-    return {
-        split: Samples(features[split], torch.from_numpy(some["labels"]).to(device))
-        for split, some in arrays.items()
-    }
+    tables, labels = {}, {}
+    for split in splits:
+        arrays = read_arrays(stage.reads(folder / f"{split}.safetensors"))
+        tables[split] = torch.from_numpy(arrays["features"])
+        labels[split] = torch.from_numpy(arrays["labels"]).to(device)
+    features = place(tables, device)
+    return {split: Samples(features[split], labels[split]) for split in labels}
 
 
 def head_of(

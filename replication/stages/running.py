@@ -195,8 +195,8 @@ class Stage:
             "data_hash": _data_hash(self.name),
             "params": params,
             "settings": resolved,
-            "as_print": sorted(
-                key for key, same in self.settings.as_print.items() if same
+            "as_recipe": sorted(
+                key for key, same in self.settings.as_recipe.items() if same
             ),
             "settings_hash": content_hash(params, resolved),
             "seeds": {

@@ -28,6 +28,7 @@ from replication.files import (
     write_json,
 )
 from replication.settings import Fig2Settings
+from replication.stages.on_device import read_splits
 from replication.stages.parallel import Tell, run_pieces
 from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
@@ -56,13 +57,8 @@ def main(stage: Stage, benchmark: str) -> None:
     data = read_json(stage.reads(folder / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
     heads = {name: head_classes(counts, name) for name in settings.boundaries}
-    features = {
-        split: read_arrays(
-            stage.reads(folder / "paco" / "features" / f"{split}.safetensors")
-        )
-        for split in SPLITS
-    }
-    labels = {split: torch.from_numpy(features[split]["labels"]) for split in SPLITS}
+    splits = read_splits(stage, folder / "paco" / "features", SPLITS, device)
+    labels = {split: splits[split].labels.cpu() for split in SPLITS}
     predict: dict[str, Predict] = {}
     keys: list[Any] = [settings, device.type]
     if settings.inputs == "images":
@@ -88,16 +84,19 @@ def main(stage: Stage, benchmark: str) -> None:
 
         predict["images"] = of_images
 
-    train, test = (
-        torch.from_numpy(features[split]["features"]).to(device) for split in SPLITS
-    )
+    train, test = (splits[split] for split in SPLITS)
 
     def of_features(routed: Routed, seed: int, tell: Tell) -> Predicted:
         on_device = Routed(routed.train.to(device), routed.test.to(device))
         classes = data["classes"]
-        train_labels = labels["train"].to(device)
         return linear_predictions(
-            train, train_labels, test, on_device, classes, settings, seed
+            train.features,
+            train.labels,
+            test.features,
+            on_device,
+            classes,
+            settings,
+            seed,
         )
 
     predict["linear"] = of_features

@@ -159,7 +159,7 @@ def test_what_is_done_stands_on_the_page_and_what_is_left_is_named(
     assert "Not run there" not in (tmp_path / "bench" / "cost.md").read_text()
 
     ran.clear()
-    monkeypatch.setattr(rehearsal, "code_hash", lambda: "other code")
+    monkeypatch.setattr(rehearsal, "code_hash", lambda _: "other code")
     monkeypatch.setitem(rehearsal.STAGES, "inat18", all_stages[:5])
     rehearsal.rehearse(chosen | {"keep": True})
     assert ran == [all_stages[4]]

@@ -25,6 +25,7 @@ from replication.classifiers.decoupling import (
 from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Rows, Term, drawn_term, predict
 from replication.data.images import ImageSplit, normalise
+from replication.data.samples import Streamed
 from replication.settings import DecouplingSettings, HeadSettings
 
 CPU = torch.device("cpu")
@@ -355,6 +356,23 @@ def test_both_lift_few_shot_classes_over_the_plain_head() -> None:
     for name in ("crt", "lws"):
         assert few[name] > few["own"] + 4 * math.sqrt(2 * 0.25 / 1_000)
         assert overall[name] > overall["own"] + 4 * math.sqrt(2 * 0.25 / 2_500)
+
+
+def test_streamed_features_give_the_same_heads() -> None:
+    features, labels = made([40, 10, 3], seed=1)
+    streamed = Streamed(features, torch.device("cpu"))
+    setting, own = decoupling_settings(), a_head(3, 3)
+    plain = HeadSettings(
+        epochs=2, lr=0.2, momentum=0.9, weight_decay=1e-4, batch_size=16
+    )
+    for fit in (
+        lambda some: fit_crt(some, labels, 3, setting, 0),
+        lambda some: fit_lws(some, labels, own, setting, 0),
+        lambda some: fit_softmax_head(some, labels, own, plain, 0),
+    ):
+        expected, found = fit(features), fit(streamed)
+        assert torch.equal(found.weight, expected.weight)
+        assert torch.equal(found.bias, expected.bias)
 
 
 @pytest.mark.parametrize("kind", ["crt", "lws"])

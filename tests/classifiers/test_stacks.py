@@ -12,8 +12,15 @@ from replication.classifiers.fitting import (
     fit_classifier,
     fit_classifiers,
 )
-from replication.classifiers.heads import AnyTerm, Rows, Term, drawn_table_term
+from replication.classifiers.heads import (
+    AnyTerm,
+    Rows,
+    Term,
+    drawn_table_term,
+    logits_of,
+)
 from replication.classifiers.stacks import Stack, stack_size
+from replication.data.samples import Streamed
 from replication.settings import ClassifierSettings, HeadSettings
 
 CLASSES, SAMPLES = 5, 30
@@ -150,6 +157,25 @@ def test_a_single_head_is_fitted_in_place_and_a_shared_table_is_not_copied() -> 
     both.step(torch.arange(8).expand(2, 8), 0.5)
     for was, value in zip(before, values(one.terms), strict=True):
         assert torch.equal(was, value)
+
+
+def test_terms_of_the_same_rows_gather_them_once() -> None:
+    """As under the released protocol, where z is x: half the transfers if streamed."""
+    asked = []
+
+    class Listening(Streamed):
+        def index_select(self, dim: int, rows: Tensor) -> Tensor:
+            asked.append(len(rows))
+            return super().index_select(dim, rows)
+
+    x = Rows(Listening(SHARED, torch.device("cpu")), whole(100, SAMPLES, 1))
+    terms = [Term(draw(CLASSES, 4, seed=one), None) for one in (2, 3)]
+    prior = torch.zeros(CLASSES, dtype=torch.float64)
+    stack = Stack.of([terms], [[x, x]], [whole(CLASSES, SAMPLES, 4)], [prior])
+    stack.step(torch.arange(8)[None], 0.5)
+    assert asked == [8]
+    logits_of(terms, [x, x], torch.arange(5))
+    assert asked == [8, 5]
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,21 @@ def test_what_does_not_fit_stays_behind(room, streamed, monkeypatch) -> None:
     """train is 96 bytes, val and test 48 each: 192 together; the largest goes last."""
     monkeypatch.setattr(samples, "room", lambda device: room)
     tables = {"train": TABLE, "val": TABLE[:3], "test": TABLE[3:]}
-    placed = place(tables, CPU)
+    placed = place(dict(tables), CPU)
     assert list(placed) == list(tables)
     assert [n for n, one in placed.items() if isinstance(one, Streamed)] == streamed
     for name, one in placed.items():
         assert torch.equal(one[:], tables[name])
+
+
+@pytest.mark.parametrize("streamed", [(0, 1), (0,), (1,), ()])
+def test_joined_features_are_streamed_where_either_is(streamed) -> None:
+    parts = [TABLE[:2], TABLE[2:]]
+    for number in streamed:
+        parts[number] = Streamed(parts[number], CPU)
+    both = samples.in_turn(*parts)
+    assert isinstance(both, Streamed) == bool(streamed)
+    assert torch.equal(both[:], TABLE)
 
 
 def test_on_a_processor_nothing_is_copied() -> None:

@@ -308,7 +308,7 @@ def recorded(
 ) -> dict:
     """The record of a run, as far as it is asked; settings are null as shipped."""
     plain = {"lambda_bal": None, "backbone.epochs": None, "seeds": [0, 1, 2]}
-    found = {"stage": stage, "params": plain | params, "as_print": []}
+    found = {"stage": stage, "params": plain | params, "as_recipe": []}
     return found | ({"source": source} if stage.startswith("backbone_") else {})
 
 
@@ -422,13 +422,13 @@ def test_only_pacos_own_backbone_is_asked_for_pacos_features() -> None:
 
 def test_a_setting_that_is_set_to_what_is_printed_is_no_reason() -> None:
     """As `-S lambda_pure=0.03` on Places-LT, where print has 0.03."""
-    as_print = {"as_print": ["lambda_pure"]}
-    assert conditions(recorded(lambda_pure=0.03) | as_print) == []
-    assert conditions(recorded(lambda_pure=0.03, lambda_bal=1.0) | as_print) == [
+    as_recipe = {"as_recipe": ["lambda_pure"]}
+    assert conditions(recorded(lambda_pure=0.03) | as_recipe) == []
+    assert conditions(recorded(lambda_pure=0.03, lambda_bal=1.0) | as_recipe) == [
         "settings differ from print: lambda_bal"
     ]
     other = recorded(stage="sigma@places_lt", lambda_pure=0.03)
-    assert conditions(recorded(lambda_pure=0.03) | as_print, other) == [
+    assert conditions(recorded(lambda_pure=0.03) | as_recipe, other) == [
         "settings differ from print: lambda_pure"
     ]
 

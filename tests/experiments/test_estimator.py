@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from replication.data.samples import Streamed
 from replication.experiments import estimator
 from replication.experiments.estimator import (
     closed_form,
@@ -264,6 +265,14 @@ def test_probe_records() -> None:
     for one in records[:2]:
         assert one["tv_momentum"] == pytest.approx(one["tv_batch"], rel=1e-4)
     assert records[2]["tv_momentum"] != pytest.approx(records[2]["tv_batch"], rel=1e-2)
+
+
+def test_streamed_features_give_the_same_records() -> None:
+    features, labels = toy()
+    streamed = Streamed(features, torch.device("cpu"))
+    expected = probe_fit(features, labels, filter_settings(), 2, 3)
+    found = probe_fit(streamed, labels, filter_settings(), 2, 3)
+    assert str(found) == str(expected)  # NaN is not equal to itself
 
 
 def test_the_batch_is_unbiased_for_what_is_drawn_and_eq4_holds_at_rest() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from replication.data.images import ImageSplit
+from replication.data.samples import Streamed
 from replication.experiments.separation import (
     METRICS,
     Predicted,
@@ -185,6 +186,18 @@ def twins_right(p: float, which: str = "all") -> tuple[torch.Tensor, torch.Tenso
     settings = fig2_settings(candidates=which)
     found = linear_predictions(train, labels, test, routed, 8, settings, 0)
     return found.predictions == wanted, wanted
+
+
+def test_streamed_features_give_the_same_predictions() -> None:
+    (train, labels), (test, wanted) = twins(12, 6), twins(5, 5)
+    routed = route_splits(labels, wanted, torch.arange(8) < 4, 0.8, 0, "half_classes")
+    expected = linear_predictions(train, labels, test, routed, 8, fig2_settings(), 0)
+    streamed = [Streamed(one, torch.device("cpu")) for one in (train, test)]
+    found = linear_predictions(
+        streamed[0], labels, streamed[1], routed, 8, fig2_settings(), 0
+    )
+    assert torch.equal(found.predictions, expected.predictions)
+    assert found.losses == expected.losses
 
 
 def test_twins_are_told_apart_by_a_perfect_separation_alone() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from replication.cascade import Samples, decide, fit_levels
 from replication.classifiers.heads import Term
+from replication.data.samples import Streamed
 from replication.experiments import sigma as experiment
 from replication.experiments.sigma import Tried
 from replication.flow_filter.flow import FlowFilter
@@ -193,6 +194,21 @@ def test_validation_and_test_are_decided_as_if_each_were_alone() -> None:
     ]
     assert 0 <= found.record["entropy"]["test"] <= 1
     json.dumps(found.record)
+
+
+def test_streamed_features_give_the_same_decisions_and_record() -> None:
+    splits = made_splits()
+    streamed = {
+        split: Samples(Streamed(part.features, torch.device("cpu")), part.labels)
+        for split, part in splits.items()
+    }
+    expected, found = (
+        experiment.try_sigma(some, CLASSES, head(), SETTINGS, 0.3, 2)
+        for some in (splits, streamed)
+    )
+    for split, predicted in expected.predictions.items():
+        assert np.array_equal(found.predictions[split], predicted)
+    assert found.record == expected.record
 
 
 def test_put_together_every_sample_is_still_decided_at_one_depth() -> None:

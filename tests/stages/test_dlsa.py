@@ -129,14 +129,20 @@ class On:
 def test_how_seeds_are_grouped(
     device, threads, dimensions, groups, monkeypatch
 ) -> None:
-    """Latents: 2 copies x 3 seeds x 0.5 x 100 x 2,048 float32 are 2,457,600 bytes."""
+    """Latents: 3 seeds x 0.5 x (100 + 20 + 100) x 2,048 float32 are 2,703,360 bytes."""
     before = torch.get_num_threads()
     monkeypatch.setattr(
-        dlsa, "room", lambda one: 2_457_600 if one.type == "cuda" else float("inf")
+        dlsa,
+        "total_memory",
+        lambda one: 4 * 2_703_360 if one.type == "cuda" else float("inf"),
     )
-    train = On(torch.device(device), (100, dimensions))
+    place = torch.device(device)
+    splits = {
+        "train": On(place, (100, dimensions)),
+        "test": On(place, (20, dimensions)),
+    }
     torch.set_num_threads(threads)
     try:
-        assert dlsa._groups([0, 1, 2], train, 100, 0.5) == groups
+        assert dlsa._groups([0, 1, 2], splits, 100, 0.5) == groups
     finally:
         torch.set_num_threads(before)
