@@ -217,7 +217,7 @@ def mechanism_claims(
                 (
                     f"A larger cluster number makes {what.split(':')[0]} slower "
                     f"({counts}).",
-                    f"log of the ratio of {what.split(': ')[1]}, {counts}",
+                    f"ratio of {what.split(': ')[1]}, {counts}, geometric mean",
                     _LOG_RATIO,
                     slower(name, more, less)
                     if {more, less} - {"full"} <= tested

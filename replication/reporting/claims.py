@@ -9,7 +9,12 @@ from typing import Any
 from replication.evaluation.claims import Tested, tests_of
 from replication.reporting.rendering import render
 from replication.reporting.separation import BOUNDARIES, VARIANTS
-from replication.reporting.tables import PROTOCOL_NAMES, markdown_table, points
+from replication.reporting.tables import (
+    PROTOCOL_NAMES,
+    as_ratio,
+    markdown_table,
+    points,
+)
 from replication.settings import Claim, read_published_claims
 
 _HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict", "Corrected")
@@ -182,6 +187,8 @@ def shown(record: Mapping[str, Any]) -> str:
     if mean is None:
         return "n/a"
     kind, unit = record.get("kind", "points"), record.get("unit")
+    if unit == "log ratio":
+        return shown(as_ratio(record))
     if unit == "share per cell":
         mean, low, high = (one and 10_000 * one for one in (mean, low, high))
         unit = "errors per 10,000 images and cell"

@@ -219,6 +219,8 @@ def in_unit(claim: Mapping[str, Any]) -> str:
     unit = claim.get("unit", "points")
     if unit == "points":
         return with_interval({**claim, "kind": "difference"}) + " points"
+    if unit == "log ratio":
+        return in_unit(as_ratio(claim))
     ends = [claim["low"], claim["high"]]
     known = all(end is not None and np.isfinite(end) for end in ends)
     mean, *ends = (
@@ -226,6 +228,15 @@ def in_unit(claim: Mapping[str, Any]) -> str:
     )
     text = mean + (f" [{', '.join(ends)}]" if known else "")
     return f"{text} {unit}".strip().replace("-", "−")
+
+
+def as_ratio(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What was judged as the log of a ratio of times, as that ratio."""
+    ratios = {
+        name: None if record[name] is None else float(np.exp(record[name]))
+        for name in ("mean", "low", "high")
+    }
+    return {**record, **ratios, "unit": "times as long"}
 
 
 def timing_table(

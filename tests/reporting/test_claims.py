@@ -111,7 +111,9 @@ def test_what_is_left_of_a_word_after_correction(
         ({"unit": "share per cell"},
          "120 [−30, 270] errors per 10,000 images and cell"),
         ({"unit": "AUROC"}, "0.012 [−0.003, 0.027] AUROC"),
-        ({"unit": "log ratio"}, "0.012 [−0.003, 0.027] log ratio"),
+        # 0.012 is the log of 1.0121.
+        ({"unit": "log ratio"}, "1.01 [0.997, 1.03] times as long"),
+        ({"unit": "log ratio", "low": None, "high": None}, "1.01 times as long"),
         ({"kind": "drawn"}, "0.012 [−0.003, 0.027] × the equation"),
         ({"kind": "trend"},
          "0.012 [−0.003, 0.027] Spearman ρ, and the range of chance"),

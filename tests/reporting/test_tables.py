@@ -67,7 +67,7 @@ def test_no_interval_reaches_where_no_value_can(mean, low, high, changes, text) 
 def test_an_interval_without_end_is_not_shown(end: float | None) -> None:
     """One seed: JSON turns what is not finite into null."""
     assert tables.with_interval(record(low=end, high=end)) == "40.0"
-    assert tables.in_unit(claim(low=end, high=end)) == "0.7 log ratio"
+    assert tables.in_unit(claim(low=end, high=end)) == "2.01 times as long"
 
 
 def test_what_could_have_been_seen_is_in_points_without_a_sign() -> None:
@@ -179,7 +179,7 @@ def claim(**changes: object) -> dict:
     """A claim that does not depend on the protocol, with changes."""
     plain = {
         "sentence": "It is slow.",
-        "test": "log of the ratio",
+        "test": "ratio",
         "unit": "log ratio",
         "protocol": None,
         "mean": 0.7,
@@ -193,11 +193,11 @@ def claim(**changes: object) -> dict:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, "0.7 [0.452, 0.948] log ratio"),
+        ({}, "2.01 [1.57, 2.58] times as long"),
         ({"unit": "AUROC", "mean": -0.1, "low": -0.25, "high": 0.05},
          "−0.1 [−0.25, 0.05] AUROC"),
-        ({"low": None, "high": None}, "0.7 log ratio"),
-        ({"low": math.nan, "high": math.nan}, "0.7 log ratio"),
+        ({"low": None, "high": None}, "2.01 times as long"),
+        ({"low": math.nan, "high": math.nan}, "2.01 times as long"),
         ({"mean": 1234.5, "low": 1e-7, "high": 2e4, "unit": ""},
          "1.23e+03 [1e−07, 2e+04]"),
         ({"unit": "points", "mean": 0.013, "low": -0.002, "high": 0.028},
@@ -222,8 +222,8 @@ def test_claims_list_has_a_row_a_claim_and_says_where() -> None:
     lines = tables.claims_list([claim(), other], " (stand-in)").splitlines()
     assert lines[0] == "| Sentence | Test | Estimate [95 %] | Verdict (stand-in) |"
     assert lines[2:] == [
-        "| It is slow. | log of the ratio | 0.7 [0.452, 0.948] log ratio | supported |",
-        "| It is not. | log of the ratio | n/a | not run |",
+        "| It is slow. | ratio | 2.01 [1.57, 2.58] times as long | supported |",
+        "| It is not. | ratio | n/a | not run |",
     ]
 
 
