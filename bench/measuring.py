@@ -51,6 +51,9 @@ class Ceilings:
 def take(work: Callable[[], Any], repeats: int, device: torch.device) -> Taken:
     """Run work a few times over; its first time counts for memory alone.
 
+    In a process that has done other work a repetition may find its memory elsewhere
+    than the one before, and the peak be of both: see `in_fresh_process`.
+
     Args:
         work: done anew each time; what it returns is dropped.
         repeats: >= 2.

@@ -21,9 +21,14 @@ WriteImages = Callable[[Path, Mapping[str, int]], Path]
 MakeBackbone = Callable[..., BackboneSettings]
 
 
+# Files that take longest, which start processes of their own.
+LONGEST = ("test_whole.py", "test_together.py", "test_paco.py", "test_training.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: the processes that share the files then end together."""
-    items.sort(key=lambda item: item.path.name != "test_whole.py")
+    """The longest files first: the processes that share the files then end together."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def test_features_are_there_once(folder) -> None:
 
 
 def test_writing_keeps_a_block_and_not_the_whole(tmp_path) -> None:
-    """160 MB are written; a block is 8 MB, of which there are a few at a time."""
+    """160 MB are written, twice over; a block is 8 MB, a few of them at a time."""
     labels, path = np.zeros(80_000, np.int64), tmp_path / "x.safetensors"
     centres = np.zeros((1, 512), np.float32)
     taken = take(
@@ -74,7 +74,7 @@ def test_writing_keeps_a_block_and_not_the_whole(tmp_path) -> None:
         torch.device("cpu"),
     )
     assert path.stat().st_size > 160e6
-    assert taken.peak_mb < 60
+    assert taken.peak_mb < 100
 
 
 def test_params_are_the_checkouts_with_few_epochs(folder, tmp_path) -> None:
