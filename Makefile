@@ -32,6 +32,7 @@ bench: $(READY)
 	python -m bench.cluster_aided
 	python -m bench.precision
 	python -m bench.stacks
+	python -m bench.compiled
 	python -m bench.coverage
 
 rehearse: $(READY)

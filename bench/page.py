@@ -68,7 +68,8 @@ def page(found: Mapping[str, Mapping[str, Any]], folder: str) -> str:
         "iNaturalist 2018's size: [cluster_aided.md](cluster_aided.md). What TF32 and "
         "bfloat16 would do to a density: [precision.md](precision.md). How often an "
         "interval holds the truth: [coverage.md](coverage.md). Disturbed runs: "
-        "[faults.md](faults.md). Heads fitted side by side: [stacks.md](stacks.md).\n",
+        "[faults.md](faults.md). Heads fitted side by side: [stacks.md](stacks.md). A "
+        "step, compiled: [compiled.md](compiled.md).\n",
         "Memory: the most that is in use beyond model and data. Share of ceiling: the "
         "time that the figure's dense products (masks ignored) would take alone at the "
         "product rate, or its smallest traffic at the copy rate, whichever is longer, "
