@@ -99,9 +99,9 @@ def page(found: Mapping[int, Mapping[str, Cost]], machine: Mapping[str, Any]) ->
     return (
         "# A Flow Filter's step, compiled\n\n"
         f"K = {CLUSTERS}, batch {BATCH}; forward, backward, SGD. The suite runs it as "
-        "it is written: every map that is worth fusing has its gradient written out. The "
-        "first call compiles; it takes several times as long on a machine that has not "
-        "compiled this step before. "
+        "it is written: every map that is worth fusing has its gradient written out. "
+        "The first call compiles; it takes several times as long on a machine that has "
+        "not compiled this step before. "
         f"{machine['device']}, PyTorch {machine['torch']}, Python {machine['python']}, "
         f"{machine['date']}. `python -m bench.compiled`\n\n"
         f"{markdown_table(header, rows, words=2)}\n"
