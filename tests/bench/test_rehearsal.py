@@ -109,6 +109,41 @@ def test_places_lt_has_validation_samples_of_its_own() -> None:
     }  # fmt: skip
 
 
+def test_a_stage_starts_anew_so_that_its_time_is_whole(tmp_path, refused) -> None:
+    """What a killed run kept is gone before the clock starts."""
+    kept = tmp_path / ".resume" / "prepare@inat18" / "half"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("an hour's work")
+    refused(lambda: rehearsal.run_stage("prepare nowhere", tmp_path))
+    assert not kept.exists()
+
+
+def test_other_settings_are_another_version(tmp_path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("seeds: [0]\n")
+    before = rehearsal.code_hash(params)
+    assert rehearsal.code_hash(params) == before
+    params.write_text("seeds: [1]\n")
+    assert rehearsal.code_hash(params) != before
+
+
+def test_each_kind_of_rehearsal_has_a_file_of_its_own(tmp_path) -> None:
+    plain = {
+        "benchmark": "places_lt", "share": 1.0, "dimensions": 2048, "seeds": 1,
+        "published": False, "tf32": False, "device": "cpu", "filter_epochs": 1,
+        "classifier_epochs": 1, "depth": 1, "results": tmp_path / "bench" / "results",
+    }  # fmt: skip
+    changes = (
+        {}, {"benchmark": "inat18"}, {"share": 0.1}, {"dimensions": 512},
+        {"published": True}, {"tf32": True}, {"published": True, "tf32": True},
+    )  # fmt: skip
+    size = {"train": 1, "test": 1, "C": 1, "D": 1}
+    stage = {"stage": "s", "seconds": 1.0, "peak_mb": 1.0, "code": "c", "load": 0.2}
+    for change in changes:
+        rehearsal.write_results(plain | change, plain | change, size, [stage])
+    assert len(list(plain["results"].glob("rehearsal-*.json"))) == len(changes)
+
+
 def test_a_stage_that_fails_is_named_with_its_last_line(tmp_path, refused) -> None:
     [problem] = refused(lambda: rehearsal.run_stage("prepare nowhere", tmp_path))
     assert problem.startswith("prepare nowhere: exit 2: ")
