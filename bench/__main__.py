@@ -14,8 +14,8 @@ from typing import Any
 from bench import page
 from bench.figures import FIGURES
 from bench.measuring import about_machine, free_mb, in_fresh_process, slug
-from replication.files import write_json
-from replication.stages.running import pick_device
+from replication.core.files import write_json
+from replication.core.stage import pick_device
 
 HERE = Path(__file__).parent
 # Places-LT's classes, ImageNet-LT's, iNaturalist 2018's.

@@ -25,11 +25,11 @@ from replication import cascade
 from replication.cascade import PROTOCOLS, Level, Samples
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.classifiers.stacks import Stack
-from replication.files import write_text
+from replication.core.files import write_text
+from replication.core.stage import device_name
 from replication.flow_filter.fitting import Fitted
 from replication.flow_filter.flow import FlowFilter
 from replication.reporting.tables import markdown_table
-from replication.stages.running import device_name
 
 SAMPLES, DIMENSIONS, CLASSES, CLUSTERS, BATCH = 131_000, 2048, 8142, 500, 128
 REPORT = Path(__file__).parent / "cluster_aided.md"

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import torch
 
 from bench.measuring import about_machine, now, take
-from replication.files import write_text
+from replication.core.files import write_text
+from replication.core.settings import FilterSettings
+from replication.core.stage import pick_device
 from replication.flow_filter.fitting import objective_terms
 from replication.flow_filter.flow import FlowFilter
 from replication.reporting.tables import markdown_table
-from replication.settings import FilterSettings
-from replication.stages.running import pick_device
 
 CLUSTERS, BATCH = 500, 512
 SETTINGS = FilterSettings(

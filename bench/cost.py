@@ -7,9 +7,9 @@ are the published recipes' and counts'.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from replication.files import read_json
+from replication.core.files import read_json
+from replication.core.settings import PUBLISHED, read_published_tables, read_recipe
 from replication.reporting.tables import markdown_table
-from replication.settings import PUBLISHED, read_published_tables, read_recipe
 
 # Forward passes that an image costs: a gradient counts as two, and PaCo's keys pass
 # forward once more.

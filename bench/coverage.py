@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import chdtri, ndtr, ndtri, stdtrit
 
-from replication.evaluation.association import STEPS, mcc_scores, nmi_scores
-from replication.evaluation.intervals import Estimate, estimate
-from replication.files import write_text
+from replication.core.files import write_text
 from replication.reporting.tables import markdown_table
+from replication.samples.association import STEPS, mcc_scores, nmi_scores
+from replication.statistics.intervals import Estimate, estimate
 
 REPORT = Path(__file__).parent / "coverage.md"
 # Spread over images, over classes, and of an image for one method alone; a single toss

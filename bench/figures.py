@@ -20,6 +20,8 @@ from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
 from replication.classifiers.fitting import Problem, fit_classifier
 from replication.classifiers.heads import Rows, Term, log_prior
+from replication.core.settings import ClassifierSettings, FilterSettings
+from replication.core.stage import pick_device
 from replication.flow_filter.fitting import (
     PairDraws,
     fit_flow_filter,
@@ -27,8 +29,6 @@ from replication.flow_filter.fitting import (
     read_clusters,
 )
 from replication.flow_filter.flow import NUM_BLOCKS, FlowFilter
-from replication.settings import ClassifierSettings, FilterSettings
-from replication.stages.running import pick_device
 
 Size = Mapping[str, int]
 Work = Callable[[], Any]

@@ -12,7 +12,7 @@ import torch
 
 from bench.figures import FIGURES, Size
 from bench.measuring import take
-from replication.stages.running import pick_device
+from replication.core.stage import pick_device
 
 
 class Panel(NamedTuple):

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
-from replication.backbones.views import paco_views, view_batches
+from replication.core.settings import BackboneSettings
 from replication.data.decoding import decode
-from replication.data.images import ImageSplit, plain_batches, training_batches
-from replication.data.pixels import decode_pixels
-from replication.settings import BackboneSettings
+from replication.images.augmentation import paco_views, view_batches
+from replication.images.batches import ImageSplit, plain_batches, training_batches
+from replication.images.pixels import decode_pixels
 
 Size = Mapping[str, int]
 Work = Callable[[], Any]

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from bench import cost
-from replication.files import read_json, write_text
+from replication.core.files import read_json, write_text
 from replication.reporting.figures import STYLE, svg_text
 from replication.reporting.tables import markdown_table
 

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from replication.files import write_text
+from replication.core.files import write_text
+from replication.core.settings import FilterSettings
+from replication.core.stage import device_name
 from replication.flow_filter.fitting import fit_flow_filter
 from replication.flow_filter.flow import FlowFilter, TriangularLinear
 from replication.reporting.tables import markdown_table
-from replication.settings import FilterSettings
-from replication.stages.running import device_name
 
 SAMPLES, CLASSES, CLUSTERS, BATCH = 4096, 100, 500, 512
 SHARE = 0.3  # that leaves a filter, as published

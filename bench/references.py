@@ -19,7 +19,7 @@ from nflows.transforms import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from replication.settings import FilterSettings
+from replication.core.settings import FilterSettings
 
 
 def plain_flow(dimensions: int) -> Transform:

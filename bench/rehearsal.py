@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 
 from bench import cost, page
 from bench.measuring import about_machine, slug
-from replication.files import (
+from replication.core.files import (
     BadInput,
     content_hash,
     read_json,
@@ -36,8 +36,8 @@ from replication.files import (
     write_json,
     write_text,
 )
-from replication.settings import PARAMS, PUBLISHED
-from replication.stages.running import PACKAGE, RESUME, pick_device
+from replication.core.settings import PARAMS, PUBLISHED
+from replication.core.stage import PACKAGE, RESUME, pick_device
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024

@@ -18,9 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.measuring import about_machine, take
 from replication.classifiers.heads import Rows, Term
 from replication.classifiers.stacks import Stack, stack_size
-from replication.files import write_text
+from replication.core.files import write_text
+from replication.core.stage import pick_device
 from replication.reporting.tables import markdown_table
-from replication.stages.running import pick_device
 
 BATCH, SAMPLES = 128, 4096
 # CIFAR-100-LT's classes and width; between; Places-LT's.

@@ -32,9 +32,12 @@ from replication.classifiers.heads import (
     drawn_term,
     predict,
 )
-from replication.data.longtail import shot_groups
-from replication.data.samples import Samples
-from replication.files import BadInput
+from replication.core.files import BadInput
+from replication.core.settings import (
+    CascadeSettings,
+    ClassifierSettings,
+    FilterSettings,
+)
 from replication.flow_filter.fitting import (
     Fitted,
     Report,
@@ -45,7 +48,8 @@ from replication.flow_filter.fitting import (
     read_clusters,
 )
 from replication.flow_filter.flow import FlowFilter
-from replication.settings import CascadeSettings, ClassifierSettings, FilterSettings
+from replication.samples.features import Samples
+from replication.samples.shots import shot_groups
 
 Protocol = Literal["paper", "released_code"]
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "released_code")

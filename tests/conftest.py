@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from replication.files import BadInput
-from replication.settings import BackboneSettings
+from replication.core.files import BadInput
+from replication.core.settings import BackboneSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from replication.files import read_yaml
+from replication.core.files import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "replication"

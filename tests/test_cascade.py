@@ -25,11 +25,15 @@ from replication.cascade import (
 )
 from replication.classifiers.fitting import FittedHead, Problem, fit_classifiers
 from replication.classifiers.heads import AnyTerm, Rows, Term
-from replication.data.samples import Samples, Streamed
-from replication.files import BadInput
+from replication.core.files import BadInput
+from replication.core.settings import (
+    CascadeSettings,
+    ClassifierSettings,
+    FilterSettings,
+)
 from replication.flow_filter.fitting import Fitted, latents, read_clusters
 from replication.flow_filter.flow import FlowFilter
-from replication.settings import CascadeSettings, ClassifierSettings, FilterSettings
+from replication.samples.features import Samples, Streamed
 
 CLASSES, DIMENSIONS, CLUSTERS = 6, 8, 6
 COUNTS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.files import read_yaml
+from replication.core.files import read_yaml
 from tests.graph import ROOT, closure, resolved
 
 # Each group of dvc.yaml, and the module that its command runs.

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from replication.files import read_arrays, read_json, read_table, read_yaml
+from replication.core.files import read_arrays, read_json, read_table, read_yaml
 from replication.reporting.rendering import ORIGIN
 from tests.faults.project import start_server, started
 from tests.graph import ROOT, closure

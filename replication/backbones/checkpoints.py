@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from replication.backbones.networks import build_network
-from replication.files import BadInput, read_about, read_state
+from replication.core.files import BadInput, read_about, read_state
 
 Source = Literal["PaCo", "Decouple", "torchvision", "timm", "ours"]
 Weights = dict[str, Tensor]

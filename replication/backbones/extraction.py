@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from replication.backbones.networks import features_of
-from replication.data.images import ImageSplit, plain_batches
-from replication.settings import ImageSettings
+from replication.core.settings import ImageSettings
+from replication.images.batches import ImageSplit, plain_batches
 
 _BATCH = 256
 # Batches whose features stay on the device until they are fetched together: fetching

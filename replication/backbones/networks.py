@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from replication.files import BadInput
+from replication.core.files import BadInput
 
 _CIFAR_RESNET = re.compile(r"resnet(\d+)_cifar")
 

@@ -24,10 +24,10 @@ from replication.backbones.training import (
     train_epochs,
     validated,
 )
-from replication.backbones.views import ViewEpoch, paco_views, view_batches
-from replication.data.images import ImageSplit, mixed_seed
-from replication.files import BadInput
-from replication.settings import PacoSettings
+from replication.core.files import BadInput
+from replication.core.settings import PacoSettings
+from replication.images.augmentation import ViewEpoch, paco_views, view_batches
+from replication.images.batches import ImageSplit, mixed_seed
 
 # Keeps the logarithm of the share of a class without an image finite.
 _SMALLEST_SHARE = 1e-9

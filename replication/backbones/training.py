@@ -19,20 +19,20 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.networks import build_network
-from replication.backbones.ranks import ALONE, Rank, find_rank
-from replication.data.images import (
+from replication.core.files import BadInput, read_state, write_state
+from replication.core.ranks import ALONE, Rank, find_rank
+from replication.core.settings import (
+    BackboneSettings,
+    ImageSettings,
+    MachineSettings,
+    PacoSettings,
+)
+from replication.images.batches import (
     Epoch,
     ImageSplit,
     plain_batches,
     training_batches,
     worker_count,
-)
-from replication.files import BadInput, read_state, write_state
-from replication.settings import (
-    BackboneSettings,
-    ImageSettings,
-    MachineSettings,
-    PacoSettings,
 )
 
 Report = Callable[[int, int, Mapping[str, float]], None]

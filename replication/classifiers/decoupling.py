@@ -17,10 +17,14 @@ from replication.backbones.extraction import extract_features
 from replication.backbones.networks import features_of
 from replication.classifiers.heads import Rows, Term, drawn_term, predict
 from replication.classifiers.stacks import sgd_step
-from replication.data.images import ImageSplit, mixed_seed, training_batches
-from replication.data.samples import Features
-from replication.files import BadInput
-from replication.settings import BackboneSettings, DecouplingSettings, ImageSettings
+from replication.core.files import BadInput
+from replication.core.settings import (
+    BackboneSettings,
+    DecouplingSettings,
+    ImageSettings,
+)
+from replication.images.batches import ImageSplit, mixed_seed, training_batches
+from replication.samples.features import Features
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 # Epoch, from 0 -> its batches: features (B, D) and labels (B,).

@@ -16,9 +16,9 @@ from replication.classifiers.heads import (
     predict,
 )
 from replication.classifiers.stacks import Stack, stack_size
-from replication.data.samples import Features
-from replication.files import BadInput
-from replication.settings import ClassifierSettings, HeadSettings
+from replication.core.files import BadInput
+from replication.core.settings import ClassifierSettings, HeadSettings
+from replication.samples.features import Features
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 

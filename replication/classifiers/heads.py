@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from replication.data.samples import Features
+from replication.samples.features import Features
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from replication.files import BadInput
+from replication.core.files import BadInput
 
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 

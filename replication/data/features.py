@@ -19,8 +19,8 @@ import h5py
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from replication.files import BadInput
-from replication.settings import DataSettings
+from replication.core.files import BadInput
+from replication.core.settings import DataSettings
 
 _FORMATS = {".h5": "HDF5", ".npz": "npz", ".safetensors": "safetensors"}
 _HEAD = "classifier"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
+from replication.core.files import BadInput, read_text
 from replication.data.listing import SPLITS, Listing, first_of
 from replication.data.lists import (
     Lists,
@@ -24,7 +25,6 @@ from replication.data.lists import (
     folders_of,
     read_lists,
 )
-from replication.files import BadInput, read_text
 
 
 @dataclass(frozen=True)

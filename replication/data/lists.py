@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from replication.core.files import BadInput, read_json, read_yaml
+from replication.core.settings import PUBLISHED
 from replication.data.listing import SPLITS, Listing, first_of
-from replication.data.longtail import class_counts
-from replication.files import BadInput, read_json, read_yaml
-from replication.settings import PUBLISHED
+from replication.samples.shots import class_counts
 
 _FOLDERS = (".", "lists")  # below the images' root, where lists are looked for
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from replication.core.files import BadInput, read_json
+from replication.core.settings import PUBLISHED, DataSettings
 from replication.data.decoding import decode
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
 from replication.data.layouts import list_official
 from replication.data.listing import SPLITS, Listing, first_of
 from replication.data.lists import Published, has_lists, read_published, wanted
-from replication.data.longtail import class_counts, exponential_counts, thin
-from replication.files import BadInput, read_json
-from replication.settings import PUBLISHED, DataSettings
+from replication.samples.shots import class_counts, exponential_counts, thin
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 PACKED_SIDE = 64

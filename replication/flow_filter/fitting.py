@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from replication.data.samples import Features
-from replication.files import BadInput
+from replication.core.files import BadInput
+from replication.core.settings import FilterSettings
 from replication.flow_filter.flow import FlowFilter
 from replication.flow_filter.losses import (
     balance_loss,
@@ -17,7 +17,7 @@ from replication.flow_filter.losses import (
     momentum_estimate,
     purity_loss,
 )
-from replication.settings import FilterSettings
+from replication.samples.features import Features
 
 PURE_ABOVE = 0.7
 SIZE_ABOVE = 10

@@ -6,16 +6,16 @@ from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any
 
-from replication.evaluation.claims import Tested, tests_of
+from replication.core.settings import Claim, read_published_claims
 from replication.reporting.rendering import render
-from replication.reporting.separation import BOUNDARIES, VARIANTS
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
     as_ratio,
     markdown_table,
     points,
 )
-from replication.settings import Claim, read_published_claims
+from replication.sections.separation.page import BOUNDARIES, VARIANTS
+from replication.statistics.claims import Tested, tests_of
 
 _HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict", "Corrected")
 _UNITS = {
@@ -58,7 +58,7 @@ def claims_page(
     )
     stand_in = any(one.stand_in for _, some in of_claim for one in some)
     text = render(
-        "claims.md.j2",
+        "reporting/templates/claims.md.j2",
         stand_in=stand_in,
         finding=finding,
         correction=_correction(

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from replication.data.longtail import FEW_BELOW, MANY_ABOVE
 from replication.reporting.tables import METRIC_NAMES, find, methods_of
+from replication.samples.shots import FEW_BELOW, MANY_ABOVE
 
 # Okabe and Ito's palette: told apart without colour vision, and in grey by markers.
 COLOURS = {

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replication.evaluation.intervals import over_seeds
-from replication.files import content_hash
+from replication.core.files import content_hash
 from replication.reporting import tables
+from replication.statistics.intervals import over_seeds
 
 _PROTOCOLS = {"paper": "paper", "released_code": "released code"}
 _OTHERS = {"start": "its own head", "balanced_softmax": "BalSoftmax refitted"}

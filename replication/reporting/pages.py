@@ -4,22 +4,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replication.evaluation.provenance import disagreements, each_once
-from replication.reporting import table1, table2
-from replication.reporting.audit import audit_page, summarise_audit
+from replication.core.settings import PublishedTable
 from replication.reporting.claims import claims_page
-from replication.reporting.confusion import confusion_page
-from replication.reporting.confusion import summarise as summarise_confusion
-from replication.reporting.diagnosis import diagnosis_page, summarise_diagnosis
-from replication.reporting.discrepancies import discrepancies_page
-from replication.reporting.estimator import estimator_page, summarise_estimator
-from replication.reporting.hyperparameters import hyperparameters_page
-from replication.reporting.hyperparameters import summarise as summarise_settings
+from replication.reporting.provenance import disagreements, each_once
 from replication.reporting.rendering import origin, render, warned
-from replication.reporting.separation import separation_page, summarise_separation
-from replication.reporting.sigma import sigma_page, summarise_sigma
 from replication.reporting.summary import summarise_summary, summary_section
-from replication.settings import PublishedTable
+from replication.sections.audit.page import audit_page, summarise_audit
+from replication.sections.confusion.page import confusion_page
+from replication.sections.confusion.page import summarise as summarise_confusion
+from replication.sections.diagnosis.page import diagnosis_page, summarise_diagnosis
+from replication.sections.estimator.page import estimator_page, summarise_estimator
+from replication.sections.separation.page import separation_page, summarise_separation
+from replication.sections.settings.discrepancies import discrepancies_page
+from replication.sections.settings.page import hyperparameters_page
+from replication.sections.settings.page import summarise as summarise_settings
+from replication.sections.sigma.page import sigma_page, summarise_sigma
+from replication.sections.table1 import page as table1
+from replication.sections.table2 import page as table2
 
 Measured = Mapping[str, Any]
 Section = Callable[[Measured, str, str], tuple[str, dict[str, str]]]
@@ -246,7 +247,10 @@ def summary_page(
 
 def index_page(pages: Iterable[Page]) -> str:
     """reports/README.md: every page with its data and its finding, claims first."""
-    return render("README.md.j2", pages=[e for page in pages for e in page.entries])
+    return render(
+        "reporting/templates/README.md.j2",
+        pages=[e for page in pages for e in page.entries],
+    )
 
 
 def _warnings(measured: Measured) -> list[str]:

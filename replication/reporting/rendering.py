@@ -6,15 +6,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from replication.data.longtail import SHOT_GROUPS
-from replication.evaluation.provenance import changed_modules, provenance
 from replication.reporting import tables
+from replication.reporting.provenance import changed_modules, provenance
+from replication.samples.shots import SHOT_GROUPS
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of `templates/`; a value that is missing is an error."""
+    """Fill a template, named from the package on; a missing value is an error."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(Path(__file__).parent.parent),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from replication.evaluation.selection import selection_worth
-from replication.evaluation.verdicts import corrected, stands
 from replication.reporting import tables
 from replication.reporting.claims import shown, test_in_words
 from replication.reporting.rendering import data_sentence, notice, origin, render
-from replication.reporting.table2 import paper_data
+from replication.sections.table2.page import paper_data
+from replication.statistics.selection import selection_worth
+from replication.statistics.verdicts import corrected, stands
 
 Measured = Mapping[str, Any]
 _ALL = "holm_all"
@@ -40,7 +40,7 @@ def summary_section(measured: Mapping[str, Measured], title: str) -> str:
     worth = selection_worth(table2["diagnostics"]["full"])
     runs = {run["stage"]: run for one in measured.values() for run in one["runs"]}
     return render(
-        "summary.md.j2",
+        "reporting/templates/summary.md.j2",
         notice=notice(data, title, paper_data(data)),
         title=title,
         stand_in=data["stand_in"],

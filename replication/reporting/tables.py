@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from replication.evaluation.verdicts import stands
+from replication.statistics.verdicts import stands
 
 METRIC_NAMES = {
     "overall": "Overall",

@@ -17,13 +17,17 @@ from dvclive import Live
 from replication.backbones.checkpoints import read_checkpoint
 from replication.backbones.networks import build_network
 from replication.backbones.paco import train_paco
-from replication.backbones.ranks import ALONE, find_rank
 from replication.backbones.training import Trained, make_fabric, train_network
-from replication.data.images import read_split
-from replication.files import read_about, read_json, write_arrays, write_table
-from replication.settings import ImageSettings, Settings
-from replication.stages.running import OUTPUTS, Stage, progress
-from replication.stages.together import run_together
+from replication.core.files import read_about, read_json, write_arrays, write_table
+from replication.core.progress import progress
+from replication.core.ranks import ALONE, find_rank
+from replication.core.settings import ImageSettings, Settings
+from replication.core.stage import OUTPUTS, Stage
+from replication.core.together import run_together
+from replication.images.batches import read_split
+
+IMPORTED = "imported, not made here"
+_MAKERS = {"ours": "this suite"}
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
@@ -38,14 +42,17 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         for place in (folder, curves):
             place.mkdir(parents=True, exist_ok=True)
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    made = {"source": "none: features are imported", "features": IMPORTED}
     if trains:
-        _train(stage, benchmark, objective, data, folder, curves)
-    elif stage.settings.features(benchmark, objective) is not None:
-        stage.notes(source="none: features are imported")
-    elif (checkpoint := stage.settings.checkpoint(benchmark, objective)) is not None:
+        made = _train(stage, benchmark, objective, data, folder, curves)
+    elif stage.settings.features(benchmark, objective) is None:
+        checkpoint = stage.settings.checkpoint(benchmark, objective)
         settings = stage.settings.images(benchmark)
-        _import(stage, checkpoint, settings, data["classes"], folder)
+        made = _import(stage, checkpoint, settings, data["classes"], folder)
     if first:
+        stage.makes(folder)
+        stage.makes(curves)
+        stage.states(folder, OUTPUTS / benchmark / "data", **made)
         stage.finish()
 
 
@@ -67,8 +74,8 @@ def _train(
     data: Mapping[str, Any],
     folder: Path,
     curves: Path,
-) -> None:
-    """Train, in every process; the first one writes."""
+) -> dict[str, str]:
+    """Train, in every process; the first one writes. Returns facts of the weights."""
     index = stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
     machine = stage.settings.machine(benchmark, objective)
     fabric = make_fabric(machine)
@@ -88,7 +95,7 @@ def _train(
         )
     if not fabric.is_global_zero:
         train(None, lambda *_: None)
-        return
+        return {}
     # How many processes there are is no part of the key: any number takes it up.
     resume = stage.resume_folder(recipe, machine.precision)
     with progress(stage.name) as tell:
@@ -108,11 +115,13 @@ def _train(
     history.insert(0, "epoch", range(1, len(history) + 1))
     write_table(curves / "training.csv", history)
     stage.notes(
-        source="trained here",
         backbone=recipe.model_dump(),
         precision=machine.precision,
         history=history.to_dict("list"),
     )
+    how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
+    words = f"a {recipe.network} trained by {how} for {recipe.epochs} epochs"
+    return {"source": "trained here", "features": words}
 
 
 def _live(folder: Path) -> Live:
@@ -126,7 +135,7 @@ def _import(
     settings: ImageSettings,
     classes: int,
     folder: Path,
-) -> None:
+) -> dict[str, str]:
     """Take weights as they were released; a head that is missing is drawn."""
     stage.reads(checkpoint)
     imported = read_checkpoint(checkpoint, settings.network, classes)
@@ -139,12 +148,9 @@ def _import(
     write_arrays(folder / "weights.safetensors", network.state_dict(), about)
     for line in imported.ignored:
         print(f"{checkpoint}: left out: {line}")
-    stage.notes(
-        source="imported from a checkpoint of "
-        + ("this suite" if maker == "ours" else maker),
-        left_out=list(imported.ignored),
-        backbone={"network": settings.network},
-    )
+    source = f"imported from a checkpoint of {_MAKERS.get(maker, maker)}"
+    stage.notes(left_out=list(imported.ignored), backbone={"network": settings.network})
+    return {"source": source, "features": f"{settings.network}, {source}"}
 
 
 if __name__ == "__main__":

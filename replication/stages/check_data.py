@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from replication.core.files import BadInput
+from replication.core.settings import BENCHMARKS, load
 from replication.data.decoding import decode
 from replication.data.layouts import check_devkit, lay_out, missing
 from replication.data.listing import Listing, first_of
 from replication.data.lists import Published, read_lists, read_published, remarks
 from replication.data.sources import is_listed, list_folder
-from replication.files import BadInput
-from replication.settings import BENCHMARKS, load
 
 SAMPLE = 200
 _SEED = 0

@@ -14,20 +14,22 @@ from replication.classifiers.decoupling import (
 )
 from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Rows, Term, predict
-from replication.data.images import read_split, worker_count
-from replication.data.samples import Features, Samples
-from replication.evaluation.predictions import predictions_table
-from replication.files import (
+from replication.classifiers.on_device import head_of, read_splits
+from replication.core.device import pick_device
+from replication.core.files import (
     read_about,
     read_arrays,
     read_json,
     write_json,
     write_table,
 )
-from replication.settings import DecouplingSettings, HeadSettings
+from replication.core.progress import progress
+from replication.core.settings import DecouplingSettings, HeadSettings
+from replication.core.stage import OUTPUTS, Stage, run
+from replication.images.batches import read_split, worker_count
+from replication.samples.features import Features, Samples
+from replication.samples.predictions import predictions_table
 from replication.stages.heads import mean_accuracies
-from replication.stages.on_device import head_of, read_splits
-from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
 
 Predictions = dict[str, dict[int, np.ndarray]]
 
@@ -61,7 +63,9 @@ def main(stage: Stage, benchmark: str) -> None:
         folder / "decoupling" / "metrics.json",
         {name: mean_accuracies(some, labels, counts) for name, some in found.items()},
     )
-    stage.notes(decoupling=settings.model_dump())
+    stage.makes(folder / "decoupling")
+    facts = settings.model_dump()
+    stage.states(folder / "decoupling", folder / "features", decoupling=facts)
     stage.finish()
 
 

@@ -19,11 +19,11 @@ from replication.cascade import (
     levels_from_arrays,
 )
 from replication.classifiers.heads import Term
+from replication.classifiers.on_device import head_of, read_splits
 from replication.classifiers.stacks import stack_size
-from replication.data.samples import Features, Samples, Streamed, total_memory
-from replication.evaluation.metrics import accuracies
-from replication.evaluation.predictions import predictions_table
-from replication.files import (
+from replication.core.device import pick_device
+from replication.core.files import (
+    BadInput,
     read_about,
     read_arrays,
     read_json,
@@ -31,25 +31,20 @@ from replication.files import (
     write_json,
     write_table,
 )
-from replication.flow_filter.fitting import read_clusters
-from replication.flow_filter.flow import FlowFilter
-from replication.settings import (
+from replication.core.parallel import Tell, run_pieces, side_by_side
+from replication.core.progress import progress
+from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
     FilterSettings,
     read_published_tables,
 )
-from replication.stages.on_device import head_of, read_splits
-from replication.stages.parallel import Tell, run_pieces, side_by_side
-from replication.stages.running import (
-    OUTPUTS,
-    Stage,
-    dlsa_name,
-    one_of,
-    pick_device,
-    progress,
-    run,
-)
+from replication.core.stage import OUTPUTS, Stage, run
+from replication.flow_filter.fitting import read_clusters
+from replication.flow_filter.flow import FlowFilter
+from replication.samples.features import Features, Samples, Streamed, total_memory
+from replication.samples.metrics import accuracies
+from replication.samples.predictions import predictions_table
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,11 @@ class Cascades:
 
 def main(stage: Stage, benchmark: str, variant: str) -> None:
     """Write predictions, diagnostics of filters and classifiers, and metrics."""
-    row = one_of(read_published_tables()["table2"].rows, variant, stage.name)
+    rows = read_published_tables()["table2"].rows
+    if variant not in rows:
+        expected = ", ".join(rows)
+        raise BadInput(f"{stage.name}: expected one of {expected}, got {variant!r}")
+    row = rows[variant]
     settings = (
         stage.settings.filter(benchmark, row),
         stage.settings.cascade(benchmark),
@@ -178,13 +177,18 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
     write_table(target / "predictions.safetensors", table)
     write_json(target / "diagnostics.json", diagnostics)
     write_json(target / "metrics.json", _means(scores))
-    stage.notes(
+    write_json(target / "timing.json", timing)
+    stage.makes(target)
+    stage.states(
+        target,
+        folder / "heads",
         filter=settings[0].model_dump(),
         cascade=settings[1].model_dump(),
         classifier=settings[2].model_dump(),
+    )
+    stage.notes(
         fitted_together=groups,
         streamed=[n for n, one in splits.items() if isinstance(one.features, Streamed)],
-        timing=timing,
     )
     stage.finish()
 
@@ -235,5 +239,12 @@ def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:
     return means
 
 
+def name(benchmark: str, variant: str) -> str:
+    """The stage's name: the full model serves every table, others the ablation."""
+    return (
+        f"dlsa@{benchmark}" if variant == "full" else f"ablation@{benchmark}-{variant}"
+    )
+
+
 if __name__ == "__main__":
-    run(main, dlsa_name)
+    run(main, name)

@@ -7,21 +7,22 @@ import torch
 
 from replication.backbones.extraction import extract_features
 from replication.backbones.networks import build_network
-from replication.data.features import (
-    file_of_head,
-    files_of_features,
-    import_features,
-)
-from replication.data.images import read_split, worker_count
-from replication.data.listing import SPLITS
-from replication.files import (
+from replication.core.device import pick_device
+from replication.core.files import (
     BadInput,
     read_about,
     read_arrays,
     read_table,
     write_arrays,
 )
-from replication.stages.running import OUTPUTS, Stage, pick_device, run
+from replication.core.stage import OUTPUTS, Stage, run
+from replication.data.features import (
+    file_of_head,
+    files_of_features,
+    import_features,
+)
+from replication.data.listing import SPLITS
+from replication.images.batches import read_split, worker_count
 
 # Heads that were trained with the logits compensated for the class counts: PaCo's.
 _BALANCED = ("paco", "PaCo")
@@ -35,6 +36,10 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         _import(stage, imported, benchmark, objective)
     else:
         _extract(stage, benchmark, objective)
+    one_folder = isinstance(stage.settings.get(f"inputs.{benchmark}.features"), str)
+    folder = OUTPUTS / benchmark / objective
+    stage.makes(folder / "features")
+    stage.states(folder / "features", folder / "backbone", one_folder=one_folder)
     stage.finish()
 
 

@@ -7,10 +7,9 @@ import torch
 
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Rows, Term, predict
-from replication.data.samples import Features
-from replication.evaluation.metrics import accuracies
-from replication.evaluation.predictions import predictions_table
-from replication.files import (
+from replication.classifiers.on_device import head_of, read_splits
+from replication.core.device import pick_device
+from replication.core.files import (
     read_about,
     read_arrays,
     read_json,
@@ -18,8 +17,11 @@ from replication.files import (
     write_json,
     write_table,
 )
-from replication.stages.on_device import head_of, read_splits
-from replication.stages.running import OUTPUTS, Stage, pick_device, progress, run
+from replication.core.progress import progress
+from replication.core.stage import OUTPUTS, Stage, run
+from replication.samples.features import Features
+from replication.samples.metrics import accuracies
+from replication.samples.predictions import predictions_table
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
@@ -73,7 +75,8 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         summary[name] = mean_accuracies(predictions, labels, counts)
     write_arrays(folder / "heads" / "start.safetensors", _arrays(heads["start"]))
     write_json(folder / "heads" / "metrics.json", summary)
-    stage.notes(start=start)
+    stage.makes(folder / "heads")
+    stage.states(folder / "heads", folder / "features", start=start)
     stage.finish()
 
 

@@ -12,11 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from replication.files import BadInput, read_json, read_text, write_bytes, write_text
+from replication.core.files import (
+    BadInput,
+    read_json,
+    read_text,
+    write_bytes,
+    write_text,
+)
+from replication.core.record import record_of
+from replication.core.settings import PARAMS, load, read_recipe
+from replication.core.stage import REPORTS, RESULTS, read_record
 from replication.reporting.kept import KeptRun, kept_page
-from replication.settings import PARAMS, load, read_recipe
-from replication.stages.running import REPORTS, RESULTS, read_record, record_of
-from replication.stages.staleness import LOCK, Checkout, read_lock, stale
+from replication.reporting.staleness import LOCK, Checkout, read_lock, stale
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LINK = re.compile(r"\]\(([^)#\s]+)")

@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from replication.core.files import content_hash, write_arrays, write_json, write_table
+from replication.core.progress import progress
+from replication.core.settings import PUBLISHED, DataSettings
+from replication.core.stage import DOWNLOADS, OUTPUTS, Stage, run
 from replication.data.features import (
     ImportedFeatures,
     files_of_features,
@@ -13,11 +17,8 @@ from replication.data.features import (
 )
 from replication.data.listing import SPLITS, Listing
 from replication.data.lists import read_published, remarks
-from replication.data.longtail import class_counts, shot_groups
 from replication.data.sources import Prepared, prepare
-from replication.files import content_hash, write_arrays, write_json, write_table
-from replication.settings import PUBLISHED, DataSettings
-from replication.stages.running import DOWNLOADS, OUTPUTS, Stage, progress, run
+from replication.samples.shots import class_counts, shot_groups
 
 
 def main(stage: Stage, benchmark: str) -> None:
@@ -34,7 +35,7 @@ def main(stage: Stage, benchmark: str) -> None:
         for file in files_of_features(imported, settings):
             stage.reads(file)
         prepared = prepare_features(import_features(imported, settings))
-    folder = OUTPUTS / benchmark / "data"
+    folder = stage.makes(OUTPUTS / benchmark / "data")
     index = index_of(prepared)
     write_table(folder / "index.csv", index)
     if prepared.pixels is not None:
@@ -45,6 +46,7 @@ def main(stage: Stage, benchmark: str) -> None:
         write_arrays(folder / "pixels.safetensors", by_split)
     summary = summarise(prepared, settings)
     write_json(folder / "summary.json", summary)
+    stage.states(folder)
     stage.finish()
     published = read_published(benchmark)
     if published and summary["input"] == "images" and not settings.stand_in:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from replication.evaluation.provenance import provenance, refuse_mixed_data
-from replication.files import read_json, write_json, write_table, write_text
+from replication.core.files import read_json, write_json, write_table, write_text
+from replication.core.settings import load, read_published_tables, read_recipe
+from replication.core.stage import OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.reporting.pages import (
     Page,
     benchmark_page,
@@ -17,9 +18,8 @@ from replication.reporting.pages import (
     suite_pages,
     summary_page,
 )
-from replication.settings import load, read_published_tables, read_recipe
-from replication.stages.running import OUTPUTS, REPORTS, RESULTS, Stage, run
-from replication.stages.staleness import Checkout, read_lock, stale
+from replication.reporting.provenance import provenance, refuse_mixed_data
+from replication.reporting.staleness import Checkout, read_lock, stale
 
 TABLES = ("table1", "table2")
 

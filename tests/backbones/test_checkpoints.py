@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from replication.backbones import checkpoints
 from replication.backbones.checkpoints import Imported, _scaled, read_checkpoint
 from replication.backbones.networks import build_network, features_of
-from replication.files import read_state, write_arrays
+from replication.core.files import read_state, write_arrays
 
 CLASSES = 7
 SMALL = "resnet8_cifar"  # 59 keys: 48 of the body, 9 counters, 2 of the head

@@ -16,7 +16,7 @@ from replication.backbones.networks import (
     check_network,
     features_of,
 )
-from replication.data.images import ImageSplit, normalise
+from replication.images.batches import ImageSplit, normalise
 
 CPU = torch.device("cpu")
 

@@ -35,9 +35,9 @@ from replication.backbones.training import (
     learning_rate,
     make_fabric,
 )
-from replication.data.images import ImageSplit
-from replication.files import read_state, write_json, write_state
-from replication.settings import MachineSettings
+from replication.core.files import read_state, write_json, write_state
+from replication.core.settings import MachineSettings
+from replication.images.batches import ImageSplit
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -708,12 +708,12 @@ from replication.backbones.networks import build_network, features_of
 from replication.backbones.paco import (
     Paco, PacoSettings, contrast_step, log_class_prior, train_paco
 )
-from replication.backbones.ranks import find_rank
+from replication.core.ranks import find_rank
 from replication.backbones.training import make_fabric
-from replication.data.images import ImageSplit
-from replication.files import read_json, read_state, write_state
-from replication.settings import MachineSettings
-from replication.stages.together import start_others
+from replication.images.batches import ImageSplit
+from replication.core.files import read_json, read_state, write_state
+from replication.core.settings import MachineSettings
+from replication.core.together import start_others
 
 folder, devices = Path(sys.argv[1]), int(sys.argv[2])
 if devices == 2 and find_rank(os.environ) is None:

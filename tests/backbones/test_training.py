@@ -19,7 +19,6 @@ from PIL import Image
 from replication.backbones import training
 from replication.backbones.extraction import extract_features
 from replication.backbones.networks import build_network
-from replication.backbones.ranks import Rank
 from replication.backbones.training import (
     Trained,
     accuracy,
@@ -31,9 +30,10 @@ from replication.backbones.training import (
     train_epochs,
     train_network,
 )
-from replication.data.images import ImageSplit, normalise, training_batches
-from replication.files import read_json, read_state, write_json, write_state
-from replication.settings import BackboneSettings, ImageSettings, MachineSettings
+from replication.core.files import read_json, read_state, write_json, write_state
+from replication.core.ranks import Rank
+from replication.core.settings import BackboneSettings, ImageSettings, MachineSettings
+from replication.images.batches import ImageSplit, normalise, training_batches
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -517,12 +517,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins.environments import TorchElasticEnvironment
 
-from replication.backbones.ranks import find_rank
+from replication.core.ranks import find_rank
 from replication.backbones.training import make_fabric, train_epochs, train_network
-from replication.data.images import ImageSplit
-from replication.files import read_json, read_state, write_json, write_state
-from replication.settings import BackboneSettings, MachineSettings
-from replication.stages.together import start_others
+from replication.images.batches import ImageSplit
+from replication.core.files import read_json, read_state, write_json, write_state
+from replication.core.settings import BackboneSettings, MachineSettings
+from replication.core.together import start_others
 
 if find_rank(os.environ) is None:
     start_others(2)

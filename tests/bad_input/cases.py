@@ -22,7 +22,7 @@ import torch
 from safetensors.numpy import save_file
 
 from replication.backbones.networks import build_network
-from replication.files import read_yaml
+from replication.core.files import read_yaml
 from tests.graph import ROOT
 
 NETWORK, CLASSES = "resnet8_cifar", 7

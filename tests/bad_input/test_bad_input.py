@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from replication.backbones.checkpoints import read_checkpoint
+from replication.core import stage as running
+from replication.core.settings import load
 from replication.data.features import import_features
-from replication.settings import load
-from replication.stages import keep, running
+from replication.stages import keep
 from tests.bad_input.cases import (
     ARGUMENTS,
     CLASSES,

@@ -21,8 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from replication.backbones.checkpoints import read_checkpoint
-from replication.data.features import read_features
-from replication.files import (
+from replication.core.files import (
     BadInput,
     read_about,
     read_arrays,
@@ -34,7 +33,8 @@ from replication.files import (
     write_state,
     write_table,
 )
-from replication.settings import load
+from replication.core.settings import load
+from replication.data.features import read_features
 from tests.bad_input.cases import CLASSES, NETWORK, SHIPPED, weights, write_features
 
 TRIES = int(os.environ.get("FUZZ", "50"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.measuring import in_fresh_process, slug, take
-from replication.files import BadInput
+from replication.core.files import BadInput
 
 CPU = torch.device("cpu")
 

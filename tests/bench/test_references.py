@@ -8,9 +8,9 @@ from torch import nn
 from bench import references
 from replication.classifiers.fitting import Problem, fit_classifier
 from replication.classifiers.heads import Rows, Term, log_prior
+from replication.core.settings import ClassifierSettings, FilterSettings
 from replication.flow_filter.fitting import objective_terms, read_clusters
 from replication.flow_filter.flow import FlowFilter
-from replication.settings import ClassifierSettings, FilterSettings
 
 SETTINGS = FilterSettings(
     lambda_mle=1.0,

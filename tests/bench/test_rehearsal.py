@@ -9,9 +9,9 @@ from safetensors.numpy import load_file
 
 from bench import cost, rehearsal
 from bench.measuring import take
+from replication.core.files import BadInput
+from replication.core.settings import load
 from replication.data.features import read_features
-from replication.files import BadInput
-from replication.settings import load
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from replication.classifiers.decoupling import (
 )
 from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Rows, Term, drawn_term, predict
-from replication.data.images import ImageSplit, normalise
-from replication.data.samples import Streamed
-from replication.settings import DecouplingSettings, HeadSettings
+from replication.core.settings import DecouplingSettings, HeadSettings
+from replication.images.batches import ImageSplit, normalise
+from replication.samples.features import Streamed
 
 CPU = torch.device("cpu")
 

@@ -17,8 +17,8 @@ from replication.classifiers.fitting import (
 )
 from replication.classifiers.heads import Rows, Term, predict
 from replication.classifiers.stacks import Stack
-from replication.files import BadInput
-from replication.settings import ClassifierSettings, HeadSettings
+from replication.core.files import BadInput
+from replication.core.settings import ClassifierSettings, HeadSettings
 
 
 def generator(seed: int = 0) -> torch.Generator:

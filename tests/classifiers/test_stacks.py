@@ -20,8 +20,8 @@ from replication.classifiers.heads import (
     logits_of,
 )
 from replication.classifiers.stacks import Stack, stack_size
-from replication.data.samples import Streamed
-from replication.settings import ClassifierSettings, HeadSettings
+from replication.core.settings import ClassifierSettings, HeadSettings
+from replication.samples.features import Streamed
 
 CLASSES, SAMPLES = 5, 30
 SETTINGS = ClassifierSettings(lr=0.2, batch_size=8, epochs=6, evaluate_every=2)

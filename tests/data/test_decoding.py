@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from replication.data import pixels
+from replication.core.files import BadInput
 from replication.data.decoding import decode
-from replication.data.images import ImageSplit, plain_batches
-from replication.data.pixels import decode_pixels
-from replication.files import BadInput
+from replication.images import pixels
+from replication.images.batches import ImageSplit, plain_batches
+from replication.images.pixels import decode_pixels
 
 SIDE = 32
 RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.io
 
+from replication.core.settings import DataSettings
 from replication.data import sources
 from replication.data.layouts import list_official
 from replication.data.listing import Listing
 from replication.data.lists import Published, read_published, remarks
 from replication.data.sources import list_images, prepare
-from replication.settings import DataSettings
 from replication.stages.prepare import index_of, summarise
 from tests.data.official import (
     CLASSES,

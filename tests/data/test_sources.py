@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from replication.core.files import read_yaml
+from replication.core.settings import DataSettings, load
 from replication.data import sources
-from replication.data.longtail import class_counts, exponential_counts, shot_groups
 from replication.data.sources import Prepared, list_folder, prepare
-from replication.files import read_yaml
-from replication.settings import DataSettings, load
+from replication.samples.shots import class_counts, exponential_counts, shot_groups
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = {"train/a": 2, "train/b": 3, "test/a": 1, "test/b": 1}

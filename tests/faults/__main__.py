@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from replication.files import write_text
+from replication.core.device import model_name
+from replication.core.files import write_text
 from replication.reporting.tables import markdown_table
-from replication.stages.machine import model_name
 from tests.faults.project import LONG, SIDE_BY_SIDE, undisturbed
 from tests.faults.trials import LATE, Outcome, Trials, plan
 from tests.graph import ROOT

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 
-from replication.files import read_json
-from replication.stages.running import record_of
+from replication.core.files import read_json
+from replication.core.stage import record_of
 from tests.graph import ROOT
 
 Stage = tuple[str, ...]

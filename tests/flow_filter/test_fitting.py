@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 import replication.flow_filter.fitting as fitting
-from replication.files import BadInput
+from replication.core.files import BadInput
+from replication.core.settings import FilterSettings
 from replication.flow_filter.fitting import (
     PairDraws,
     class_table,
@@ -19,7 +20,6 @@ from replication.flow_filter.fitting import (
     read_clusters,
 )
 from replication.flow_filter.flow import FlowFilter
-from replication.settings import FilterSettings
 
 # Classes 7 and 3 have one sample, class 0 many; classes are not contiguous.
 LABELS = torch.tensor([0] * 40 + [7] + [2] * 5 + [0] * 20 + [3] + [9] * 12)

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from replication.evaluation import claims as of_claims
-from replication.files import read_json, write_json
+from replication.core.files import read_json, write_json
+from replication.core.settings import Claim, read_published_claims
 from replication.reporting.claims import (
     after_correction,
     claims_page,
     overall,
     shown,
 )
-from replication.settings import Claim, read_published_claims
+from replication.statistics import claims as of_claims
 
 CLAIM = Claim(section="Sect. 7", quote="A.", measured_by="table2", tests=("A",))
 CLAIMS = read_published_claims()

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from replication.files import read_json
+from replication.core.files import read_json
+from replication.core.settings import (
+    LISTS,
+    load,
+    read_published_claims,
+    read_published_tables,
+)
+from replication.core.stage import Stage
 from replication.reporting.pages import (
     Kind,
     Page,
@@ -16,14 +23,8 @@ from replication.reporting.pages import (
     kinds,
     suite_pages,
 )
-from replication.settings import (
-    LISTS,
-    load,
-    read_published_claims,
-    read_published_tables,
-)
-from replication.stages import audit, ledger
-from replication.stages.running import Stage
+from replication.sections.audit import measure as audit
+from replication.sections.settings import measure as ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,17 +9,17 @@ import torch
 from ruamel.yaml import YAML
 
 from replication.backbones.networks import build_network
-from replication.evaluation.predictions import by_seed
-from replication.files import (
+from replication.core.files import (
     read_table,
     read_yaml,
     write_arrays,
     write_json,
     write_text,
 )
-from replication.settings import load
+from replication.core.settings import load
+from replication.core.stage import Stage
+from replication.samples.predictions import by_seed
 from replication.stages import decoupling
-from replication.stages.running import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = Path("outputs/places_lt")

@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from replication.classifiers.heads import Term
-from replication.data.samples import Samples
-from replication.files import read_about, read_arrays
-from replication.settings import CascadeSettings, ClassifierSettings, FilterSettings
+from replication.core.files import read_about, read_arrays
+from replication.core.settings import (
+    CascadeSettings,
+    ClassifierSettings,
+    FilterSettings,
+)
+from replication.samples.features import Samples
 from replication.stages import dlsa
 
 CLASSES, DIMENSIONS, SEEDS = 5, 8, (0, 3)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from replication.files import read_json, read_yaml
-from replication.settings import load
+from replication.core.files import read_json, read_yaml
+from replication.core.settings import load
+from replication.core.stage import Stage, read_record, record_of
+from replication.reporting.staleness import Checkout, stale
 from replication.stages import features, prepare
-from replication.stages.running import Stage, read_record, record_of
-from replication.stages.staleness import Checkout, stale
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {"paco": "theirs/paco", "ce": "theirs/ce"}

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from replication.files import read_json, write_json, write_text
-from replication.settings import load
+from replication.core.files import read_json, write_json, write_text
+from replication.core.settings import load
+from replication.core.stage import Stage, record_of
 from replication.stages.keep import keep, kept_runs, main
-from replication.stages.running import Stage, record_of
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from replication.evaluation.provenance import provenance
-from replication.files import read_json, read_table, read_yaml, write_json
+from replication.core.files import read_json, read_table, read_yaml, write_json
+from replication.reporting.provenance import provenance
+from replication.core.settings import LISTS, load, read_published_tables
+from replication.core.stage import Stage, record_of
 from replication.reporting.pages import Kind, Page, kinds
 from replication.reporting.rendering import ORIGIN, origin
-from replication.settings import LISTS, load, read_published_tables
-from replication.stages import audit, ledger, report
+from replication.sections.audit import measure as audit
+from replication.sections.settings import measure as ledger
+from replication.stages import report
 from replication.stages.report import headline, plot_points, training_curves
-from replication.stages.running import Stage, record_of
 from tests.graph import resolved
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,40 @@
+"""What the stages behind the features read: splits and heads, put on the device."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from replication.classifiers.heads import Term
+from replication.core.files import read_arrays
+from replication.core.stage import Stage
+from replication.samples.features import Samples, place
+
+
+def read_splits(
+    stage: Stage, folder: Path, splits: Iterable[str], device: torch.device
+) -> dict[str, Samples]:
+    """Features and labels of splits; features that do not fit there are streamed.
+
+    Args:
+        folder: the stage `features`' own.
+    """
+    tables, labels = {}, {}
+    for split in splits:
+        arrays = read_arrays(stage.reads(folder / f"{split}.safetensors"))
+        tables[split] = torch.from_numpy(arrays["features"])
+        labels[split] = torch.from_numpy(arrays["labels"]).to(device)
+    features = place(tables, device)
+    return {split: Samples(features[split], labels[split]) for split in labels}
+
+
+def head_of(
+    arrays: Mapping[str, np.ndarray], device: torch.device, seed: int | None = None
+) -> Term:
+    """A head out of a file of heads: the one of a seed, or the only one."""
+    end = "" if seed is None else f".{seed}"
+    return Term(
+        torch.from_numpy(arrays[f"weight{end}"]).to(device),
+        torch.from_numpy(arrays[f"bias{end}"]).to(device),
+    )

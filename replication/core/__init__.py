@@ -1,0 +1,1 @@
+"""What every stage shares, and no more: settings, files, stage, record, device."""

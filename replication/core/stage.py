@@ -1,0 +1,291 @@
+"""What every stage shares: what it reads and makes, its resume folder, its refusals.
+
+A stage runs as `python -m replication.stages.<stage> <argument>...`. What goes wrong
+through something the user gave is one line on stderr and exit code 2; anything else is
+a defect of ours and keeps its traceback.
+"""
+
+import errno
+import inspect
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from replication.core.device import (
+    about_device,
+    device_name,
+    refusal,
+    set_deterministic,
+    set_tf32,
+)
+from replication.core.files import BadInput, content_hash, read_json, write_json
+from replication.core.record import (
+    PACKAGE,
+    code_hash,
+    commit,
+    loaded_modules,
+    peak_memory_mb,
+    record_of,
+    versions,
+)
+from replication.core.settings import BENCHMARKS, OBJECTIVES, PARAMS, Settings, load
+
+OUTPUTS = Path("outputs")
+RESULTS = Path("results")
+REPORTS = Path("reports")
+DOWNLOADS = Path("downloads")
+RESUME = Path(".resume")
+ABOUT = "about.json"
+# What a disk answers that is full, read-only, not ours or not what was expected there.
+_DISK = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EFBIG,
+        errno.EIO,
+    }
+)
+
+
+class Stage:
+    """A stage as it runs: what it reads, what it makes, what it will record."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self.settings = settings
+        self.device: torch.device | None = None
+        self._inputs: dict[str, str] = {}
+        self._outputs: list[str] = []
+        self._facts: dict[str, Any] = {}
+        self._code = loaded_modules()
+        self._params = content_hash(PARAMS)
+        self._commit = commit()
+        self._started = datetime.now(UTC)
+        self._clock = time.perf_counter()
+
+    def reads(self, path: Path) -> Path:
+        """Note a file as an input of this run; its content enters the run record."""
+        if not path.exists():
+            raise BadInput(f"{path}: expected a file, found nothing; run: dvc repro")
+        self._inputs[_input_name(path)] = content_hash(path)
+        return path
+
+    def makes(self, path: Path) -> Path:
+        """Note a file or folder as made by this run."""
+        self._outputs.append(path.as_posix())
+        return path
+
+    def notes(self, **facts: Any) -> None:
+        """Note facts for the run record, which only `report` reads."""
+        self._facts.update(facts)
+
+    def about(self, *folders: Path) -> dict[str, Any]:
+        """Facts of the artefacts that this run builds on, and how it was set.
+
+        What a later stage must know stands in the artefact, never in a run record:
+        `departures` lists the settings behind it that differ from the recipe's.
+
+        Args:
+            folders: of artefacts that have such facts themselves.
+        """
+        facts: dict[str, Any] = {}
+        departures = set(self.settings.departures())
+        for folder in folders:
+            before = read_json(self.reads(folder / ABOUT))
+            departures |= set(before.pop("departures"))
+            facts |= before
+        return facts | {"departures": sorted(departures)}
+
+    def states(self, folder: Path, *before: Path, **facts: Any) -> None:
+        """Write an artefact's facts: those it builds on, and its own."""
+        write_json(folder / ABOUT, self.about(*before) | facts)
+
+    def uses(self, device: torch.device) -> torch.device:
+        """Note the device that this run computes on, and have it repeat if asked.
+
+        To be called before anything is computed there.
+        """
+        self.device = device
+        set_deterministic(self.settings.deterministic())
+        set_tf32(self.settings.tf32() and not self.settings.deterministic())
+        return device
+
+    def resume_folder(self, *settings: Any) -> Path:
+        """Where this stage keeps its state; another setting or code, another folder.
+
+        DVC deletes outputs before a stage runs, so that state must live elsewhere. A
+        changed comment is no other code.
+
+        Args:
+            settings: everything resolved that the state depends on.
+        """
+        exact = (self.settings.deterministic(), self.settings.tf32())
+        key = content_hash(plain(settings), self._inputs, code_hash(), exact)
+        folder = RESUME / self.name / key
+        if folder.parent.is_dir():
+            for other in folder.parent.iterdir():
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(self) -> None:
+        """Check that no input changed under the run, write its record, drop its state.
+
+        Raises:
+            BadInput: params.yaml or an input changed while the stage ran.
+        """
+        then = {**self._inputs, PARAMS.name: self._params}
+        changed = [name for name in then if _input_hash(name) != then[name]]
+        if changed:
+            raise BadInput(
+                f"{self.name}: expected nothing to change while it ran, got changes in "
+                f"{', '.join(changed)}; run it again"
+            )
+        write_json(record_of(self.name), self._record())
+        shutil.rmtree(RESUME / self.name, ignore_errors=True)
+
+    def _record(self) -> dict[str, Any]:
+        now = loaded_modules()
+        edited = [name for name in self._code if now.get(name) != self._code[name]]
+        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
+        keys = sorted(self.settings.keys_read)
+        params = {key: plain(self.settings.get(key)) for key in keys}
+        resolved = plain(self.settings.resolved)
+        return {
+            "stage": self.name,
+            "command": f"dvc repro {self.name}",
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._clock, 1),
+            **self._commit,
+            "code": self._code,
+            "edited_while_running": edited,
+            "inputs": self._inputs,
+            "outputs": self._outputs,
+            "params": params,
+            "settings": resolved,
+            "settings_hash": content_hash(params, resolved),
+            "device": "cpu" if self.device is None else device_name(self.device),
+            **about_device(self.device),
+            "deterministic": self.settings.deterministic(),
+            "threads": torch.get_num_threads(),
+            **versions(),
+            "peak_memory_mb": peak_memory_mb(),
+            "peak_gpu_memory_mb": None if gpu is None else round(gpu / 2**20),
+            **self._facts,
+        }
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON has it."""
+    return json.loads(json.dumps(value, default=lambda item: item.model_dump()))
+
+
+def _input_name(path: Path) -> str:
+    """What a run record calls an input: a file of this package from the checkout on."""
+    inside = PACKAGE in path.parents
+    return (path.relative_to(PACKAGE.parent) if inside else path).as_posix()
+
+
+def _input_hash(name: str) -> str | None:
+    """Content hash now of what a run record names; None where it is no file."""
+    path = Path(name)
+    if path.parts[0] == PACKAGE.name:
+        path = PACKAGE.parent / path
+    return content_hash(path) if path.is_file() else None
+
+
+def run(body: Callable[..., None], name: Callable[..., str]) -> None:
+    """Run a stage from its command line.
+
+    Args:
+        body: the stage; gets a `Stage` and the command line's arguments.
+        name: the stage's name in dvc.yaml, from the same arguments.
+    """
+    arguments = sys.argv[1:]
+    stage_name = _checked(name, arguments)
+    try:
+        with only_one(stage_name):
+            body(Stage(stage_name, load()), *arguments)
+    except BadInput as error:
+        _refuse(error.problems)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        place = error.filename or "the disk"
+        _refuse([f"{stage_name}: {place}: cannot be written: {error.strerror}"])
+    except RuntimeError as error:
+        if not (problem := refusal(error)):
+            raise
+        _refuse([f"{stage_name}: {problem}"])
+    except KeyboardInterrupt:
+        _refuse([f"{stage_name}: interrupted; run it again and it goes on"], code=130)
+
+
+def _checked(name: Callable[..., str], arguments: list[str]) -> str:
+    """The stage's name; refuses arguments that no stage has."""
+    try:
+        bound = inspect.signature(name).bind(*arguments)
+    except TypeError:
+        expected = ", ".join(inspect.signature(name).parameters)
+        module = Path(sys.argv[0]).stem
+        _refuse([f"{module}: expected arguments ({expected}), got {arguments}"])
+    stage_name = name(*arguments)
+    known = {"benchmark": BENCHMARKS, "objective": OBJECTIVES}
+    for kind, got in bound.arguments.items():
+        if kind in known and got not in known[kind]:
+            expected = ", ".join(known[kind])
+            _refuse([f"{stage_name}: expected one of {expected}, got {got!r}"])
+    return stage_name
+
+
+def _refuse(problems: list[str], code: int = 2) -> None:
+    for problem in BadInput(problems).problems:  # what was given is shown as escapes
+        print(problem, file=sys.stderr)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Hold the stage's lock: a second process is told who has it.
+
+    Killing `dvc` leaves its stage running, and the next `dvc repro` starts a second
+    one. Of several processes that compute together, the first alone takes the lock.
+
+    Raises:
+        BadInput: another process runs this stage in this checkout.
+    """
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
+        yield
+        return
+    place = RESUME / "locks" / f"{name}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    holder = place.with_suffix(".pid")
+    lock = FileLock(place, timeout=10)  # a killed stage's children need a moment to go
+    try:
+        with lock:
+            holder.write_text(str(os.getpid()))
+            yield
+    except Timeout:
+        pid = holder.read_text() if holder.is_file() else "unknown"
+        raise BadInput(
+            f"{name}: expected no other run of this stage, process {pid} is at it; "
+            f"wait for it or stop it: kill {pid}"
+        ) from None

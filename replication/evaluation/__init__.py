@@ -1,1 +1,0 @@
-"""From predictions to numbers: metrics, intervals, verdicts, records."""

@@ -1,0 +1,1 @@
+"""Decoding, augmentation and batches of images."""

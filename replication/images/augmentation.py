@@ -1,0 +1,289 @@
+"""The two views of an image that PaCo contrasts: a query's and a key's.
+
+A view of a sample follows from the epoch's seed and the sample alone: neither the
+number of worker processes, nor of devices, nor the batch it falls into changes it.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from timm.data.auto_augment import rand_augment_transform
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from replication.core.settings import ImageSettings, View
+from replication.images.batches import ImageSplit, Loader, mixed_seed, normalise
+
+# (order, seed) -> the batches of one epoch.
+ViewEpoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor, Tensor]]]
+
+_BLUR_SIGMA = (0.1, 2.0)
+# timm's scale, PaCo's: 10 is the strongest; each operation happens half of the time.
+# torchvision's RandAugment has 31 steps, other operations and leaves none out.
+_RAND_AUGMENT = "rand-n2-m10-mstd0.5"
+_IMAGENET_MEAN = (124, 116, 104)
+_GREY = 128
+
+
+class Cutout(v2.Transform):
+    """Black out a square around a random pixel, cut off at the image's edges.
+
+    Implements: not in the paper: DeVries and Taylor (2017), one hole.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the centre: any pixel of the image, each as likely."""
+        height, width = functional.get_size(flat_inputs[0])
+        return {
+            "row": int(torch.randint(height, ())),
+            "column": int(torch.randint(width, ())),
+        }
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """(..., H, W) -> the same, with a hole."""
+        half = self.side // 2
+        top, left = max(params["row"] - half, 0), max(params["column"] - half, 0)
+        holed = inpt.clone()
+        bottom, right = params["row"] + half, params["column"] + half
+        holed[..., top:bottom, left:right] = 0
+        return holed
+
+
+class ColorJitter(v2.ColorJitter):
+    """torchvision's, in the order drawn, on one copy of the image.
+
+    Implements: not in the paper: PaCo's jitter. Every step leaves whole levels, cut
+    off at 0 and 255, as torchvision's do; they take half of the time. Their mean is
+    exact, so that it hangs on no number of threads.
+    """
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """(3, H, W) uint8 -> the same."""
+        names = ("brightness", "contrast", "saturation", "hue")
+        factors = [params[f"{name}_factor"] for name in names]
+        values = inpt.float()
+        for step in params["fn_idx"].tolist():
+            factor = factors[step]
+            if factor is None:
+                continue
+            if names[step] == "hue":
+                turned = functional.adjust_hue(values.to(torch.uint8), factor)
+                values = turned.float()
+                continue
+            if names[step] == "brightness":
+                values.mul_(factor)
+            else:
+                grey = _grey(values)
+                if names[step] == "contrast":
+                    grey = grey.mean(dtype=torch.float64)
+                values.mul_(factor).add_(grey, alpha=1 - factor)
+            values.clamp_(0, 255).floor_()
+        return values.to(torch.uint8)
+
+
+def _grey(values: Tensor) -> Tensor:
+    """(3, H, W) -> (H, W): luminance, in whole levels."""
+    red, green, blue = values
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
+
+
+class GaussianBlur(v2.Transform):
+    """Blur by a Gaussian of a random width, along rows and then along columns.
+
+    Implements: not in the paper: PaCo's blur. It reaches 3 sigma, as Pillow's does,
+    which PaCo takes: 6 pixels at most. (torchvision's weighs all 13 x 13 neighbours
+    and takes eight times as long.)
+    """
+
+    def __init__(self, sigma: tuple[float, float]) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the width."""
+        return {"sigma": float(torch.empty(()).uniform_(*self.sigma))}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """(3, H, W) uint8 -> the same; borders are mirrored."""
+        reach = max(math.ceil(3 * params["sigma"]), 1)
+        distances = torch.arange(-reach, reach + 1) / params["sigma"]
+        weights = torch.softmax(-(distances**2) / 2, dim=0).tolist()
+        values = F.pad(inpt.float(), (reach,) * 4, mode="reflect")
+        blurred = _weighed(_weighed(values, weights, dim=2), weights, dim=1)
+        return blurred.round_().to(torch.uint8)
+
+
+def _weighed(values: Tensor, weights: list[float], dim: int) -> Tensor:
+    """Sum of a tensor's neighbours along one dimension; weights are symmetric."""
+    reach = len(weights) // 2
+    length = values.shape[dim] - 2 * reach
+    total = values.narrow(dim, reach, length) * weights[reach]
+    for near in range(reach):
+        far = 2 * reach - near
+        pair = values.narrow(dim, near, length) + values.narrow(dim, far, length)
+        total.add_(pair, alpha=weights[near])
+    return total
+
+
+class RandAugment(v2.Transform):
+    """timm's RandAugment, fed from PyTorch's random numbers.
+
+    Implements: not in the paper: RandAugment as PaCo uses it.
+    """
+
+    def __init__(self, config: str) -> None:
+        super().__init__()
+        self.augment = rand_augment_transform(config, {"img_mean": _IMAGENET_MEAN})
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """(3, H, W) uint8 -> the same; the caller's other generators are left alone."""
+        seed = int(torch.randint(2**32, ()))
+        with _seeded_outside_torch(seed):
+            augmented = self.augment(functional.to_pil_image(inpt))
+        return functional.pil_to_tensor(augmented)
+
+
+@contextmanager
+def _seeded_outside_torch(seed: int) -> Iterator[None]:
+    kept = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+
+
+def _randcls(size: int) -> v2.Compose:
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(0.5),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
+            RandAugment(_RAND_AUGMENT),
+        ]
+    )
+
+
+def _sim(size: int) -> v2.Compose:
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
+            v2.RandomGrayscale(0.2),
+            v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
+            v2.RandomHorizontalFlip(0.5),
+        ]
+    )
+
+
+def _cifar_strong(size: int) -> v2.Compose:
+    return v2.Compose(
+        [
+            v2.RandomCrop(size, padding=4),
+            v2.RandomHorizontalFlip(0.5),
+            v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=_GREY),
+            Cutout(16),
+        ]
+    )
+
+
+def _cifar_sim(size: int) -> v2.Compose:
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomApply([ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+            v2.RandomGrayscale(0.2),
+            v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
+        ]
+    )
+
+
+def _glyph(size: int) -> v2.Compose:
+    """The stand-in's: nothing is mirrored or turned, that would make another glyph."""
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(
+                size, scale=(0.6, 1.0), ratio=(0.9, 1.1), antialias=True
+            ),
+            ColorJitter(0.4, 0.4, 0.4, 0.0),
+        ]
+    )
+
+
+_VIEWS = {
+    "randcls": _randcls,
+    "sim": _sim,
+    "cifar_strong": _cifar_strong,
+    "cifar_sim": _cifar_sim,
+    "glyph": _glyph,
+}
+
+
+def paco_views(
+    kind_query: View, kind_key: View, image_size: int
+) -> tuple[v2.Compose, v2.Compose]:
+    """Augmentations of queries and of keys.
+
+    Implements: not in the paper: PaCo's views.
+
+    Args:
+        kind_query: of the query's view.
+        kind_key: of the key's view.
+        image_size: pixels a side that come out; `cifar_strong` expects to get them.
+
+    Returns:
+        Two maps of one image, (3, H, W) uint8 -> (3, image_size, image_size) uint8,
+        that draw from PyTorch's global random numbers.
+    """
+    return _VIEWS[kind_query](image_size), _VIEWS[kind_key](image_size)
+
+
+def view_batches(
+    images: ImageSplit,
+    batch_size: int,
+    query: v2.Transform,
+    key: v2.Transform,
+    settings: ImageSettings,
+    device: torch.device,
+    workers: int,
+) -> ViewEpoch:
+    """Both views of each image, normalised, epoch after epoch.
+
+    Args:
+        images: the training split, on the CPU.
+        batch_size: images a batch; an epoch's last may be smaller.
+        query: augmentation of one image for its query.
+        key: augmentation of one image for its key.
+        settings: mean and std; any section that has both.
+        device: where batches are wanted.
+        workers: processes that decode and augment; they stay from one epoch to the
+            next.
+
+    Returns:
+        A function of `order` (n,), indices into the images, none twice, this process's
+        share of the epoch, and of the seed of the epoch's views, the same on every
+        process. It yields queries and keys (B, 3, H, W) float32 and labels (B,) int64,
+        on the device, or raises BadInput where an image cannot be decoded.
+    """
+    loader = Loader(images, [query, key], batch_size, device, workers)
+
+    def epoch(order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        seeds = (mixed_seed(seed, row) for row in order.tolist())
+        for queries, keys, labels in loader.batches(order, seeds):
+            yield normalise(queries, settings), normalise(keys, settings), labels
+
+    return epoch

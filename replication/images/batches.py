@@ -1,0 +1,356 @@
+"""Images as batches: the one place where pixels become what a network sees.
+
+Small images are kept decoded and travel to the device once; augmentation is then one
+gather for a whole batch. Large images are decoded and augmented by worker processes,
+and travel as bytes; the device normalises them.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice, repeat
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchvision.transforms import v2
+
+from replication.core.files import BadInput, read_arrays, read_table
+from replication.core.settings import BackboneSettings, ImageSettings
+from replication.images.pixels import decode_pixels
+
+# (order, seed) -> the batches of one epoch.
+Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
+
+_CIFAR_PADDING = 4
+# So many make some 2,500 images a second of PaCo's views, the dearest (bench/): about
+# what one GPU can take, by estimate. More would cost memory and time to start.
+_MOST_WORKERS = 16
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """One split of a benchmark.
+
+    Fields: `labels` (N,) int64 on the CPU; `pixels` (N, 3, H, W) uint8 where the images
+    are kept decoded; else None, and `paths` (N,) of the files.
+    """
+
+    labels: Tensor
+    pixels: Tensor | None
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_split(folder: Path, split: str, root: Path | None) -> ImageSplit:
+    """Read one split of what `prepare` wrote.
+
+    Args:
+        folder: what `prepare` wrote.
+        split: train, val or test.
+        root: of the image files, where they are not kept decoded.
+    """
+    index = read_table(folder / "index.csv")
+    mine = (index["split"] == split).to_numpy()
+    labels = torch.from_numpy(index["label"].to_numpy()[mine].astype(np.int64))
+    packed = folder / "pixels.safetensors"
+    if packed.is_file():
+        pixels = torch.from_numpy(read_arrays(packed)[split])
+        return ImageSplit(labels, pixels.permute(0, 3, 1, 2).contiguous(), ())
+    if root is None:
+        raise BadInput(f"{folder}: expected pixels.safetensors, found none")
+    return ImageSplit(labels, None, _paths(index, mine, root))
+
+
+def _paths(index: pd.DataFrame, mine: np.ndarray, root: Path) -> tuple[Path, ...]:
+    return tuple(root / path for path in index["path"].to_numpy()[mine])
+
+
+def training_batches(
+    images: ImageSplit,
+    batch_size: int,
+    settings: BackboneSettings,
+    device: torch.device,
+    workers: int,
+) -> Epoch:
+    """Augmented, normalised batches, epoch after epoch.
+
+    Args:
+        images: the training split.
+        batch_size: images a batch; an epoch's last may be smaller.
+        settings: augmentation, size, mean and std.
+        device: where batches are wanted.
+        workers: processes that decode, where there is something to decode; they stay
+            from one epoch to the next.
+
+    Returns:
+        A function of `order` (n,), indices into the images, this process's share of
+        the epoch, and of the seed of the epoch's augmentation on this process. It
+        yields (B, 3, H, W) float32 and (B,) int64, on the device.
+    """
+    if images.pixels is not None and settings.augmentation in ("cifar", "none"):
+        return partial(_packed_epoch, images, batch_size, settings, device)
+    loader = Loader(images, [augmentation(settings)], batch_size, device, workers)
+
+    def epoch(order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        seeds = (mixed_seed(seed, position) for position in range(len(order)))
+        for pixels, labels in loader.batches(order, seeds):
+            yield normalise(pixels, settings), labels
+
+    return epoch
+
+
+def _packed_epoch(
+    images: ImageSplit,
+    batch_size: int,
+    settings: BackboneSettings,
+    device: torch.device,
+    order: Tensor,
+    seed: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    assert images.pixels is not None
+    generator = torch.Generator().manual_seed(seed)
+    for rows in order.split(batch_size):
+        pixels = images.pixels[_sent(rows, images.pixels.device)].to(device)
+        if settings.augmentation == "cifar":
+            pixels = crop_and_flip(pixels, generator)
+        yield normalise(pixels, settings), _sent(images.labels[rows], device)
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """A little from the CPU to a device, without waiting for what that still does."""
+    return values.to(device, non_blocking=True)
+
+
+def plain_batches(
+    images: ImageSplit,
+    batch_size: int,
+    settings: ImageSettings,
+    device: torch.device,
+    workers: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Normalised batches in their own order, resized and centre cropped: for testing.
+
+    Yields:
+        (B, 3, H, W) float32 and (B,) int64, on the device.
+    """
+    order = torch.arange(len(images))
+    if images.pixels is not None:
+        for rows in order.split(batch_size):
+            pixels = images.pixels[rows].to(device)
+            yield normalise(pixels, settings), _sent(images.labels[rows], device)
+        return
+    centred = v2.Compose(_centred(settings))
+    loader = Loader(images, [centred], batch_size, device, workers)
+    for pixels, labels in loader.batches(order, repeat(0)):
+        yield normalise(pixels, settings), labels
+
+
+def augmentation(settings: BackboneSettings) -> v2.Transform:
+    """The plain recipe's augmentation of one image, as torchvision transforms."""
+    size = settings.image_size
+    if settings.augmentation == "imagenet":
+        return v2.Compose(
+            [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()]
+        )
+    if settings.augmentation == "none":
+        return v2.Compose(_centred(settings))
+    crop = v2.RandomCrop(size, padding=_CIFAR_PADDING)
+    return v2.Compose([*_centred(settings), crop, v2.RandomHorizontalFlip()])
+
+
+def _centred(settings: ImageSettings) -> list[v2.Transform]:
+    """Shorter side resized, centre cropped; never padded."""
+    shorter = max(settings.resize, settings.image_size)
+    return [v2.Resize(shorter, antialias=True), v2.CenterCrop(settings.image_size)]
+
+
+def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Pad by 4 with black, crop back at random, mirror half: one gather for the batch.
+
+    Args:
+        pixels: (B, 3, H, W) uint8.
+        generator: on the CPU.
+
+    Returns:
+        (B, 3, H, W) uint8.
+    """
+    batch, _, height, width = pixels.shape
+    device = pixels.device
+    shift = torch.randint(2 * _CIFAR_PADDING + 1, (2, batch, 1), generator=generator)
+    mirrored = torch.rand(batch, 1, generator=generator) < 0.5
+    rows = _sent(shift[0] + torch.arange(height), device)
+    columns = torch.arange(width)
+    columns = torch.where(mirrored, columns.flip(0), columns) + shift[1]
+    columns = _sent(columns, device)
+    padded = torch.nn.functional.pad(pixels, (_CIFAR_PADDING,) * 4)
+    sample = torch.arange(batch, device=device)[:, None, None]
+    cut = padded[sample, :, rows[:, :, None], columns[:, None, :]]
+    return cut.permute(0, 3, 1, 2)
+
+
+def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:
+    """Bring bytes to zero mean and unit variance a channel, channels innermost.
+
+    Args:
+        pixels: (B, 3, H, W) uint8.
+
+    Returns:
+        (B, 3, H, W) float32 in channels-last memory.
+    """
+    channels = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
+    mean, std = _sent(channels, pixels.device)
+    values = pixels.to(torch.float32, memory_format=torch.channels_last)
+    return values.div_(255).sub_(mean).div_(std)
+
+
+def mixed_seed(*parts: int) -> int:
+    """A seed of its own for each sequence of numbers, such as (seed, epoch, sample).
+
+    Implements: not in the paper: the finaliser of SplitMix64, chained.
+
+    Args:
+        parts: at or above 0.
+
+    Returns:
+        0 .. 2^63 - 1; its lowest 32 bits, all that PyTorch's CPU generator takes, are
+        mixed as well.
+    """
+    mixed = 0
+    for part in parts:
+        mixed = ((mixed ^ part) + 0x9E3779B97F4A7C15) % 2**64
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) % 2**64
+        mixed ^= mixed >> 31
+    return mixed >> 1
+
+
+def worker_count(workers: str | int, sharing: int = 1) -> int:
+    """How many processes decode.
+
+    Args:
+        workers: a number that is taken as it is, or auto: one fewer than there are
+            cores for this process, up to as many as a GPU has use for.
+        sharing: processes that share this machine's cores.
+    """
+    if workers == "auto":
+        cores = len(os.sched_getaffinity(0)) // sharing
+        return min(max(cores - 1, 0), _MOST_WORKERS)
+    return int(workers)
+
+
+class Loader:
+    """Batches of images that worker processes decode and transform.
+
+    Implements: not in the paper: the number of worker processes changes no batch. They
+    start with the first epoch, stay for those that follow, and end with this object.
+    """
+
+    def __init__(
+        self,
+        images: ImageSplit,
+        views: Sequence[v2.Transform],
+        batch_size: int,
+        device: torch.device,
+        workers: int,
+    ) -> None:
+        """Prepare; nothing starts yet.
+
+        Args:
+            images: in files, or decoded on the CPU.
+            views: transforms of one image, each to the same size; they draw from
+                PyTorch's global random numbers.
+            batch_size: images a batch; an epoch's last may be smaller.
+            device: where batches are wanted.
+            workers: processes; 0 is this one.
+        """
+        self.device, self.plan = device, _Plan(batch_size)
+        self.loader = DataLoader(
+            _Decoded(images, views),
+            batch_sampler=self.plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            # Forked, whatever Python's default: only a worker whose parent is this
+            # process notices that it was killed, and ends too.
+            multiprocessing_context="fork" if workers else None,
+            collate_fn=_collated,
+            # A generator of its own: a loader without one draws from the caller's.
+            generator=torch.Generator(),
+            pin_memory=device.type == "cuda",
+        )
+
+    def batches(self, order: Tensor, seeds: Iterable[int]) -> Iterator[list[Tensor]]:
+        """One epoch.
+
+        Args:
+            order: (n,) indices of images.
+            seeds: n of them, of what is drawn for each.
+
+        Yields:
+            (B, 3, H, W) uint8 for each view, and labels (B,) int64, on the device.
+
+        Raises:
+            BadInput: an image cannot be decoded.
+        """
+        self.plan.asked = zip(order.tolist(), seeds, strict=False)
+        for batch in self.loader:
+            if isinstance(batch, BadInput):
+                del self.loader  # and with it the workers: nobody asks for more
+                raise batch
+            yield [part.to(self.device, non_blocking=True) for part in batch]
+
+
+class _Plan:
+    """Which images the epoch at hand asks for, each with its seed, in batches."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.asked: Iterator[tuple[int, int]] = iter(())
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        while batch := list(islice(self.asked, self.batch_size)):
+            yield batch
+
+
+class _Decoded(Dataset):
+    """Decodes one image and makes its views; what is drawn follows from its seed."""
+
+    def __init__(self, images: ImageSplit, views: Sequence[v2.Transform]) -> None:
+        self.images, self.views = images, views
+
+    def __getitem__(self, asked: tuple[int, int]) -> tuple[Tensor, ...] | BadInput:
+        row, seed = asked
+        try:
+            image = self._image(row)
+        except BadInput as error:
+            return error
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed, which would seed the caller's accelerator as well.
+            torch.default_generator.manual_seed(seed)
+            return *(view(image) for view in self.views), self.images.labels[row]
+
+    def _image(self, row: int) -> Tensor:
+        if self.images.pixels is not None:
+            return self.images.pixels[row]
+        path = self.images.paths[row]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadInput(
+                f"{path}: expected a whole image, got {error.strerror}"
+            ) from None
+        return decode_pixels(content, path)
+
+
+def _collated(samples: list[tuple[Tensor, ...] | BadInput]) -> list[Tensor] | BadInput:
+    """A batch, or the first refusal: a worker's exception would lose its one line."""
+    for sample in samples:
+        if isinstance(sample, BadInput):
+            return sample
+    return default_collate(samples)

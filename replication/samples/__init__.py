@@ -1,0 +1,1 @@
+"""Samples as arrays: features, shot groups, metrics, predictions."""

@@ -1,0 +1,1 @@
+"""The printed numbers, held against each other."""

@@ -1,0 +1,1 @@
+"""Sect. 4: confusion matrices without and with DLSA."""

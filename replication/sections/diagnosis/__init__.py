@@ -1,0 +1,1 @@
+"""Beyond the supplement: where DLSA loses, and what it would need."""

@@ -1,0 +1,1 @@
+"""Sect. 2: the momentum estimator, Eq. 1 to 4."""

@@ -1,0 +1,1 @@
+"""Sect. 1: Fig. 2, head and tail sent apart with probability p."""

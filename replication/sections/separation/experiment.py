@@ -1,0 +1,544 @@
+"""Fig. 2: what a given separation of head and tail samples is worth (Sect. 1).
+
+A separation model that is right with probability p is simulated: it sends each sample
+to one of two groups by a coin that knows whether the sample's class is head or tail.
+Each group then has a classifier of its own. Test samples are sent the same way, by
+their own labels: an oracle, which no method can be.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from replication.backbones.networks import build_network
+from replication.classifiers.heads import Rows, Term, drawn_term, logits_of
+from replication.core.files import BadInput
+from replication.core.settings import BackboneSettings, Boundary, Fig2Settings
+from replication.images.batches import (
+    ImageSplit,
+    mixed_seed,
+    plain_batches,
+    training_batches,
+)
+from replication.samples.features import Features
+from replication.samples.metrics import accuracy_weights
+from replication.samples.shots import FEW_BELOW, MANY_ABOVE
+from replication.statistics.intervals import Estimate, estimate
+from replication.statistics.verdicts import judge_claim
+
+GROUPS = (0, 1)
+METRICS = ("overall", "head", "tail", "many", "medium", "few")
+SENTENCE = "So larger p leads to higher accuracy."
+_CHUNK = 4096
+Report = Callable[[int, int, Mapping[str, float]], None]
+Predictions = Mapping[tuple[str, str, float], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """The group, 0 or 1, of each training and each test sample; (N,) int64 each."""
+
+    train: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the groups' classifiers say of the test samples.
+
+    Fields: `predictions` (N,) int64 on the CPU; `losses`: for each group, the mean
+    training loss of each epoch.
+    """
+
+    predictions: Tensor
+    losses: tuple[list[float], ...]
+
+
+# ---- Who goes where ----------------------------------------------------------------
+
+
+def head_classes(counts: np.ndarray, boundary: Boundary) -> np.ndarray:
+    """The classes that count as head.
+
+    Implements: not in the paper: Sect. 1 says "head classes" and "tail classes" and
+    not where one ends; four readings.
+
+    Args:
+        counts: (C,) training images of each class.
+        boundary: many: classes of more than 100 images; many_medium: of at least 20;
+            half_classes: the larger half of the classes by that count, C // 2 of them;
+            half_images: the fewest largest classes that hold half of the images.
+
+    Returns:
+        (C,) bool.
+
+    Raises:
+        BadInput: no class is head, or none is tail.
+    """
+    if boundary == "many":
+        head = counts > MANY_ABOVE
+    elif boundary == "many_medium":
+        head = counts >= FEW_BELOW
+    else:
+        order = np.argsort(-counts, kind="stable")
+        size = len(counts) // 2
+        if boundary == "half_images":
+            held = counts[order].cumsum()
+            size = int(np.searchsorted(2 * held, held[-1])) + 1
+        head = np.zeros(len(counts), dtype=bool)
+        head[order[:size]] = True
+    number = int(head.sum())
+    if number in (0, len(counts)):
+        raise BadInput(
+            f"fig2.boundaries: {boundary}: expected head and tail classes, got "
+            f"{number} head classes of {len(counts)}"
+        )
+    return head
+
+
+def route(labels: Tensor, head: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """Send each sample to a group: (p, 1 - p) for head classes, (1 - p, p) for tail.
+
+    Implements: Sect. 1. A sample's coin is one uniform number, compared with its
+    group's probability: with the same seed, raising p moves samples to their own side
+    and none back, so that curves over p are paired.
+
+    Args:
+        labels: (N,) int64.
+        head: (C,) bool.
+        p: 0.5 .. 1.
+        generator: on the CPU, in the same state for every p.
+
+    Returns:
+        (N,) int64 on the device of the labels: 0 is the head's group, 1 the tail's.
+    """
+    coin = torch.rand(len(labels), generator=generator, dtype=torch.float64)
+    is_head = head.to(labels.device)[labels]
+    return (coin.to(labels.device) >= torch.where(is_head, p, 1 - p)).long()
+
+
+def route_splits(
+    train_labels: Tensor,
+    test_labels: Tensor,
+    head: Tensor,
+    p: float,
+    seed: int,
+    boundary: str,
+) -> Routed:
+    """Send training and test samples to their groups, each by their own labels.
+
+    Args:
+        train_labels: (N,); test_labels: (N',).
+        head: (C,) bool.
+        p: 0.5 .. 1.
+        seed: of the coins; the same for every p and boundary.
+        boundary: named where it is refused.
+
+    Raises:
+        BadInput: a group has fewer than two training samples.
+    """
+    train, test = (
+        route(labels, head, p, torch.Generator().manual_seed(mixed_seed(seed, split)))
+        for split, labels in enumerate((train_labels, test_labels))
+    )
+    sizes = torch.bincount(train, minlength=len(GROUPS)).tolist()
+    if min(sizes) < 2:
+        raise BadInput(
+            f"fig2: p = {p}, boundary {boundary}, seed {seed}: expected at least 2 "
+            f"training samples in each group, got {sizes[0]} and {sizes[1]}"
+        )
+    return Routed(train, test)
+
+
+# ---- A classifier for each group ---------------------------------------------------
+
+
+def linear_predictions(
+    train_features: Features,
+    train_labels: Tensor,
+    test_features: Features,
+    routed: Routed,
+    num_classes: int,
+    settings: Fig2Settings,
+    seed: int,
+) -> Predicted:
+    """One linear classifier a group, on frozen features.
+
+    Implements: not in the paper, where the classifier is a network (Sect. 1): the same
+    question at a hundredth of the cost. Features enter as they are.
+
+    Args:
+        train_features: (N, D); train_labels: (N,); test_features: (N', D).
+        num_classes: C.
+        seed: of the start and of the samples' order.
+
+    Raises:
+        BadInput: the loss is not finite.
+    """
+    predictions = torch.empty(len(test_features), dtype=torch.int64)
+    losses = []
+    for group in GROUPS:
+        rows, tested = _members(routed.train, group), _members(routed.test, group)
+        term, history = fit_linear(
+            train_features, train_labels, rows, num_classes, settings, seed
+        )
+        allowed = candidates(train_labels[rows], num_classes, settings.candidates)
+        inputs = [Rows(test_features)]
+        for some in tested.split(_CHUNK):
+            logits = logits_of([term], inputs, some)
+            predictions[some.cpu()] = answer(logits, allowed).cpu()
+        losses.append(history)
+    return Predicted(predictions, tuple(losses))
+
+
+def fit_linear(
+    features: Features,
+    labels: Tensor,
+    rows: Tensor,
+    num_classes: int,
+    settings: Fig2Settings,
+    seed: int,
+) -> tuple[Term, list[float]]:
+    """Fit a linear classifier to some samples by cross-entropy, Adam, constant lr.
+
+    Args:
+        features: (N, D); labels: (N,); rows: (n,) the samples to fit to.
+        seed: of the start and of the samples' order.
+
+    Returns:
+        The classifier, and the mean training loss of each epoch.
+
+    Raises:
+        BadInput: the loss is not finite.
+    """
+    drawing = torch.Generator().manual_seed(seed)
+    term = drawn_term(num_classes, features.shape[1], drawing, features[:0])
+    assert term.bias is not None
+    ordering = torch.Generator(features.device).manual_seed(seed)
+    # One kernel for all of Adam: at small sizes a step costs what its launches cost.
+    optimiser = torch.optim.Adam([term.weight, term.bias], lr=settings.lr, fused=True)
+    history = []
+    for epoch in range(settings.linear_epochs):
+        order = torch.randperm(len(rows), generator=ordering, device=rows.device)
+        total = term.bias.new_zeros(())
+        for samples in rows[order].split(settings.batch_size):
+            batch, wanted = features[samples], labels[samples, None]
+            logits = torch.addmm(term.bias, batch, term.weight.T)
+            log_share = torch.log_softmax(logits, 1)
+            total -= log_share.gather(1, wanted).sum()
+            error = log_share.exp_()
+            error.scatter_add_(1, wanted, error.new_full(wanted.shape, -1.0))
+            error.div_(len(samples))
+            term.weight.grad, term.bias.grad = error.T @ batch, error.sum(0)
+            optimiser.step()
+        history.append(total.item() / len(rows))
+        if not math.isfinite(history[-1]):
+            raise BadInput(
+                f"fig2: the loss of a linear classifier is not finite in epoch "
+                f"{epoch + 1}; a smaller fig2.lr may help"
+            )
+    return term, history
+
+
+def image_predictions(
+    train: ImageSplit,
+    test: ImageSplit,
+    routed: Routed,
+    num_classes: int,
+    settings: Fig2Settings,
+    view: BackboneSettings,
+    device: torch.device,
+    workers: int,
+    seed: int,
+    report: Report,
+) -> Predicted:
+    """One network a group, trained from scratch on that group's images.
+
+    Implements: Sect. 1: Adam. From scratch and a constant learning rate are guesses.
+
+    Args:
+        train, test: images; routed: the group of each.
+        num_classes: C.
+        settings: network, epochs, lr, batch_size, candidates.
+        view: augmentation, image size, mean and std; nothing else of it is used.
+        workers: processes that decode images.
+        seed: of weights, order and augmentation; each group draws its own.
+        report: told (epoch, epochs, metrics) after each epoch, both groups in turn.
+
+    Raises:
+        BadInput: the loss is not finite.
+    """
+    predictions = torch.empty(len(test), dtype=torch.int64)
+    losses = []
+    for group in GROUPS:
+        rows = _members(routed.train, group).cpu()
+        tested = _members(routed.test, group).cpu()
+
+        def tell(
+            epoch: int, epochs: int, metrics: Mapping[str, float], group: int = group
+        ) -> None:
+            report(group * epochs + epoch, len(GROUPS) * epochs, metrics)
+
+        network, history = fit_network(
+            train,
+            rows,
+            num_classes,
+            settings,
+            view,
+            device,
+            workers,
+            mixed_seed(seed, group),
+            tell,
+        )
+        allowed = candidates(train.labels[rows], num_classes, settings.candidates)
+        predictions[tested] = _answers(
+            network, _subset(test, tested), allowed, view, device, workers
+        )
+        losses.append(history)
+    return Predicted(predictions, tuple(losses))
+
+
+def fit_network(
+    images: ImageSplit,
+    rows: Tensor,
+    num_classes: int,
+    settings: Fig2Settings,
+    view: BackboneSettings,
+    device: torch.device,
+    workers: int,
+    seed: int,
+    report: Report,
+) -> tuple[nn.Module, list[float]]:
+    """Train a network on some images by cross-entropy, Adam, constant lr.
+
+    Args:
+        rows: (n,) the images to train on, on the CPU. Others as in
+            `image_predictions`.
+
+    Returns:
+        The network, and the mean training loss of each epoch.
+
+    Raises:
+        BadInput: the loss is not finite.
+    """
+    network = build_network(settings.network, num_classes, None, seed)
+    network = network.to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.lr)
+    normed = any(isinstance(part, _BatchNorm) for part in network.modules())
+    batches = training_batches(images, settings.batch_size, view, device, workers)
+    history = []
+    for epoch in range(settings.epochs):
+        generator = torch.Generator().manual_seed(mixed_seed(seed, epoch, 0))
+        order = rows[torch.randperm(len(rows), generator=generator)]
+        seen: list[Tensor] = []
+        for pixels, labels in batches(order, mixed_seed(seed, epoch, 1)):
+            if normed and len(labels) == 1:
+                continue  # one image has no variance; the next epoch's order has it
+            loss = F.cross_entropy(network(pixels), labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            size = loss.new_full((), len(labels))
+            seen.append(torch.stack([loss.detach() * size, size]))
+        steps = torch.stack(seen)
+        finite = steps[:, 0].isfinite()
+        if not finite.all():
+            raise BadInput(
+                f"fig2: the loss of a network is not finite in epoch {epoch + 1}, step "
+                f"{int(finite.int().argmin()) + 1}; a smaller fig2.lr may help"
+            )
+        total, samples = steps.sum(0).tolist()
+        history.append(total / samples)
+        report(epoch, settings.epochs, {"train_loss": history[-1]})
+    return network, history
+
+
+def candidates(labels: Tensor, num_classes: int, which: str) -> Tensor:
+    """The classes that a group's classifier may answer with.
+
+    Implements: not in the paper: Sect. 1 does not say.
+
+    Args:
+        labels: (n,) of the group's training samples.
+        which: all, or seen: those among the labels.
+
+    Returns:
+        (C,) bool.
+    """
+    if which == "all":
+        return torch.ones(num_classes, dtype=torch.bool, device=labels.device)
+    return torch.bincount(labels, minlength=num_classes) > 0
+
+
+def answer(logits: Tensor, allowed: Tensor) -> Tensor:
+    """The allowed class with the largest logit, (n, C) -> (n,) int64."""
+    return logits.masked_fill(~allowed, -math.inf).argmax(1)
+
+
+@torch.inference_mode()
+def _answers(
+    network: nn.Module,
+    images: ImageSplit,
+    allowed: Tensor,
+    view: BackboneSettings,
+    device: torch.device,
+    workers: int,
+) -> Tensor:
+    """Answers to all images of a split, (n,) on the CPU."""
+    network.eval()
+    allowed = allowed.to(device)
+    parts = [
+        answer(network(pixels), allowed).cpu()
+        for pixels, _ in plain_batches(images, 512, view, device, workers)
+    ]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+
+
+def _subset(images: ImageSplit, rows: Tensor) -> ImageSplit:
+    """Some images of a split; their pixels are copied, where there are any."""
+    pixels = None if images.pixels is None else images.pixels[rows]
+    paths = tuple(images.paths[row] for row in rows.tolist()) if images.paths else ()
+    return ImageSplit(images.labels[rows], pixels, paths)
+
+
+def _members(groups: Tensor, group: int) -> Tensor:
+    return (groups == group).nonzero()[:, 0]
+
+
+# ---- What it is worth --------------------------------------------------------------
+
+
+def separation_records(
+    predictions: Predictions,
+    labels: np.ndarray,
+    train_counts: np.ndarray,
+    heads: Mapping[str, np.ndarray],
+) -> list[dict[str, Any]]:
+    """Accuracy over p, with intervals over seeds and test sampling.
+
+    Implements: Sect. 1: the curves of Fig. 2. Head and Tail are means over classes, as
+    Many, Medium and Few are.
+
+    Args:
+        predictions: (variant, boundary, p) -> (S, N) classes.
+        labels: (N,) of the test samples.
+        train_counts: (C,) training images of each class.
+        heads: boundary -> (C,) bool, the head classes.
+
+    Returns:
+        Tidy records: variant, boundary, p, metric, mean, low, high, per_seed.
+    """
+    shots = accuracy_weights(labels, train_counts)
+    sides = {name: _side_weights(labels, head) for name, head in heads.items()}
+    records = []
+    for (variant, boundary, p), predicted in predictions.items():
+        right = (predicted == labels).astype(np.int8)
+        weights = {**shots, **sides[boundary]}
+        for metric in METRICS:
+            ours = estimate(right, weights[metric], labels)
+            records.append(
+                {
+                    "kind": "value",
+                    "variant": variant,
+                    "boundary": boundary,
+                    "p": p,
+                    "metric": metric,
+                    "per_seed": list(ours.per_seed),
+                    **_interval(ours),
+                }
+            )
+    return records
+
+
+def separation_claims(
+    predictions: Predictions, labels: np.ndarray
+) -> list[dict[str, Any]]:
+    """`So larger p leads to higher accuracy`, for each variant and boundary.
+
+    Implements: Sect. 1. Paired: same test samples, seeds and coins. The difference from
+    the smallest to the largest p decides; a step between neighbouring p that falls
+    contradicts. The steps share 5 % of risk among them (Bonferroni), or one of many
+    would fall by chance.
+
+    Returns:
+        Sentence, test, estimate, interval, verdict, and the steps with theirs; `not
+        run` where there is one p alone.
+    """
+    curves: dict[tuple[str, str], dict[float, np.ndarray]] = {}
+    for (variant, boundary, p), predicted in predictions.items():
+        right = (predicted == labels).astype(np.int8)
+        curves.setdefault((variant, boundary), {})[p] = right
+    weights = np.full(len(labels), 1 / len(labels))
+    claims = []
+    for (variant, boundary), curve in curves.items():
+        low, high = min(curve), max(curve)
+        alone = np.full_like(weights, np.nan) if low == high else weights
+        ends = estimate(curve[high] - curve[low], alone, labels)
+        steps = _steps(curve, weights, labels)
+        verdict, p_value = judge_claim(ends.low, ends.high), ends.p_value
+        fallen = [s["p_value"] for s in steps if s["verdict"] == "contradicted"]
+        if fallen:
+            verdict = "contradicted"
+            p_value = min(1.0, len(steps) * min(fallen))
+        claims.append(
+            {
+                "section": "Sect. 1",
+                "sentence": SENTENCE,
+                "test": f"Overall at p = {high:g} minus at p = {low:g}, paired; no "
+                "step between neighbouring p falls",
+                "variant": variant,
+                "boundary": boundary,
+                **_interval(ends),
+                "verdict": verdict,
+                "p_value": p_value,
+                "detectable": ends.detectable,
+                "steps": steps,
+            }
+        )
+    return claims
+
+
+def _steps(
+    curve: Mapping[float, np.ndarray], weights: np.ndarray, labels: np.ndarray
+) -> list[dict[str, Any]]:
+    pairs = list(pairwise(sorted(curve)))
+    steps = []
+    for low, high in pairs:
+        level = 1 - 0.05 / len(pairs)
+        gap = estimate(curve[high] - curve[low], weights, labels, level)
+        verdict = judge_claim(gap.low, gap.high)
+        steps.append(
+            {
+                "from": low,
+                "to": high,
+                **_interval(gap),
+                "verdict": verdict,
+                "p_value": gap.p_value,
+            }
+        )
+    return steps
+
+
+def _side_weights(labels: np.ndarray, head: np.ndarray) -> dict[str, np.ndarray]:
+    """Weights of Head and Tail: a mean over the side's classes of their accuracy."""
+    per_class = np.bincount(labels, minlength=len(head))
+    weights = {}
+    for name, side in (("head", head), ("tail", ~head)):
+        tested = side & (per_class > 0)
+        share = np.full(len(head), np.nan)
+        if tested.any():
+            share = np.where(tested, 1 / np.maximum(per_class, 1), 0) / tested.sum()
+        weights[name] = share[labels]
+    return weights
+
+
+def _interval(ours: Estimate) -> dict[str, float]:
+    return {"mean": ours.mean, "low": ours.low, "high": ours.high}

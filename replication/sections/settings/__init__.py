@@ -1,0 +1,1 @@
+"""Sect. 5: every setting beside the published one; discrepancies."""

@@ -1,0 +1,1 @@
+"""Sect. 3: the spread of the centres, Eq. 5."""

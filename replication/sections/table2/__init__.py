@@ -1,0 +1,1 @@
+"""Sect. 7: Table 2, the ablation."""

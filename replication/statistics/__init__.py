@@ -1,0 +1,1 @@
+"""Intervals, verdicts, and the one data model of results."""

@@ -1,0 +1,656 @@
+"""Files: whole or not at all, back as they went in, refused in one line."""
+
+import hashlib
+import json
+import math
+import os
+import pickle
+import signal
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from replication.core.files import (
+    BadInput,
+    content_hash,
+    read_about,
+    read_arrays,
+    read_json,
+    read_state,
+    read_table,
+    read_text,
+    read_yaml,
+    replacing,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_state,
+    write_table,
+    write_text,
+)
+
+# --- a write is whole or it is not
+
+
+def test_failure_while_writing_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as partial:
+        partial.write_text("half of the ne")
+        raise ZeroDivisionError
+    assert read_text(path) == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_failure_of_a_first_write_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("half")
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_refusal_while_writing_stays_that_refusal(tmp_path: Path, refused) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "a.txt"):
+            raise BadInput("what the user gave")
+
+    assert refused(write) == ["what the user gave"]
+
+
+def test_until_the_block_ends_readers_see_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert read_text(path) == "old"
+    assert read_text(path) == "new"
+
+
+def test_concurrent_reader_never_sees_half(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    versions = {bytes([digit]) * 300_000 for digit in range(4)}
+    write_bytes(path, next(iter(versions)))
+    stop = threading.Event()
+
+    def keep_writing() -> None:
+        while not stop.is_set():
+            for version in versions:
+                write_bytes(path, version)
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        seen = {path.read_bytes() for _ in range(1000)}
+    finally:
+        stop.set()
+        writer.join()
+    assert seen <= versions
+
+
+def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    child = os.fork()
+    if child == 0:
+        with replacing(path) as partial:
+            partial.write_text("half of the ne")
+            os.kill(os.getpid(), signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert read_text(path) == "old"
+    assert {Path(name).suffix for name in os.listdir(tmp_path)} == {".txt", ".partial"}
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "c.txt", "x")
+    assert read_text(tmp_path / "a" / "b" / "c.txt") == "x"
+
+
+def test_place_below_a_file_is_refused_in_one_line(tmp_path: Path, refused) -> None:
+    (tmp_path / "file").write_text("x")
+    path = tmp_path / "file" / "a.txt"
+    (problem,) = refused(lambda: write_text(path, "x"))
+    assert problem.startswith(f"{path}: cannot be written: ")
+
+
+def test_place_that_is_a_folder_is_refused(tmp_path: Path, refused) -> None:
+    assert refused(lambda: write_text(tmp_path, "x")) == [
+        f"{tmp_path}: cannot be written: Is a directory"
+    ]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_forbidden_folder_is_refused(tmp_path: Path, refused) -> None:
+    tmp_path.chmod(0o500)
+    path = tmp_path / "a.txt"
+    assert refused(lambda: write_text(path, "x")) == [
+        f"{path}: cannot be written: Permission denied"
+    ]
+
+
+# --- arrays
+
+DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "f2", "f4", "f8")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 4), (5,), (0, 3), ()])
+def test_arrays_come_back_as_they_were(tmp_path: Path, dtype, shape) -> None:
+    array = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    write_arrays(tmp_path / "a.safetensors", {"x": array, "y": torch.tensor(array)})
+    back = read_arrays(tmp_path / "a.safetensors")
+    assert set(back) == {"x", "y"}
+    for name in back:
+        assert back[name].dtype == array.dtype
+        assert back[name].shape == shape
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_memory_layout_does_not_matter(tmp_path: Path) -> None:
+    array = np.arange(24.0).reshape(2, 3, 4)
+    views = {
+        "transposed": array.T,
+        "fortran": np.asfortranarray(array),
+        "strided": array[:, ::2, ::-1],
+    }
+    write_arrays(tmp_path / "a.safetensors", views)
+    back = read_arrays(tmp_path / "a.safetensors")
+    for name, view in views.items():
+        np.testing.assert_array_equal(back[name], view)
+
+
+def test_state_dict_comes_back_with_its_shapes(tmp_path: Path) -> None:
+    state = torch.nn.BatchNorm1d(3).state_dict()
+    write_arrays(tmp_path / "a.safetensors", state)
+    back = read_arrays(tmp_path / "a.safetensors")
+    assert {name: value.shape for name, value in back.items()} == {
+        name: tuple(value.shape) for name, value in state.items()
+    }
+
+
+def test_not_finite_numbers_survive(tmp_path: Path) -> None:
+    array = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324])
+    write_arrays(tmp_path / "a.safetensors", {"x": array})
+    back = read_arrays(tmp_path / "a.safetensors")["x"]
+    assert back.tobytes() == array.tobytes()
+
+
+def test_about_comes_back(tmp_path: Path) -> None:
+    about = {"network": "resnet50", "classes": 3, "mean": [0.5], "none": None}
+    write_arrays(tmp_path / "a.safetensors", {"x": np.zeros(1)}, about)
+    assert read_about(tmp_path / "a.safetensors") == about
+
+
+def test_repeated_writes_are_identical_byte_for_byte(tmp_path: Path) -> None:
+    arrays = {name: np.full(7, i, "f4") for i, name in enumerate("cabfed")}
+    about = {"z": 1, "a": {"y": 2, "b": 3}}
+    backwards = dict(reversed(arrays.items())), dict(reversed(about.items()))
+    write_arrays(tmp_path / "1.safetensors", arrays, about)
+    write_arrays(tmp_path / "2.safetensors", *backwards)
+    first = (tmp_path / "1.safetensors").read_bytes()
+    assert first == (tmp_path / "2.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
+@pytest.mark.parametrize("read", [read_arrays, read_about, read_table])
+def test_truncated_safetensors_is_refused(tmp_path: Path, refused, share, read) -> None:
+    path = tmp_path / "a.safetensors"
+    write_table(path, pd.DataFrame({"x": np.arange(50), "t": ["a", "b"] * 25}))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    (problem,) = refused(lambda: read(path))
+    assert problem.startswith(f"{path}: expected safetensors, got ")
+
+
+# --- tables
+
+TEXTS = ["NA", "null", "", "a,b", 'say "x"', "Ä€", "nan", "None", "a b"]
+
+
+def test_csv_table_comes_back(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "z": np.arange(len(TEXTS)),
+            "text": TEXTS,
+            "a": np.linspace(-1, 1, len(TEXTS)),
+        }
+    )
+    write_table(tmp_path / "t.csv", table)
+    back = read_table(tmp_path / "t.csv")
+    assert list(back.columns) == ["z", "text", "a"]
+    assert back["z"].tolist() == table["z"].tolist()
+    assert back["text"].tolist() == TEXTS
+    np.testing.assert_allclose(back["a"], table["a"], rtol=1e-8)
+
+
+def test_csv_keeps_every_bit_of_float32(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**31, 2000, dtype=np.int64)
+    numbers = bits.astype(np.uint32).view(np.float32)
+    numbers = numbers[np.isfinite(numbers)]
+    write_table(tmp_path / "t.csv", pd.DataFrame({"x": numbers}))
+    back = read_table(tmp_path / "t.csv")["x"].to_numpy().astype(np.float32)
+    np.testing.assert_array_equal(back, numbers)
+
+
+def test_csv_keeps_a_missing_number_in_a_column_of_numbers(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": [0.5, math.nan, 2.0], "t": ["NA", "", "b"]})
+    write_table(tmp_path / "t.csv", table)
+    back = read_table(tmp_path / "t.csv")
+    assert back["t"].tolist() == ["NA", "", "b"]
+    np.testing.assert_array_equal(back["x"].to_numpy(dtype=float), [0.5, math.nan, 2.0])
+    assert pd.api.types.is_numeric_dtype(back["x"])
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "csv"])
+def test_table_without_rows_keeps_its_columns(tmp_path: Path, ending) -> None:
+    table = pd.DataFrame({"x": np.zeros(0), "t": np.zeros(0, dtype=object)})
+    write_table(tmp_path / f"t.{ending}", table)
+    back = read_table(tmp_path / f"t.{ending}")
+    assert list(back.columns) == ["x", "t"] and len(back) == 0
+
+
+def test_packed_table_comes_back(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "z": np.arange(len(TEXTS), dtype=np.int16),
+            "text": TEXTS,
+            "x": [math.nan, *np.linspace(0, 1, len(TEXTS) - 1)],
+            "yes": [True, False, True, *[False] * (len(TEXTS) - 3)],
+        }
+    )
+    write_table(tmp_path / "t.safetensors", table)
+    back = read_table(tmp_path / "t.safetensors")
+    assert list(back.columns) == list(table.columns)
+    assert back["text"].astype(str).tolist() == TEXTS
+    for name in ("z", "x", "yes"):
+        assert back[name].dtype == table[name].dtype
+        np.testing.assert_array_equal(back[name], table[name])
+
+
+def test_packed_table_keeps_missing_text_missing(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.safetensors", pd.DataFrame({"t": ["a", None, "b"]}))
+    back = read_table(tmp_path / "t.safetensors")
+    assert back["t"].isna().tolist() == [False, True, False]
+
+
+def test_arrays_are_no_table(tmp_path: Path, refused) -> None:
+    path = tmp_path / "a.safetensors"
+    write_arrays(path, {"x": np.zeros(1), "b": np.zeros(1)})
+    assert refused(lambda: read_table(path)) == [
+        f"{path}: expected a table, got arrays ['b', 'x']"
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n1,2,3,4\n", 'a,b\n1,"2\n'])
+def test_broken_csv_is_refused_in_one_line(tmp_path: Path, refused, text) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    (problem,) = refused(lambda: read_table(path, sealed=False))
+    assert problem.startswith(f"{path}: expected a table, got ")
+
+
+# --- JSON
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def finite(value: Any) -> Any:
+    """What must come back: numbers that are not finite are null."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(PLAIN)
+def test_json_comes_back_with_null_for_what_is_not_finite(
+    tmp_path_factory, value
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    write_json(path, value)
+    assert read_json(path) == finite(value)
+
+
+def test_json_of_arrays_and_tensors(tmp_path: Path) -> None:
+    value = {
+        "b": np.float32("nan"),
+        "a": np.array([[1, 2]]),
+        "c": torch.tensor([1.5, math.inf]),
+        "d": (np.bool_(True), np.int64(3)),
+        1: 2,
+    }
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == {
+        "1": 2,
+        "a": [[1, 2]],
+        "b": None,
+        "c": [1.5, None],
+        "d": [True, 3],
+    }
+
+
+def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": 2}, sealed=False)
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'
+
+
+def test_what_is_not_json_is_refused(tmp_path: Path, refused) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{\n"a": 1,\n}')
+    with pytest.raises(json.JSONDecodeError) as error:
+        json.loads(path.read_text())
+    assert refused(lambda: read_json(path)) == [
+        f"{path}: expected JSON, line {error.value.lineno}: {error.value.msg}"
+    ]
+
+
+# --- YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1.0e-4", 1e-4),
+        ("-2E3", -2e3),
+        (".nan", math.nan),
+        ("-.inf", -math.inf),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("010", 10),
+        ("0o10", 8),
+        ("1:30", "1:30"),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("[0, 1]", [0, 1]),
+    ],
+)
+def test_yaml_is_version_1_2(tmp_path: Path, text, value) -> None:
+    (tmp_path / "a.yaml").write_text(f"a: {text}\n")
+    back = read_yaml(tmp_path / "a.yaml")["a"]
+    assert type(back) is type(value)
+    assert back == value or (back != back and value != value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "where"),
+    [
+        ("a: 1\na: 2\n", "found duplicate key", "line 2, column 1"),
+        ("a: *x\n", "found undefined alias", "line 1, column 4"),
+        ("a: [1\n", "expected ',' or ']'", "line 2, column 1"),
+        ("a: 1\n\tb: 2\n", "found character", "line 2, column 1"),
+        ("a: !!python/object:os.system x\n", "could not determine", "line 1, column 4"),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_its_place(
+    tmp_path: Path, refused, text, problem, where
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    (line,) = refused(lambda: read_yaml(path))
+    assert line.startswith(f"{path}: expected YAML, got {problem}")
+    assert line.endswith(f" at {where}")
+
+
+@pytest.mark.parametrize("text", ["a: \0", "a: !!int x", "a: 2020-13-45", "[" * 2000])
+def test_odd_yaml_is_refused_too(tmp_path: Path, refused, text) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    (line,) = refused(lambda: read_yaml(path))
+    assert line.startswith(f"{path}: expected YAML, got ")
+
+
+def test_what_a_reader_changes_is_not_what_the_next_one_gets(tmp_path: Path) -> None:
+    """The text is parsed once; the file's content now is what counts."""
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1, {b: 2}]")
+    first = read_yaml(path)
+    first["a"][1]["b"] = first["c"] = 3
+    assert read_yaml(path) == {"a": [1, {"b": 2}]}
+    path.write_text("a: 4")
+    assert read_yaml(path) == {"a": 4}
+
+
+# --- states
+
+
+def test_state_comes_back(tmp_path: Path) -> None:
+    state = {
+        "network": {"w": torch.randn(3, 2), "n": torch.tensor(4)},
+        "history": [{"loss": 0.25, "epoch": 1}],
+        "rng": torch.get_rng_state(),
+    }
+    write_state(tmp_path / "s.pt", state)
+    back = read_state(tmp_path / "s.pt")
+    assert back["history"] == state["history"]
+    assert torch.equal(back["network"]["w"], state["network"]["w"])
+    assert back["network"]["n"].shape == ()
+    assert torch.equal(back["rng"], state["rng"])
+
+
+class Malicious:
+    """Unpickling this makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_malicious_state_is_refused_and_not_executed(
+    tmp_path: Path, refused, wrapped
+) -> None:
+    path, mark = tmp_path / "s.pt", tmp_path / "executed"
+    if wrapped:
+        torch.save({"network": Malicious(mark)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Malicious(mark)))
+    (problem,) = refused(lambda: read_state(path))
+    assert problem.startswith(f"{path}: expected a file of plain tensors, got ")
+    assert not mark.exists()
+    pickle.loads(pickle.dumps(Malicious(mark)))  # the file would have been harmful
+    assert mark.exists()
+
+
+def test_refusal_of_a_malicious_state_does_not_advise_to_trust_it(
+    tmp_path: Path, refused
+) -> None:
+    path = tmp_path / "s.pt"
+    torch.save({"network": Malicious(tmp_path / "executed")}, path)
+    (problem,) = refused(lambda: read_state(path))
+    assert "weights_only" not in problem
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_truncated_state_is_refused(tmp_path: Path, refused, share) -> None:
+    path = tmp_path / "s.pt"
+    write_state(path, {"w": torch.zeros(100)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    (problem,) = refused(lambda: read_state(path))
+    assert problem.startswith(f"{path}: expected a file of plain tensors, got ")
+
+
+# --- seals
+
+SEALED = {
+    "a.json": (lambda p: write_json(p, {"n": [1, 22, 333]}), read_json),
+    "l.json": (lambda p: write_json(p, [1, {"a": 0.5}, "text"]), read_json),
+    "t.csv": (lambda p: write_table(p, pd.DataFrame({"n": [1, 22, 333]})), read_table),
+    "t.safetensors": (
+        lambda p: write_table(p, pd.DataFrame({"n": [1, 22], "t": ["a", "b"]})),
+        lambda p: read_table(p).to_csv(),
+    ),
+    "a.safetensors": (
+        lambda p: write_arrays(p, {"n": np.arange(3)}, {"k": 1}),
+        lambda p: read_arrays(p)["n"].tolist(),
+    ),
+    "s.pt": (
+        lambda p: write_state(p, {"n": torch.arange(4)}),
+        lambda p: read_state(p)["n"].tolist(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEALED)
+def test_no_bit_can_be_another_and_give_another_value(tmp_path: Path, name) -> None:
+    """Every byte in turn has one of its bits flipped: the same value or a refusal."""
+    path, (write, read) = tmp_path / name, SEALED[name]
+    write(path)
+    whole, good, refusals = path.read_bytes(), read(path), 0
+    for place in range(0, len(whole), 1 if len(whole) < 1000 else 3):
+        flipped = whole[place] ^ (1 << place % 8)
+        path.write_bytes(whole[:place] + bytes([flipped]) + whole[place + 1 :])
+        try:
+            found = read(path)
+        except BadInput:
+            refusals += 1
+        else:
+            same = (
+                found.equals(good) if isinstance(good, pd.DataFrame) else found == good
+            )
+            assert same, place
+    assert refusals > 0
+
+
+def test_broken_seal_is_refused_in_one_line(tmp_path: Path, refused) -> None:
+    says = (
+        "expected what was written there, got something else: its SHA-256 does not fit"
+    )
+    remedy = "; delete it and call again: it is made anew"
+    for folder, end in ((tmp_path, ""), (tmp_path / "outputs", remedy)):
+        path = folder / "a.json"
+        write_json(path, {"n": 5})
+        path.write_text(path.read_text().replace("5", "6", 1))
+        assert refused(lambda path=path: read_json(path)) == [f"{path}: {says}{end}"]
+
+
+def test_array_file_of_another_program_is_not_ours(tmp_path: Path, refused) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"x": np.zeros(2)}, path, {"format": "np"})
+    assert read_about(path) == {}
+    (problem,) = refused(lambda: read_arrays(path))
+    assert "SHA-256" in problem
+
+
+def test_what_others_read_has_no_seal(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": [1, 2]})
+    write_table(tmp_path / "t.csv", table, sealed=False)
+    assert (tmp_path / "t.csv").read_text() == "x\n1\n2\n"
+    assert read_table(tmp_path / "t.csv", sealed=False).equals(table)
+    write_json(tmp_path / "a.json", {"x": 1}, sealed=False)
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+    assert read_json(tmp_path / "a.json") == {"x": 1}
+
+
+def test_table_cut_at_the_end_of_a_line_is_refused(tmp_path: Path, refused) -> None:
+    path = tmp_path / "t.csv"
+    write_table(path, pd.DataFrame({"x": range(9)}))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert "SHA-256" in refused(lambda: read_table(path))[0]
+
+
+# --- refusals are lines
+
+
+def test_line_breaks_and_terminal_codes_are_shown_as_escapes() -> None:
+    error = BadInput(["a\nb", "\x1b[31mred", "x" * 5000])
+    assert error.problems[:2] == ["a\\nb", "\\x1b[31mred"]
+    assert len(error.problems[2]) < 1000
+    assert len(str(error).splitlines()) == 3
+
+
+# --- missing files
+
+READERS = {
+    "a.txt": read_text,
+    "a.json": read_json,
+    "a.yaml": read_yaml,
+    "a.csv": read_table,
+    "a.safetensors": read_arrays,
+    "b.safetensors": read_about,
+    "c.safetensors": read_table,
+    "a.pt": read_state,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_missing_file_is_refused(tmp_path: Path, refused, name) -> None:
+    path = tmp_path / name
+    assert refused(lambda: READERS[name](path)) == [
+        f"{path}: expected a file, found nothing"
+    ]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_folder_in_place_of_a_file_is_refused(tmp_path: Path, refused, name) -> None:
+    path = tmp_path / name
+    path.mkdir()
+    (problem,) = refused(lambda: READERS[name](path))
+    assert problem.startswith(f"{path}: expected ")
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path, refused) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a\xff")
+    (problem,) = refused(lambda: read_text(path))
+    assert problem.startswith(f"{path}: expected UTF-8 text, got ")
+
+
+# --- hashes
+
+
+def test_hash_is_16_digits_and_depends_on_content_alone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"same")
+    digest = content_hash(tmp_path / "a", {"x": 1, "y": [2.5]})
+    assert digest == content_hash(tmp_path / "b", {"y": [2.5], "x": 1})
+    assert len(digest) == 16 and int(digest, 16) >= 0
+    (tmp_path / "b").write_bytes(b"others")
+    assert digest != content_hash(tmp_path / "b", {"y": [2.5], "x": 1})
+
+
+def test_hash_of_a_file_is_that_of_its_bytes_and_takes_no_memory(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"ab" * 2**23)
+    inner = hashlib.sha256(path.read_bytes()).digest()
+    tracemalloc.start()
+    try:
+        digest = content_hash(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert digest == hashlib.sha256(inner).hexdigest()[:16]
+    assert peak < 2**21
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((1, 23), (12, 3)), ((1, 2), (12,)), ((), ("",)), ((1, 2), (2, 1))],
+)
+def test_other_values_have_another_hash(one, other) -> None:
+    assert content_hash(*one) != content_hash(*other)

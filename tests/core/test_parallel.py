@@ -1,0 +1,147 @@
+"""Pieces that run side by side: the same files, one line where one of them fails."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from replication.core.files import BadInput
+from replication.core.parallel import run_pieces
+
+CPU = torch.device("cpu")
+
+
+def silent(step: int, steps: int, metrics: object) -> None:
+    """Report to nobody."""
+
+
+@pytest.fixture
+def two_cores() -> object:
+    """Two threads before, whatever the machine has, and as found after."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def product(file: Path, seed: int, tell: object) -> None:
+    """Write what a product of drawn matrices is."""
+    drawn = torch.randn(300, 300, generator=torch.Generator().manual_seed(seed))
+    file.write_bytes((drawn @ drawn).numpy().tobytes())
+    tell(seed, 3, {"threads": torch.get_num_threads(), "process": os.getpid()})
+
+
+@pytest.mark.parametrize("cores", [2, 3, 6])
+def test_every_piece_is_run_in_a_process_of_its_own_and_reports(
+    tmp_path: Path, cores: int
+) -> None:
+    before, told = torch.get_num_threads(), []
+    torch.set_num_threads(cores)
+    (torch.randn(2000, 200) @ torch.randn(200, 2000)).sum()  # threads have worked
+    try:
+        pieces = [partial(product, tmp_path / str(seed), seed) for seed in range(3)]
+        run_pieces(pieces, 3, CPU, lambda *what: told.append(what))
+        assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(step for step, _, _ in told) == [0, 1, 2]
+    assert all(metrics["threads"] == 1 for _, _, metrics in told)
+    processes = {metrics["process"] for _, _, metrics in told}
+    assert len(processes) == 3
+    assert os.getpid() not in processes
+    for seed in range(3):
+        alone = tmp_path / "alone"
+        product(alone, seed, silent)
+        assert (tmp_path / str(seed)).read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.parametrize(("cores", "of"), [(1, 3), (2, 1), (7, 3)])
+def test_one_core_one_piece_or_many_cores_need_no_process(
+    tmp_path: Path, cores: int, of: int
+) -> None:
+    before, told = torch.get_num_threads(), []
+    torch.set_num_threads(cores)
+    try:
+        piece = partial(product, tmp_path / "one", 0)
+        run_pieces([piece], of, CPU, lambda *what: told.append(what[2]))
+    finally:
+        torch.set_num_threads(before)
+    assert told == [{"threads": cores, "process": os.getpid()}]
+
+
+def test_what_a_piece_refuses_is_raised_and_the_others_are_stopped(
+    tmp_path: Path, two_cores: None
+) -> None:
+    def refuses(tell: object) -> None:
+        raise BadInput(["one: expected 1, got 2", "two: expected 3, got 4"])
+
+    def waits(tell: object) -> None:
+        time.sleep(30)
+        (tmp_path / "late").touch()
+
+    clock = time.monotonic()
+    with pytest.raises(BadInput) as caught:
+        run_pieces([waits, refuses], 2, CPU, silent)
+    assert caught.value.problems == ["one: expected 1, got 2", "two: expected 3, got 4"]
+    assert time.monotonic() - clock < 10
+    assert not (tmp_path / "late").exists()
+
+
+def test_a_killed_piece_is_one_line(two_cores: None) -> None:
+    def dies(tell: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(BadInput, match="one was ended by SIGKILL, perhaps for want of"):
+        run_pieces([dies], 3, CPU, silent)
+
+
+def test_a_defect_keeps_its_traceback(
+    capfd: pytest.CaptureFixture[str], two_cores: None
+) -> None:
+    def broken(tell: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    with pytest.raises(RuntimeError, match="its traceback stands above"):
+        run_pieces([broken], 2, CPU, silent)
+    assert "ZeroDivisionError: ours" in capfd.readouterr().err
+
+
+ORPHAN = """
+import os, sys, time, torch
+torch.set_num_threads(2)
+from pathlib import Path
+from replication.core.parallel import run_pieces
+def piece(tell):
+    Path(sys.argv[1]).write_text(str(os.getpid()))
+    time.sleep(60)
+run_pieces([piece], 2, torch.device("cpu"), lambda *what: None)
+"""
+
+
+def test_no_piece_outlives_a_killed_parent(tmp_path: Path) -> None:
+    """Else it would go on writing beside the run that takes over."""
+    place = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", ORPHAN, str(place)])
+    while not (place.is_file() and place.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    child = int(place.read_text())
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        if not _alive(child):
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the piece outlived its parent by 5 seconds")
+
+
+def _alive(process: int) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    return stat.is_file() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

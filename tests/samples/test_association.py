@@ -1,0 +1,209 @@
+"""MCC and NMI as sample scores: against scikit-learn, and the coverage of intervals.
+
+The simulation is that of `bench/coverage.py`: a class has its own chances of the right
+and of five wrong answers, and a test image a difficulty of its own that all seeds and
+methods share. The truth is the expected statistic of a test set of this size. A
+coverage fails that is outside 93 to 97 % by more than two standard errors.
+"""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import matthews_corrcoef, normalized_mutual_info_score
+
+from bench.coverage import Found, answers, association_coverage
+from replication.samples.association import mcc_scores, nmi_scores
+from replication.statistics.intervals import estimate
+
+BOTH = pytest.mark.parametrize(
+    ("scores", "reference"),
+    [(mcc_scores, matthews_corrcoef), (nmi_scores, normalized_mutual_info_score)],
+    ids=["mcc", "nmi"],
+)
+Scores = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+Reference = Callable[..., float]
+
+
+def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions (3, 80) and labels (80,) of 9 classes, of which not all occur."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(8, size=80)
+    wrong = generator.random((3, 80)) < 0.2 + 0.3 * seed
+    return np.where(wrong, generator.integers(9, size=(3, 80)), labels), labels
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mean_is_scikit_learns(
+    scores: Scores, reference: Reference, seed: int
+) -> None:
+    predictions, labels = random_case(seed)
+    found = scores(predictions, labels, 9)
+    assert found.shape == predictions.shape
+    expected = [reference(labels, row) for row in predictions]
+    assert found.mean(1) == pytest.approx(expected, abs=1e-12)
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(3))
+def test_a_score_is_what_leaving_the_sample_out_takes(
+    scores: Scores, reference: Reference, seed: int
+) -> None:
+    """Delete-one jackknife, recomputed by scikit-learn without each sample."""
+    predictions, labels = random_case(seed)
+    found = scores(predictions[:1], labels, 9)[0]
+    without = np.array(
+        [
+            reference(np.delete(labels, i), np.delete(predictions[0], i))
+            for i in range(80)
+        ]
+    )
+    assert found - found.mean() == pytest.approx(79 * (without.mean() - without))
+
+
+def weighted_mcc(
+    labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray
+) -> float:
+    return matthews_corrcoef(labels, predicted, sample_weight=weights)
+
+
+def weighted_nmi(
+    labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray
+) -> float:
+    def entropy(values: np.ndarray) -> float:
+        share = np.bincount(values, weights) / weights.sum()
+        return stats.entropy(share)
+
+    apart = entropy(labels) + entropy(predicted)
+    return 2 * (apart - entropy(9 * labels + predicted)) / apart
+
+
+@pytest.mark.parametrize(
+    ("scores", "weighted"),
+    [(mcc_scores, weighted_mcc), (nmi_scores, weighted_nmi)],
+    ids=["mcc", "nmi"],
+)
+def test_of_many_samples_a_score_is_the_derivative(
+    scores: Scores, weighted: Reference
+) -> None:
+    """Each sample 500 times: N dT/dw_n at equal weights, up to terms of 1 / 500."""
+    predictions, labels = random_case(1)
+    many = scores(np.repeat(predictions[:1], 500, 1), np.repeat(labels, 500), 9)[0]
+    slope = np.empty(80)
+    for i in range(80):
+        up, down = np.full((2, 80), 1 / 80)
+        up[i] += 1e-6
+        down[i] -= 1e-6
+        ends = [weighted(labels, predictions[0], w) for w in (up, down)]
+        slope[i] = (ends[0] - ends[1]) / 2e-6
+    expected = slope - slope.mean()
+    assert many[::500] - many.mean() == pytest.approx(
+        expected, abs=np.abs(expected).max() / 100
+    )
+
+
+def test_nmi_of_two_classes_by_hand() -> None:
+    """Labels 0 0 1 1, predicted 0 0 0 1: H(y) = log 2, H(p), H(y, p) from quarters."""
+    found = nmi_scores(np.array([[0, 0, 0, 1]]), np.array([0, 0, 1, 1]), 2)
+    of_prediction = -(3 / 4 * np.log(3 / 4) + 1 / 4 * np.log(1 / 4))
+    joint = -(1 / 2 * np.log(1 / 2) + 2 * 1 / 4 * np.log(1 / 4))
+    information = np.log(2) + of_prediction - joint
+    assert found.mean() == pytest.approx(2 * information / (np.log(2) + of_prediction))
+
+
+@BOTH
+def test_all_right_is_one_and_one_answer_to_everything_is_nothing(
+    scores: Scores, reference: Reference
+) -> None:
+    """Neither varies with the sample."""
+    labels = np.repeat(np.arange(5), 4)
+    assert scores(labels[None], labels, 5) == pytest.approx(np.ones((1, 20)))
+    constant = np.full(20, 2)
+    assert scores(constant[None], labels, 5) == pytest.approx(np.zeros((1, 20)))
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@BOTH
+def test_one_class_alone_is_what_scikit_learn_says(
+    scores: Scores, reference: Reference
+) -> None:
+    """MCC 0, NMI 1."""
+    constant = np.full(20, 2)
+    alone = scores(constant[None], constant, 5)
+    assert (alone == reference(constant, constant)).all()
+
+
+@BOTH
+def test_a_method_does_not_differ_from_itself(
+    scores: Scores, reference: Reference
+) -> None:
+    """Beyond what 80 samples could not have shown."""
+    predictions, labels = random_case(0)
+    same = scores(predictions, labels, 9) - scores(predictions.copy(), labels, 9)
+    for step, end in ((0.0, 0.0), (1.0, 4 / 80)):
+        found = estimate(same, np.full(80, 1 / 80), labels, step=step)
+        assert found.mean == found.seed_variance == 0 and found.p_value == 1
+        assert -found.low == found.high <= end
+
+
+@functools.cache
+def coverage(
+    classes: int, images: int, seeds: int, spread: float, repetitions: int
+) -> dict[tuple[str, str], Found]:
+    return association_coverage(classes, images, seeds, spread, 5, repetitions)
+
+
+@pytest.mark.parametrize("what", ["value", "difference"])
+@pytest.mark.parametrize("metric", ["mcc", "nmi"])
+@pytest.mark.parametrize(("classes", "images", "seeds"), [(20, 20, 1), (30, 10, 3)])
+def test_95_percent_intervals_hold_the_truth_95_times_in_100(
+    classes: int, images: int, seeds: int, metric: str, what: str
+) -> None:
+    """Wrong answers over a few classes; three seeds with an effect of their own."""
+    found = coverage(classes, images, seeds, 0.05 * (seeds > 1), 800)[metric, what]
+    assert not found.outside, found
+
+
+@pytest.mark.parametrize("what", ["value", "difference"])
+@pytest.mark.parametrize("metric", ["mcc", "nmi"])
+def test_they_hold_with_3_images_of_each_class(metric: str, what: str) -> None:
+    """iNaturalist18's."""
+    found = coverage(120, 3, 1, 0.0, 800)[metric, what]
+    assert not found.outside, found
+
+
+def test_a_bootstrap_raises_nmi() -> None:
+    """3 images of each of 120 classes, drawn again within their class: always more."""
+    labels, draw = answers(120, 3, 1, 0.0)
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        predicted = draw()[0]
+        chosen = generator.integers(3, size=(120, 3)) + 3 * np.arange(120)[:, None]
+        again = predicted[:, chosen.ravel()]
+        found = nmi_scores(np.concatenate([predicted, again]), labels, 120).mean(1)
+        assert found[1] > found[0]
+
+
+def test_the_derivative_understates_the_error_of_nmi() -> None:
+    """Why whole samples are left out: variance stated over variance found."""
+    labels, draw = answers(120, 3, 1, 0.0)
+    weights = np.full(360, 1 / 360)
+    values, stated = [], []
+    for _ in range(300):
+        predicted = draw()[0]
+        jackknife = nmi_scores(predicted, labels, 120)
+        often = np.repeat(predicted, 100, 1), np.repeat(labels, 100)
+        derivative = nmi_scores(*often, 120)[:, ::100]
+        values.append(jackknife.mean())
+        stated.append(
+            [
+                estimate(scores, weights, labels, step=0).test_variance
+                for scores in (jackknife, derivative)
+            ]
+        )
+    jackknife, derivative = np.mean(stated, 0) / np.var(values)
+    assert jackknife == pytest.approx(1, abs=0.25)
+    assert derivative < 0.5

@@ -1,0 +1,400 @@
+"""Fig. 2's experiment: who goes where, what each group learns, what is said of it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from replication.core.settings import Fig2Settings
+from replication.images.batches import ImageSplit
+from replication.samples.features import Streamed
+from replication.sections.separation.experiment import (
+    METRICS,
+    Predicted,
+    Routed,
+    answer,
+    candidates,
+    fit_linear,
+    head_classes,
+    image_predictions,
+    linear_predictions,
+    route,
+    route_splits,
+    separation_claims,
+    separation_records,
+)
+
+COUNTS = np.array([10, 300, 101, 100, 20, 19, 50])
+
+
+def fig2_settings(**changes: object) -> Fig2Settings:
+    plain = {
+        "inputs": "images",
+        "network": "resnet8_cifar",
+        "probabilities": [0.5, 1.0],
+        "boundaries": ["half_classes"],
+        "candidates": "all",
+        "epochs": 2,
+        "linear_epochs": 20,
+        "lr": 0.003,
+        "batch_size": 16,
+    }
+    return Fig2Settings(**(plain | changes))
+
+
+def coins(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# --- head classes
+
+
+@pytest.mark.parametrize(
+    ("boundary", "head"),
+    [
+        ("many", [1, 2]),  # more than 100: a class of 100 is not
+        ("many_medium", [1, 2, 3, 4, 6]),  # at least 20: a class of 20 is
+        ("half_classes", [1, 2, 3]),  # 3 of 7
+        ("half_images", [1]),  # 300 of 600 is half
+    ],
+)
+def test_head_classes_by_hand(boundary, head) -> None:
+    assert np.flatnonzero(head_classes(COUNTS, boundary)).tolist() == head
+
+
+def test_half_of_the_images_takes_one_class_more_where_one_image_is_missing() -> None:
+    counts = COUNTS.copy()
+    counts[0] += 1  # 300 of 601
+    assert np.flatnonzero(head_classes(counts, "half_images")).tolist() == [1, 2]
+
+
+def test_among_classes_of_equal_size_the_first_are_head() -> None:
+    counts = np.array([5, 5, 5, 5])
+    for boundary in ("half_classes", "half_images"):
+        assert head_classes(counts, boundary).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("counts", "boundary", "number"),
+    [
+        ([100, 50], "many", 0),
+        ([30, 20], "many_medium", 2),
+        ([7], "half_classes", 0),
+        ([7], "half_images", 1),
+    ],
+)
+def test_a_boundary_with_one_side_empty_is_refused(
+    refused, counts, boundary, number
+) -> None:
+    problems = refused(lambda: head_classes(np.array(counts), boundary))
+    assert problems == [
+        f"fig2.boundaries: {boundary}: expected head and tail classes, got {number} "
+        f"head classes of {len(counts)}"
+    ]
+
+
+# --- routing
+
+
+def test_shares_of_the_groups_are_p_and_one_minus_p() -> None:
+    labels = torch.arange(2).repeat(20_000)
+    groups = route(labels, torch.tensor([True, False]), 0.8, coins())
+    # Four standard deviations of a share of 20,000 coins.
+    reach = 4 * math.sqrt(0.8 * 0.2 / 20_000)
+    assert (groups[labels == 0] == 0).float().mean() == pytest.approx(0.8, abs=reach)
+    assert (groups[labels == 1] == 0).float().mean() == pytest.approx(0.2, abs=reach)
+
+
+def test_at_p_one_the_groups_are_head_and_tail_exactly() -> None:
+    labels = torch.randint(5, (5000,), generator=coins(1))
+    head = torch.tensor([True, False, True, False, False])
+    torch.testing.assert_close(
+        route(labels, head, 1.0, coins()), (~head)[labels].long()
+    )
+
+
+def test_at_p_one_half_the_class_plays_no_part() -> None:
+    labels = torch.randint(5, (5000,), generator=coins(1))
+    ways = [torch.tensor([True, False, True, False, False]), torch.arange(5) < 4]
+    first, second = (route(labels, head, 0.5, coins()) for head in ways)
+    torch.testing.assert_close(first, second)
+    assert 0 < first.sum() < 5000
+
+
+def test_raising_p_moves_samples_to_their_own_side_and_none_back() -> None:
+    labels = torch.randint(4, (5000,), generator=coins(1))
+    head = torch.tensor([True, True, False, False])
+    own_side = (~head)[labels].long()
+    before = torch.zeros(5000, dtype=torch.bool)
+    for p in (0.5, 0.6, 0.8, 1.0):
+        right = route(labels, head, p, coins()) == own_side
+        assert right[before].all() and right.sum() > before.sum()
+        before = right
+    assert before.all()
+
+
+def test_train_and_test_have_coins_of_their_own_and_a_seed_fixes_both() -> None:
+    labels = torch.zeros(64, dtype=torch.int64)
+    head = torch.tensor([True, False])
+    routed = route_splits(labels, labels, head, 0.5, 0, "many")
+    again = route_splits(labels, labels, head, 0.5, 0, "many")
+    other = route_splits(labels, labels, head, 0.5, 1, "many")
+    assert torch.equal(routed.train, again.train)
+    assert torch.equal(routed.test, again.test)
+    assert not torch.equal(routed.train, routed.test)
+    assert not torch.equal(routed.train, other.train)
+
+
+def test_a_group_of_fewer_than_two_training_samples_is_refused(refused) -> None:
+    labels, head = torch.tensor([0, 0, 0, 1]), torch.tensor([True, False])
+    problems = refused(lambda: route_splits(labels, labels, head, 1.0, 7, "many"))
+    assert problems == [
+        "fig2: p = 1.0, boundary many, seed 7: expected at least 2 training samples in "
+        "each group, got 3 and 1"
+    ]
+
+
+# --- classifiers
+
+
+def test_candidates_seen_are_the_classes_of_the_training_samples() -> None:
+    labels = torch.tensor([3, 1, 3])
+    assert candidates(labels, 5, "seen").tolist() == [False, True, False, True, False]
+    assert candidates(labels, 5, "all").all()
+
+
+def test_a_class_that_is_not_a_candidate_is_never_the_answer() -> None:
+    logits = torch.tensor([[9.0, 1.0, 0.0], [-1.0, -3.0, -2.0]])
+    allowed = torch.tensor([False, True, True])
+    assert answer(logits, allowed).tolist() == [1, 2]
+    assert answer(logits, torch.ones(3, dtype=torch.bool)).tolist() == [0, 0]
+
+
+def twins(per_head: int, per_tail: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Head class k and tail class 4 + k lie at the same place: only a group tells."""
+    labels = torch.arange(8).repeat_interleave(
+        torch.tensor([per_head] * 4 + [per_tail] * 4)
+    )
+    noise = 0.3 * torch.randn(len(labels), 4, generator=coins(len(labels)))
+    return 2 * torch.eye(4)[labels % 4] + noise, labels
+
+
+def twins_right(p: float, which: str = "all") -> tuple[torch.Tensor, torch.Tensor]:
+    (train, labels), (test, wanted) = twins(60, 15), twins(20, 20)
+    routed = route_splits(labels, wanted, torch.arange(8) < 4, p, 0, "half_classes")
+    settings = fig2_settings(candidates=which)
+    found = linear_predictions(train, labels, test, routed, 8, settings, 0)
+    return found.predictions == wanted, wanted
+
+
+def test_streamed_features_give_the_same_predictions() -> None:
+    (train, labels), (test, wanted) = twins(12, 6), twins(5, 5)
+    routed = route_splits(labels, wanted, torch.arange(8) < 4, 0.8, 0, "half_classes")
+    expected = linear_predictions(train, labels, test, routed, 8, fig2_settings(), 0)
+    streamed = [Streamed(one, torch.device("cpu")) for one in (train, test)]
+    found = linear_predictions(
+        streamed[0], labels, streamed[1], routed, 8, fig2_settings(), 0
+    )
+    assert torch.equal(found.predictions, expected.predictions)
+    assert found.losses == expected.losses
+
+
+def test_twins_are_told_apart_by_a_perfect_separation_alone() -> None:
+    right, _ = twins_right(1.0)
+    assert right.float().mean() > 0.95  # noise of 0.3 against centres 2.8 apart
+    right, labels = twins_right(0.5)
+    # A random split knows nothing: of twins at one place, one answer is right.
+    assert right.float().mean() < 0.6
+    assert right[labels < 4].float().mean() > right[labels >= 4].float().mean()
+
+
+def test_at_p_one_seen_candidates_are_the_own_side() -> None:
+    (train, labels), (test, wanted) = twins(12, 12), twins(5, 5)
+    routed = route_splits(labels, wanted, torch.arange(8) < 4, 1.0, 0, "half_classes")
+    # Unfitted, a classifier answers anything that it may.
+    settings = fig2_settings(linear_epochs=1, lr=1e-9, candidates="seen")
+    found = linear_predictions(train, labels, test, routed, 8, settings, 0)
+    assert torch.equal(found.predictions >= 4, wanted >= 4)
+    settings = settings.model_copy(update={"candidates": "all"})
+    found = linear_predictions(train, labels, test, routed, 8, settings, 0)
+    assert not torch.equal(found.predictions >= 4, wanted >= 4)
+
+
+def test_linear_fit_is_adam_on_cross_entropy() -> None:
+    """The written-out gradient against autograd, from the same start and order."""
+    (features, labels), rows = twins(6, 3), torch.arange(0, 36, 2)
+    settings = fig2_settings(linear_epochs=1, batch_size=64)
+    start, _ = fit_linear(
+        features,
+        labels,
+        rows,
+        8,
+        settings.model_copy(update={"lr": 1e-30}),
+        seed=3,
+    )
+    layer = torch.nn.Linear(4, 8)
+    layer.weight.data, layer.bias.data = start.weight, start.bias
+    optimiser = torch.optim.Adam(layer.parameters(), lr=settings.lr)
+    loss = torch.nn.functional.cross_entropy(layer(features[rows]), labels[rows])
+    loss.backward()
+    optimiser.step()
+    fitted, history = fit_linear(features, labels, rows, 8, settings, seed=3)
+    torch.testing.assert_close(fitted.weight, layer.weight.data)
+    torch.testing.assert_close(fitted.bias, layer.bias.data)
+    assert history == [pytest.approx(loss.item())]
+
+
+def test_a_group_learns_from_its_own_samples_alone() -> None:
+    (features, labels), rows = twins(6, 3), torch.arange(0, 36, 2)
+    changed = features.clone()
+    changed[1::2] = 1e6
+    settings = fig2_settings()
+    first, second = (
+        fit_linear(some, labels, rows, 8, settings, 0)[0]
+        for some in (features, changed)
+    )
+    assert torch.equal(first.weight, second.weight)
+
+
+def test_a_loss_that_is_not_finite_is_refused(refused) -> None:
+    (features, labels), rows = twins(6, 3), torch.arange(36)
+    features[5] = math.nan
+    problems = refused(
+        lambda: fit_linear(features, labels, rows, 8, fig2_settings(), 0)
+    )
+    assert problems == [
+        "fig2: the loss of a linear classifier is not finite in epoch 1; a smaller "
+        "fig2.lr may help"
+    ]
+
+
+def coloured(per_class: int, seed: int) -> ImageSplit:
+    """Four classes, each a colour with noise."""
+    labels = torch.arange(4).repeat_interleave(per_class)
+    colours = torch.tensor([[200, 40, 40], [40, 200, 40], [40, 40, 200], [200] * 3])
+    noise = torch.randint(-30, 31, (len(labels), 3, 8, 8), generator=coins(seed))
+    pixels = (colours[labels][:, :, None, None] + noise).to(torch.uint8)
+    return ImageSplit(labels, pixels, ())
+
+
+def of_images(
+    backbone_settings, **changes: object
+) -> tuple[Predicted, torch.Tensor, list[tuple[int, int]]]:
+    train, test = coloured(24, 0), coloured(5, 1)
+    head = torch.tensor([True, True, False, False])
+    routed = route_splits(train.labels, test.labels, head, 1.0, 0, "half_classes")
+    told: list[tuple[int, int]] = []
+    settings = fig2_settings(**changes)
+    found = image_predictions(
+        train,
+        test,
+        routed,
+        4,
+        settings,
+        backbone_settings(augmentation="cifar", image_size=8, resize=8),
+        torch.device("cpu"),
+        0,
+        0,
+        lambda step, steps, _: told.append((step, steps)),
+    )
+    return found, test.labels, told
+
+
+def test_networks_learn_their_groups_and_tell_each_epoch(backbone_settings) -> None:
+    found, labels, told = of_images(backbone_settings, epochs=8)
+    assert (found.predictions == labels).float().mean() > 0.9
+    assert told == [(step, 16) for step in range(16)]
+    for losses in found.losses:
+        assert len(losses) == 8 and losses[-1] < losses[0]
+
+
+def test_networks_follow_from_the_seed_alone(backbone_settings) -> None:
+    first, _, _ = of_images(backbone_settings, batch_size=47)  # 48 = 47 + 1 left over
+    torch.manual_seed(99)
+    second, _, _ = of_images(backbone_settings, batch_size=47)
+    assert torch.equal(first.predictions, second.predictions)
+    assert first.losses == second.losses
+
+
+def test_a_group_without_test_samples_is_no_trouble() -> None:
+    train, labels = twins(12, 12)
+    routed = Routed((labels >= 4).long(), torch.zeros(3, dtype=torch.int64))
+    found = linear_predictions(train, labels, train[:3], routed, 8, fig2_settings(), 0)
+    assert len(found.predictions) == 3 and (found.predictions >= 0).all()
+
+
+# --- records and claims
+
+LABELS = np.repeat(np.arange(4), 50)
+TRAIN = np.array([300, 200, 50, 10])
+HEADS = {"many": np.array([True, True, False, False])}
+
+
+def made(shares: dict[float, float], seeds: int = 3) -> dict:
+    """Predictions right for a growing share of each class; nested over p."""
+    generator = np.random.default_rng(0)
+    luck = generator.random((seeds, len(LABELS)))
+    return {
+        ("linear", "many", p): np.where(luck < share, LABELS, (LABELS + 1) % 4)
+        for p, share in shares.items()
+    }
+
+
+def test_records_by_hand() -> None:
+    predicted = np.array([[0, 0, 1, 2, 2, 0], [0, 0, 1, 0, 0, 3]])
+    labels = np.array([0, 0, 1, 2, 2, 3])
+    records = separation_records(
+        {("images", "many", 0.7): predicted}, labels, TRAIN, HEADS
+    )
+    assert [record["metric"] for record in records] == list(METRICS)
+    found = {record["metric"]: record["per_seed"] for record in records}
+    assert found["overall"] == pytest.approx([5 / 6, 4 / 6])
+    assert found["head"] == found["many"] == pytest.approx([1.0, 1.0])
+    assert found["tail"] == pytest.approx([0.5, 0.5])  # class 2, then class 3
+    assert found["medium"] == pytest.approx([1.0, 0.0])
+    assert found["few"] == pytest.approx([0.0, 1.0])
+    for record in records:
+        assert record["mean"] == pytest.approx(np.mean(record["per_seed"]))
+        assert (record["variant"], record["boundary"], record["p"]) == (
+            "images",
+            "many",
+            0.7,
+        )
+
+
+def test_a_side_without_test_samples_has_no_number() -> None:
+    predictions = {("linear", "many", 0.5): np.zeros((2, 4), dtype=int)}
+    records = separation_records(predictions, np.array([0, 0, 1, 1]), TRAIN, HEADS)
+    tail = next(record for record in records if record["metric"] == "tail")
+    assert math.isnan(tail["mean"]) and math.isnan(tail["low"])
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict", "falls"),
+    [
+        ({0.5: 0.4, 0.7: 0.6, 1.0: 0.8}, "supported", []),
+        ({0.5: 0.8, 0.7: 0.6, 1.0: 0.4}, "contradicted", [(0.5, 0.7), (0.7, 1.0)]),
+        ({0.5: 0.4, 0.7: 0.9, 1.0: 0.6}, "contradicted", [(0.7, 1.0)]),
+        ({0.5: 0.5, 0.7: 0.5, 1.0: 0.5}, "undecided", []),
+        ({1.0: 0.5}, "not run", []),
+    ],
+)
+def test_verdict_is_of_both_ends_and_of_every_step(shares, verdict, falls) -> None:
+    claims = separation_claims(made(shares), LABELS)
+    assert [claim["verdict"] for claim in claims] == [verdict]
+    steps = claims[0]["steps"]
+    assert len(steps) == len(shares) - 1
+    fallen = [s for s in steps if s["verdict"] == "contradicted"]
+    assert [(step["from"], step["to"]) for step in fallen] == falls
+
+
+def test_each_variant_and_boundary_has_its_claim() -> None:
+    rising, falling = made({0.5: 0.3, 1.0: 0.8}), made({0.5: 0.8, 1.0: 0.3})
+    both = rising | {("images", "many", p): one for (_, _, p), one in falling.items()}
+    claims = separation_claims(both, LABELS)
+    assert [(c["variant"], c["verdict"]) for c in claims] == [
+        ("linear", "supported"),
+        ("images", "contradicted"),
+    ]
+    assert claims[0]["mean"] == pytest.approx(-claims[1]["mean"])
