@@ -6,11 +6,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from replication.reporting.tables import METRIC_NAMES, find, methods_of
+from replication.reporting.tables import METRIC_NAMES
 from replication.samples.shots import FEW_BELOW, MANY_ABOVE
+from replication.statistics.results import Cell
 
 # Okabe and Ito's palette: told apart without colour vision, and in grey by markers.
 COLOURS = {
@@ -24,10 +26,18 @@ COLOURS = {
     "clusters_300": "#56B4E9",
     "clusters_1000": "#009E73",
 }
+_PRINTED = {
+    "marker": "D",
+    "markersize": 5,
+    "color": "#444444",
+    "markerfacecolor": "none",
+    "linestyle": "none",
+}
 GROUP_COLOURS = {"many": "#0072B2", "medium": "#E69F00", "few": "#D55E00"}
+# Text stays text, so that a reader can search a figure.
 STYLE = {
     "svg.hashsalt": "replication",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -43,73 +53,50 @@ STYLE = {
 }
 
 
-def table2_figure(
-    records: Sequence[Mapping[str, Any]], metrics: Sequence[str], show_printed: bool
-) -> str:
-    """Every row of Table 2: ours with 95 % intervals, both protocols, and print.
+def interval_panel(
+    axes: Axes,
+    rows: Sequence[tuple[str, Cell | None, str]],
+    printed: bool = False,
+    shift: float = 0.0,
+    marker: str = "o",
+    name: str | None = None,
+) -> None:
+    """Estimates with their 95 % intervals, one below the other, in percent or points.
+
+    Call it once a protocol, with another `shift` and `marker`, to draw both in one
+    panel. Differences get a line at 0.
 
     Args:
-        records: of one benchmark.
-        metrics: a panel each.
-        show_printed: mark the printed numbers, where the data is the paper's.
+        rows: label, Cell in fractions, colour; a row whose Cell is None stays empty.
+        printed: draw print's numbers as diamonds, where the Cells have some.
+        shift: of the marks, in rows.
+        name: of the estimates in a legend; None: none.
     """
-    methods = methods_of(records)
-    height = 1.1 + 0.42 * len(methods)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, height), layout="constrained")
-        axes = figure.subplots(1, len(metrics), sharey=True)
-        for axis, metric in zip(np.atleast_1d(axes), metrics, strict=True):
-            _method_panel(axis, records, methods, metric, show_printed)
-        np.atleast_1d(axes)[0].set_yticks(range(len(methods)), list(methods.values()))
-        np.atleast_1d(axes)[0].invert_yaxis()
-        handles, names = np.atleast_1d(axes)[0].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=len(names), fontsize=9
+    for place, (_, cell, colour) in enumerate(rows):
+        if cell is None or cell.mean is None:
+            continue
+        ends = [cell.mean if end is None else end for end in (cell.low, cell.high)]
+        reach = [[100 * (cell.mean - ends[0])], [100 * (ends[1] - cell.mean)]]
+        axes.errorbar(
+            100 * cell.mean,
+            place + shift,
+            xerr=reach,
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            linewidth=1.4,
         )
-        return svg_text(figure)
-
-
-def _method_panel(
-    axis: Any,
-    records: Sequence[Mapping[str, Any]],
-    methods: Mapping[str, str],
-    metric: str,
-    show_printed: bool,
-) -> None:
-    shown = (("paper", -0.14, "o", 1.0), ("released_code", 0.14, "s", 0.45))
-    names = {"paper": "protocol: paper", "released_code": "protocol: released code"}
-    for protocol, shift, marker, alpha in shown:
-        for place, method in enumerate(methods):
-            record = find(
-                records, method=method, protocol=protocol, metric=metric, kind="value"
-            )
-            if record is None or record["mean"] is None:
-                continue
-            mean, low, high = (100 * record[name] for name in ("mean", "low", "high"))
-            axis.errorbar(
-                mean,
-                place + shift,
-                xerr=[[mean - low], [high - mean]],
-                fmt=marker,
-                color=COLOURS[method],
-                alpha=alpha,
-                markersize=5,
-                linewidth=1.4,
-                label=names[protocol] if method == "full" else None,
-            )
-            if show_printed and protocol == "paper" and record["published"] is not None:
-                axis.plot(
-                    100 * record["published"],
-                    place,
-                    marker="|",
-                    markersize=14,
-                    markeredgewidth=2,
-                    color="#444444",
-                    linestyle="none",
-                    label="printed in the paper" if method == "full" else None,
-                )
-    axis.set_title(METRIC_NAMES[metric])
-    axis.set_xlabel("accuracy, %")
+        if printed and cell.printed is not None:
+            axes.plot(100 * cell.printed, place + shift, **_PRINTED)
+    cells = [cell for _, cell, _ in rows if cell is not None]
+    if any(cell.minus is not None for cell in cells):
+        axes.axvline(0, color="#444444", linewidth=0.8)
+    if name is not None:
+        axes.plot([], [], marker, color="#444444", label=name)
+    if printed and any(cell.printed is not None for cell in cells):
+        axes.plot([], [], label="printed", **_PRINTED)
+    axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def leaving_figure(

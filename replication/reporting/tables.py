@@ -1,12 +1,16 @@
-"""Records as Markdown tables; fractions become percent here."""
+"""Cells and Claims as Markdown; fractions become percent here.
+
+A cell of a table is one line. A number of the supplement has a column of its own.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from replication.statistics.verdicts import stands
+from replication.statistics.results import Cell, Claim, pick, stands
 
 METRIC_NAMES = {
     "overall": "Overall",
@@ -22,6 +26,13 @@ PROTOCOL_NAMES = {
         "released code (epochs chosen on the test set, and the authors' other habits)"
     ),
 }
+_TOO_NEAR = 0.0005  # an end that one digit would show as 0
+_BAR = re.compile(r"(?<!\\)\|")
+_SCALED = {"share per cell": (10_000, "errors per 10,000 images and cell")}
+_BETTER = {"supported": "yes", "contradicted": "no, worse"}
+
+
+# ---- Numbers ----------------------------------------------------------------------
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -38,42 +49,90 @@ def points(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:+.{digits}f}".replace("-", "−")
 
 
-def with_interval(record: Mapping[str, Any]) -> str:
-    """Mean and 95 % interval: `41.2 [40.1, 42.3]`, signed for a difference.
+def shown(result: Cell | Claim) -> str:
+    """Mean and 95 % interval in the result's unit: `30.6 ± 0.7`, `98.5 [96.3, 100.0]`.
 
-    The mean alone where the interval has no end: one seed. The part of an accuracy's
-    interval that no accuracy can reach is left out. Where the end of a difference is
-    too near 0 to show its side, one digit more is shown.
+    A value is in percent, without the part of its interval that no value can reach; a
+    difference or a Claim of unit `points` in signed points, with one digit more where
+    an end is too near 0 to show its side; a `log ratio` as the ratio; anything else as
+    a plain number with its unit. Where the interval has no end, the mean alone.
     """
-    mean, ends = record["mean"], [record["low"], record["high"]]
-    show = points if record["kind"] == "difference" else percent
+    mean, (low, high) = result.mean, map(_finite, (result.low, result.high))
     if mean is None or np.isnan(mean):
         return "n/a"
-    if not all(end is not None and np.isfinite(end) for end in ends):
-        return show(mean)
-    if record["kind"] == "difference":
-        digits = 2 if any(end and abs(end) < _TOO_NEAR for end in ends) else 1
-        shown = [points(one, digits) for one in (mean, *ends)]
-    else:
-        least = -1.0 if record.get("metric") == "mcc" else 0.0
-        shown = [percent(one) for one in (mean, max(ends[0], least), min(ends[1], 1.0))]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    if result.unit == "log ratio":
+        ends = (None if end is None else float(np.exp(end)) for end in (low, high))
+        ratio = dict(zip(("low", "high"), ends, strict=True))
+        words = "times as long"
+        return shown(replace(result, mean=float(np.exp(mean)), unit=words, **ratio))
+    if _is_value(result):
+        least = -1.0 if getattr(result, "metric", "") == "mcc" else 0.0
+        low = None if low is None else max(low, least)
+        high = None if high is None else min(high, 1.0)
+        return _interval(100 * mean, _times(low), _times(high), "{:.1f}")
+    if result.unit in ("points", "fraction"):
+        near = any(end and abs(end) < _TOO_NEAR for end in (low, high))
+        text = "{:+.2f}" if near else "{:+.1f}"
+        return _interval(100 * mean, _times(low), _times(high), text)
+    times, words = _SCALED.get(result.unit, (1, result.unit))
+    ends = (None if end is None else times * end for end in (low, high))
+    return f"{_interval(times * mean, *ends, '{:.3g}')} {words}".strip()
 
 
-_TOO_NEAR = 0.0005
+def _is_value(result: Cell | Claim) -> bool:
+    return result.unit == "fraction" and getattr(result, "minus", None) is None
 
 
-def could_see(record: Mapping[str, Any], digits: int = 1) -> str:
+def _finite(end: float | None) -> float | None:
+    return end if end is not None and np.isfinite(end) else None
+
+
+def _times(end: float | None) -> float | None:
+    return None if end is None else 100 * end
+
+
+def _interval(mean: float, low: float | None, high: float | None, text: str) -> str:
+    """`mean ± half`, or `mean [low, high]` where one half shows as another number."""
+    whole = text.format(mean)
+    if low is not None and high is not None and not low == high == mean:
+        below, above = (text.format(half) for half in (mean - low, high - mean))
+        if below == above or np.isclose(mean - low, high - mean, rtol=1e-6, atol=0):
+            whole += f" ± {above.removeprefix('+')}"
+        else:
+            whole += f" [{text.format(low)}, {text.format(high)}]"
+    return whole.replace("-", "−")
+
+
+def in_unit(result: Cell | Claim) -> str:
+    """As `shown`, and the unit named where it is points or percent."""
+    if result.mean is None or np.isnan(result.mean):
+        return "n/a"
+    unit = {"points": " points", "fraction": " %"}.get(result.unit, "")
+    minus = getattr(result, "minus", None)
+    return shown(result) + (" points" if minus and unit == " %" else unit)
+
+
+def emphasised(result: Cell | Claim) -> str:
+    """As `shown`, bold where the interval leaves 0 out."""
+    low, high = result.low, result.high
+    apart = low is not None and high is not None and (low > 0 or high < 0)
+    return f"**{shown(result)}**" if apart else shown(result)
+
+
+def could_see(result: Cell | Claim) -> str:
     """The least difference that the run would have told from zero, in points."""
-    value = record.get("detectable")
+    value = result.detectable
     if value is None or not np.isfinite(value):
         return ""
-    return f"could see {percent(value, digits)}"
+    return f"could see {percent(value)}"
 
 
-def marked(claim: Mapping[str, Any]) -> str:
+def marked(claim: Claim) -> str:
     """A verdict, with a mark where it does not stand after Holm's correction."""
-    return claim["verdict"] + (" †" if stands(claim) is False else "")
+    return claim.verdict + (" †" if stands(claim, claim.holm) is False else "")
+
+
+# ---- Tables -----------------------------------------------------------------------
 
 
 def markdown_table(
@@ -96,147 +155,134 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(_BAR.sub(r"\\|", cell) for cell in cells) + " |"
 
 
-_BAR = re.compile(r"(?<!\\)\|")
-
-
-def find(
-    records: Iterable[Mapping[str, Any]], **wanted: str
-) -> Mapping[str, Any] | None:
-    """The one record with these fields, or None."""
-    for record in records:
-        if all(record[name] == value for name, value in wanted.items()):
-            return record
-    return None
-
-
-def methods_of(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Method -> label, in the order of the records."""
-    return {record["method"]: record["label"] for record in records}
+def labels_of(cells: Iterable[Cell]) -> dict[str, str]:
+    """Method -> label of every value, in the order of the cells."""
+    return {cell.method: cell.label for cell in cells if cell.minus is None}
 
 
 def value_table(
-    records: Sequence[Mapping[str, Any]],
-    protocol: str,
+    cells: Sequence[Cell],
+    protocol: str | None,
     metrics: Sequence[str],
-    methods: Mapping[str, str],
+    rows: Mapping[str, str],
 ) -> str:
-    """A row a method: ours with its interval, the printed number below, the verdict.
+    """A row a method: ours with its interval, beside it print's number, the verdict.
 
     Args:
-        methods: method -> label of every row; one without records was not run.
+        rows: method -> label of every row; one without cells was not run.
     """
-    has_print = any(record["published"] is not None for record in records)
-    header = ["Method"] + [METRIC_NAMES[metric] for metric in metrics]
-    header += ["Verdict on the numbers"] if has_print else []
-    rows = []
-    for method, label in methods.items():
+    values = [cell for cell in cells if cell.minus is None]
+    printed = {cell.metric for cell in values if cell.printed is not None}
+    header = ["Method"]
+    for metric in metrics:
+        header += [METRIC_NAMES[metric]] + ["printed"] * (metric in printed)
+    body = []
+    for method, label in rows.items():
         row, verdicts = [label], []
         for metric in metrics:
-            record = find(
-                records, method=method, protocol=protocol, metric=metric, kind="value"
-            )
-            if record is None:
-                row.append("not run")
-                continue
-            cell = with_interval(record)
-            if record["published"] is not None:
-                cell += f"<br>*printed {percent(record['published'])}*"
-            row.append(cell)
-            verdicts.append(record["verdict"])
-        rows.append([*row, _joined(verdicts)] if has_print else row)
-    return markdown_table(header, rows)
+            cell = pick(values, method=method, protocol=protocol, metric=metric)
+            row.append(shown(cell) if cell else "not run")
+            if metric in printed:
+                row.append(_printed(cell, percent))
+            verdicts.append(cell.verdict if cell else None)
+        body.append(row + [_joined(verdicts)] * bool(printed))
+    header += ["Verdict on the numbers"] * bool(printed)
+    return markdown_table(header, body)
 
 
 def difference_table(
-    records: Sequence[Mapping[str, Any]], protocol: str, metrics: Sequence[str]
+    cells: Sequence[Cell],
+    protocol: str | None,
+    metrics: Sequence[str],
+    first: str = "Full model minus",
 ) -> str:
-    """Full model minus each method, paired, in points; what could have been seen."""
-    differences = [record for record in records if record["kind"] == "difference"]
-    header = ["Full model minus"] + [METRIC_NAMES[metric] for metric in metrics]
-    has_print = any(record["published"] is not None for record in differences)
-    header += ["Overall, printed"] if has_print else []
-    header.append("Overall: is the full model better?")
-    rows = []
-    for method, label in methods_of(differences).items():
-        cells = {
-            metric: find(differences, method=method, protocol=protocol, metric=metric)
-            for metric in metrics
-        }
-        overall = cells["overall"]
-        row = [label]
-        row += [_difference(cell) if cell else "not run" for cell in cells.values()]
-        if has_print:
-            printed = overall["published"] if overall else None
-            row.append("—" if printed is None else points(printed))
-        row.append(_BETTER[overall["verdict"]] if overall else "not run")
-        rows.append(row)
-    return markdown_table(header, rows)
+    """A row a subtracted method, paired, in points; what Overall could have shown.
 
-
-def _difference(gap: Mapping[str, Any]) -> str:
-    return "<br>".join(filter(None, (with_interval(gap), could_see(gap))))
-
-
-_BETTER = {
-    "supported": "yes",
-    "contradicted": "no, worse",
-    "undecided": "undecided",
-    "not run": "not run",
-}
-
-
-def claims_table(claims: Sequence[Mapping[str, Any]], where: str) -> str:
-    """A row a sentence: its test, and under both protocols estimate and verdict.
-
-    Beside `undecided` stands what could have been seen.
+    Args:
+        cells: those with `minus` are shown, under their `label`: the words for what is
+            subtracted.
+        first: heading of the labels.
     """
-    header = ["Sentence", "Test"]
-    for name in ("paper", "released code"):
-        header += [f"{name}: points", f"{name}: verdict{where}"]
-    rows: dict[str, list[str]] = {}
-    for claim in claims:
-        row = rows.setdefault(claim["sentence"], [claim["sentence"], claim["test"]])
-        row.append(with_interval({**claim, "kind": "difference"}))
-        seen = could_see(claim) if claim["verdict"] == "undecided" else ""
-        row.append(", ".join(filter(None, (marked(claim), seen))))
-    return markdown_table(header, rows.values(), words=2)
+    gaps = [cell for cell in cells if cell.minus is not None]
+    printed = {cell.metric for cell in gaps if cell.printed is not None}
+    header = [first]
+    for metric in metrics:
+        header += [METRIC_NAMES[metric]] + ["printed"] * (metric in printed)
+    header += ["Overall: could see", "Overall: is the full model better?"]
+    body = []
+    for minus, label in {cell.minus: cell.label for cell in gaps}.items():
+        row = [label]
+        for metric in metrics:
+            cell = pick(gaps, minus=minus, protocol=protocol, metric=metric)
+            row.append(emphasised(cell) if cell else "not run")
+            if metric in printed:
+                row.append(_printed(cell, points))
+        overall = pick(gaps, minus=minus, protocol=protocol, metric="overall")
+        verdict = (overall.verdict if overall else None) or "not run"
+        row.append(could_see(overall).removeprefix("could see ") if overall else "")
+        body.append([*row, _BETTER.get(verdict, verdict)])
+    return markdown_table(header, body)
 
 
-def claims_list(claims: Sequence[Mapping[str, Any]], where: str) -> str:
-    """A row a claim that does not depend on the protocol, in its own unit."""
-    header = ["Sentence", "Test", "Estimate [95 %]", f"Verdict{where}"]
-    rows = [
-        [claim["sentence"], claim["test"], in_unit(claim), marked(claim)]
-        for claim in claims
-    ]
-    return markdown_table(header, rows, words=2)
+def _printed(cell: Cell | None, show: Any) -> str:
+    return "—" if cell is None or cell.printed is None else show(cell.printed)
 
 
-def in_unit(claim: Mapping[str, Any]) -> str:
-    """Estimate and interval of a claim: points, or plain numbers with their unit."""
-    if claim["mean"] is None or np.isnan(claim["mean"]):
-        return "n/a"
-    unit = claim.get("unit", "points")
-    if unit == "points":
-        return with_interval({**claim, "kind": "difference"}) + " points"
-    if unit == "log ratio":
-        return in_unit(as_ratio(claim))
-    ends = [claim["low"], claim["high"]]
-    known = all(end is not None and np.isfinite(end) for end in ends)
-    mean, *ends = (
-        f"{value:.3g}" for value in (claim["mean"], *(ends if known else ()))
+def protocol_table(cells: Sequence[Cell], metrics: Sequence[str]) -> str:
+    """What choosing on the test set and the other habits of the code were worth."""
+    body = []
+    for method, label in labels_of(cells).items():
+        row = [label]
+        for metric in metrics:
+            pair = [
+                pick(cells, method=method, protocol=name, metric=metric, minus=None)
+                for name in ("released_code", "paper")
+            ]
+            known = all(cell and cell.mean is not None for cell in pair)
+            row.append(points(pair[0].mean - pair[1].mean) if known else "n/a")
+        body.append(row)
+    return markdown_table(
+        ["Method"] + [METRIC_NAMES[metric] for metric in metrics], body
     )
-    text = mean + (f" [{', '.join(ends)}]" if known else "")
-    return f"{text} {unit}".strip().replace("-", "−")
 
 
-def as_ratio(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What was judged as the log of a ratio of times, as that ratio."""
-    ratios = {
-        name: None if record[name] is None else float(np.exp(record[name]))
-        for name in ("mean", "low", "high")
-    }
-    return {**record, **ratios, "unit": "times as long"}
+def claims_table(claims: Sequence[Claim]) -> str:
+    """A row a test: under each protocol its estimate and verdict, side by side.
+
+    Where tests depend on no protocol, or on one alone, there is one pair of columns.
+    Beside `undecided` stands what could have been seen; † marks what does not stand
+    after Holm's correction.
+    """
+    names = {"paper": "paper: ", "released_code": "released code: "}
+    both = {claim.protocol for claim in claims} >= set(names)
+    where = " (stand-in)" if any(c.grade == "stand-in" for c in claims) else ""
+    header = ["Sentence", "Test"]
+    for name in names.values() if both else ("",):
+        words = f"{name}estimate", f"{name}verdict{where}"
+        header += [text[0].upper() + text[1:] for text in words]
+    body = []
+    for name in dict.fromkeys(claim.id for claim in claims):
+        tests = [claim for claim in claims if claim.id == name]
+        row = [tests[0].statement, tests[0].test]
+        for protocol in names if both else (tests[0].protocol,):
+            asked = [test for test in tests if test.protocol in (None, protocol)]
+            row += _estimate_and_verdict(asked[0]) if asked else ["—", "—"]
+        body.append(row)
+    return markdown_table(header, body, words=2)
+
+
+def _estimate_and_verdict(claim: Claim) -> list[str]:
+    seen = could_see(claim) if claim.verdict == "undecided" else ""
+    return [in_unit(claim), ", ".join(filter(None, (marked(claim), seen)))]
+
+
+def _joined(verdicts: Sequence[str | None]) -> str:
+    """Verdicts of one row, said once where they agree."""
+    known = list(dict.fromkeys(verdict for verdict in verdicts if verdict))
+    return ", ".join(known) if known else "—"
+
+
+# ---- Table 2's own ----------------------------------------------------------------
 
 
 def timing_table(
@@ -252,23 +298,6 @@ def timing_table(
             inference = 1000 * _mean(seeds, "seconds_per_1000")
             known = ("n/a" if np.isnan(v) else f"{v:.3g}" for v in (epoch, inference))
             rows.append([label, *known])
-    return markdown_table(header, rows)
-
-
-def protocol_table(records: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
-    """What choosing on the test set and the other habits of the code were worth."""
-    header = ["Method"] + [METRIC_NAMES[metric] for metric in metrics]
-    rows = []
-    for method, label in methods_of(records).items():
-        row = [label]
-        for metric in metrics:
-            pair = [
-                find(records, method=method, protocol=p, metric=metric, kind="value")
-                for p in ("released_code", "paper")
-            ]
-            known = all(cell and cell["mean"] is not None for cell in pair)
-            row.append(points(pair[0]["mean"] - pair[1]["mean"]) if known else "n/a")
-        rows.append(row)
     return markdown_table(header, rows)
 
 
@@ -320,29 +349,6 @@ def diagnostics_table(diagnostics: Mapping[str, Any], labels: Mapping[str, str])
 _GROUPS = ("many", "medium", "few")
 
 
-def runs_table(runs: Sequence[Mapping[str, Any]]) -> str:
-    """A row a stage: which commit, device, time and memory its files came from."""
-    header = ["Stage", "Commit", "Code as committed", "Device", "Seconds", "Memory, MB"]
-    rows = [
-        [
-            run["stage"],
-            (run["commit"] or "none")[:10],
-            "yes" if run["clean"] else "**no**",
-            run["device"],
-            f"{run['seconds']:.0f}",
-            str(run["peak_memory_mb"]),
-        ]
-        for run in runs
-    ]
-    return markdown_table(header, rows)
-
-
 def _mean(items: Iterable[Mapping[str, Any]], name: str) -> float:
     values = [item[name] for item in items if item[name] is not None]
     return float(np.mean(values)) if values else float("nan")
-
-
-def _joined(verdicts: Sequence[str | None]) -> str:
-    """Verdicts of one row, said once where they agree."""
-    known = list(dict.fromkeys(verdict for verdict in verdicts if verdict))
-    return ", ".join(known) if known else "—"

@@ -17,7 +17,8 @@ def main(stage: Stage, section: str, benchmark: str | None = None) -> None:
         raise BadInput(f"section: expected one of sections/, got {section!r}")
     module = import_module(f"replication.sections.{section}.measure")
     measured = module.measure(stage, *([] if benchmark is None else [benchmark]))
-    measured.write(OUTPUTS / "tables" / (benchmark or "") / f"{section}.json")
+    target = OUTPUTS / "tables" / (benchmark or "") / f"{section}.json"
+    measured.write(stage.makes(target))
     stage.finish()
 
 

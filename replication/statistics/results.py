@@ -16,6 +16,7 @@ from replication.statistics.intervals import Estimate
 
 Protocol = Literal["paper", "released_code"]
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "released_code")
+_RISK = 0.05
 Grade = Literal["paper's data", "real data", "stand-in", "none needed"]
 
 
@@ -166,6 +167,21 @@ def data_in_words(data: Mapping[str, Any]) -> str:
 def without_names(data: Mapping[str, Any]) -> dict[str, Any]:
     """A data summary less its class names: up to 8,142 of them."""
     return {key: value for key, value in data.items() if key != "class_names"}
+
+
+def stands(claim: Claim, corrected: float | None) -> bool | None:
+    """Whether a verdict holds where a whole family of tests is judged at once.
+
+    Args:
+        corrected: its Holm p-value in that family.
+
+    Returns:
+        None where nothing was decided, or where the test has no p-value: equations,
+        and trends that are held against permutations.
+    """
+    if claim.verdict not in ("supported", "contradicted") or corrected is None:
+        return None
+    return corrected < _RISK
 
 
 def pick(cells: Iterable[Cell], **wanted: Any) -> Cell | None:
