@@ -14,10 +14,14 @@ no other verdict hangs on it.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
+
+from replication.statistics.intervals import LEVEL, Estimate
+from replication.statistics.results import Claim
 
 ClaimVerdict = Literal["supported", "contradicted", "undecided", "not run"]
 NumberVerdict = Literal[
@@ -29,10 +33,7 @@ NumberVerdict = Literal[
     "not run",
 ]
 
-# What is said of a claim: fields of its record.
-JUDGED = ("mean", "low", "high", "verdict", "p_value", "detectable")
-_RISK = 0.05
-
+RISK = 0.05
 # Equivalence margin of a published number, by metric, in fractions: fixed before any
 # run. Of NMI a tenth of a point: print's two rows differ by no more than two.
 MARGINS = {
@@ -40,9 +41,7 @@ MARGINS = {
     "nmi": 0.001,
 }
 ROUNDING = 0.0005
-
-
-# What `backbone_paco` may say of its weights for them to be PaCo's. Cached features are
+# What an artefact may say of its weights for them to be PaCo's. Cached features are
 # taken at their word.
 _PACO_SOURCES = {
     "trained here",
@@ -59,15 +58,12 @@ def why_partial(
 ) -> list[str]:
     """In what the conditions of a run differ from the paper's; empty where in nothing.
 
-    Implements: not in the paper: a number is judged against print only where data,
-    features and settings are the printed ones.
-
     Args:
         table_benchmark: the benchmark of the printed table.
         data: the summary that `prepare` wrote.
         published: of that benchmark: classes, test_per_class, and histogram: number of
             training images -> number of classes.
-        about: facts of the artefacts behind the number: `source` of the features,
+        about: facts of the artefacts behind the number: `source` of PaCo's features,
             `departures` from the recipe.
 
     Returns:
@@ -125,12 +121,33 @@ def judge_claim(low: float | None, high: float | None) -> ClaimVerdict:
     return "contradicted" if high < 0 else "undecided"
 
 
+def judged(gaps: Sequence[Estimate]) -> dict[str, Any]:
+    """The claim that every one of some differences is positive, as fields of a Claim.
+
+    Returns:
+        Least mean and ends, all NaN where one is; verdict; `p_value`; `detectable`, the
+        greatest. One of k differences would be below zero by chance k times as often:
+        each upper end is that of an interval with 1 / k of the risk (Bonferroni). The
+        least lower end needs no such care: all have to be above zero.
+    """
+    level = 1 - (1 - LEVEL) / max(len(gaps), 1)
+    low = float(np.min([gap.low for gap in gaps]))
+    high = float(np.min([gap.ends(level)[1] for gap in gaps]))
+    return {
+        "mean": float(np.min([gap.mean for gap in gaps])),
+        "low": low,
+        "high": high,
+        "verdict": judge_claim(low, high),
+        "p_value": joint_p_value([(gap.mean, gap.p_value) for gap in gaps]),
+        "detectable": float(np.max([gap.detectable for gap in gaps])),
+    }
+
+
 def joint_p_value(gaps: Sequence[tuple[float, float]]) -> float:
     """Of the claim that all of some differences are positive.
 
-    Implements: not in the paper. All are shown to be positive by the weakest of them;
-    that one is negative, by the strongest, times the number of differences among which
-    it was found (Bonferroni).
+    All are shown to be positive by the weakest of them; that one is negative, by the
+    strongest, times the number of differences among which it was found (Bonferroni).
 
     Args:
         gaps: mean and two-sided p-value of each.
@@ -157,49 +174,49 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         for place, value in enumerate(p_values)
         if value is not None and not np.isnan(value)
     ]
-    found: list[float | None] = [None] * len(p_values)
+    counted: list[float | None] = [None] * len(p_values)
     least = 0.0
     for rank, (value, place) in enumerate(sorted(known)):
         least = max(least, min(1.0, (len(known) - rank) * value))
-        found[place] = least
-    return found
+        counted[place] = least
+    return counted
 
 
 def corrected(
-    claims: Sequence[Mapping[str, Any]], name: str = "holm"
-) -> list[dict[str, Any]]:
-    """Claims of one family, each with its Holm p-value.
+    claims: Sequence[Claim], field: Literal["holm", "holm_all"] = "holm"
+) -> tuple[Claim, ...]:
+    """The claims, in their order, with Holm's p-value of each among its family.
 
     Args:
-        claims: records with `protocol` and perhaps `p_value` and `timed`; those of the
-            released code's protocol are a family of their own, and those on time.
-        name: of the field.
+        claims: judged at once; those of the released code's protocol are a family of
+            their own, and those on time.
+        field: where the p-value goes.
     """
-    found = [dict(claim) for claim in claims]
-    families = {_family(claim) for claim in found}
-    for one in families:
-        family = [claim for claim in found if _family(claim) == one]
-        values = holm([claim.get("p_value") for claim in family])
-        for claim, value in zip(family, values, strict=True):
-            claim[name] = value
-    return found
+    values: dict[int, float | None] = {}
+    for family in {_family(claim) for claim in claims}:
+        places = [n for n, claim in enumerate(claims) if _family(claim) == family]
+        counted = holm([claims[place].p_value for place in places])
+        values |= dict(zip(places, counted, strict=True))
+    return tuple(replace(c, **{field: values[n]}) for n, c in enumerate(claims))
 
 
-def _family(claim: Mapping[str, Any]) -> tuple[bool, bool]:
-    return claim.get("protocol") == "released_code", bool(claim.get("timed"))
+def _family(claim: Claim) -> tuple[bool, bool]:
+    return claim.protocol == "released_code", claim.timed
 
 
-def stands(claim: Mapping[str, Any], name: str = "holm") -> bool | None:
+def stands(
+    claim: Claim, field: Literal["holm", "holm_all"] = "holm"
+) -> bool | None:
     """Whether a verdict holds where its whole family is judged at once.
 
     Returns:
         None where nothing was decided, or where the test has no p-value: equations,
-        and trends that are held against permutations.
+        and trends that are compared with permutations.
     """
-    if claim["verdict"] not in ("supported", "contradicted"):
+    value = getattr(claim, field)
+    if claim.verdict not in ("supported", "contradicted") or value is None:
         return None
-    value = claim.get(name)
-    return None if value is None else value < _RISK
+    return value < RISK
 
 
 def judge_number(
@@ -211,9 +228,9 @@ def judge_number(
 ) -> NumberVerdict:
     """Whether a published number was found again.
 
-    Implements: not in the paper: equivalence (two one-sided tests at 5 %) inside the
-    metric's margin, whichever number print rounded; else the prediction interval for
-    one published run given k of ours, t s sqrt(1 + 1/k) and the rounding of print.
+    Equivalence (two one-sided tests at 5 %) inside the metric's margin, whichever
+    number print rounded; else the prediction interval for one published run given k of
+    ours, t s sqrt(1 + 1/k) and the rounding of print.
 
     Args:
         published: fraction.
