@@ -12,7 +12,7 @@ import difflib
 import os
 import reprlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -456,13 +456,17 @@ class Row:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of the supplement as printed."""
+    """One table of the supplement as printed.
+
+    `defaults`: what its sentences say that the full model has where a row changes it.
+    """
 
     title: str
     section: str
     benchmark: str
     metrics: tuple[str, ...]
     rows: Mapping[str, Row]
+    defaults: Mapping[str, float] = field(default_factory=dict)
 
 
 class Claim(_Frozen):
@@ -872,6 +876,7 @@ def read_published_tables() -> dict[str, PublishedTable]:
                 key: Row(row["label"], row.get("changes", {}), row["values"])
                 for key, row in table["rows"].items()
             },
+            defaults=table.get("defaults", {}),
         )
         for name, table in tables.items()
     }

@@ -30,8 +30,7 @@ def mcc_scores(
 ) -> np.ndarray:
     """Each sample's part in the Matthews correlation coefficient.
 
-    Implements: Sect. 6, Table 1, MCC of several classes; the interval is not in the
-    paper, which prints single runs.
+    Implements: Sect. 6, Table 1: MCC of several classes.
 
     Args:
         predictions: (S, N) class of each test sample under each seed.
@@ -50,8 +49,7 @@ def nmi_scores(
 ) -> np.ndarray:
     """Each sample's part in the normalised mutual information.
 
-    Implements: Sect. 6, Table 1, NMI with arithmetic normalisation, natural logs; the
-    interval is not in the paper, which prints single runs.
+    Implements: Sect. 6, Table 1: NMI with arithmetic normalisation, natural logs.
 
     Args:
         predictions: (S, N) class of each test sample under each seed.

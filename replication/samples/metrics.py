@@ -1,16 +1,50 @@
-"""Table 1's four accuracies, and the per-class shares that they are made of.
+"""Table 1's six metrics as weighted means over test samples of a score.
 
-An accuracy here is a weighted sum over samples of "was right", so that one weight
-vector a metric is all that intervals need.
+An accuracy is a weighted mean of "was right"; MCC and NMI are means of their samples'
+parts (`association`). So one score and one weight a sample are all that intervals need.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from replication.samples.association import STEPS, mcc_scores, nmi_scores
 from replication.samples.shots import SHOT_GROUPS, shot_groups
 
 ACCURACIES = ("overall", *SHOT_GROUPS)
+_ASSOCIATION = {"mcc": mcc_scores, "nmi": nmi_scores}
+
+
+def metric_weights(
+    labels: np.ndarray, train_counts: np.ndarray
+) -> Mapping[str, np.ndarray]:
+    """Weight of each test sample in each of the six metrics, as `accuracy_weights`."""
+    weights = accuracy_weights(labels, train_counts)
+    return {**weights, **dict.fromkeys(_ASSOCIATION, weights["overall"])}
+
+
+def metric_scores(
+    metric: str, predictions: np.ndarray, labels: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Each sample's score, whose weighted mean under a seed is the metric.
+
+    Args:
+        metric: one of the six.
+        predictions: (S, N) class of each test sample under each seed.
+        labels: (N,) of the test samples.
+        num_classes: C.
+
+    Returns:
+        (S, N); for an accuracy whole numbers: 1 where right.
+    """
+    if metric in _ASSOCIATION:
+        return _ASSOCIATION[metric](predictions, labels, num_classes)
+    return (predictions == labels).astype(np.int8)
+
+
+def metric_step(metric: str) -> float:
+    """By how much one answer more moves a sample's score, for `intervals.estimate`."""
+    return STEPS.get(metric, 1.0)
 
 
 def accuracy_weights(

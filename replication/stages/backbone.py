@@ -42,7 +42,11 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         for place in (folder, curves):
             place.mkdir(parents=True, exist_ok=True)
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    made = {"source": "none: features are imported", "features": IMPORTED}
+    made: dict[str, Any] = {
+        "source": "none: features are imported",
+        "features": IMPORTED,
+        "backbone": {},
+    }
     if trains:
         made = _train(stage, benchmark, objective, data, folder, curves)
     elif stage.settings.features(benchmark, objective) is None:
@@ -74,7 +78,7 @@ def _train(
     data: Mapping[str, Any],
     folder: Path,
     curves: Path,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Train, in every process; the first one writes. Returns facts of the weights."""
     index = stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
     machine = stage.settings.machine(benchmark, objective)
@@ -121,7 +125,8 @@ def _train(
     )
     how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
     words = f"a {recipe.network} trained by {how} for {recipe.epochs} epochs"
-    return {"source": "trained here", "features": words}
+    facts = recipe.model_dump()
+    return {"source": "trained here", "features": words, "backbone": facts}
 
 
 def _live(folder: Path) -> Live:
@@ -135,7 +140,7 @@ def _import(
     settings: ImageSettings,
     classes: int,
     folder: Path,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Take weights as they were released; a head that is missing is drawn."""
     stage.reads(checkpoint)
     imported = read_checkpoint(checkpoint, settings.network, classes)
@@ -150,7 +155,9 @@ def _import(
         print(f"{checkpoint}: left out: {line}")
     source = f"imported from a checkpoint of {_MAKERS.get(maker, maker)}"
     stage.notes(left_out=list(imported.ignored), backbone={"network": settings.network})
-    return {"source": source, "features": f"{settings.network}, {source}"}
+    words = f"{settings.network}, {source}"
+    facts = {"network": settings.network}
+    return {"source": source, "features": words, "backbone": facts}
 
 
 if __name__ == "__main__":

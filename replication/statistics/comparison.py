@@ -1,157 +1,207 @@
-"""What the records of every table have in common."""
+"""A table of methods beside a printed one: every number, and paired differences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from replication.core.files import read_table, read_yaml
 from replication.core.settings import PublishedTable
-from replication.samples.predictions import by_seed
-from replication.statistics.intervals import LEVEL, Estimate, estimate
-from replication.statistics.verdicts import joint_p_value, judge_claim, judge_number
+from replication.core.stage import Stage
+from replication.samples.metrics import metric_scores, metric_step, metric_weights
+from replication.samples.predictions import paired
+from replication.statistics.intervals import estimate
+from replication.statistics.results import PROTOCOLS, Cell, estimated
+from replication.statistics.verdicts import judge_claim, judge_number, judged
 
-PROTOCOLS = ("paper", "released_code")
+# Okabe and Ito's palette: told apart without colour vision.
+_COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#009E73", "#F0E442")
+_ASKED = ("mean", "low", "high", "verdict", "p_value", "detectable")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of a table: its label, its predictions and its colour in figures.
+
+    Fields: `file` below outputs/<benchmark>/; its first folder says whose features the
+    method works on, ce or paco.
+    """
+
+    label: str
+    file: str
+    colour: str
+
+    @property
+    def features(self) -> str:
+        """The objective that the features were trained by: ce or paco."""
+        return self.file.split("/")[0]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of a table, and which are held against which.
+    """Which rows are compared, with which one, and with what in print.
 
-    Fields: `table` as printed; `full`, the row that every other is held against;
-    `plain`, the row whose difference to it decides on the full row's own number;
-    `baselines`, label of each row that stands beside print; `about`, benchmark, data,
-    and whether the conditions are the paper's (`same_conditions`) and the benchmark
-    the table's (`same_benchmark`); `other_features`, rows on other features than
-    print's, whatever the conditions.
+    Fields: `section`, `benchmark`, `data` of the Cells; `table` as printed; `labels` of
+    the methods; `full`, the row that every other is subtracted from; `plain`, the row
+    whose difference to it decides on the full row's own number; `same_conditions`,
+    whether the conditions are the paper's; `other_features`, rows that are on other
+    features than print's, whatever the conditions.
     """
 
+    section: str
+    benchmark: str
+    data: str
     table: PublishedTable
+    labels: Mapping[str, str]
     full: str
     plain: str
-    baselines: Mapping[str, str]
-    about: Mapping[str, Any]
+    same_conditions: bool
     other_features: frozenset[str] = frozenset()
 
-
-def right_answers(
-    predictions: Mapping[str, pd.DataFrame], protocol: str
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Method -> (S, N) 1 where right, as whole numbers; and the labels (N,)."""
-    right = {}
-    labels = np.empty(0)
-    for method, table in predictions.items():
-        predicted, labels, _ = by_seed(table, protocol)
-        right[method] = (predicted == labels).astype(np.int8)
-    return right, labels
+    def printed(self, method: str, metric: str) -> float | None:
+        """A printed number as a fraction; None where the paper prints none."""
+        rows = self.table.rows
+        if method not in rows or self.benchmark != self.table.benchmark:
+            return None
+        percent = rows[method].values[metric]
+        return None if percent is None else percent / 100
 
 
-def as_printed(
-    table: PublishedTable, method: str, metric: str, same_benchmark: bool
-) -> float | None:
-    """A printed number as a fraction; None where the paper prints none."""
-    if method not in table.rows or not same_benchmark:
-        return None
-    percent = table.rows[method].values[metric]
-    return None if percent is None else percent / 100
+def read_methods(file: Path, table: PublishedTable) -> dict[str, Method]:
+    """The rows of a table by key: those that a section's methods.yaml lists, in order.
+
+    Then come the printed rows that it does not list: each is the variant of DLSA of
+    that name.
+    """
+    listed = read_yaml(file)
+    labels = {key: row.label for key, row in table.rows.items()}
+    methods = {
+        key: Method(labels.get(key) or entry["label"], entry["file"], entry["colour"])
+        for key, entry in listed.items()
+    }
+    variants = [row for row in table.rows if row not in listed]
+    for row, colour in zip(variants, cycle(_COLOURS), strict=False):
+        file_of = f"paco/dlsa/{row}/predictions.safetensors"
+        methods[row] = Method(labels[row], file_of, colour)
+    return methods
 
 
-def metric_records(
+def read_predictions(
+    stage: Stage,
+    folder: Path,
+    methods: Mapping[str, Method],
+    needed: set[str],
+    start: str,
+) -> dict[str, pd.DataFrame]:
+    """Method -> its predictions. What is not needed is left out where it has no file.
+
+    Args:
+        folder: outputs/<benchmark>/.
+        start: the head that DLSA starts from; a row for it under its own name would
+            repeat the row `heads/start`, and is left out.
+    """
+    again = f"paco/heads/{start}.predictions.safetensors"
+    tables = {}
+    for key, method in methods.items():
+        path = folder / method.file
+        if key in needed or (path.is_file() and method.file != again):
+            tables[key] = read_table(stage.reads(path))
+    return tables
+
+
+def table_cells(
+    rows: Comparison,
+    predictions: Mapping[str, pd.DataFrame],
+    train_counts: np.ndarray,
+) -> tuple[Cell, ...]:
+    """Every number of a table under both protocols, with interval and verdict.
+
+    Implements: Sect. 6, Table 1; Sect. 7, Table 2.
+
+    Args:
+        predictions: method -> what it wrote; a method that is not there has no Cells.
+        train_counts: (C,) training images of each class.
+
+    Returns:
+        A Cell a method and metric; and but for the full row one with `minus`: the full
+        row minus the method, same samples and seeds, under the method's label.
+
+    Raises:
+        BadInput: methods differ in their seeds or test samples.
+    """
+    cells = []
+    for protocol in PROTOCOLS:
+        pairs = paired(predictions, protocol)
+        weights = metric_weights(pairs.labels, train_counts)
+        for metric in rows.table.metrics:
+            scores = {
+                method: metric_scores(metric, answers, pairs.labels, len(train_counts))
+                for method, answers in pairs.of.items()
+            }
+            cells += _cells(
+                rows, protocol, metric, scores, weights[metric], pairs.labels
+            )
+    return tuple(cells)
+
+
+def _cells(
     rows: Comparison,
     protocol: str,
     metric: str,
     scores: Mapping[str, np.ndarray],
     weights: np.ndarray,
     labels: np.ndarray,
-    step: float = 1.0,
-) -> list[dict[str, Any]]:
-    """One metric of every row under one protocol, and its paired differences.
-
-    Args:
-        scores: method -> (S, N); weights, labels: (N,); step: see `estimate`.
-
-    Returns:
-        For each method a record of `kind` value; and but for the full row one of `kind`
-        difference: full minus the method, same samples and seeds.
-    """
+) -> list[Cell]:
+    """One metric of every row, scores (S, N), and its differences."""
+    step = metric_step(metric)
     gaps = {}
     if rows.full in scores:
         gaps = {
-            method: estimate(scores[rows.full] - mine, weights, labels, step=step)
-            for method, mine in scores.items()
+            method: estimate(scores[rows.full] - other, weights, labels, step=step)
+            for method, other in scores.items()
             if method != rows.full
         }
-    claims = {method: judge_claim(gap.low, gap.high) for method, gap in gaps.items()}
-    claims[rows.full] = claims.get(rows.plain, "not run")
-    same_benchmark = rows.about["same_benchmark"]
-    full = as_printed(rows.table, rows.full, metric, same_benchmark)
-    records = []
-    for method, mine in scores.items():
-        printed = as_printed(rows.table, method, metric, same_benchmark)
-        ours = estimate(mine, weights, labels, step=step)
+    gains = {method: judge_claim(gap.low, gap.high) for method, gap in gaps.items()}
+    gains[rows.full] = gains.get(rows.plain, "not run")
+    full = rows.printed(rows.full, metric)
+    cells = []
+    for method, some in scores.items():
+        printed = rows.printed(method, metric)
+        ours = estimate(some, weights, labels, step=step)
+        same = rows.same_conditions and method not in rows.other_features
         verdict = None
         if printed is not None:
-            verdict = judge_number(
-                printed,
-                ours.per_seed,
-                claims.get(method, "not run"),
-                rows.about["same_conditions"] and method not in rows.other_features,
-                metric,
-            )
+            gain = gains.get(method, "not run")
+            verdict = judge_number(printed, ours.per_seed, gain, same, metric)
         common = {
-            "benchmark": rows.about["benchmark"],
-            "data": rows.about["data"],
-            "method": method,
-            "label": rows.baselines.get(method) or rows.table.rows[method].label,
+            "section": rows.section,
+            "benchmark": rows.benchmark,
+            "data": rows.data,
+            "label": rows.labels[method],
             "protocol": protocol,
             "metric": metric,
         }
-        value = {"kind": "value", "published": printed, "verdict": verdict}
-        records.append(common | value | interval_record(ours))
+        value = {"method": method, "printed": printed, "verdict": verdict}
+        cells.append(Cell(**common | value | estimated(ours)))
         if method not in gaps:
             continue
         known = printed is not None and full is not None
         gap = {
-            "kind": "difference",
-            "published": round(full - printed, 6) if known else None,
+            "method": rows.full,
+            "minus": method,
+            "printed": round(full - printed, 6) if known else None,
         }
-        records.append(
-            common | gap | interval_record(gaps[method]) | judged([gaps[method]])
-        )
-    return records
+        numbers = estimated(gaps[method]) | judged([gaps[method]])
+        cells.append(Cell(**common | gap | numbers))
+    return cells
 
 
-def interval_record(ours: Estimate) -> dict[str, Any]:
-    """An estimate as the fields that every record has."""
-    return {
-        "mean": ours.mean,
-        "low": ours.low,
-        "high": ours.high,
-        "per_seed": list(ours.per_seed),
-        "seed_variance": ours.seed_variance,
-        "test_variance": ours.test_variance,
-        "freedom": ours.freedom,
-    }
-
-
-def judged(gaps: Sequence[Estimate]) -> dict[str, Any]:
-    """What is said of a claim that every one of some differences is positive.
-
-    Returns:
-        Least mean and ends, all NaN where one is; verdict; `p_value`; `detectable`, the
-        greatest. One of k differences would be below zero by chance k times as often:
-        each upper end is that of an interval with 1 / k of the risk (Bonferroni). The
-        least lower end needs no such care: all have to be above zero.
-    """
-    level = 1 - (1 - LEVEL) / max(len(gaps), 1)
-    low = float(np.min([gap.low for gap in gaps]))
-    high = float(np.min([gap.ends(level)[1] for gap in gaps]))
-    return {
-        "mean": float(np.min([gap.mean for gap in gaps])),
-        "low": low,
-        "high": high,
-        "verdict": judge_claim(low, high),
-        "p_value": joint_p_value([(gap.mean, gap.p_value) for gap in gaps]),
-        "detectable": float(np.max([gap.detectable for gap in gaps])),
-    }
+def answer_of(gap: Cell | None) -> dict[str, Any]:
+    """What a difference answers, as fields of a Claim; not run where there is none."""
+    if gap is None:
+        return {"verdict": "not run"}
+    return {name: getattr(gap, name) for name in _ASKED}

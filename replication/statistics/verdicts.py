@@ -204,9 +204,7 @@ def _family(claim: Claim) -> tuple[bool, bool]:
     return claim.protocol == "released_code", claim.timed
 
 
-def stands(
-    claim: Claim, field: Literal["holm", "holm_all"] = "holm"
-) -> bool | None:
+def stands(claim: Claim, field: Literal["holm", "holm_all"] = "holm") -> bool | None:
     """Whether a verdict holds where its whole family is judged at once.
 
     Returns:

@@ -7,87 +7,78 @@ assumption: under it the "right top" of Sect. 4 is where head classes are taken 
 classes, as the sentence says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from replication.core.files import BadInput
-from replication.samples.predictions import by_seed
+from replication.samples.predictions import Paired
 from replication.samples.shots import SHOT_GROUPS, shot_groups
-from replication.statistics.comparison import PROTOCOLS, interval_record, judged
 from replication.statistics.intervals import Estimate, estimate
-from replication.statistics.verdicts import corrected
+from replication.statistics.results import Cell, Claim, estimated
+from replication.statistics.verdicts import judged
 
 BINS = 20
+SIDES = {"without": "start", "with": "full"}  # DLSA; the method that it is
 READINGS = {
     "blocks": "right top, and the middle block",
     "right_columns": "right columns, of the top and middle rows",
 }
-PARTS = {
+_PARTS = {
     "blocks": ("right_top", "middle"),
     "right_columns": ("right_top", "right_middle"),
 }
-_HEAD_TO_TAIL = "DLSA reduces the error of misclassifying head classes to tail classes."
-_AREAS = "The dark areas (reductions) are mainly at the right top and middle."
+_HEAD_TO_TAIL = {
+    "many_to_few": "Many taken for Few",
+    "upper_to_lower": "frequent half taken for rare",
+}
+PER_CELL = "share per cell"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Predictions of the same test samples under the same seeds.
-
-    Fields: `without` DLSA and `with_dlsa`, (S, N) classes; `labels` (N,); S `seeds`.
-    """
-
-    without: np.ndarray
-    with_dlsa: np.ndarray
-    labels: np.ndarray
-    seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Mass:
+class Errors:
     """Errors of one kind: from some groups of classes to some groups.
 
-    Fields: `name`; `label` for a reader; `groups` (C,) group of each class; `cells`
-    (G, G) bool, true group x predicted group.
+    Fields: `label` for a reader; `groups` (C,) group of each class; `cells` (G, G)
+    bool, true group x predicted group.
     """
 
-    name: str
     label: str
     groups: np.ndarray
     cells: np.ndarray
 
+    def scores(
+        self, answers: np.ndarray, labels: np.ndarray, cell_scores: np.ndarray
+    ) -> np.ndarray:
+        """Score of each error by its cell; a right answer scores 0.
 
-def pair_predictions(
-    without: pd.DataFrame, with_dlsa: pd.DataFrame, protocol: str
-) -> Pair:
-    """One protocol's predictions without and with DLSA, sample by sample.
+        Linear in the cells, so that a mean of it has a plain interval.
 
-    Raises:
-        BadInput: seeds or labels differ between the two.
-    """
-    before, labels, seeds = by_seed(without, protocol)
-    after, other_labels, other_seeds = by_seed(with_dlsa, protocol)
-    if seeds != other_seeds:
-        raise BadInput(
-            f"predictions: expected the same seeds without and with DLSA, got {seeds} "
-            f"and {other_seeds}"
-        )
-    if not np.array_equal(labels, other_labels):
-        raise BadInput(
-            "predictions: expected the same labels without and with DLSA, got "
-            f"{len(labels)} and {len(other_labels)} that differ"
-        )
-    return Pair(before, after, labels, tuple(seeds))
+        Args:
+            answers: (S, N) classes; labels: (N,); cell_scores: (G, G).
+
+        Returns:
+            (S, N).
+        """
+        scores = cell_scores[self.groups[labels], self.groups[answers]]
+        return np.where(answers != labels, scores, 0.0)
+
+    def weights(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """Weight of each test image in a `share` of all and in a `rate` of the true.
+
+        All NaN where nobody could err so: no test image of the true classes, or no
+        class to be taken for. Its 0 would look like a finding.
+        """
+        true = self.cells.any(1)[self.groups[labels]]
+        if not true.any() or not self.cells.any(0)[self.groups].any():
+            return dict.fromkeys(("share", "rate"), np.full(len(labels), np.nan))
+        everyone = np.full(len(labels), 1 / len(labels))
+        return {"share": everyone, "rate": true / true.sum()}
 
 
 def frequency_bins(train_counts: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Merge the classes, most frequent first, into bins of nearly the same size.
-
-    Implements: not in the paper, which draws a thousand classes one by one.
 
     Args:
         train_counts: (C,) training images of each class; ties go by class index.
@@ -102,59 +93,64 @@ def frequency_bins(train_counts: np.ndarray, bins: int = BINS) -> np.ndarray:
     return number
 
 
-def binned_predictions(
-    predictions: np.ndarray, labels: np.ndarray, bin_of_class: np.ndarray, bins: int
-) -> np.ndarray:
-    """Count all predictions, right and wrong, by true and predicted bin.
-
-    Implements: Sect. 4, Fig. 1 and 2, with the classes merged.
-
-    Args:
-        predictions: (S, N) classes; labels: (N,); bin_of_class: (C,).
-
-    Returns:
-        (S, bins, bins) int: true bin x predicted bin.
-    """
-    return _binned(predictions, labels, bin_of_class, bins, np.ones_like(predictions))
-
-
-def binned_confusion(
-    predictions: np.ndarray, labels: np.ndarray, bin_of_class: np.ndarray, bins: int
-) -> np.ndarray:
-    """Count the errors by true and predicted bin.
-
-    Implements: Sect. 4, Fig. 1 and 2, without right answers: a wrong class of the same
-    bin counts, on the diagonal.
-
-    Args:
-        predictions: (S, N) classes; labels: (N,); bin_of_class: (C,).
-
-    Returns:
-        (S, bins, bins) int: true bin x predicted bin.
-    """
-    wrong = predictions != labels
-    return _binned(predictions, labels, bin_of_class, bins, wrong)
-
-
-def _binned(
-    predictions: np.ndarray,
+def binned(
+    answers: np.ndarray,
     labels: np.ndarray,
     bin_of_class: np.ndarray,
-    bins: int,
     counted: np.ndarray,
 ) -> np.ndarray:
-    seeds = len(predictions)
-    cell = bin_of_class[labels] * bins + bin_of_class[predictions]
+    """Count answers by true and predicted bin.
+
+    Args:
+        answers: (S, N) classes; labels: (N,); bin_of_class: (C,); counted: (S, N) bool.
+
+    Returns:
+        (S, bins, bins) int: true bin x predicted bin.
+    """
+    seeds, bins = len(answers), int(bin_of_class.max()) + 1
+    cell = bin_of_class[labels] * bins + bin_of_class[answers]
     cell = cell + bins * bins * np.arange(seeds)[:, None]
-    counts = np.bincount(cell[counted.astype(bool)], minlength=seeds * bins * bins)
+    counts = np.bincount(cell[counted], minlength=seeds * bins * bins)
     return counts.reshape(seeds, bins, bins)
+
+
+def confusion_matrices(pairs: Paired, bin_of_class: np.ndarray) -> dict[str, Any]:
+    """The three matrices of Sect. 4, means over seeds.
+
+    Implements: Sect. 4, Fig. 1 (without), Fig. 2 (with), Fig. 3 (with minus without),
+    without right answers: a wrong class of the same bin counts, on the diagonal.
+
+    Returns:
+        `counts` of errors, in test images, and `rates`, shares of the true bin's test
+        images (NaN where it has none): `without`, `with`, `difference`, each (bins,
+        bins). `accuracy`: `without`, `with` (bins,).
+    """
+    images = np.bincount(
+        bin_of_class[pairs.labels], minlength=int(bin_of_class.max()) + 1
+    )
+    images = np.where(images > 0, images, np.nan)
+    counts, accuracy = {}, {}
+    for side, method in SIDES.items():
+        answers = pairs.of[method]
+        given = (answers, pairs.labels, bin_of_class)
+        wrong = binned(*given, answers != pairs.labels).mean(0)
+        every = binned(*given, np.ones_like(answers, dtype=bool)).mean(0)
+        counts[side] = wrong
+        accuracy[side] = np.diag(every - wrong) / images
+    counts["difference"] = counts["with"] - counts["without"]
+    rates = {side: count / images[:, None] for side, count in counts.items()}
+    return {"counts": counts, "rates": rates, "accuracy": accuracy}
+
+
+def thirds(bins: int) -> np.ndarray:
+    """(bins,) 0, 1 or 2: thirds of whole bins, the first the most frequent."""
+    return np.arange(bins) * 3 // bins
 
 
 def areas(bins: int) -> dict[str, np.ndarray]:
     """The areas of the matrix that Sect. 4 speaks of, under both readings.
 
-    Implements: Sect. 4: "right top and middle". The thirds are of whole bins, the
-    first the most frequent.
+    Implements: Sect. 4: "right top and middle".
 
     Returns:
         Name -> (bins, bins) bool: `right_top` (first third taken for the last),
@@ -162,8 +158,7 @@ def areas(bins: int) -> dict[str, np.ndarray]:
         for the last), and the readings: `blocks` = right_top + middle,
         `right_columns` = right_top + right_middle.
     """
-    third = np.arange(bins) * 3 // bins
-    top, middle, last = (third == number for number in range(3))
+    top, middle, last = (thirds(bins) == number for number in range(3))
     named = {
         "right_top": np.outer(top, last),
         "middle": np.outer(middle, middle),
@@ -171,61 +166,13 @@ def areas(bins: int) -> dict[str, np.ndarray]:
     }
     return named | {
         reading: named[first] | named[second]
-        for reading, (first, second) in PARTS.items()
+        for reading, (first, second) in _PARTS.items()
     }
 
 
-def error_scores(
-    predictions: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    cell_scores: np.ndarray,
-) -> np.ndarray:
-    """Score of each error by its cell; a right answer scores 0.
-
-    Args:
-        predictions: (S, N) classes; labels: (N,).
-        groups: (C,) group of each class.
-        cell_scores: (G, G) true group x predicted group.
-
-    Returns:
-        (S, N): linear in the cells, so that a mean of it has a plain interval.
-    """
-    scores = cell_scores[groups[labels], groups[predictions]]
-    return np.where(predictions != labels, scores, 0.0)
-
-
-def confusion_matrices(
-    pair: Pair, bin_of_class: np.ndarray, bins: int
-) -> dict[str, Any]:
-    """The three matrices of Sect. 4, means over seeds.
-
-    Implements: Sect. 4, Fig. 1 (without), Fig. 2 (with), Fig. 3 (with minus without).
-
-    Returns:
-        `counts` and `rates`, each with `without`, `with`, `difference` (bins, bins); a
-        rate is a share of the true bin's test images, NaN where it has none.
-        `accuracy` with `without`, `with` (bins,).
-    """
-    images = np.bincount(bin_of_class[pair.labels], minlength=bins)
-    images = np.where(images > 0, images, np.nan)
-    counts, accuracy = {}, {}
-    sides = {"without": pair.without, "with": pair.with_dlsa}
-    for side, predicted in sides.items():
-        arguments = (predicted, pair.labels, bin_of_class, bins)
-        wrong = binned_confusion(*arguments).mean(0)
-        counts[side] = wrong
-        accuracy[side] = (
-            np.diag(binned_predictions(*arguments).mean(0) - wrong) / images
-        )
-    counts["difference"] = counts["with"] - counts["without"]
-    rates = {side: count / images[:, None] for side, count in counts.items()}
-    return {"counts": counts, "rates": rates, "accuracy": accuracy}
-
-
-def masses(
-    train_counts: np.ndarray, bin_of_class: np.ndarray, bins: int
-) -> dict[str, Mass]:
+def error_kinds(
+    train_counts: np.ndarray, bin_of_class: np.ndarray
+) -> dict[str, Errors]:
     """The kinds of errors that Sect. 4 speaks of, each by every definition.
 
     Implements: Sect. 4: head and tail as Many and Few, and as the two halves of the
@@ -234,173 +181,177 @@ def masses(
     shots = shot_groups(train_counts)
     shot = np.argmax([shots[name] for name in SHOT_GROUPS], axis=0)
     half = frequency_bins(train_counts, 2)
-    named = areas(bins)
     top, middle, last = "most frequent third", "middle third", "rarest third"
-    found = [
-        Mass("many_to_few", "Many taken for Few", shot, _cell(3, 0, 2)),
-        Mass("few_to_many", "Few taken for Many", shot, _cell(3, 2, 0)),
-        Mass("upper_to_lower", "frequent half taken for rare", half, _cell(2, 0, 1)),
-        Mass("lower_to_upper", "rare half taken for frequent", half, _cell(2, 1, 0)),
-    ]
     labels = {
         "right_top": f"right top: {top} taken for {last}",
         "middle": f"middle: inside the {middle}",
         "right_middle": f"right middle: {middle} taken for {last}",
     } | READINGS
-    found += [
-        Mass(name, label, bin_of_class, named[name]) for name, label in labels.items()
-    ]
-    return {mass.name: mass for mass in found}
+    named = areas(int(bin_of_class.max()) + 1)
+    return {
+        "many_to_few": Errors("Many taken for Few", shot, _cell(3, 0, 2)),
+        "few_to_many": Errors("Few taken for Many", shot, _cell(3, 2, 0)),
+        "upper_to_lower": Errors("frequent half taken for rare", half, _cell(2, 0, 1)),
+        "lower_to_upper": Errors("rare half taken for frequent", half, _cell(2, 1, 0)),
+    } | {
+        name: Errors(label, bin_of_class, named[name]) for name, label in labels.items()
+    }
 
 
-def mass_records(
-    pair: Pair, kinds: Mapping[str, Mass], protocol: str
-) -> list[dict[str, Any]]:
+def _cell(groups: int, true: int, predicted: int) -> np.ndarray:
+    cells = np.zeros((groups, groups), dtype=bool)
+    cells[true, predicted] = True
+    return cells
+
+
+def error_cells(
+    pairs: Paired, kinds: Mapping[str, Errors], cell: Callable[..., Cell]
+) -> list[Cell]:
     """Each kind of errors without and with DLSA, and its paired change.
 
+    Args:
+        cell: makes a Cell; section, benchmark, data and protocol are given.
+
     Returns:
-        For each kind two records: `of` all (share of all test images) and of true
-        (rate: share of the test images of its true classes). `without`, `with` and
-        `change` (with minus without) hold what `interval_record` says.
+        For each kind of errors two metrics: its share of all test images, under its
+        name, and its rate among the test images of its true classes. A change is with
+        minus without.
     """
-    records = []
-    for mass in kinds.values():
-        scores = [
-            error_scores(side, pair.labels, mass.groups, mass.cells.astype(float))
-            for side in (pair.without, pair.with_dlsa)
-        ]
-        for of, weights in _weights(pair.labels, mass).items():
-            records.append(
-                {
-                    "mass": mass.name,
-                    "label": mass.label,
-                    "protocol": protocol,
-                    "of": of,
-                    **{
-                        name: interval_record(estimate(some, weights, pair.labels))
-                        for name, some in {
-                            "without": scores[0],
-                            "with": scores[1],
-                            "change": scores[1] - scores[0],
-                        }.items()
-                    },
-                }
-            )
-    return records
+    without, full = SIDES.values()
+    cells = []
+    for name, kind in kinds.items():
+        scores = {
+            method: kind.scores(pairs.of[method], pairs.labels, kind.cells * 1.0)
+            for method in SIDES.values()
+        }
+        for of, weights in kind.weights(pairs.labels).items():
+            metric = name if of == "share" else f"{name}_rate"
+            for side, method in SIDES.items():
+                ours = estimate(scores[method], weights, pairs.labels)
+                row = {"method": method, "label": f"{side} DLSA", "metric": metric}
+                cells.append(cell(**row, **estimated(ours)))
+            change = estimate(scores[full] - scores[without], weights, pairs.labels)
+            row = {"method": full, "minus": without, "label": "change by DLSA"}
+            cells.append(cell(**row, metric=metric, **estimated(change)))
+    return cells
 
 
-def area_records(
-    counts: Mapping[str, np.ndarray], protocol: str
-) -> list[dict[str, Any]]:
+def area_shares(counts: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """What part of cells, errors and reductions lies in each area; a description.
 
     Args:
         counts: `without` and `difference`, (bins, bins) means over seeds.
 
     Returns:
-        Records with `cells`, `errors` (without DLSA) and `reductions` (the negative
-        cells of the difference): fractions; NaN where there is no reduction at all.
+        Area -> `cells`, `errors` (without DLSA) and `reductions` (the negative cells of
+        the difference): fractions; NaN where there is no reduction at all.
     """
-    parts = {
+    every = {
         "cells": np.ones_like(counts["without"]),
         "errors": counts["without"],
         "reductions": np.maximum(-counts["difference"], 0),
     }
+    return {
+        area: {name: _share(values, inside) for name, values in every.items()}
+        for area, inside in areas(len(counts["without"])).items()
+    }
+
+
+def _share(values: np.ndarray, inside: np.ndarray) -> float:
+    total = values.sum()
+    return float(values[inside].sum() / total) if total > 0 else float("nan")
+
+
+def head_to_tail_claims(
+    pairs: Paired, kinds: Mapping[str, Errors], claim: Callable[..., Claim]
+) -> list[Claim]:
+    """Sect. 4: fewer head classes are taken for tail classes, by both definitions.
+
+    Args:
+        claim: makes a Claim; section, place, benchmark, grade, protocol are given.
+    """
     return [
-        {"area": name, "protocol": protocol}
-        | {part: _share(values, inside) for part, values in parts.items()}
-        for name, inside in areas(len(counts["without"])).items()
+        claim(
+            id=f"fewer_{name}",
+            sentence="s4_head_to_tail",
+            statement="DLSA reduces the error of misclassifying head classes to tail "
+            "classes.",
+            test=f"{words}: share without minus with, paired",
+            **judged([_reduction(pairs, kinds[name], kinds[name].cells * 1.0)]),
+        )
+        for name, words in _HEAD_TO_TAIL.items()
     ]
 
 
-def confusion_claims(
-    pair: Pair, kinds: Mapping[str, Mass], protocol: str
-) -> list[dict[str, Any]]:
-    """The sentence of Sect. 4 in its two parts, each under every definition.
+def area_claims(
+    pairs: Paired,
+    kinds: Mapping[str, Errors],
+    claim: Callable[..., Claim],
+    cell: Callable[..., Cell],
+) -> tuple[list[Claim], list[Cell]]:
+    """Sect. 4: the reductions are mainly at the right top and middle, as both readings.
 
-    Implements: Sect. 4. Head to tail: fewer such errors. Areas: "right top and middle"
-    names two parts. A cell of each loses errors, and a cell inside more than a cell
-    outside; all must hold, so that the smallest of them is what is judged.
+    A cell of each named part loses errors, and a cell inside more than a cell outside;
+    all must hold, so that the smallest of them is what is judged.
 
     Returns:
-        Records with section, sentence, test, protocol, unit, mean, low, high, verdict,
-        p_value, detectable and, by label, the `parts` that were judged. `unit` share:
-        of all test images; share per cell: that, divided by cells. A reduction is
-        positive.
+        The claims; and as Cells what the smallest is chosen from: share of all test
+        images, divided by cells. A reduction is positive.
     """
-    definitions = {
-        "many_to_few": "Many taken for Few: share without minus with, paired",
-        "upper_to_lower": "frequent half taken for rare: share without minus with, "
-        "paired",
-    }
-    claims = []
-    for name, test in definitions.items():
-        cells = kinds[name].cells.astype(float)
-        reduction = _reduction(pair, kinds[name], cells)
-        common = {"sentence": _HEAD_TO_TAIL, "test": test, "unit": "share"}
-        claims.append(_claim(common, protocol, {kinds[name].label: reduction}))
-    for name, reading in READINGS.items():
+    claims, reductions = [], {}
+    for reading, words in READINGS.items():
         parts = {
-            kinds[part].label: _reduction(
-                pair, kinds[part], _per_cell(kinds[part].cells)
+            f"{part}_per_cell": _reduction(
+                pairs, kinds[part], _per_cell(kinds[part].cells)
             )
-            for part in PARTS[name]
+            for part in _PARTS[reading]
         }
-        inside = kinds[name].cells
-        parts["inside minus outside"] = _reduction(
-            pair, kinds[name], _per_cell(inside) - _per_cell(~inside)
+        inside = kinds[reading].cells
+        parts[f"{reading}_inside_minus_outside"] = _reduction(
+            pairs, kinds[reading], _per_cell(inside) - _per_cell(~inside)
         )
-        common = {
-            "sentence": _AREAS,
-            "test": f"{reading}: reduction per cell in each part, and inside minus "
-            "outside; the smallest, paired",
-            "unit": "share per cell",
-        }
-        claims.append(_claim(common, protocol, parts))
-    return claims
+        reductions |= parts
+        claims.append(
+            claim(
+                id=f"dark_{reading}",
+                sentence="s4_dark",
+                statement="The dark areas (reductions) are mainly at the right top "
+                "and middle.",
+                test=f"{words}: reduction per cell in each part, and inside minus "
+                "outside; the smallest, paired",
+                unit=PER_CELL,
+                **judged(list(parts.values())),
+            )
+        )
+    without, full = SIDES.values()
+    row = {"method": without, "minus": full, "label": "reduction", "unit": PER_CELL}
+    cells = [
+        cell(**row, metric=metric, **estimated(reduction))
+        for metric, reduction in reductions.items()
+    ]
+    return claims, cells
 
 
-def measure_confusion(
-    without: pd.DataFrame, with_dlsa: pd.DataFrame, train_counts: np.ndarray
-) -> dict[str, Any]:
-    """Everything that Sect. 4 shows and says, from two tables of predictions.
-
-    Implements: Sect. 4.
-
-    Args:
-        without: predictions of the head that DLSA starts from; with_dlsa: of DLSA.
-        train_counts: (C,) training images of each class.
-
-    Returns:
-        `seeds`; `bins`: classes, largest and smallest training count and test images of
-        each; `matrices` by protocol; `masses`, `areas` and `claims`: records.
-    """
-    bin_of_class = frequency_bins(train_counts)
-    bins = int(bin_of_class.max()) + 1
-    kinds = masses(train_counts, bin_of_class, bins)
-    pairs = {name: pair_predictions(without, with_dlsa, name) for name in PROTOCOLS}
-    matrices = {
-        name: confusion_matrices(pair, bin_of_class, bins)
-        for name, pair in pairs.items()
-    }
-    first = pairs[PROTOCOLS[0]]
-    found: dict[str, list[dict[str, Any]]] = {"masses": [], "areas": [], "claims": []}
-    for name, pair in pairs.items():
-        found["masses"] += mass_records(pair, kinds, name)
-        found["areas"] += area_records(matrices[name]["counts"], name)
-        found["claims"] += confusion_claims(pair, kinds, name)
-    found["claims"] = corrected(found["claims"])
-    return {
-        "seeds": list(first.seeds),
-        "bins": _about_bins(train_counts, first.labels, bin_of_class, bins),
-        "matrices": matrices,
-        **found,
-    }
+def _reduction(pairs: Paired, kind: Errors, cell_scores: np.ndarray) -> Estimate:
+    """Mean over all test images of the error scores, without minus with DLSA."""
+    without, with_dlsa = (
+        kind.scores(pairs.of[method], pairs.labels, cell_scores)
+        for method in SIDES.values()
+    )
+    weights, step = kind.weights(pairs.labels)["share"], np.abs(cell_scores).max()
+    return estimate(without - with_dlsa, weights, pairs.labels, step=step)
 
 
-def _about_bins(
-    train_counts: np.ndarray, labels: np.ndarray, bin_of_class: np.ndarray, bins: int
+def _per_cell(cells: np.ndarray) -> np.ndarray:
+    """Cell scores that make a mean over cells of a sum over errors."""
+    return cells / max(cells.sum(), 1)
+
+
+def about_bins(
+    train_counts: np.ndarray, labels: np.ndarray, bin_of_class: np.ndarray
 ) -> list[dict[str, int]]:
+    """Of each bin: classes, largest and smallest training count, test images."""
+    bins = int(bin_of_class.max()) + 1
     images = np.bincount(bin_of_class[labels], minlength=bins)
     members = [train_counts[bin_of_class == number] for number in range(bins)]
     return [
@@ -412,57 +363,3 @@ def _about_bins(
         }
         for number, counts in enumerate(members)
     ]
-
-
-def _cell(groups: int, true: int, predicted: int) -> np.ndarray:
-    cells = np.zeros((groups, groups), dtype=bool)
-    cells[true, predicted] = True
-    return cells
-
-
-def _share(values: np.ndarray, inside: np.ndarray) -> float:
-    total = values.sum()
-    return float(values[inside].sum() / total) if total > 0 else float("nan")
-
-
-def _weights(labels: np.ndarray, mass: Mass) -> dict[str, np.ndarray]:
-    """Weight of each test image in a share and in a rate; NaN where nobody could err.
-
-    A kind of errors without a test image of its true classes, or without a class to
-    be taken for, cannot be measured: its 0 would look like a finding.
-    """
-    true = mass.cells.any(1)[mass.groups[labels]]
-    if not true.any() or not mass.cells.any(0)[mass.groups].any():
-        missing = np.full(len(labels), np.nan)
-        return {"all": missing, "true": missing}
-    return {"all": np.full(len(labels), 1 / len(labels)), "true": true / true.sum()}
-
-
-def _reduction(pair: Pair, mass: Mass, cell_scores: np.ndarray) -> Estimate:
-    """Mean over all test images of the error scores, without minus with."""
-    without, with_dlsa = (
-        error_scores(side, pair.labels, mass.groups, cell_scores)
-        for side in (pair.without, pair.with_dlsa)
-    )
-    weights = _weights(pair.labels, mass)["all"]
-    return estimate(
-        without - with_dlsa, weights, pair.labels, step=np.abs(cell_scores).max()
-    )
-
-
-def _per_cell(cells: np.ndarray) -> np.ndarray:
-    """Cell scores that make a mean over cells of a sum over errors."""
-    return cells / max(cells.sum(), 1)
-
-
-def _claim(
-    common: Mapping[str, str], protocol: str, parts: Mapping[str, Estimate]
-) -> dict[str, Any]:
-    """All parts must be positive: the smallest mean and ends; NaN where one is."""
-    return {
-        "section": "Sect. 4",
-        **common,
-        "protocol": protocol,
-        **judged(list(parts.values())),
-        "parts": {name: interval_record(part) for name, part in parts.items()},
-    }

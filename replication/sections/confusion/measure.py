@@ -1,39 +1,75 @@
-"""confusion: the matrices of Sect. 4 on one benchmark, from predictions alone."""
+"""Confusion matrices of Sect. 4 on one benchmark, from predictions alone."""
+
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from replication.core.files import read_json, read_table, write_json
-from replication.core.stage import OUTPUTS, Stage, features_in_words, run
-from replication.sections.confusion.experiment import measure_confusion
+from replication.core.files import read_json, read_table
+from replication.core.stage import OUTPUTS, Stage
+from replication.samples.predictions import paired
+from replication.sections.confusion.experiment import (
+    about_bins,
+    area_claims,
+    area_shares,
+    confusion_matrices,
+    error_cells,
+    error_kinds,
+    frequency_bins,
+    head_to_tail_claims,
+)
+from replication.statistics.results import (
+    PROTOCOLS,
+    Cell,
+    Claim,
+    Measurement,
+    data_in_words,
+    grade_of,
+    without_names,
+)
+from replication.statistics.verdicts import corrected
 
-_BEHIND = ("prepare", "backbone_paco", "features_paco", "heads_paco", "dlsa")
 
-
-def main(stage: Stage, benchmark: str) -> None:
-    """Write matrices, error masses and claims, and what they were measured on."""
+def measure(stage: Stage, benchmark: str) -> Measurement:
+    """Matrices, kinds of errors and claims, without DLSA and with it."""
     folder = OUTPUTS / benchmark / "paco"
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    without, with_dlsa = (
-        read_table(stage.reads(folder / part))
-        for part in (
-            "heads/start.predictions.safetensors",
-            "dlsa/full/predictions.safetensors",
+    files = {
+        "start": folder / "heads" / "start.predictions.safetensors",
+        "full": folder / "dlsa" / "full" / "predictions.safetensors",
+    }
+    predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
+    counts = np.array(data["class_counts"])
+    bin_of_class = frequency_bins(counts)
+    kinds = error_kinds(counts, bin_of_class)
+    common = {"section": "confusion", "benchmark": benchmark}
+    grade = grade_of(data, "imagenet_lt")
+    cells, claims = [], []
+    matrices: dict[str, Any] = {}
+    shares: dict[str, Any] = {}
+    for protocol in PROTOCOLS:
+        pairs = paired(predictions, protocol)
+        new_cell = partial(Cell, **common, data=data_in_words(data), protocol=protocol)
+        new_claim = partial(
+            Claim, **common, place="Sect. 4", grade=grade, protocol=protocol
         )
-    )
-    runs = stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND))
-    measured = measure_confusion(without, with_dlsa, np.array(data["class_counts"]))
-    write_json(
-        OUTPUTS / "tables" / benchmark / "confusion.json",
-        {
-            "benchmark": benchmark,
-            "data": {key: data[key] for key in data if key != "class_names"},
-            "features": features_in_words(runs, "paco"),
-            "runs": runs,
-            **measured,
+        placed, reductions = area_claims(pairs, kinds, new_claim, new_cell)
+        cells += [*error_cells(pairs, kinds, new_cell), *reductions]
+        claims += [*head_to_tail_claims(pairs, kinds, new_claim), *placed]
+        matrices[protocol] = confusion_matrices(pairs, bin_of_class)
+        shares[protocol] = area_shares(matrices[protocol].pop("counts"))
+    return Measurement(
+        section="confusion",
+        benchmark=benchmark,
+        cells=tuple(cells),
+        claims=corrected(claims),
+        data=without_names(data),
+        about=stage.about(folder / "dlsa" / "full"),
+        details={
+            "seeds": list(pairs.seeds),
+            "bins": about_bins(counts, pairs.labels, bin_of_class),
+            "errors": {name: kind.label for name, kind in kinds.items()},
+            "matrices": matrices,
+            "areas": shares,
         },
     )
-    stage.finish()
-
-
-if __name__ == "__main__":
-    run(main, lambda benchmark: f"confusion@{benchmark}")

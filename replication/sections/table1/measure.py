@@ -1,82 +1,72 @@
-"""table1: the comparison of Sect. 6 on one benchmark, from predictions alone."""
+"""Table 1: the comparison of Sect. 6 on one benchmark, from predictions alone."""
+
+from pathlib import Path
 
 import numpy as np
 
-from replication.core.files import read_json, read_table, write_json
+from replication.core.files import read_json
 from replication.core.settings import PUBLISHED, read_published_tables
-from replication.core.stage import OUTPUTS, Stage, features_in_words, run
-from replication.sections.table1.experiment import table1_claims, table1_records
+from replication.core.stage import OUTPUTS, Stage
+from replication.sections.table1.experiment import FULL, PLAIN, table1_claims
+from replication.statistics.comparison import (
+    Comparison,
+    read_methods,
+    read_predictions,
+    table_cells,
+)
+from replication.statistics.results import (
+    Measurement,
+    data_in_words,
+    grade_of,
+    without_names,
+)
 from replication.statistics.verdicts import why_other_features, why_partial
 
-_BEHIND = (
-    "prepare",
-    "backbone_ce",
-    "features_ce",
-    "heads_ce",
-    "decoupling",
-    "backbone_paco",
-    "features_paco",
-    "heads_paco",
-    "dlsa",
-)
+METHODS = Path(__file__).parent / "methods.yaml"
 
 
-def main(stage: Stage, benchmark: str) -> None:
-    """Write the benchmark's records, claims and what they were measured on."""
-    counted = stage.reads(PUBLISHED / "class_counts.json")
+def measure(stage: Stage, benchmark: str) -> Measurement:
+    """Every row's numbers, paired differences and claims.
+
+    `about` is of PaCo's rows; `about["ce"]` of those on cross-entropy features.
+    """
     stage.reads(PUBLISHED / "tables.yaml")
     table = read_published_tables()["table1"]
+    methods = read_methods(stage.reads(METHODS), table)
     folder = OUTPUTS / benchmark
     data = read_json(stage.reads(folder / "data" / "summary.json"))
-    runs = stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND))
-    start = next(run["start"] for run in runs if run["stage"].startswith("heads_paco@"))
-    files = {
-        "lws": folder / "ce" / "decoupling" / "lws.predictions.safetensors",
-        "crt": folder / "ce" / "decoupling" / "crt.predictions.safetensors",
-        "paco": folder / "paco" / "heads" / "start.predictions.safetensors",
-        "paco_dlsa": folder / "paco" / "dlsa" / "full" / "predictions.safetensors",
-        "ce": folder / "ce" / "heads" / "own_head.predictions.safetensors",
-        "ce_balanced": folder
-        / "ce"
-        / "heads"
-        / "balanced_softmax.predictions.safetensors",
-    }
-    if start == "own_head":
-        refit = folder / "paco" / "heads" / "balanced_softmax.predictions.safetensors"
-        files["paco_refit"] = refit
-    if not files["ce"].is_file():  # imported features that brought no head
-        del files["ce"]
-    predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
-    published = read_json(counted)[table.benchmark]
-    partial = why_partial(table.benchmark, data, published, runs)
-    other_features = why_other_features(benchmark, runs)
-    about = {
-        "benchmark": benchmark,
-        "data": "stand-in" if data["stand_in"] else f"{data['input']} {data['hash']}",
-        "same_benchmark": benchmark == table.benchmark,
-        "same_conditions": not partial,
-        "other_features": other_features is not None,
-    }
-    records = table1_records(predictions, np.array(data["class_counts"]), table, about)
-    diagnostics = folder / "paco" / "dlsa" / "full" / "diagnostics.json"
-    write_json(
-        OUTPUTS / "tables" / benchmark / "table1.json",
-        {
-            "benchmark": benchmark,
-            "data": {key: data[key] for key in data if key != "class_names"},
-            "features": {
-                name: features_in_words(runs, name) for name in ("ce", "paco")
-            },
-            "records": records,
-            "claims": table1_claims(records),
+    full = folder / "paco" / "dlsa" / "full"
+    on_ce = [folder / "ce" / name for name in ("heads", "decoupling")]
+    ce, about = stage.about(*on_ce), stage.about(*on_ce, full)
+    published = read_json(stage.reads(PUBLISHED / "class_counts.json"))
+    partial = why_partial(table.benchmark, data, published[table.benchmark], about)
+    other_features = why_other_features(ce)
+    others = {key for key in table.rows if methods[key].features == "ce"}
+    cells = table_cells(
+        Comparison(
+            section="table1",
+            benchmark=benchmark,
+            data=data_in_words(data),
+            table=table,
+            labels={key: method.label for key, method in methods.items()},
+            full=FULL,
+            plain=PLAIN,
+            same_conditions=not partial,
+            other_features=frozenset(others if other_features else ()),
+        ),
+        read_predictions(stage, folder, methods, set(table.rows), about["start"]),
+        np.array(data["class_counts"]),
+    )
+    return Measurement(
+        section="table1",
+        benchmark=benchmark,
+        cells=cells,
+        claims=table1_claims(cells, table, benchmark, grade_of(data, table.benchmark)),
+        data=without_names(data),
+        about=about | {"ce": ce},
+        details={
             "partial": partial,
             "other_features": other_features,
-            "runs": runs,
-            "diagnostics": read_json(stage.reads(diagnostics)),
+            "diagnostics": read_json(stage.reads(full / "diagnostics.json")),
         },
     )
-    stage.finish()
-
-
-if __name__ == "__main__":
-    run(main, lambda benchmark: f"table1@{benchmark}")

@@ -1,66 +1,56 @@
-"""Table 2 (Sect. 7): records, paired differences and claims from predictions alone."""
+"""Table 2 (Sect. 7), the ablation: what its rows and filters could show to be wrong.
 
-from collections.abc import Mapping
+What a row takes away or changes stands in published/tables.yaml; every sentence is
+made from there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from replication.core.settings import PublishedTable
-from replication.samples.metrics import accuracy_weights
-from replication.statistics.comparison import (
-    PROTOCOLS,
-    Comparison,
-    judged,
-    metric_records,
-    right_answers,
-)
+from replication.samples.metrics import metric_scores, metric_weights
+from replication.samples.predictions import paired
+from replication.statistics.comparison import answer_of
 from replication.statistics.intervals import estimate, over_seeds
-from replication.statistics.verdicts import JUDGED
+from replication.statistics.results import PROTOCOLS, Cell, Claim
+from replication.statistics.verdicts import judged
 
-# What stands beside the printed rows: the head that DLSA starts from, and others.
-BASELINES = {
-    "start": "PaCo + BalSoftmax, no DLSA",
-    "own_head": "Network's own head, no DLSA",
-    "balanced_softmax": "BalSoftmax refitted, no DLSA",
-}
+FULL, START = "full", "start"
+LOG_RATIO = "log ratio"
+_NOT_RUN = {"verdict": "not run"}
 
-
-def table2_records(
-    predictions: Mapping[str, pd.DataFrame],
-    train_counts: np.ndarray,
-    table: PublishedTable,
-    about: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    """Every cell of Table 2, the baselines' too, with interval and verdict.
-
-    Implements: Sect. 7, Table 2.
-
-    Args:
-        predictions: method -> the table that the method wrote.
-        train_counts: (C,) training images of each class.
-        table: as printed.
-        about: benchmark, data, and whether the conditions are the paper's
-            (`same_conditions`) and the benchmark the table's (`same_benchmark`).
-
-    Returns:
-        Tidy records. `kind` value: a method's accuracy. `kind` difference: the full
-        model minus the method, same samples and seeds; what the claims are about.
-    """
-    rows = Comparison(table, "full", "start", BASELINES, about)
-    records = []
-    for protocol in PROTOCOLS:
-        right, labels = right_answers(predictions, protocol)
-        weights = accuracy_weights(labels, train_counts)
-        for metric in table.metrics:
-            records += metric_records(
-                rows, protocol, metric, right, weights[metric], labels
-            )
-    return records
+# Makes a Claim of this section: benchmark and grade are given.
+NewClaim = Callable[..., Claim]
 
 
-def changed_as_printed(filters: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+def removals(table: PublishedTable) -> dict[str, str]:
+    """Row -> the loss whose weight it sets to 0."""
+    return {
+        row: loss
+        for row, printed in table.rows.items()
+        for loss, weight in printed.changes.items()
+        if loss.startswith("lambda_") and weight == 0
+    }
+
+
+def cluster_counts(table: PublishedTable) -> dict[str, int]:
+    """Row -> K, ascending, of the rows that change it and of the full model."""
+    counts = {
+        row: printed.changes["num_clusters"]
+        for row, printed in table.rows.items()
+        if "num_clusters" in printed.changes
+    } | {FULL: table.defaults["num_clusters"]}
+    return dict(sorted(counts.items(), key=lambda item: item[1]))
+
+
+def changed_as_printed(
+    table: PublishedTable, filters: Mapping[str, Mapping[str, Any]]
+) -> frozenset[str]:
     """Rows whose change from the full model is the printed one, as they were run.
 
     Implements: Sect. 7. A what-if may make the full model what a row was to differ in:
@@ -68,177 +58,196 @@ def changed_as_printed(filters: Mapping[str, Mapping[str, Any]]) -> frozenset[st
     default of 500. What such a row shows is no test of its sentence.
 
     Args:
-        filters: variant -> the filter's settings that its run recorded.
+        filters: row -> the settings that its filter was fitted with.
     """
-    full = filters["full"]
-    found = {
-        row for row, loss in _LOSSES.items() if filters[row][loss] == 0 < full[loss]
-    }
-    counts = {row: filters[row]["num_clusters"] for row in _CLUSTERS}
-    if full["num_clusters"] == _CLUSTERS["full"]:
-        found |= {row for row in _CLUSTERS if counts[row] == _CLUSTERS[row]} - {"full"}
-    return frozenset(found)
+    full = filters[FULL]
+
+    def as_printed(row: str, setting: str, value: float) -> bool:
+        default = table.defaults.get(setting, full[setting])
+        removed = value == 0 < full[setting]
+        changed = full[setting] == default != value
+        return filters[row][setting] == value and (removed or changed)
+
+    return frozenset(
+        row
+        for row, printed in table.rows.items()
+        if printed.changes
+        and all(as_printed(row, *change) for change in printed.changes.items())
+    )
 
 
-def table2_claims(
-    records: list[dict[str, Any]], tested: AbstractSet[str]
-) -> list[dict[str, Any]]:
-    """The sentences of Sect. 7 that can be wrong, each with what was measured.
+def row_claims(
+    cells: Sequence[Cell],
+    table: PublishedTable,
+    tested: AbstractSet[str],
+    claim: NewClaim,
+) -> list[Claim]:
+    """The full model against each printed row, and against the head it starts from.
+
+    Implements: Sect. 7.
 
     Args:
-        records: of `table2_records`.
+        cells: of `table_cells`.
         tested: rows that test their sentence, of `changed_as_printed`.
-
-    Returns:
-        For each claim and protocol: section, sentence, test, estimate, interval,
-        verdict, p-value and detectable difference; not run where its row tests nothing.
     """
     claims = []
-    for protocol in PROTOCOLS:
-        gaps = {
-            record["method"]: record
-            for record in records
-            if record["kind"] == "difference"
-            and record["protocol"] == protocol
-            and record["metric"] == "overall"
-        }
-        for method, sentence in _SENTENCES.items():
-            gap = gaps[method]
-            if method not in BASELINES and method not in tested:
-                gap = {**gap, **_NOTHING}
-            claims.append(
-                {
-                    "section": "Sect. 6" if method in BASELINES else "Sect. 7",
-                    "sentence": sentence,
-                    "test": f"Overall, full model minus {gap['label']}, paired",
-                    "protocol": protocol,
-                    **{name: gap[name] for name in JUDGED},
-                }
+    for gap in cells:
+        row = gap.minus
+        if gap.metric != "overall" or row not in (START, *table.rows):
+            continue
+        answer = answer_of(gap) if row in {START, *tested} else _NOT_RUN
+        claims.append(
+            claim(
+                **_sentence(row, table),
+                test=f"Overall, full model minus {gap.label}, paired",
+                protocol=gap.protocol,
+                **answer,
             )
+        )
     return claims
 
 
-_NOTHING = dict.fromkeys(JUDGED) | {"verdict": "not run"}
-_LOSSES = {"no_mle": "lambda_mle", "no_bal": "lambda_bal", "no_pure": "lambda_pure"}
-_GREATEST = "Among the losses, w/o L_MLE shows the greatest degradation."
-_SENTENCES = {
-    "no_mle": "Removing L_MLE leads to a significant performance drop.",
-    "no_bal": "Removing L_bal leads to a significant performance drop.",
-    "no_pure": "Removing L_pure leads to a significant performance drop.",
-    "clusters_300": "Models with fewer clusters perform worse than the default 500.",
-    "clusters_1000": "Models with more clusters perform worse than the default 500.",
-    "start": "DLSA improves on PaCo + Balanced Softmax.",
-}
+def _sentence(row: str, table: PublishedTable) -> dict[str, Any]:
+    """What print says of a row, as fields of a Claim."""
+    if row == START:
+        statement = "DLSA improves on PaCo + Balanced Softmax."
+        return {
+            "id": "gain",
+            "sentence": None,
+            "place": "Sect. 6",
+            "statement": statement,
+        }
+    label, counts = table.rows[row].label, cluster_counts(table)
+    sentence, statement = None, f"{label} performs worse than the full model."
+    if row in removals(table):
+        sentence, lost = "s7_losses", label.removeprefix("w/o ")
+        statement = f"Removing {lost} leads to a significant performance drop."
+    elif row in counts:
+        sentence, default = "s7_clusters", counts[FULL]
+        words = "fewer" if counts[row] < default else "more"
+        statement = (
+            f"Models with {words} clusters perform worse than the default {default}."
+        )
+    return {"id": f"drop_{row}", "sentence": sentence, "statement": statement}
 
 
 def greatest_drop(
     predictions: Mapping[str, pd.DataFrame],
     train_counts: np.ndarray,
+    table: PublishedTable,
     tested: AbstractSet[str],
-) -> list[dict[str, Any]]:
+    claim: NewClaim,
+) -> list[Claim]:
     """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss.
 
     Args:
-        predictions: as for `table2_records`.
+        predictions: row -> what it wrote.
         train_counts: (C,).
-        tested: as for `table2_claims`; all three losses have to be among them.
+        tested: as for `row_claims`; every row without a loss has to be among them.
 
     Returns:
-        As `table2_claims`. Supported where both differences are positive, contradicted
+        A Claim a protocol. Supported where all differences are positive, contradicted
         where one is negative.
     """
+    rows = removals(table)
+    (worst,) = (row for row, loss in rows.items() if loss == "lambda_mle")
+    others = [row for row in rows if row != worst]
+    label = {row: table.rows[row].label for row in rows}
     claims = []
     for protocol in PROTOCOLS:
-        right, labels = right_answers(predictions, protocol)
-        weights = accuracy_weights(labels, train_counts)["overall"]
+        pairs = paired({row: predictions[row] for row in rows}, protocol)
+        weights = metric_weights(pairs.labels, train_counts)["overall"]
+        right = {
+            row: metric_scores("overall", answers, pairs.labels, len(train_counts))
+            for row, answers in pairs.of.items()
+        }
         gaps = [
-            estimate(right[other] - right["no_mle"], weights, labels)
-            for other in ("no_bal", "no_pure")
+            estimate(right[other] - right[worst], weights, pairs.labels)
+            for other in others
         ]
         claims.append(
-            {
-                "section": "Sect. 7",
-                "sentence": _GREATEST,
-                "test": "Overall, smaller of (w/o L_bal, w/o L_pure) minus w/o L_MLE",
-                "protocol": protocol,
-                **(judged(gaps) if _LOSSES.keys() <= tested else _NOTHING),
-            }
+            claim(
+                id="greatest_drop",
+                sentence="s7_greatest",
+                statement=f"Among the losses, {label[worst]} shows the greatest "
+                "degradation.",
+                test=f"Overall, smaller of ({', '.join(label[row] for row in others)}) "
+                f"minus {label[worst]}",
+                protocol=protocol,
+                **(judged(gaps) if rows.keys() <= tested else _NOT_RUN),
+            )
         )
     return claims
 
 
-def mechanism_claims(
-    timing: Mapping[str, Mapping[str, Mapping[str, float]]],
+def separation_claim(
     diagnostics: Mapping[str, Mapping[str, Any]],
+    table: PublishedTable,
     tested: AbstractSet[str],
-) -> list[dict[str, Any]]:
-    """Sect. 7 on why: what L_MLE controls, and what clusters cost.
+    claim: NewClaim,
+) -> Claim:
+    """Sect. 7: L_MLE controls the separation of head and tail, by the first filter.
 
     Args:
-        timing: variant -> seed -> epoch_seconds, seconds_per_1000 of its filter.
-        diagnostics: variant -> seed -> what the stage `dlsa` wrote.
-        tested: as for `table2_claims`.
-
-    Returns:
-        For each claim: section, sentence, test, unit, estimate, interval over seeds,
-        verdict, p-value and detectable difference; `protocol` None: both share the
-        filters.
+        diagnostics: row -> seed -> what the stage `dlsa` wrote.
     """
-    seeds = list(timing["full"])
+    (row,) = (row for row, loss in removals(table).items() if loss == "lambda_mle")
 
     def auroc(variant: str, seed: str) -> float:
         first = diagnostics[variant][seed]["filters"][0]
         value = first["splits"]["test"]["auroc_tail"]
         return float("nan") if value is None else value
 
-    def slower(name: str, more: str, less: str) -> list[float]:
-        """Log of the ratio of times, a seed; NaN where one was not timed."""
-        pairs = [[timing[one][seed][name] for one in (more, less)] for seed in seeds]
-        longer, shorter = np.array(pairs, dtype=float).T
-        return np.log(longer / shorter).tolist()
+    gaps = [auroc(FULL, seed) - auroc(row, seed) for seed in diagnostics[FULL]]
+    label = table.rows[row].label
+    return claim(
+        id="separation",
+        sentence="s7_separation",
+        statement=f"{label.removeprefix('w/o ')} controls the head-tail separation.",
+        test="AUROC of log P(x), Few against Many test images at depth 1: full model "
+        f"minus {label}",
+        unit="AUROC",
+        **judged([over_seeds(gaps if row in tested else [])]),
+    )
 
-    apart = [auroc("full", seed) - auroc("no_mle", seed) for seed in seeds]
-    measured = [
-        (
-            "L_MLE controls the head-tail separation.",
-            "AUROC of log P(x), Few against Many test images at depth 1: full model "
-            "minus w/o L_MLE",
-            "AUROC",
-            apart if "no_mle" in tested else [],
-        )
-    ]
-    for name, what in (
-        ("epoch_seconds", "training: seconds an epoch"),
-        ("seconds_per_1000", "inference: seconds per 1,000 samples"),
+
+def slowness_claims(
+    timing: Mapping[str, Mapping[str, Mapping[str, float]]],
+    table: PublishedTable,
+    tested: AbstractSet[str],
+    claim: NewClaim,
+) -> list[Claim]:
+    """Sect. 7: more clusters are slower, each number of them against the next smaller.
+
+    Args:
+        timing: row -> seed -> epoch_seconds, seconds_per_1000 of its first filter.
+    """
+    counts = cluster_counts(table)
+    rows = list(counts)
+    claims = []
+    for name, what, unit in (
+        ("epoch_seconds", "training", "seconds an epoch"),
+        ("seconds_per_1000", "inference", "seconds per 1,000 samples"),
     ):
-        for more, less in (("clusters_1000", "full"), ("full", "clusters_300")):
-            counts = f"{_CLUSTERS[more]} against {_CLUSTERS[less]} clusters"
-            measured.append(
-                (
-                    f"A larger cluster number makes {what.split(':')[0]} slower "
-                    f"({counts}).",
-                    f"ratio of {what.split(': ')[1]}, {counts}, geometric mean",
-                    _LOG_RATIO,
-                    slower(name, more, less)
-                    if {more, less} - {"full"} <= tested
-                    else [],
+        for less, more in reversed(list(pairwise(rows))):
+            pairs = [
+                [timing[row][seed][name] for row in (more, less)]
+                for seed in timing[FULL]
+            ]
+            longer, shorter = np.array(pairs, dtype=float).T
+            known = {more, less} - {FULL} <= tested
+            logs = np.log(longer / shorter).tolist() if known else []
+            against = f"{counts[more]} against {counts[less]} clusters"
+            claims.append(
+                claim(
+                    id=f"slow_{what}_{counts[more]}_{counts[less]}",
+                    sentence="s7_slow",
+                    statement=f"A larger cluster number makes {what} slower "
+                    f"({against}).",
+                    test=f"ratio of {unit}, {against}, geometric mean",
+                    unit=LOG_RATIO,
+                    timed=True,
+                    **judged([over_seeds(logs)]),
                 )
             )
-    claims = []
-    for sentence, test, unit, values in measured:
-        claims.append(
-            {
-                "section": "Sect. 7",
-                "sentence": sentence,
-                "test": test,
-                "unit": unit,
-                "protocol": None,
-                "timed": unit == _LOG_RATIO,
-                **judged([over_seeds(values)]),
-            }
-        )
     return claims
-
-
-_LOG_RATIO = "log ratio"
-_CLUSTERS = {"clusters_300": 300, "full": 500, "clusters_1000": 1000}

@@ -1,84 +1,90 @@
-"""table2: the ablation of Sect. 7 on one benchmark, from predictions alone."""
+"""Table 2: the ablation of Sect. 7 on one benchmark, from predictions alone."""
+
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from replication.core.files import read_json, read_table, write_json
+from replication.core.files import read_json
 from replication.core.settings import PUBLISHED, read_published_tables
-from replication.core.stage import OUTPUTS, Stage, dlsa_name, features_in_words, run
+from replication.core.stage import OUTPUTS, Stage
 from replication.sections.table2.experiment import (
-    BASELINES,
+    FULL,
+    START,
     changed_as_printed,
     greatest_drop,
-    mechanism_claims,
-    table2_claims,
-    table2_records,
+    row_claims,
+    separation_claim,
+    slowness_claims,
+)
+from replication.statistics.comparison import (
+    Comparison,
+    read_methods,
+    read_predictions,
+    table_cells,
+)
+from replication.statistics.results import (
+    Claim,
+    Measurement,
+    data_in_words,
+    grade_of,
+    without_names,
 )
 from replication.statistics.verdicts import corrected, why_partial
 
+METHODS = Path(__file__).parent / "methods.yaml"
 
-def main(stage: Stage, benchmark: str) -> None:
-    """Write the benchmark's records, claims and what they were measured on."""
-    counted = stage.reads(PUBLISHED / "class_counts.json")
+
+def measure(stage: Stage, benchmark: str) -> Measurement:
+    """Every row's numbers, paired differences and claims."""
     stage.reads(PUBLISHED / "tables.yaml")
     table = read_published_tables()["table2"]
-    folder = OUTPUTS / benchmark / "paco"
-    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    before = [f"{name}_paco@{benchmark}" for name in ("backbone", "features", "heads")]
-    names = [f"prepare@{benchmark}", *before]
-    names += [dlsa_name(benchmark, variant) for variant in table.rows]
-    runs = stage.behind(*names)
-    start = next(run["start"] for run in runs if "start" in run)
-    files = {
-        name: folder / "heads" / f"{name}.predictions.safetensors"
-        for name in BASELINES
-        if name != start
-    } | {
-        name: folder / "dlsa" / name / "predictions.safetensors" for name in table.rows
-    }
-    if start != "own_head" and not files["own_head"].is_file():
-        del files["own_head"]  # imported features that brought no head
-    predictions = {name: read_table(stage.reads(file)) for name, file in files.items()}
+    methods = read_methods(stage.reads(METHODS), table)
+    folder = OUTPUTS / benchmark
+    data = read_json(stage.reads(folder / "data" / "summary.json"))
+    variants = {row: folder / "paco" / "dlsa" / row for row in table.rows}
+    filters = {row: stage.about(place)["filter"] for row, place in variants.items()}
+    about = stage.about(*variants.values(), variants[FULL])
+    published = read_json(stage.reads(PUBLISHED / "class_counts.json"))
+    reasons = why_partial(table.benchmark, data, published[table.benchmark], about)
+    needed = {START, *table.rows}
+    predictions = read_predictions(stage, folder, methods, needed, about["start"])
     counts = np.array(data["class_counts"])
-    published = read_json(counted)[table.benchmark]
-    partial = why_partial(table.benchmark, data, published, runs)
-    about = {
-        "benchmark": benchmark,
-        "data": "stand-in" if data["stand_in"] else f"{data['input']} {data['hash']}",
-        "same_benchmark": benchmark == table.benchmark,
-        "same_conditions": not partial,
-    }
-    records = table2_records(predictions, counts, table, about)
-    by_variant = {
-        variant: run
-        for variant in table.rows
-        for run in runs
-        if run["stage"] == dlsa_name(benchmark, variant)
-    }
-    tested = changed_as_printed({one: by_variant[one]["filter"] for one in by_variant})
-    claims = table2_claims(records, tested)
-    claims += greatest_drop(predictions, counts, tested)
-    timing = {variant: run["timing"] for variant, run in by_variant.items()}
-    diagnostics = {
-        name: read_json(stage.reads(folder / "dlsa" / name / "diagnostics.json"))
-        for name in table.rows
-    }
-    target = OUTPUTS / "tables" / benchmark
-    write_json(
-        target / "table2.json",
-        {
-            "benchmark": benchmark,
-            "features": features_in_words(runs, "paco"),
-            "data": {key: data[key] for key in data if key != "class_names"},
-            "records": records,
-            "claims": corrected(claims + mechanism_claims(timing, diagnostics, tested)),
-            "timing": timing,
-            "partial": partial,
-            "runs": runs,
-            "diagnostics": diagnostics,
-        },
+    comparison = Comparison(
+        section="table2",
+        benchmark=benchmark,
+        data=data_in_words(data),
+        table=table,
+        labels={key: method.label for key, method in methods.items()},
+        full=FULL,
+        plain=START,
+        same_conditions=not reasons,
     )
-    stage.finish()
-
-
-if __name__ == "__main__":
-    run(main, lambda benchmark: f"table2@{benchmark}")
+    cells = table_cells(comparison, predictions, counts)
+    timing, diagnostics = (
+        {row: read_json(stage.reads(place / name)) for row, place in variants.items()}
+        for name in ("timing.json", "diagnostics.json")
+    )
+    new_claim = partial(
+        Claim,
+        section="table2",
+        place="Sect. 7",
+        benchmark=benchmark,
+        grade=grade_of(data, table.benchmark),
+    )
+    given = (table, changed_as_printed(table, filters), new_claim)
+    claims = [
+        *row_claims(cells, *given),
+        *greatest_drop(predictions, counts, *given),
+        separation_claim(diagnostics, *given),
+        *slowness_claims(timing, *given),
+    ]
+    return Measurement(
+        section="table2",
+        benchmark=benchmark,
+        cells=cells,
+        claims=corrected(claims),
+        data=without_names(data),
+        about=about,
+        details={"partial": reasons, "timing": timing, "diagnostics": diagnostics},
+    )
