@@ -124,6 +124,8 @@ def could_see(result: Cell | Claim) -> str:
     value = result.detectable
     if value is None or not np.isfinite(value):
         return ""
+    if result.unit not in ("points", "fraction"):
+        return ""
     return f"could see {percent(value)}"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from replication.core.files import read_table, read_yaml
+from replication.core.record import PACKAGE
 from replication.core.settings import PublishedTable
 from replication.core.stage import Stage
 from replication.samples.metrics import metric_scores, metric_step, metric_weights
@@ -71,13 +72,18 @@ class Comparison:
         return None if percent is None else percent / 100
 
 
-def read_methods(file: Path, table: PublishedTable) -> dict[str, Method]:
-    """The rows of a table by key: those that a section's methods.yaml lists, in order.
+def methods_file(section: str) -> Path:
+    """Where a section lists its methods."""
+    return PACKAGE / "sections" / section / "methods.yaml"
+
+
+def read_methods(section: str, table: PublishedTable) -> dict[str, Method]:
+    """The rows of a table by key: those that methods.yaml lists, in its order.
 
     Then come the printed rows that it does not list: each is the variant of DLSA of
     that name.
     """
-    listed = read_yaml(file)
+    listed = read_yaml(methods_file(section))
     labels = {key: row.label for key, row in table.rows.items()}
     methods = {
         key: Method(labels.get(key) or entry["label"], entry["file"], entry["colour"])

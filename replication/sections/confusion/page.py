@@ -5,302 +5,246 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import PathPatch
+from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
+from replication.reporting.comparison import HEADS, HOW_JUDGED, TITLE, UNDER, covered
 from replication.reporting.figures import STYLE, svg_text
-from replication.reporting.rendering import notice, origin, render
+from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
-    PROTOCOL_NAMES,
-    find,
+    claims_table,
+    emphasised,
+    in_unit,
     markdown_table,
-    marked,
     percent,
     points,
+    shown,
 )
-from replication.sections.confusion.experiment import READINGS, areas
+from replication.sections.confusion.experiment import PER_CELL, READINGS, thirds
+from replication.statistics.results import PROTOCOLS, Cell, Measurement, pick
 
 PAPER_DATA = "ImageNet-LT with a ResNet-50"
-HEADS = {
-    "own_head": "the network's own head, as PaCo trained it",
-    "balanced_softmax": "a Balanced Softmax head fitted to the features",
-}
-_SHORT = {"paper": "paper", "released_code": "released code"}
+_NAMES = {"paper": "paper", "released_code": "released code"}
 _OUTLINES = {"blocks": ("#000000", "-"), "right_columns": ("#009E73", (0, (3, 2)))}
-_TICKS = 5
-_COLOURS = 21
+_COLOURS = 21  # few enough to be told apart; odd, so that 0 has its own
 
 
-def confusion_page(
-    measured: Mapping[str, Any], title: str, figures_folder: str
-) -> tuple[str, dict[str, str]]:
-    """Sect. 4 on one benchmark.
+def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
+    """Sect. 4 on one benchmark: Markdown, and its figure by file name.
 
     Args:
-        measured: what the stage `confusion` wrote.
         title: of the benchmark.
-        figures_folder: as linked from the page.
-
-    Returns:
-        The page, and its figures by file name.
+        folder: of the figure, as linked from the page.
     """
-    data, bins = measured["data"], measured["bins"]
-    own = measured["benchmark"] == "imagenet_lt" and not data["stand_in"]
-    drawn = {}
-    for protocol, matrices in measured["matrices"].items():
-        drawn[f"rates-{protocol}.svg"] = matrices_figure(
-            matrices["rates"],
-            bins,
-            100,
-            ("errors, % of the true bin's test images", "change, points"),
-        )
-        drawn[f"counts-{protocol}.svg"] = matrices_figure(
-            matrices["counts"],
-            bins,
-            1,
-            ("errors, test images, mean over seeds", "change, test images"),
-        )
-    head = next(run for run in measured["runs"] if run["stage"].startswith("heads_"))
-    page = render(
+    data, details = measured.data, measured.details
+    own = measured.benchmark == "imagenet_lt" and not data["stand_in"]
+    text = render(
         "sections/confusion/page.md.j2",
         notice=notice(data, title, None if own else PAPER_DATA),
         title=title,
         stand_in=data["stand_in"],
-        features=measured["features"],
-        start=HEADS[head["start"]],
-        seeds=measured["seeds"],
-        bins=bins,
+        finding=finding(measured),
+        figures=folder,
+        features=measured.about["features"],
+        start=HEADS[measured.about["start"]],
+        covered=covered(details["seeds"]),
+        bins=len(details["bins"]),
         classes=data["classes"],
         readings=READINGS,
-        summary=summarise(measured),
-        figures=figures_folder,
-        protocol_names=PROTOCOL_NAMES,
-        claims=claims_table(measured["claims"], data["stand_in"]),
-        parts=parts_table(measured["claims"]),
-        masses={name: masses_table(measured["masses"], name) for name in _SHORT},
-        areas=areas_table(measured["areas"], measured["masses"]),
-        bins_table=bins_table(bins, measured["matrices"]),
-        origin=origin(
-            data["hash"],
-            f"dvc repro confusion@{measured['benchmark']}",
-            measured["runs"],
-        ),
+        errors=errors_table(measured),
+        claims=claims_table(measured.claims),
+        how_judged=HOW_JUDGED,
+        reductions=reductions_table(measured),
+        areas=areas_table(measured),
+        bins_table=bins_table(details),
     )
-    return page, drawn
+    return text, {"matrices.svg": matrices_figure(measured)}
 
 
-def summarise(measured: Mapping[str, Any]) -> str:
-    """The finding in words, made from the records."""
-    parts = [_protocol_finding(measured, protocol) for protocol in _SHORT]
-    claims = [claim for claim in measured["claims"] if claim["protocol"] == "paper"]
-    said = ", ".join(
-        f"{sum(claim['verdict'] == verdict for claim in claims)} {verdict}"
-        for verdict in ("supported", "contradicted", "undecided", "not run")
-    )
-    on = "on the stand-in" if measured["data"]["stand_in"] else "on this data"
-    parts.append(f"Of {len(claims)} tests under the paper protocol, {said} {on}.")
-    return " ".join(parts)
-
-
-def _protocol_finding(measured: Mapping[str, Any], protocol: str) -> str:
-    claims = [claim for claim in measured["claims"] if claim["protocol"] == protocol]
-    shares = [claim for claim in claims if claim["unit"] == "share"]
-    verb = {
-        "supported": "takes fewer Many images for Few than without it",
-        "contradicted": "takes more Many images for Few than without it",
-        "undecided": "takes neither clearly fewer nor clearly more Many images for Few "
-        "than without it",
-        "not run": "has no Many and Few images to compare",
-    }[shares[0]["verdict"]]
-    text = f"Under the {_SHORT[protocol]} protocol DLSA {verb}"
-    if shares[0]["verdict"] != "not run":
+def finding(measured: Measurement) -> str:
+    """Whether head classes are taken for tail classes less often, and the reverse."""
+    verbs = {
+        "supported": "takes fewer Many images for Few",
+        "contradicted": "takes more Many images for Few",
+        "undecided": "takes neither clearly fewer nor clearly more Many images for Few",
+    }
+    sentences = []
+    for protocol in PROTOCOLS:
+        verdict = {
+            claim.id: claim.verdict
+            for claim in measured.claims
+            if claim.protocol == protocol
+        }["fewer_many_to_few"]
+        if verdict == "not run":
+            return "There are no Many and Few images to compare."
         forth, back = (
-            find(measured["masses"], mass=mass, protocol=protocol, of="all")
-            for mass in ("many_to_few", "few_to_many")
+            _change(measured, metric, protocol)
+            for metric in ("many_to_few", "few_to_many")
         )
-        assert forth is not None and back is not None
-        text += (
-            f": {percent(forth['without']['mean'], 2)} % of all test images without, "
-            f"{percent(forth['with']['mean'], 2)} % with "
-            f"({_points(forth['change'])} points). The opposite error, Few taken for "
-            f"Many, changes by {_points(back['change'])} points"
+        sentences.append(
+            f"{UNDER[protocol]} DLSA {verbs[verdict]} "
+            f"({in_unit(forth)} of all test images); Few images taken for Many change "
+            f"by {in_unit(back)}."
         )
-    placed = [claim["verdict"] for claim in claims if claim["unit"] == "share per cell"]
-    return (
-        f"{text}. That the reductions lie mainly at the right top and middle is "
-        f"{placed[0]} for the two blocks and {placed[1]} for the right columns."
-    )
+    return " ".join(sentences)
 
 
-def claims_table(claims: Sequence[Mapping[str, Any]], stand_in: bool) -> str:
-    """A row a test: the reduction and its verdict under both protocols."""
-    where = " (stand-in)" if stand_in else ""
-    header = ["Sentence", "Test"]
-    for name in _SHORT.values():
-        header += [f"{name}: reduction", f"{name}: verdict{where}"]
-    rows: dict[tuple[str, str], list[str]] = {}
-    for claim in claims:
-        key = (claim["sentence"], claim["test"])
-        row = rows.setdefault(key, list(key))
-        row += [_reduction(claim), marked(claim)]
-    return markdown_table(header, rows.values(), words=2)
+def _change(measured: Measurement, metric: str, protocol: str) -> Cell:
+    wanted = {"method": "full", "minus": "start", "protocol": protocol}
+    cell = pick(measured.cells, metric=metric, **wanted)
+    assert cell is not None
+    return cell
 
 
-def parts_table(claims: Sequence[Mapping[str, Any]]) -> str:
-    """A row a part of each reading of the areas: what the smallest was chosen from."""
-    header = ["Reading", "Part"]
-    header += [f"{name}: reduction" for name in _SHORT.values()]
-    rows: dict[tuple[str, str], list[str]] = {}
-    for claim in claims:
-        if claim["unit"] == "share":
-            continue
-        for part, numbers in claim["parts"].items():
-            row = rows.setdefault((claim["test"], part), [claim["test"], part])
-            row.append(_reduction({**numbers, "unit": claim["unit"]}))
-    shown = [[row[0].split(": ")[0], *row[1:]] for row in rows.values()]
-    return markdown_table(header, shown, words=2)
-
-
-def masses_table(masses: Sequence[Mapping[str, Any]], protocol: str) -> str:
+def errors_table(measured: Measurement) -> str:
     """A row a kind of errors: shares without and with, changes of share and rate."""
-    header = [
-        "Errors",
-        "Without, % of all",
-        "With, % of all",
-        "Change, points of all",
-        "Change, points of the true classes' images",
-    ]
+    header = ["Errors", "Without, %"]
+    for name in _NAMES.values():
+        header += [f"{name}: with, %", "change", "change of rate"]
     rows = []
-    for record in masses:
-        if record["protocol"] != protocol or record["of"] != "all":
-            continue
-        rate = find(masses, mass=record["mass"], protocol=protocol, of="true")
-        assert rate is not None
-        rows.append(
-            [
-                record["label"],
-                _percent(record["without"]),
-                _percent(record["with"]),
-                _points(record["change"]),
-                _points(rate["change"]),
-            ]
-        )
-    return markdown_table(header, rows)
-
-
-def areas_table(
-    records: Sequence[Mapping[str, Any]], masses: Sequence[Mapping[str, Any]]
-) -> str:
-    """A row an area: its part of the cells, of the errors and of the reductions."""
-    header = ["Area", "Cells, %"]
-    for name in _SHORT.values():
-        header += [f"{name}: errors without, %", f"{name}: reductions, %"]
-    labels = {record["mass"]: record["label"] for record in masses}
-    rows: dict[str, list[str]] = {}
-    for record in records:
-        name = record["area"]
-        row = rows.setdefault(name, [labels[name], percent(record["cells"])])
-        row += [percent(record["errors"]), percent(record["reductions"])]
-    return markdown_table(header, rows.values())
-
-
-def bins_table(
-    bins: Sequence[Mapping[str, Any]], matrices: Mapping[str, Mapping[str, Any]]
-) -> str:
-    """A row a bin: its classes and images, and its accuracy without and with."""
-    header = ["Bin", "Classes", "Training images of a class", "Test images"]
-    for name in matrices:
-        header += [f"{_SHORT[name]}: without, %", "with, %", "change, points"]
-    rows = []
-    for number, one in enumerate(bins):
-        row = [
-            str(number + 1),
-            str(one["classes"]),
-            f"{one['largest']} to {one['smallest']}",
-            str(one["test_images"]),
-        ]
-        for found in matrices.values():
-            without, with_dlsa = (
-                _array(found["accuracy"][side])[number] for side in ("without", "with")
-            )
-            row += [percent(without), percent(with_dlsa), points(with_dlsa - without)]
+    for metric in _kinds(measured):
+        label = measured.details["errors"][metric]
+        wanted = {"metric": metric, "minus": None}
+        without = pick(measured.cells, method="start", protocol="paper", **wanted)
+        assert without is not None
+        row = [label, shown(without)]
+        for protocol in PROTOCOLS:
+            ours = pick(measured.cells, method="full", protocol=protocol, **wanted)
+            assert ours is not None
+            row += [shown(ours), emphasised(_change(measured, metric, protocol))]
+            row.append(emphasised(_change(measured, f"{metric}_rate", protocol)))
         rows.append(row)
     return markdown_table(header, rows)
 
 
-def matrices_figure(
-    matrices: Mapping[str, Any],
-    bins: Sequence[Mapping[str, Any]],
-    scale: float,
-    units: tuple[str, str],
-) -> str:
-    """Fig. 1, 2 and 3 side by side: without, with, with minus without.
+def _kinds(measured: Measurement) -> list[str]:
+    """Kinds of errors, in the order in which they were measured."""
+    known = measured.details["errors"]
+    return list(dict.fromkeys(c.metric for c in measured.cells if c.metric in known))
 
-    Args:
-        matrices: `without`, `with`, `difference`, (bins, bins) each.
-        bins: what each bin holds.
-        scale: that brings the values to their unit.
-        units: of the first two matrices, and of the difference.
-    """
-    panels = {
-        "without": "Without DLSA",
-        "with": "With DLSA",
-        "difference": "With minus without",
+
+def reductions_table(measured: Measurement) -> str:
+    """A row a part of the two readings: what the smallest was chosen from."""
+    labels = {f"{name}_per_cell": v for name, v in measured.details["errors"].items()}
+    labels |= {
+        f"{name}_inside_minus_outside": f"inside minus outside: {words}"
+        for name, words in READINGS.items()
     }
-    values = {name: scale * _array(matrices[name]) for name in panels}
-    both = np.stack([values["without"], values["with"]])
-    top = float(np.nanmax(both, initial=0.0)) or 1.0
-    reach = float(np.nanmax(np.abs(values["difference"]), initial=0.0)) or 1.0
+    cells = [cell for cell in measured.cells if cell.unit == PER_CELL]
+    rows = []
+    for metric in dict.fromkeys(cell.metric for cell in cells):
+        both = (pick(cells, metric=metric, protocol=name) for name in PROTOCOLS)
+        rows.append([labels[metric], *(shown(cell) for cell in both if cell)])
+    header = ["Part", *(f"{name}: reduction" for name in _NAMES.values())]
+    return markdown_table(header, rows)
+
+
+def areas_table(measured: Measurement) -> str:
+    """A row an area: its part of the cells, of the errors and of the reductions."""
+    header = ["Area", "Cells, %", "Errors without, %"]
+    header += [f"{name}: reductions, %" for name in _NAMES.values()]
+    shares = [measured.details["areas"][protocol] for protocol in PROTOCOLS]
+    rows = [
+        [
+            measured.details["errors"][area],
+            percent(shares[0][area]["cells"]),
+            percent(shares[0][area]["errors"]),
+            *(percent(share[area]["reductions"]) for share in shares),
+        ]
+        for area in _kinds(measured)
+        if area in shares[0]
+    ]
+    return markdown_table(header, rows)
+
+
+def bins_table(details: Mapping[str, Any]) -> str:
+    """A row a bin: its classes and images, and its accuracy without and with."""
+    header = ["Bin", "Classes", "Training images of a class", "Test images"]
+    header.append("Without, %")
+    for name in _NAMES.values():
+        header += [f"{name}: with, %", "change, points"]
+    accuracy = [details["matrices"][protocol]["accuracy"] for protocol in PROTOCOLS]
+    rows = []
+    for number, held in enumerate(details["bins"]):
+        without = _array(accuracy[0]["without"])[number]
+        row = [
+            str(number + 1),
+            str(held["classes"]),
+            f"{held['largest']} to {held['smallest']}",
+            str(held["test_images"]),
+            percent(without),
+        ]
+        for of in accuracy:
+            ours = _array(of["with"])[number]
+            row += [percent(ours), points(ours - without)]
+        rows.append(row)
+    return markdown_table(header, rows)
+
+
+def matrices_figure(measured: Measurement) -> str:
+    """Fig. 1 once, Fig. 2 and 3 under both protocols, on common scales."""
+    rates = {k: of["rates"] for k, of in measured.details["matrices"].items()}
+    errors = {"Fig. 1: without DLSA": 100 * _array(rates["paper"]["without"])}
+    changes = {}
+    for protocol, name in _NAMES.items():
+        errors[f"Fig. 2: with, {name}"] = 100 * _array(rates[protocol]["with"])
+        changes[f"Fig. 3: change, {name}"] = 100 * _array(rates[protocol]["difference"])
+    top = max(float(np.nanmax(values, initial=0.0)) for values in errors.values())
+    reach = max(np.nanmax(np.abs(values), initial=0.0) for values in changes.values())
+    top, reach = top or 1.0, float(reach) or 1.0
+    grey, both = _scale("Greys", 0, top), _scale("RdBu_r", -reach, reach)
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(9.2, 4.5), layout="constrained")
-        axes = figure.subplots(1, 3, sharey=True)
-        scales = {
-            "without": _scale("Greys", 0, top),
-            "with": _scale("Greys", 0, top),
-            "difference": _scale("RdBu_r", -reach, reach),
-        }
-        for axis, (name, text) in zip(axes, panels.items(), strict=True):
-            _cells(axis, values[name], scales[name])
-            _frame(axis, bins, text)
-        axes[0].set_ylabel("true class, by training images")
-        for name, place, unit in (
-            ("without", list(axes[:2]), units[0]),
-            ("difference", [axes[2]], f"{units[1]}\n(blue: fewer errors, red: more)"),
+        figure = Figure(figsize=(9.2, 7.2), layout="constrained")
+        panels = figure.subplots(2, 3, sharey=True)
+        panels[1, 0].set_visible(False)
+        for row, drawn, scale, unit in (
+            (panels[0], errors, grey, "errors, % of the true bin's test images"),
+            (panels[1, 1:], changes, both, "change, points (blue: fewer errors)"),
         ):
-            bar = figure.colorbar(
-                scales[name],
-                ax=place,
-                orientation="horizontal",
-                aspect=20 * len(place),
-                pad=0.03,
-                ticks=MaxNLocator(5),
-                spacing="proportional",
-            )
+            for axes, (text, values) in zip(row, drawn.items(), strict=True):
+                _cells(axes, values, scale)
+                _frame(axes, measured.details["bins"], text)
+            bar = figure.colorbar(scale, ax=list(row), aspect=30, ticks=MaxNLocator(5))
             bar.minorticks_off()
             bar.set_label(unit)
             bar.outline.set_visible(False)
+        for axes in (panels[0, 0], panels[1, 1]):
+            axes.set_ylabel("true class, by training images")
+            axes.tick_params(labelleft=True)
         handles = [
-            Line2D([], [], color=colour, linestyle=line, label=READINGS[name])
+            Rectangle(
+                (0, 0), 0, 0, fill=False, ec=colour, ls=line, label=READINGS[name]
+            )
             for name, (colour, line) in _OUTLINES.items()
         ]
+        figure.suptitle(_title(measured), **TITLE)
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
         return svg_text(figure)
 
 
+def _title(measured: Measurement) -> str:
+    forth, back = (
+        in_unit(_change(measured, metric, "paper"))
+        for metric in ("many_to_few", "few_to_many")
+    )
+    return (
+        f"With DLSA, of all test images: Many taken for Few {forth}, "
+        f"Few taken for Many {back}"
+    )
+
+
 def _scale(name: str, low: float, high: float) -> ScalarMappable:
-    """Few enough colours to be told apart; an odd number, so that 0 has its own."""
     edges = np.linspace(low, high, _COLOURS + 1)
     colours = matplotlib.colormaps[name].resampled(_COLOURS)
     return ScalarMappable(BoundaryNorm(edges, _COLOURS), colours)
 
 
-def _cells(axis: Any, values: np.ndarray, scale: ScalarMappable) -> None:
+def _cells(axes: Axes, values: np.ndarray, scale: ScalarMappable) -> None:
     """Draw a matrix, all cells of one colour as one shape: a smaller file."""
     level = np.clip(scale.norm(np.nan_to_num(values)), 0, _COLOURS - 1)
     square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
@@ -308,83 +252,41 @@ def _cells(axis: Any, values: np.ndarray, scale: ScalarMappable) -> None:
         places = np.argwhere((level == number) & ~np.isnan(values))[:, ::-1]
         shape = Path.make_compound_path_from_polys(places[:, None] + square)
         colour = scale.cmap(int(number))
-        axis.add_patch(PathPatch(shape, facecolor=colour, lw=0, antialiased=False))
+        axes.add_patch(PathPatch(shape, facecolor=colour, lw=0, antialiased=False))
 
 
-def _frame(axis: Any, bins: Sequence[Mapping[str, Any]], text: str) -> None:
+def _frame(axes: Axes, bins: Sequence[Mapping[str, Any]], text: str) -> None:
     """Axes labelled with training images, most frequent first, and the areas."""
     size = len(bins)
-    named = areas(size)
-    for name, (colour, line) in _OUTLINES.items():
-        axis.add_collection(
-            LineCollection(
-                outline(named[name]),
-                colors=colour,
-                linestyles=[line],
-                linewidths=1.6,
-                clip_on=False,
-            ),
-            autolim=False,
+    third = thirds(size)
+    start = [int(np.searchsorted(third, number)) for number in range(4)]
+    width = [start[number + 1] - start[number] for number in range(3)]
+    for x, y, across, down, reading in (
+        (start[2], 0, width[2], width[0], "blocks"),
+        (start[1], start[1], width[1], width[1], "blocks"),
+        (start[2], 0, width[2], start[2], "right_columns"),
+    ):
+        colour, line = _OUTLINES[reading]
+        inset = 0.25 if reading == "right_columns" else 0.0
+        corner, size_of = (x + inset, y + inset), (across - 2 * inset, down - 2 * inset)
+        axes.add_patch(
+            Rectangle(corner, *size_of, fill=False, ec=colour, ls=line, lw=1.6)
         )
-    edges = np.unique(np.linspace(0, size, _TICKS).round().astype(int))
+    edges = np.unique(np.linspace(0, size, 5).round().astype(int))
     counts = [
         str(bins[edge]["largest"] if edge < size else bins[-1]["smallest"])
         for edge in edges
     ]
-    axis.set_xticks(edges, counts)
-    axis.set_yticks(edges, counts)
-    axis.set_xlim(0, size)
-    axis.set_ylim(size, 0)
-    axis.set_aspect("equal")
-    axis.set_facecolor("#d9d9d9")
-    axis.set_xlabel("predicted class, by training images")
-    axis.set_title(text)
-
-
-def outline(inside: np.ndarray) -> list[list[tuple[int, int]]]:
-    """The border of an area of cells, as lines.
-
-    Args:
-        inside: (rows, columns) bool; cell (i, j) covers y from i to i + 1, x from j.
-
-    Returns:
-        Lines of two (x, y) points; those that continue each other are one.
-    """
-    padded = np.pad(inside, 1)
-    lines = []
-    for along, flipped in ((padded, False), (padded.T, True)):
-        changes = along[1:] != along[:-1]
-        for place, row in enumerate(changes):
-            steps = np.flatnonzero(np.diff(row.astype(np.int8), prepend=0, append=0))
-            for start, stop in zip(steps[::2] - 1, steps[1::2] - 1, strict=True):
-                ends = [(int(start), place), (int(stop), place)]
-                lines.append([(y, x) for x, y in ends] if flipped else ends)
-    return lines
+    axes.set_xticks(edges, counts)
+    axes.set_yticks(edges, counts)
+    axes.set_xlim(0, size)
+    axes.set_ylim(size, 0)
+    axes.set_aspect("equal")
+    axes.set_facecolor("#d9d9d9")
+    axes.set_xlabel("predicted class")
+    axes.set_title(text)
 
 
 def _array(values: Any) -> np.ndarray:
     """Numbers as read from JSON, where null stands for NaN."""
     return np.array(values, dtype=float)
-
-
-def _percent(numbers: Mapping[str, Any]) -> str:
-    if numbers["mean"] is None or np.isnan(numbers["mean"]):
-        return "n/a"
-    mean, low, high = (percent(numbers[name], 2) for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
-
-
-def _points(numbers: Mapping[str, Any]) -> str:
-    if numbers["mean"] is None or np.isnan(numbers["mean"]):
-        return "n/a"
-    mean, low, high = (points(numbers[name], 2) for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
-
-
-def _reduction(claim: Mapping[str, Any]) -> str:
-    """In points, or in errors per 10,000 test images and cell."""
-    text = _points(claim)
-    if claim["unit"] == "share" or text == "n/a":
-        return f"{text} points" if text != "n/a" else text
-    scaled = {name: 100 * claim[name] for name in ("mean", "low", "high")}
-    return f"{_points(scaled)} per 10,000"

@@ -1,7 +1,5 @@
 """Table 1: the comparison of Sect. 6 on one benchmark, from predictions alone."""
 
-from pathlib import Path
-
 import numpy as np
 
 from replication.core.files import read_json
@@ -10,6 +8,7 @@ from replication.core.stage import OUTPUTS, Stage
 from replication.sections.table1.experiment import FULL, PLAIN, table1_claims
 from replication.statistics.comparison import (
     Comparison,
+    methods_file,
     read_methods,
     read_predictions,
     table_cells,
@@ -22,8 +21,6 @@ from replication.statistics.results import (
 )
 from replication.statistics.verdicts import why_other_features, why_partial
 
-METHODS = Path(__file__).parent / "methods.yaml"
-
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
     """Every row's numbers, paired differences and claims.
@@ -32,7 +29,8 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     """
     stage.reads(PUBLISHED / "tables.yaml")
     table = read_published_tables()["table1"]
-    methods = read_methods(stage.reads(METHODS), table)
+    stage.reads(methods_file("table1"))
+    methods = read_methods("table1", table)
     folder = OUTPUTS / benchmark
     data = read_json(stage.reads(folder / "data" / "summary.json"))
     full = folder / "paco" / "dlsa" / "full"

@@ -1,7 +1,6 @@
 """Table 2: the ablation of Sect. 7 on one benchmark, from predictions alone."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from replication.sections.table2.experiment import (
 )
 from replication.statistics.comparison import (
     Comparison,
+    methods_file,
     read_methods,
     read_predictions,
     table_cells,
@@ -32,14 +32,13 @@ from replication.statistics.results import (
 )
 from replication.statistics.verdicts import corrected, why_partial
 
-METHODS = Path(__file__).parent / "methods.yaml"
-
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
     """Every row's numbers, paired differences and claims."""
     stage.reads(PUBLISHED / "tables.yaml")
     table = read_published_tables()["table2"]
-    methods = read_methods(stage.reads(METHODS), table)
+    stage.reads(methods_file("table2"))
+    methods = read_methods("table2", table)
     folder = OUTPUTS / benchmark
     data = read_json(stage.reads(folder / "data" / "summary.json"))
     variants = {row: folder / "paco" / "dlsa" / row for row in table.rows}
