@@ -7,6 +7,8 @@ import pytest
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
+    matthews_corrcoef,
+    normalized_mutual_info_score,
     recall_score,
 )
 
@@ -14,6 +16,8 @@ from replication.samples.metrics import (
     ACCURACIES,
     accuracies,
     accuracy_weights,
+    metric_scores,
+    metric_weights,
 )
 
 # On the edges: 101 is Many, 100 and 20 are Medium, 19 is Few.
@@ -66,19 +70,6 @@ def test_accuracies_equal_scikit_learns(seed: int) -> None:
         assert found[name] == pytest.approx(balanced)
 
 
-def test_overall_of_a_balanced_test_set_is_the_class_weighted_mean_of_the_groups() -> (
-    None
-):
-    """Equally many test samples a class: groups add up by their number of classes."""
-    generator = np.random.default_rng(3)
-    labels = np.repeat(np.arange(10), 30)
-    predictions = np.where(generator.random(300) < 0.5, labels, 0)
-    counts = np.array([500, 200, 150, 90, 80, 70, 60, 9, 8, 7])
-    found = accuracies(predictions, labels, counts)
-    mean = (3 * found["many"] + 4 * found["medium"] + 3 * found["few"]) / 10
-    assert found["overall"] == pytest.approx(mean)
-
-
 def test_weights_sum_to_one_and_stay_within_their_group() -> None:
     predictions, labels, counts = random_case(5)
     weights = accuracy_weights(labels, counts)
@@ -114,7 +105,16 @@ def test_an_empty_group_is_nan(counts: list[int]) -> None:
     assert all(np.isnan(weights[name]).all() for name in empty)
 
 
-def test_all_right_is_one_everywhere() -> None:
-    labels = np.repeat(np.arange(4), 3)
-    found = accuracies(labels, labels, EDGES)
-    assert list(found.values()) == pytest.approx([1] * 4)
+@pytest.mark.parametrize("seed", range(2))
+def test_a_metric_is_the_weighted_mean_of_its_scores(seed: int) -> None:
+    """All six; the last two are scikit-learn's."""
+    predictions, labels, counts = random_case(seed)
+    weights = metric_weights(labels, counts)
+    expected = accuracies(predictions, labels, counts) | {
+        "mcc": matthews_corrcoef(labels, predictions),
+        "nmi": normalized_mutual_info_score(labels, predictions),
+    }
+    assert weights.keys() == expected.keys()
+    for metric, value in expected.items():
+        scores = metric_scores(metric, predictions[None], labels, 12)
+        assert scores @ weights[metric] == pytest.approx([value])

@@ -1,13 +1,19 @@
 """The table of predictions: round trip through matrix and file, and refusals."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from replication.core.files import BadInput, read_table, write_table
-from replication.samples.predictions import COLUMNS, by_seed, predictions_table
+from replication.core.files import read_table, write_table
+from replication.samples.predictions import (
+    COLUMNS,
+    by_seed,
+    paired,
+    predictions_table,
+)
 
 LABELS = np.array([2, 0, 1, 2])
 MADE = {
@@ -59,50 +65,41 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     check(made_table().sample(frac=1, random_state=1))
 
 
-def test_inputs_are_left_alone() -> None:
-    table = made_table()
-    before = table.copy()
-    by_seed(table, "paper")
-    pd.testing.assert_frame_equal(table, before)
-
-
-def test_undecided_samples_are_refused() -> None:
+def test_undecided_samples_are_refused(refused) -> None:
     undecided = {**MADE, (3, "paper"): np.array([1, -1, -1, 2])}
-    with pytest.raises(BadInput) as refusal:
-        predictions_table(LABELS, undecided)
-    assert str(refusal.value) == (
-        "seed 3, protocol paper: expected a class for every test sample, "
-        "2 of 4 have none"
-    )
+    assert refused(lambda: predictions_table(LABELS, undecided)) == [
+        "seed 3, protocol paper: expected a class for every test sample, 2 of 4 have "
+        "none"
+    ]
 
 
-def test_a_missing_sample_is_refused() -> None:
+def test_a_sample_that_is_missing_or_twice_is_refused(refused) -> None:
+    """Also a protocol that was not run; the other one can still be read."""
     table = made_table()
-    gone = (
-        (table["seed"] == 3) & (table["protocol"] == "paper") & (table["sample"] == 2)
-    )
-    with pytest.raises(BadInput) as refusal:
-        by_seed(table[~gone], "paper")
-    assert str(refusal.value) == (
-        "predictions: expected every sample once under every seed of protocol paper, "
-        "got 7 rows"
-    )
-    assert by_seed(table[~gone], "released_code")[0].shape == (2, 4)
+    gone = (table["seed"] == 3) & (table["sample"] == 2)
+    broken = {
+        ("paper", 7): table[~(gone & (table["protocol"] == "paper"))],
+        ("paper", 9): pd.concat([table, table.iloc[:1]]),
+        ("released_code", 0): table[table["protocol"] == "paper"],
+    }
+    for (protocol, rows), some in broken.items():
+        assert refused(partial(by_seed, some, protocol)) == [
+            "predictions: expected every sample once under every seed of protocol "
+            f"{protocol}, got {rows} rows"
+        ]
+    assert by_seed(broken["paper", 7], "released_code")[0].shape == (2, 4)
 
 
-def test_a_protocol_that_was_not_run_is_refused() -> None:
-    table = made_table()
-    with pytest.raises(BadInput) as refusal:
-        by_seed(table[table["protocol"] == "paper"], "released_code")
-    assert str(refusal.value) == (
-        "predictions: expected every sample once under every seed of protocol "
-        "released_code, got 0 rows"
-    )
-
-
-def test_a_sample_decided_twice_is_refused() -> None:
-    """A row twice is the user's broken file, not a traceback of pandas."""
-    table = made_table()
-    twice = pd.concat([table, table.iloc[:1]])
-    with pytest.raises(BadInput, match=r"^predictions: .* protocol paper, got 9 rows"):
-        by_seed(twice, "paper")
+def test_methods_are_paired_by_sample_and_seed(refused) -> None:
+    """Other seeds or other samples are refused by name."""
+    pairs = paired({"a": made_table(), "b": made_table()}, "paper")
+    assert pairs.seeds == (3, 7) and pairs.labels.tolist() == LABELS.tolist()
+    assert (pairs.of["a"] == pairs.of["b"]).all()
+    fewer = predictions_table(LABELS, {(3, "paper"): LABELS})
+    assert refused(lambda: paired({"a": fewer, "b": made_table()}, "paper")) == [
+        "predictions of b, protocol paper: expected the seeds of a, [3], got [3, 7]"
+    ]
+    other = predictions_table(LABELS[::-1], MADE)
+    assert refused(lambda: paired({"a": other, "b": made_table()}, "paper")) == [
+        "predictions of b, protocol paper: expected the test samples of a, got others"
+    ]

@@ -1,15 +1,13 @@
 """A made case of each verdict, and the edges between them."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from replication.core.files import read_yaml
 from replication.statistics.intervals import Estimate
+from replication.statistics.results import Claim
 from replication.statistics.verdicts import (
     MARGINS,
     ROUNDING,
@@ -20,6 +18,7 @@ from replication.statistics.verdicts import (
     joint_p_value,
     judge_claim,
     judge_number,
+    judged,
     stands,
     why_other_features,
     why_partial,
@@ -36,7 +35,7 @@ NAN = float("nan")
         (-0.01, 0.01, "undecided"),
         (0.0, 0.01, "undecided"),
         (-0.01, 0.0, "undecided"),
-        (0.0, 0.0, "undecided"),
+        (-np.inf, np.inf, "undecided"),
         (None, None, "not run"),
         (0.01, None, "not run"),
         (None, 0.01, "not run"),
@@ -68,21 +67,6 @@ def test_each_verdict_on_a_claim_and_on_a_number_has_its_case() -> None:
     assert set(get_args(NumberVerdict)) == set(cases)
     for verdict, case in cases.items():
         assert judge_number(0.421, *case) == verdict
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_claim_turns_where_its_interval_touches_zero(sign: int) -> None:
-    """Zero itself belongs to the interval: undecided."""
-    tiny = np.nextafter(0.0, 1.0)
-    word = "supported" if sign > 0 else "contradicted"
-    for end, verdict in ((tiny, word), (0.0, "undecided"), (-tiny, "undecided")):
-        low, high = sorted((sign * end, sign * 0.2))
-        assert judge_claim(low, high) == verdict
-
-
-def test_an_interval_without_end_is_undecided() -> None:
-    """One seed: it was run, and it decides nothing."""
-    assert judge_claim(-np.inf, np.inf) == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -152,29 +136,12 @@ def test_prediction_interval_for_one_published_run(seeds: int, factor: float) ->
         assert found == ["consistent, imprecise", "not reproduced"]
 
 
-def test_seeds_that_are_missing_do_not_count() -> None:
-    """A NaN seed is left out, of the mean and of k."""
-    assert judge_number(0.421, (0.420, NAN, 0.422), "undecided", True) == judge_number(
-        0.421, (0.420, 0.422), "undecided", True
-    )
-
-
-@pytest.mark.parametrize("claim", ["supported", "undecided"])
+@pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("ours", [0.421, 0.43])
-def test_one_seed_cannot_tell_a_number_apart(ours: float, claim: str) -> None:
-    """k = 1: no spread is known, the prediction interval is unbounded.
-
-    It may not be called reproduced, and it may not be called not reproduced.
-    """
-    found = judge_number(0.421, (ours,), claim, same_conditions=True)
-    assert found == "consistent, imprecise"
-
-
-@pytest.mark.parametrize("ours", [0.421, 0.43])
-def test_seeds_that_agree_to_the_last_digit_are_copies_of_one_run(ours: float) -> None:
-    """A head that no seed enters, copied for each: nothing is known of its spread."""
-    found = judge_number(0.421, (ours,) * 3, "undecided", True)
-    assert found == judge_number(0.421, (ours,), "undecided", True)
+def test_one_seed_cannot_tell_a_number_apart(ours: float, seeds: int) -> None:
+    """No spread is known; seeds that agree to the last digit are copies of one run."""
+    verdict = judge_number(0.421, (ours,) * seeds, "undecided", True)
+    assert verdict == "consistent, imprecise"
 
 
 def test_margin_is_the_metrics_own() -> None:
@@ -188,29 +155,46 @@ def test_margin_is_the_metrics_own() -> None:
 # --- many claims at once
 
 
-def gap(mean: float, error: float = 0.01, freedom: float = 1e6) -> tuple[float, float]:
-    """Mean and p-value of a difference, by Student's test with this freedom."""
-    found = Estimate(mean, 0.0, 0.0, (mean,), error**2, 0.0, freedom)
-    return mean, found.p_value
+def gap(mean: float, error: float = 0.01, freedom: float = 1e6) -> Estimate:
+    """A difference with its 95 % interval."""
+    half = stats.t.ppf(0.975, freedom) * error
+    return Estimate(mean, mean - half, mean + half, (mean,), error**2, 0.0, freedom)
 
 
-def test_joint_p_value_is_that_of_the_weakest_where_all_are_positive() -> None:
-    """z = 2, 3: p = 0.0455, 0.0027."""
-    assert joint_p_value([gap(0.02)]) == pytest.approx(0.0455, abs=1e-4)
-    assert joint_p_value([gap(0.02), gap(0.03)]) == pytest.approx(0.0455, abs=1e-4)
+def p_of(*gaps: Estimate) -> float:
+    return joint_p_value([(one.mean, one.p_value) for one in gaps])
 
 
-def test_joint_p_value_is_that_of_the_strongest_negative_times_all() -> None:
-    """One of them refutes the claim; it was found among three."""
-    some = [gap(0.05), gap(-0.03), gap(-0.02)]
-    assert joint_p_value(some) == pytest.approx(3 * 0.0027, abs=1e-4)
-    assert joint_p_value([gap(-0.03)]) == pytest.approx(0.0027, abs=1e-4)
-    assert joint_p_value([gap(0.05), gap(0.0)]) == 1
-    assert joint_p_value([gap(-0.001)] * 3) == 1
+def test_all_of_some_differences_are_judged_by_the_smallest() -> None:
+    """Its upper end is Bonferroni's: of two at 5 % the 97.5 % interval's, 2.24 s."""
+    weak, strong = gap(0.021), gap(0.05, error=0.012)
+    assert judged([weak]) == {
+        "mean": weak.mean,
+        "low": weak.low,
+        "high": pytest.approx(weak.high),
+        "verdict": "supported",
+        "p_value": weak.p_value,
+        "detectable": weak.detectable,
+    }
+    both = judged([weak, strong])
+    assert (both["mean"], both["low"]) == (weak.mean, weak.low)
+    assert both["high"] == pytest.approx(0.021 + 2.2414 * 0.01, abs=1e-5)
+    assert both["p_value"] == weak.p_value
+    assert both["detectable"] == strong.detectable
+    assert judged([weak, gap(-0.021)])["verdict"] == "undecided"
+    assert judged([weak, gap(-0.03)])["verdict"] == "contradicted"
+    assert judged([weak, gap(NAN)])["verdict"] == "not run"
 
 
-def test_joint_p_value_of_what_was_not_measured_is_nan() -> None:
-    assert np.isnan(joint_p_value([gap(0.02), gap(NAN)]))
+def test_joint_p_value_by_hand() -> None:
+    """z = 2, 3: p = 0.0455, 0.0027. The weakest where all are positive; else the
+    strongest negative times all: it was found among them.
+    """
+    assert p_of(gap(0.02), gap(0.03)) == pytest.approx(0.0455, abs=1e-4)
+    mixed = p_of(gap(0.05), gap(-0.03), gap(-0.02))
+    assert mixed == pytest.approx(3 * 0.0027, abs=1e-4)
+    assert p_of(gap(0.05), gap(0.0)) == p_of(*[gap(-0.001)] * 3) == 1
+    assert np.isnan(p_of(gap(0.02), gap(NAN)))
 
 
 def test_holm_by_hand() -> None:
@@ -238,50 +222,37 @@ def test_holm_rejects_what_the_step_down_test_rejects() -> None:
         assert [value < 0.05 for value in holm(values.tolist())] == expected.tolist()
 
 
-def test_holm_errs_in_one_family_of_twenty() -> None:
-    """Ten tests without anything behind them, each on its own at 5 %: 40 % err."""
-    draws = np.random.default_rng(0).random((4000, 10))
-    families = [holm(row.tolist()) for row in draws]
-    wrong = np.mean([min(family) < 0.05 for family in families])
-    assert wrong == pytest.approx(0.05, abs=0.01)
-    assert np.mean(draws.min(1) < 0.05) == pytest.approx(0.40, abs=0.03)
-
-
-def judged(p_value: float | None, protocol: str | None = "paper") -> dict:
-    return {"verdict": "supported", "p_value": p_value, "protocol": protocol}
+def claim(
+    p_value: float | None, protocol: str | None = "paper", **changes: object
+) -> Claim:
+    """A supported claim."""
+    made = {"id": "x", "sentence": None, "section": "table1", "place": "Sect. 6"}
+    made |= {"statement": "X.", "test": "x", "benchmark": "inat18"}
+    made |= {"grade": "real data", "verdict": "supported"}
+    return Claim(**made | {"p_value": p_value, "protocol": protocol} | changes)
 
 
 def test_a_family_is_what_one_protocol_decides() -> None:
-    """`paper` together with what has no protocol; the released code on its own."""
-    some = [
-        judged(0.02),
-        judged(0.03, "released_code"),
-        judged(0.04, None),
-        judged(None),
-        {"verdict": "supported", "p_value": 0.9},
+    """`paper` with what has no protocol; the released code, and the clock, alone."""
+    claims = [
+        claim(0.02),
+        claim(0.03, "released_code"),
+        claim(0.04, None),
+        claim(None),
+        claim(0.9, None),
+        claim(0.5, None, timed=True),
     ]
-    assert [one["holm"] for one in corrected(some)] == [0.06, 0.03, 0.08, None, 0.9]
-    assert "holm" not in some[0]
-    assert [one["all"] for one in corrected(some, "all")][1] == 0.03
-
-
-def test_what_the_clock_says_moves_no_other_verdict() -> None:
-    """0.02 and 0.03 of two tests on accuracy are 0.04 each, whatever was timed."""
-    steady = [{"p_value": 0.02}, {"p_value": 0.03}]
-    for seconds in (0.001, 0.5):
-        timed = {"p_value": seconds, "timed": True}
-        found = corrected([*steady, timed])
-        assert [one["holm"] for one in found] == [0.04, 0.04, seconds]
+    expected = [0.06, 0.03, 0.08, None, 0.9, 0.5]
+    assert [one.holm for one in corrected(claims)] == expected
+    assert [one.holm_all for one in corrected(claims, "holm_all")] == expected
+    assert {one.holm for one in corrected(claims, "holm_all")} == {None}
 
 
 @pytest.mark.parametrize(
     ("verdict", "value", "expected"),
     [
         ("supported", 0.0499, True),
-        ("contradicted", 0.0499, True),
-        ("supported", 0.05, False),
-        ("contradicted", 0.2, False),
-        ("undecided", 0.2, None),
+        ("contradicted", 0.05, False),
         ("undecided", 0.01, None),
         ("not run", None, None),
         ("supported", None, None),
@@ -291,36 +262,27 @@ def test_a_verdict_stands_below_5_percent(
     verdict: str, value: float | None, expected: bool | None
 ) -> None:
     """Only what was decided can; what has no p-value is not asked."""
-    assert stands({"verdict": verdict, "holm": value}) is expected
-    assert stands({"verdict": verdict, "other": value}, "other") is expected
-    assert stands({"verdict": verdict}) is None
+    assert stands(claim(None, verdict=verdict, holm=value)) is expected
+    assert stands(claim(None, verdict=verdict, holm_all=value), "holm_all") is expected
 
 
 # --- conditions
 
 PUBLISHED = {"classes": 3, "test_per_class": 2, "histogram": {"3": 1, "200": 2}}
+DATA = {
+    "stand_in": False,
+    "benchmark": "places_lt",
+    "class_counts": [200, 200, 3],
+    "images": {"train": 403, "val": 0, "test": 6},
+}
 
 
-def recorded(
-    stage: str = "backbone_paco@places_lt",
-    source: str = "trained here",
-    **params: object,
-) -> dict:
-    """The record of a run, as far as it is asked; settings are null as shipped."""
-    plain = {"lambda_bal": None, "backbone.epochs": None, "seeds": [0, 1, 2]}
-    found = {"stage": stage, "params": plain | params, "as_recipe": []}
-    return found | ({"source": source} if stage.startswith("backbone_") else {})
-
-
-def conditions(*runs: dict, **changes: object) -> list[str]:
-    """Why a run of the printed benchmark, as published, would be partial."""
-    data = {
-        "stand_in": False,
-        "benchmark": "places_lt",
-        "class_counts": [200, 200, 3],
-        "images": {"train": 403, "val": 0, "test": 6},
-    }
-    return why_partial("places_lt", data | changes, PUBLISHED, runs or [recorded()])
+def reasons(
+    source: str = "trained here", departures: tuple[str, ...] = (), **data: object
+) -> list[str]:
+    """Why a run of the printed benchmark would be partial."""
+    about = {"source": source, "departures": list(departures)}
+    return why_partial("places_lt", DATA | data, PUBLISHED, about)
 
 
 @pytest.mark.parametrize(
@@ -332,156 +294,46 @@ def conditions(*runs: dict, **changes: object) -> list[str]:
     ],
 )
 def test_as_published_nothing_makes_a_number_partial(source: str) -> None:
-    runs = [recorded(stage="prepare@places_lt"), recorded(source=source)]
-    assert conditions(*runs, recorded(stage="dlsa@places_lt")) == []
+    """Class counts may come in any order."""
+    assert reasons(source) == reasons(class_counts=[3, 200, 200]) == []
+
+
+def test_every_reason_is_given() -> None:
+    """PaCo evaluates Places-LT on the 7,300 images of its validation list."""
+    source = "imported from a checkpoint of timm"
+    images = {"train": 403, "val": 0, "test": 4}
+    given = reasons(source, ("head.lr", "lambda_bal"), class_counts=[7], images=images)
+    assert given == [
+        "the class counts are not the published ones",
+        "the test set has 4 images, not 6",
+        f"the paper's features come from PaCo, these are {source}",
+        "settings differ from print: head.lr, lambda_bal",
+    ]
 
 
 def test_the_stand_in_and_another_benchmark_need_no_further_reason() -> None:
     """Whatever else differs: nothing there is the paper's to begin with."""
-    other = recorded(source="imported from a checkpoint of torchvision", lambda_bal=2.0)
-    wrong = {"benchmark": "cifar100_lt", "class_counts": [7]}
-    assert conditions(other, stand_in=True, **wrong) == ["the data is the stand-in"]
-    assert conditions(other, **wrong) == [
-        "the paper prints this table for another benchmark"
-    ]
-
-
-@pytest.mark.parametrize("counts", [[200, 199, 3], [200, 3], [200, 200, 3, 3], []])
-def test_other_class_counts_are_a_reason(counts: list[int]) -> None:
-    reason = "the class counts are not the published ones"
-    assert conditions(class_counts=counts) == [reason]
-
-
-def test_another_test_set_is_a_reason() -> None:
-    """PaCo evaluates Places-LT on the 7,300 images of its validation list."""
-    assert conditions(images={"train": 403, "val": 0, "test": 4}) == [
-        "the test set has 4 images, not 6"
-    ]
-
-
-def test_the_shipped_settings_are_the_papers() -> None:
-    """Whatever a stage records of params.yaml as it comes: nothing is overridden."""
-
-    def leaves(node: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
-        for key, value in node.items():
-            if isinstance(value, Mapping):
-                yield from leaves(value, f"{above}{key}.")
-            else:
-                yield above + key, value
-
-    shipped = dict(leaves(read_yaml(Path(__file__).parents[2] / "params.yaml")))
-    assert "deterministic" in shipped and len(shipped) > 80
-    assert conditions(recorded(**shipped)) == []
+    other = {"source": "elsewhere", "benchmark": "cifar100_lt", "class_counts": [7]}
+    assert reasons(**other) == ["the paper prints this table for another benchmark"]
+    assert reasons(**other, stand_in=True) == ["the data is the stand-in"]
 
 
 @pytest.mark.parametrize(
-    ("source", "features", "expected"),
+    ("source", "one_folder", "expected"),
     [
-        ("trained here", None, None),
-        ("imported from a checkpoint of Decouple", None, None),
-        ("imported from a checkpoint of PaCo", None, "their weights are PaCo's"),
+        ("trained here", False, None),
+        ("imported from a checkpoint of Decouple", False, None),
+        ("imported from a checkpoint of PaCo", False, "their weights are PaCo's"),
         (
             "none: features are imported",
-            "/cached",
+            True,
             "their features are those of PaCo's row: one folder for both",
         ),
-        ("none: features are imported", {"ce": "/a", "paco": "/b"}, None),
+        ("none: features are imported", False, None),
     ],
 )
 def test_crt_and_lws_on_pacos_features_are_not_prints(
-    source: str, features: object, expected: str | None
+    source: str, one_folder: bool, expected: str | None
 ) -> None:
-    given = {"inputs.inat18.features": features}
-    runs = [
-        recorded(stage="backbone_paco@inat18"),
-        recorded(stage="backbone_ce@inat18", source=source, **given),
-    ]
-    assert why_other_features("inat18", runs) == expected
-
-
-def test_class_counts_may_come_in_any_order() -> None:
-    assert conditions(class_counts=[3, 200, 200]) == []
-
-
-@pytest.mark.parametrize("maker", ["torchvision", "timm", "this suite"])
-def test_features_of_another_makers_weights_are_a_reason(maker: str) -> None:
-    source = f"imported from a checkpoint of {maker}"
-    assert conditions(recorded(source=source)) == [
-        f"the paper's features come from PaCo, these are {source}"
-    ]
-
-
-def test_only_pacos_own_backbone_is_asked_for_pacos_features() -> None:
-    """Table 1's other rows have a backbone that was never PaCo's."""
-    ce = recorded(
-        stage="backbone_ce@places_lt",
-        source="imported from a checkpoint of torchvision",
-    )
-    assert conditions(recorded(), ce) == []
-
-
-def test_a_setting_that_is_set_to_what_is_printed_is_no_reason() -> None:
-    """As `-S lambda_pure=0.03` on Places-LT, where print has 0.03."""
-    as_recipe = {"as_recipe": ["lambda_pure"]}
-    assert conditions(recorded(lambda_pure=0.03) | as_recipe) == []
-    assert conditions(recorded(lambda_pure=0.03, lambda_bal=1.0) | as_recipe) == [
-        "settings differ from print: lambda_bal"
-    ]
-    other = recorded(stage="sigma@places_lt", lambda_pure=0.03)
-    assert conditions(recorded(lambda_pure=0.03) | as_recipe, other) == [
-        "settings differ from print: lambda_pure"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("backbone.epochs", 10),
-        ("backbone.precision", "32-true"),
-        ("paco.alpha", 0.0),
-        ("decoupling.lr", 0.5),
-        ("lambda_bal", 1.0),
-        ("data.image_size", 64),
-        ("filter.eta", 0.0),
-    ],
-)
-def test_an_overridden_setting_is_a_reason(key: str, value: object) -> None:
-    """Also one that is overridden by 0, or by an empty or small value."""
-    reason = f"settings differ from print: {key}"
-    assert conditions(recorded(**{key: value})) == [reason]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("seeds", [0]),
-        ("device", "cuda"),
-        ("devices", 4),
-        ("backbone.workers", 0),
-        ("backbone.seed", 7),
-        ("data.seed", 7),
-        ("benchmarks", ["places_lt"]),
-        ("ablation", ["places_lt"]),
-        ("inputs.places_lt.images", "/images"),
-        ("stand_in.epochs", 2),
-        ("fig2.epochs", 2),
-        ("sweep.draws", 10),
-        ("estimator.draws", 10),
-    ],
-)
-def test_what_moves_no_printed_number_is_no_reason(key: str, value: object) -> None:
-    """Seeds, machine, doors; and what other pages than the tables are made with."""
-    assert conditions(recorded(**{key: value})) == []
-
-
-def test_every_reason_is_given_and_each_setting_once() -> None:
-    source = "imported from a checkpoint of timm"
-    runs = [
-        recorded(source=source, **{"paco.alpha": 0.1}),
-        recorded(stage="heads_paco@places_lt", **{"head.lr": 0.5, "paco.alpha": 0.1}),
-    ]
-    assert conditions(*runs, class_counts=[200]) == [
-        "the class counts are not the published ones",
-        f"the paper's features come from PaCo, these are {source}",
-        "settings differ from print: head.lr, paco.alpha",
-    ]
+    facts = {"source": source, "one_folder": one_folder}
+    assert why_other_features(facts) == expected

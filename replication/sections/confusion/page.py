@@ -229,13 +229,10 @@ def matrices_figure(measured: Measurement) -> str:
 
 def _title(measured: Measurement) -> str:
     forth, back = (
-        in_unit(_change(measured, metric, "paper"))
+        shown(_change(measured, metric, "paper"))
         for metric in ("many_to_few", "few_to_many")
     )
-    return (
-        f"With DLSA, of all test images: Many taken for Few {forth}, "
-        f"Few taken for Many {back}"
-    )
+    return f"DLSA: Many taken for Few {forth}, Few for Many {back} points of all images"
 
 
 def _scale(name: str, low: float, high: float) -> ScalarMappable:

@@ -1,6 +1,8 @@
-"""Table 2's records and claims from made predictions, timings and diagnostics."""
+"""Claims of Table 2 from made predictions, timings and diagnostics."""
 
 import math
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,118 +10,97 @@ import pytest
 
 from replication.core.files import read_json, write_json
 from replication.core.settings import read_published_tables
-from replication.samples.predictions import predictions_table
 from replication.sections.table2.experiment import (
-    BASELINES,
     changed_as_printed,
+    cluster_counts,
     greatest_drop,
-    mechanism_claims,
-    table2_claims,
-    table2_records,
+    removals,
+    row_claims,
+    separation_claim,
+    slowness_claims,
 )
+from replication.statistics.comparison import Comparison, read_methods, table_cells
+from replication.statistics.results import Claim
+from tests.made import diagnostics, predicted
 
 TABLE = read_published_tables()["table2"]
 LABELS = np.repeat(np.arange(6), 50)
 COUNTS = np.array([300, 200, 60, 40, 10, 5])
-ABOUT = {
-    "benchmark": "places_lt",
-    "data": "made",
-    "same_benchmark": True,
-    "same_conditions": False,
-}
+ROWS = Comparison(
+    section="table2",
+    benchmark="places_lt",
+    data="made",
+    table=TABLE,
+    labels={key: one.label for key, one in read_methods("table2", TABLE).items()},
+    full="full",
+    plain="start",
+    same_conditions=False,
+)
+NEW = partial(
+    Claim,
+    section="table2",
+    place="Sect. 7",
+    benchmark="places_lt",
+    grade="real data",
+)
 # Every row changes what the printed one changes.
 ALL = frozenset(TABLE.rows) - {"full"}
 
 
-def made(shares: dict[str, float], seeds: int = 3) -> dict:
-    """Predictions of each method that are right for a given share of the samples."""
-    tables = {}
-    for number, (method, share) in enumerate(shares.items()):
-        generator = np.random.default_rng(number)
-        some = {}
-        for seed in range(seeds):
-            for protocol in ("paper", "released_code"):
-                right = generator.random(len(LABELS)) < share
-                some[seed, protocol] = np.where(right, LABELS, (LABELS + 1) % 6)
-        tables[method] = predictions_table(LABELS, some)
-    return tables
+def rows_of(tested=ALL, table=TABLE, **shares: float) -> dict[str, Claim]:
+    """Claims on the rows under protocol paper by id: right for half but `shares`."""
+    made = predicted(dict.fromkeys(ROWS.labels, 0.5) | shares, LABELS)
+    claims = row_claims(table_cells(ROWS, made, COUNTS), table, tested, NEW)
+    return {claim.id: claim for claim in claims if claim.protocol == "paper"}
 
 
-def shares(**changes: float) -> dict[str, float]:
-    """Every method right for half of the samples, but for the changes."""
-    names = (*BASELINES, *TABLE.rows)
-    return {name: changes.get(name, 0.5) for name in names}
+def test_what_the_rows_change_is_read_from_the_printed_table() -> None:
+    assert removals(TABLE) == {
+        "no_mle": "lambda_mle",
+        "no_bal": "lambda_bal",
+        "no_pure": "lambda_pure",
+    }
+    counts = {"clusters_300": 300, "full": 500, "clusters_1000": 1000}
+    assert list(cluster_counts(TABLE).items()) == list(counts.items())
 
 
-def test_a_value_record_is_the_share_that_is_right() -> None:
-    predictions = made(shares(full=1.0))
-    records = table2_records(predictions, COUNTS, TABLE, ABOUT)
-    full = [r for r in records if r["method"] == "full" and r["kind"] == "value"]
-    assert [record["mean"] for record in full] == pytest.approx([1.0] * 8)
-    assert {record["verdict"] for record in full} == {"partial"}
-    overall = next(record for record in full if record["metric"] == "overall")
-    assert overall["published"] == pytest.approx(0.421)
-
-
-def test_a_large_gap_supports_its_claim_and_the_reverse_contradicts_it() -> None:
-    predictions = made(shares(full=0.7, no_mle=0.4, no_bal=1.0))
-    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT), ALL)
-    verdicts = {claim["test"]: claim["verdict"] for claim in claims}
-    assert verdicts["Overall, full model minus w/o L_MLE, paired"] == "supported"
-    assert verdicts["Overall, full model minus w/o L_bal, paired"] == "contradicted"
-
-
-def test_dlsa_is_held_against_the_head_that_it_starts_from() -> None:
-    """Not against the refitted head, nor against one that it did not start from."""
-    predictions = made(shares(full=0.7, start=0.9, own_head=0.2, balanced_softmax=0.2))
-    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT), ALL)
-    of_sect_6 = [claim for claim in claims if claim["section"] == "Sect. 6"]
-    assert [claim["protocol"] for claim in of_sect_6] == ["paper", "released_code"]
-    for claim in of_sect_6:
-        assert claim["test"] == (
-            "Overall, full model minus PaCo + BalSoftmax, no DLSA, paired"
-        )
-        assert claim["verdict"] == "contradicted"
-
-
-@pytest.mark.parametrize(
-    ("start", "verdict"),
-    [(0.2, "differs, claim holds"), (0.99, "not reproduced"), (None, "not reproduced")],
-)
-def test_the_full_models_number_stands_for_its_gain(
-    start: float | None, verdict: str
-) -> None:
-    """0.9 is far from the printed 0.421; DLSA's gain over its start decides the rest.
-
-    The other rows are no part of it: the full model is better than all of them.
-    """
-    predictions = made(shares(full=0.9, start=start or 0.5))
-    if start is None:
-        del predictions["start"]
-    about = ABOUT | {"same_conditions": True}
-    records = table2_records(predictions, COUNTS, TABLE, about)
-    (found,) = (
-        record
-        for record in records
-        if (record["method"], record["metric"]) == ("full", "overall")
-        and record["protocol"] == "paper"
+def test_each_row_tests_its_sentence_in_its_words() -> None:
+    claims = rows_of(full=0.7, no_mle=0.4, no_bal=1.0, start=0.9, own_head=0.1)
+    assert {name: claim.sentence for name, claim in claims.items()} == {
+        "gain": None,
+        "drop_no_mle": "s7_losses",
+        "drop_no_bal": "s7_losses",
+        "drop_no_pure": "s7_losses",
+        "drop_clusters_300": "s7_clusters",
+        "drop_clusters_1000": "s7_clusters",
+    }
+    assert claims["drop_no_mle"].verdict == "supported"
+    assert claims["drop_no_bal"].verdict == claims["gain"].verdict == "contradicted"
+    assert claims["gain"].place == "Sect. 6"
+    assert [claims[f"drop_{row}"].statement for row in ("no_mle", "clusters_300")] == [
+        "Removing L_MLE leads to a significant performance drop.",
+        "Models with fewer clusters perform worse than the default 500.",
+    ]
+    assert claims["gain"].test == (
+        "Overall, full model minus PaCo + BalSoftmax, no DLSA, paired"
     )
-    assert found["verdict"] == verdict
+
+
+def test_a_further_row_is_asked_without_a_word_of_code() -> None:
+    wide = replace(TABLE.rows["no_bal"], label="wide centres", changes={"sigma": 1.0})
+    table = replace(TABLE, rows={**TABLE.rows, "no_pure": wide})
+    claim = rows_of(table=table, tested=ALL)["drop_no_pure"]
+    assert (claim.sentence, claim.statement) == (
+        None,
+        "wide centres performs worse than the full model.",
+    )
 
 
 def filters(**full: float) -> dict[str, dict]:
     """Settings of each row's filter, the full model's changed by a what-if."""
-    common = {"lambda_mle": 1.0, "lambda_bal": 2.0, "lambda_pure": 0.03}
-    base = common | {"num_clusters": 500} | full
-    changes = {
-        "full": {},
-        "no_mle": {"lambda_mle": 0.0},
-        "no_bal": {"lambda_bal": 0.0},
-        "no_pure": {"lambda_pure": 0.0},
-        "clusters_300": {"num_clusters": 300},
-        "clusters_1000": {"num_clusters": 1000},
-    }
-    return {row: base | change for row, change in changes.items()}
+    weights = {"lambda_mle": 1.0, "lambda_bal": 2.0, "lambda_pure": 0.03}
+    base = weights | {"num_clusters": 500} | full
+    return {row: base | printed.changes for row, printed in TABLE.rows.items()}
 
 
 @pytest.mark.parametrize(
@@ -137,157 +118,114 @@ def test_a_row_tests_its_sentence_only_where_it_changes_what_print_changes(
     full: dict[str, float], gone: set[str]
 ) -> None:
     """A what-if may leave nothing to be removed, or no default of 500."""
-    assert changed_as_printed(filters(**full)) == ALL - gone
+    assert changed_as_printed(TABLE, filters(**full)) == ALL - gone
+
+
+def test_a_row_that_was_run_otherwise_tests_nothing() -> None:
+    other = filters()
+    other["no_bal"] |= {"lambda_bal": 1.0}
+    assert changed_as_printed(TABLE, other) == ALL - {"no_bal"}
 
 
 def test_what_a_row_does_not_test_is_not_run() -> None:
     tested = frozenset({"no_bal", "clusters_300"})
-    records = table2_records(made(shares()), COUNTS, TABLE, ABOUT)
-    claims = {one["sentence"]: one for one in table2_claims(records, tested)}
-    not_run = {
-        sentence for sentence, one in claims.items() if one["verdict"] == "not run"
-    }
-    assert not_run == {
-        "Removing L_MLE leads to a significant performance drop.",
-        "Removing L_pure leads to a significant performance drop.",
-        "Models with more clusters perform worse than the default 500.",
-    }
-    assert all(claims[sentence]["p_value"] is None for sentence in not_run)
-    (greatest, _) = greatest_drop(made(shares()), COUNTS, tested)
-    assert (greatest["verdict"], greatest["mean"]) == ("not run", None)
-    mechanism = mechanism_claims(timed(0.6, 0.7, 0.8), diagnosed(), tested)
-    words = [one["sentence"] for one in mechanism if one["verdict"] != "not run"]
-    assert all("500 against 300" in word for word in words) and len(words) == 2
+    claims = rows_of(tested)
+    silent = {name for name, claim in claims.items() if claim.verdict == "not run"}
+    assert silent == {"drop_no_mle", "drop_no_pure", "drop_clusters_1000"}
+    assert all(claims[name].p_value is claims[name].mean is None for name in silent)
+    made = predicted(dict.fromkeys(removals(TABLE), 0.5), LABELS)
+    (greatest, _) = greatest_drop(made, COUNTS, TABLE, tested, NEW)
+    assert (greatest.verdict, greatest.mean) == ("not run", None)
+    slow = slowness_claims(timed(0.6, 0.7, 0.8), TABLE, tested, NEW)
+    run = {claim.id for claim in slow if claim.verdict != "not run"}
+    assert run == {"slow_training_500_300", "slow_inference_500_300"}
 
 
-def test_equal_methods_are_undecided() -> None:
-    predictions = made(shares())
-    predictions["no_mle"] = predictions["full"]
-    claims = table2_claims(table2_records(predictions, COUNTS, TABLE, ABOUT), ALL)
-    claim = next(c for c in claims if "L_MLE" in c["sentence"])
-    assert (claim["mean"], claim["verdict"]) == (0.0, "undecided")
+# --- the greatest drop
 
 
-@pytest.mark.parametrize(
-    ("no_mle", "verdict"), [(0.4, "supported"), (0.95, "contradicted")]
-)
-def test_the_greatest_drop_is_against_both_other_losses(
-    no_mle: float, verdict: str
-) -> None:
-    predictions = made(shares(full=0.9, no_mle=no_mle, no_bal=0.8, no_pure=0.8))
-    for claim in greatest_drop(predictions, COUNTS, ALL):
-        assert claim["verdict"] == verdict
+def drop(no_mle: float, no_bal: float, no_pure: float) -> Claim:
+    shares = {"no_mle": no_mle, "no_bal": no_bal, "no_pure": no_pure}
+    (paper, _) = greatest_drop(predicted(shares, LABELS), COUNTS, TABLE, ALL, NEW)
+    return paper
 
 
-def test_p_value_of_the_greatest_drop() -> None:
-    """Against both: the weaker one where both are positive."""
-    predictions = made(shares(no_mle=0.4, no_bal=0.5, no_pure=0.9))
-    (claim, _) = greatest_drop(predictions, COUNTS, ALL)
-    rest = {name: predictions[name] for name in ("no_mle", "no_bal", "no_pure")}
-    alone = [
-        greatest_drop(
-            rest | {"no_bal": rest[name], "no_pure": rest[name]}, COUNTS, ALL
-        )[0]
-        for name in ("no_bal", "no_pure")
-    ]
-    assert claim["p_value"] == pytest.approx(max(one["p_value"] for one in alone))
-    assert claim["detectable"] == max(one["detectable"] for one in alone)
-    assert claim["mean"] == min(one["mean"] for one in alone)
-
-
-def test_every_claim_has_a_p_value_and_what_could_have_been_seen() -> None:
-    claims = [
-        *table2_claims(table2_records(made(shares()), COUNTS, TABLE, ABOUT), ALL),
-        *greatest_drop(made(shares()), COUNTS, ALL),
-        *mechanism_claims(timed(0.6, 0.7, 0.8), diagnosed(), ALL),
-    ]
-    for claim in claims:
-        assert 0 <= claim["p_value"] <= 1
-        assert claim["detectable"] >= 0
-
-
-def test_another_benchmark_has_no_printed_numbers() -> None:
-    about = ABOUT | {"benchmark": "cifar100_lt", "same_benchmark": False}
-    records = table2_records(made(shares()), COUNTS, TABLE, about)
-    assert {record["published"] for record in records} == {None}
-    values = [record for record in records if record["kind"] == "value"]
-    assert {record["verdict"] for record in values} == {None}
+def test_the_greatest_drop_is_against_both_other_losses() -> None:
+    assert drop(0.4, 0.8, 0.8).verdict == "supported"
+    assert drop(1.0, 0.7, 0.7).verdict == "contradicted"
+    claim = drop(0.4, 0.5, 0.9)
+    assert claim.statement == (
+        "Among the losses, w/o L_MLE shows the greatest degradation."
+    )
+    assert claim.test == "Overall, smaller of (w/o L_bal, w/o L_pure) minus w/o L_MLE"
+    assert claim.mean == pytest.approx(0.1, abs=0.05)
 
 
 # --- mechanism
 
 SEEDS = ("0", "1", "2")
-SEPARATION = "L_MLE controls the head-tail separation."
-SLOWER = tuple(
-    f"A larger cluster number makes {what} slower ({counts} clusters)."
-    for what in ("training", "inference")
-    for counts in ("1000 against 500", "500 against 300")
-)
 
 
-def timed(
-    *logs: float, less: tuple[float, ...] = (0.0, 0.0, 0.0)
-) -> dict[str, dict[str, dict[str, float]]]:
+def timed(*logs: float, less: tuple[float, ...] = (0.0, 0.0, 0.0)) -> dict:
     """Timings: log seconds of 1000 clusters over 500's, and of 300's, a seed."""
     every = {"full": (0.0,) * len(logs), "clusters_1000": logs, "clusters_300": less}
     return {
-        variant: {
+        row: {
             seed: {
                 "epoch_seconds": 3 * math.exp(log),
                 "seconds_per_1000": math.exp(log),
             }
             for seed, log in zip(SEEDS, values, strict=False)
         }
-        for variant, values in every.items()
+        for row, values in every.items()
     }
 
 
-def diagnosed(
-    full: tuple[float | None, ...] = (0.8, 0.8, 0.8),
-    no_mle: tuple[float | None, ...] = (0.5, 0.6, 0.7),
-) -> dict[str, dict]:
-    """Diagnostics with the AUROC of each seed's first filter; the second is another."""
-    return {
-        variant: {
-            seed: {
-                "filters": [
-                    {"splits": {"test": {"auroc_tail": value}}},
-                    {"splits": {"test": {"auroc_tail": 0.01}}},
-                ]
-            }
-            for seed, value in zip(SEEDS, values, strict=False)
-        }
-        for variant, values in (("full", full), ("no_mle", no_mle))
-    }
-
-
-def mechanism(timing: dict, diagnostics: dict) -> dict[str, dict]:
-    """The claims by sentence."""
-    claims = mechanism_claims(timing, diagnostics, ALL)
-    assert all(claim["protocol"] is None for claim in claims)
-    return {claim["sentence"]: claim for claim in claims}
-
-
-def test_mechanism_by_hand() -> None:
-    """Differences 0.3, 0.2, 0.1; logs 0.6, 0.7, 0.8: both with s = 0.1.
+def test_slowness_by_hand() -> None:
+    """Logs 0.6, 0.7, 0.8 and 0.1, 0, -0.1: s = 0.1.
 
     Half-width t(0.975, 2) s / sqrt(3) = 4.3027 * 0.1 / 1.7321 = 0.2484.
     """
-    claims = mechanism(timed(0.6, 0.7, 0.8, less=(0.1, 0.0, -0.1)), diagnosed())
-    assert tuple(claims) == (SEPARATION, *SLOWER)
-    expected = {
-        SEPARATION: (0.2, "AUROC", "undecided"),
-        SLOWER[0]: (0.7, "log ratio", "supported"),
-        SLOWER[1]: (0.0, "log ratio", "undecided"),
-        SLOWER[2]: (0.7, "log ratio", "supported"),
-        SLOWER[3]: (0.0, "log ratio", "undecided"),
+    claims = slowness_claims(
+        timed(0.6, 0.7, 0.8, less=(0.1, 0.0, -0.1)), TABLE, ALL, NEW
+    )
+    assert {claim.id: claim.verdict for claim in claims} == {
+        "slow_training_1000_500": "supported",
+        "slow_training_500_300": "undecided",
+        "slow_inference_1000_500": "supported",
+        "slow_inference_500_300": "undecided",
     }
-    for sentence, (mean, unit, verdict) in expected.items():
-        claim = claims[sentence]
-        assert claim["mean"] == pytest.approx(mean)
-        assert claim["low"] == pytest.approx(mean - 0.24841, abs=1e-4)
-        assert claim["high"] == pytest.approx(mean + 0.24841, abs=1e-4)
-        assert (claim["unit"], claim["verdict"]) == (unit, verdict)
+    for claim, mean in zip(claims, (0.7, 0.0) * 2, strict=True):
+        ends = claim.mean, claim.low, claim.high
+        assert ends == pytest.approx((mean, mean - 0.24841, mean + 0.24841), abs=1e-4)
+        assert (claim.unit, claim.timed, claim.protocol) == ("log ratio", True, None)
+    assert claims[0].test == (
+        "ratio of seconds an epoch, 1000 against 500 clusters, geometric mean"
+    )
+
+
+def test_an_epoch_that_was_not_timed_has_no_verdict(tmp_path: Path) -> None:
+    """A filter of one epoch has no time of its own: NaN, and None in JSON."""
+    timing = timed(0.6, 0.7, 0.8)
+    for row in timing.values():
+        for seed in row.values():
+            seed["epoch_seconds"] = math.nan
+    write_json(tmp_path / "timing.json", timing)
+    claims = slowness_claims(read_json(tmp_path / "timing.json"), TABLE, ALL, NEW)
+    verdicts = [claim.verdict for claim in claims]
+    assert verdicts == ["not run", "not run", "supported", "undecided"]
+
+
+def separated(full: tuple, no_mle: tuple) -> Claim:
+    """The claim for the AUROC of each seed's first filter."""
+    made = {
+        row: {
+            seed: diagnostics(value)["0"]
+            for seed, value in zip(SEEDS, values, strict=False)
+        }
+        for row, values in (("full", full), ("no_mle", no_mle))
+    }
+    return separation_claim(made, TABLE, ALL, NEW)
 
 
 @pytest.mark.parametrize(
@@ -298,43 +236,15 @@ def test_mechanism_by_hand() -> None:
         ((0.6, 0.7, 0.8), (0.8, 0.7, 0.6), "undecided"),
         ((None, None, None), (0.5, 0.6, 0.7), "not run"),
         ((0.9, None, None), (0.5, 0.4, 0.4), "undecided"),
+        ((0.9,), (0.5,), "undecided"),
     ],
 )
 def test_separation_is_that_of_the_first_filters(
     full: tuple, no_mle: tuple, verdict: str
 ) -> None:
-    """None: a test split without Many or without Few has no AUROC."""
-    claim = mechanism(timed(0.1, 0.1, 0.1), diagnosed(full, no_mle))[SEPARATION]
-    assert claim["verdict"] == verdict
-
-
-def test_faster_with_more_clusters_contradicts() -> None:
-    logs, fewer = (-0.6, -0.7, -0.8), (0.6, 0.7, 0.8)
-    claims = mechanism(timed(*logs, less=fewer), diagnosed())
-    assert {claims[sentence]["verdict"] for sentence in SLOWER} == {"contradicted"}
-
-
-def test_one_seed_decides_nothing_on_the_mechanism() -> None:
-    claims = mechanism(timed(0.7, less=(-0.5,)), diagnosed((0.9,), (0.5,)))
-    assert claims[SEPARATION]["mean"] == pytest.approx(0.4)
-    assert claims[SLOWER[0]]["mean"] == pytest.approx(0.7)
-    assert {claim["verdict"] for claim in claims.values()} == {"undecided"}
-    for claim in claims.values():
-        assert (claim["low"], claim["high"]) == (-math.inf, math.inf)
-        assert math.isnan(claim["p_value"]) and math.isnan(claim["detectable"])
-
-
-def test_an_epoch_that_was_not_timed_has_no_verdict(tmp_path: Path) -> None:
-    """A filter of one epoch has no time of its own: NaN, which JSON gives back as None.
-
-    What was timed is judged all the same.
-    """
-    timing = timed(0.6, 0.7, 0.8)
-    for variant in timing.values():
-        for seed in variant.values():
-            seed["epoch_seconds"] = math.nan
-    write_json(tmp_path / "timing.json", timing)
-    claims = mechanism(read_json(tmp_path / "timing.json"), diagnosed())
-    assert claims[SLOWER[0]]["verdict"] == claims[SLOWER[1]]["verdict"] == "not run"
-    assert math.isnan(claims[SLOWER[0]]["mean"])
-    assert claims[SLOWER[2]]["verdict"] == "supported"
+    """None: a test split without Many or Few has no AUROC. One seed has no interval."""
+    claim = separated(full, no_mle)
+    assert (claim.verdict, claim.sentence) == (verdict, "s7_separation")
+    if len(full) == 1:
+        assert (claim.low, claim.high) == (-math.inf, math.inf)
+        assert math.isnan(claim.p_value) and math.isnan(claim.detectable)

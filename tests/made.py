@@ -1,0 +1,81 @@
+"""Made predictions, and a measurement as its page reads it: through its file."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from replication.samples.predictions import predictions_table
+from replication.statistics.results import PROTOCOLS, Measurement
+
+
+def predicted(
+    shares: Mapping[str, float],
+    labels: np.ndarray,
+    seeds: int = 3,
+    alike: Collection[str] = (),
+) -> dict[str, pd.DataFrame]:
+    """Predictions of each method that are right for a given share of the samples.
+
+    Args:
+        alike: methods with the same predictions under both protocols.
+    """
+    tables = {}
+    classes = int(labels.max()) + 1
+    for number, (method, share) in enumerate(shares.items()):
+        generator = np.random.default_rng(number)
+        answers = {}
+        for seed in range(seeds):
+            for protocol in PROTOCOLS:
+                right = generator.random(len(labels)) < share
+                other = (labels + generator.integers(1, classes, len(labels))) % classes
+                answers[seed, protocol] = np.where(right, labels, other)
+            if method in alike:
+                answers[seed, "released_code"] = answers[seed, "paper"]
+        tables[method] = predictions_table(labels, answers)
+    return tables
+
+
+def as_read(measured: Measurement, folder: Path) -> Measurement:
+    """What a page gets: NaN has become None."""
+    measured.write(folder / "measured.json")
+    return Measurement.read(folder / "measured.json")
+
+
+def summary(benchmark: str, stand_in: bool = False) -> dict:
+    """A data summary of 12 classes, four a shot group."""
+    return {
+        "benchmark": benchmark,
+        "stand_in": stand_in,
+        "input": "images",
+        "hash": "abc",
+        "classes": 12,
+        "class_counts": [300] * 4 + [60] * 4 + [8] * 4,
+        "imbalance_factor": 100,
+        "shot_groups": {"many": 4, "medium": 4, "few": 4},
+        "images": {"train": 1472, "val": 0, "test": 240},
+        "largest": 300,
+        "smallest": 8,
+    }
+
+
+def diagnostics(auroc: float | None = 0.7) -> dict:
+    """What the stage `dlsa` writes of one filter under three seeds."""
+    epoch = {"log_likelihood": -20.0, "purity": 0.5, "pure_clusters": 4}
+    test = {
+        "log_likelihood": -20.0,
+        "leaving": 0.3,
+        "leaving_by_group": {"many": 0.2, "medium": 0.3, "few": None},
+        "auroc_tail": auroc,
+    }
+    fitted = {
+        "epoch": 3,
+        "pure_clusters": 4,
+        "empty_clusters": 1,
+        "largest": 9,
+        "purity": 0.5,
+        "history": [epoch] * 4,
+        "splits": {"test": test},
+    }
+    return {str(seed): {"filters": [fitted]} for seed in range(3)}

@@ -1,0 +1,79 @@
+"""The page of Table 2 from a made measurement."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from replication.sections.table2.experiment import row_claims, slowness_claims
+from replication.sections.table2.page import finding, page
+from replication.statistics.comparison import table_cells
+from replication.statistics.results import Measurement
+from tests.made import as_read, diagnostics, predicted, summary
+from tests.sections.table2.test_experiment import (
+    ALL,
+    COUNTS,
+    LABELS,
+    NEW,
+    ROWS,
+    TABLE,
+    timed,
+)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    shares = dict.fromkeys((*TABLE.rows, "start", "balanced_softmax"), 0.5)
+    made = predicted(shares | {"start": 0.9}, LABELS, alike=("start",))
+    cells = table_cells(ROWS, made, COUNTS)
+    timing = timed(0.6, 0.7, 0.8)
+    claims = row_claims(cells, TABLE, ALL, NEW)
+    found = Measurement(
+        section="table2",
+        benchmark="places_lt",
+        cells=cells,
+        claims=(*claims, *slowness_claims(timing, TABLE, ALL, NEW)),
+        data=summary("places_lt"),
+        about={"features": "a PaCo network", "cascade": {"leaving_share": 0.3}},
+        details={
+            "partial": ["another budget"],
+            "timing": timing,
+            "diagnostics": {row: diagnostics() for row in TABLE.rows},
+        },
+    )
+    return as_read(found, tmp_path_factory.mktemp("made"))
+
+
+def test_every_row_print_and_figure_is_on_the_page(measured: Measurement) -> None:
+    text, figures = page(measured, "Places-LT", "figures/x")
+    assert text.startswith("> **Places-LT**, the paper's own benchmark.")
+    linked = re.findall(r"\(figures/x/([^)]+)\)", text)
+    assert sorted(linked) == sorted(figures)
+    assert text.count("\n| PaCo + BalSoftmax, no DLSA |") == 3  # once, two differences
+    for row in TABLE.rows.values():
+        assert f"\n| {row.label}, released code |" in text
+    assert "| 40.8 |" in text and "| +1.3 |" in text
+    assert "times as long" in text
+    assert "n/a" in text  # no Few class leaves
+
+
+def test_the_finding_counts_sentences_alone(measured: Measurement) -> None:
+    """DLSA's gain is no sentence of Sect. 7: five rows and four ratios are."""
+    text = finding(measured)
+    assert "the full model takes PaCo + BalSoftmax from" in text
+    assert "Overall, a loss (" in text
+    assert "Of 9 tests of what Sect. 7 says: 2 supported" in text
+
+
+def test_beside_the_stand_in_nothing_is_printed(measured: Measurement) -> None:
+    data = summary("places_lt", stand_in=True)
+    text, _ = page(replace(measured, data=data), "Places-LT", "figures/x")
+    assert "printed |" not in text and "*partial*" not in text
+
+
+def test_the_same_measurement_makes_the_same_page(
+    measured: Measurement, tmp_path: Path
+) -> None:
+    again = as_read(measured, tmp_path)
+    assert page(again, "X", "y") == page(measured, "X", "y")

@@ -1,0 +1,169 @@
+"""A table's Cells from made predictions, and the list of its rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import matthews_corrcoef, normalized_mutual_info_score
+
+from replication.core.files import write_table
+from replication.core.settings import load, read_published_tables
+from replication.core.stage import Stage
+from replication.samples.metrics import accuracies
+from replication.statistics.comparison import (
+    Comparison,
+    read_methods,
+    read_predictions,
+    table_cells,
+)
+from replication.statistics.results import Cell
+from tests.conftest import ROOT
+from tests.made import predicted
+
+TABLES = read_published_tables()
+TABLE = TABLES["table1"]
+LABELS = np.repeat(np.arange(6), 50)
+COUNTS = np.array([300, 200, 60, 40, 10, 5])
+METHODS = {key: one.label for key, one in read_methods("table1", TABLE).items()}
+ROWS = Comparison(
+    section="table1",
+    benchmark="inat18",
+    data="made",
+    table=TABLE,
+    labels=METHODS,
+    full="paco_dlsa",
+    plain="paco",
+    same_conditions=False,
+)
+
+
+def cells_of(rows: Comparison = ROWS, counts=COUNTS, **shares: float) -> list[Cell]:
+    """Every method right for half of the samples, but for `shares`."""
+    made = predicted(dict.fromkeys(METHODS, 0.5) | shares, LABELS)
+    return list(table_cells(rows, made, counts))
+
+
+def chosen(cells: list[Cell], **wanted: object) -> list[Cell]:
+    return [c for c in cells if all(getattr(c, k) == v for k, v in wanted.items())]
+
+
+def test_a_value_is_the_mean_over_seeds_of_the_metric() -> None:
+    """All six, the last two scikit-learn's, of every method under both protocols."""
+    shares = dict.fromkeys(METHODS, 0.5) | {"paco_dlsa": 0.7}
+    made = predicted(shares, LABELS)
+    values = chosen(list(table_cells(ROWS, made, COUNTS)), minus=None)
+    assert len(values) == len(METHODS) * 6 * 2
+    for cell in values:
+        rows = made[cell.method]
+        expected = []
+        for _, of_seed in rows[rows["protocol"] == cell.protocol].groupby("seed"):
+            answers = of_seed["prediction"].to_numpy()
+            metrics = accuracies(answers, LABELS, COUNTS) | {
+                "mcc": matthews_corrcoef(LABELS, answers),
+                "nmi": normalized_mutual_info_score(LABELS, answers),
+            }
+            expected.append(metrics[cell.metric])
+        assert cell.per_seed == pytest.approx(expected)
+        assert cell.mean == pytest.approx(np.mean(expected))
+        assert cell.low < cell.mean < cell.high
+        assert cell.p_value is None
+
+
+def test_a_difference_is_the_full_row_minus_the_method_paired() -> None:
+    """Seed for seed; p is below 5 % where the interval leaves zero out."""
+    cells = cells_of(paco_dlsa=0.6)
+    gaps = [cell for cell in cells if cell.minus]
+    assert len(gaps) == (len(METHODS) - 1) * 6 * 2
+    for gap in gaps:
+        at = {"protocol": gap.protocol, "metric": gap.metric, "minus": None}
+        (full,) = chosen(cells, method="paco_dlsa", **at)
+        (other,) = chosen(cells, method=gap.minus, **at)
+        assert (gap.method, gap.label) == ("paco_dlsa", other.label)
+        pairs = zip(full.per_seed, other.per_seed, strict=True)
+        assert gap.per_seed == pytest.approx([a - b for a, b in pairs])
+        assert (gap.p_value < 0.05) == (gap.low > 0 or gap.high < 0)
+        half = gap.high - gap.mean
+        assert half < gap.detectable < 2.2 * half
+    assert {gap.p_value < 0.05 for gap in gaps} == {True, False}
+
+
+def test_print_stands_beside_the_rows_it_has_on_its_own_benchmark() -> None:
+    """Sect. 6: MCC 71.1 -> 72.7; LWS and what stands beside print have none."""
+    cells = chosen(cells_of(), metric="mcc", protocol="paper")
+    (paco,) = chosen(cells, method="paco", minus=None)
+    (gain,) = chosen(cells, minus="paco")
+    assert (paco.printed, gain.printed) == (0.711, pytest.approx(0.016))
+    for method in ("lws", "ce", "paco_refit"):
+        (value,) = chosen(cells, method=method, minus=None)
+        (gap,) = chosen(cells, minus=method)
+        assert value.printed is gap.printed is value.verdict is None
+    other = cells_of(replace(ROWS, benchmark="cifar100_lt"))
+    assert {cell.printed for cell in other} == {None}
+    assert {cell.verdict for cell in chosen(other, minus=None)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("full", "verdict"), [(0.9, "differs, claim holds"), (0.3, "not reproduced")]
+)
+def test_a_number_that_differs_from_print_may_still_hold_its_claim(
+    full: float, verdict: str
+) -> None:
+    """The full row's own number stands for its gain over the plain row."""
+    cells = cells_of(replace(ROWS, same_conditions=True), paco_dlsa=full)
+    at = {"metric": "overall", "protocol": "paper", "minus": None}
+    (cell,) = chosen(cells, method="paco_dlsa", **at)
+    assert cell.verdict == verdict
+
+
+def test_rows_on_other_features_than_prints_are_partial() -> None:
+    rows = replace(ROWS, same_conditions=True, other_features=frozenset({"lws"}))
+    values = [c for c in cells_of(rows) if c.printed and not c.minus]
+    partial = {cell.method for cell in values if cell.verdict == "partial"}
+    assert partial == {"lws"}
+
+
+def test_without_the_full_row_there_are_values_alone() -> None:
+    cells = table_cells(ROWS, predicted({"paco": 0.5, "lws": 0.5}, LABELS), COUNTS)
+    assert {cell.minus for cell in cells} == {None}
+
+
+def test_an_empty_group_is_nan_and_not_run() -> None:
+    few = chosen(cells_of(counts=np.array([300, 200, 60, 40, 50, 55])), metric="few")
+    assert all(np.isnan(cell.mean) for cell in few)
+    assert {cell.verdict for cell in few} == {"not run", None}
+
+
+def test_a_printed_row_that_is_not_listed_is_a_variant_of_dlsa() -> None:
+    """A further ablation is one entry of tables.yaml."""
+    table = TABLES["table2"]
+    row = replace(table.rows["no_bal"], label="Depth 2")
+    more = replace(table, rows={**table.rows, "depth_2": row})
+    methods = read_methods("table2", more)
+    assert methods["depth_2"].label == "Depth 2"
+    assert methods["depth_2"].file == "paco/dlsa/depth_2/predictions.safetensors"
+    for section in ("table1", "table2"):
+        rows = read_methods(section, TABLES[section])
+        assert TABLES[section].rows.keys() <= rows.keys()
+        assert len({method.colour for method in rows.values()}) == len(rows)
+
+
+def test_which_files_there_are_decides_which_rows(tmp_path: Path, refused) -> None:
+    """Needed rows must be there; the head that is the start is no second row."""
+    stage = Stage(
+        "table2@places_lt", load(methods_file("x").parents[3] / "params.yaml")
+    )
+    methods = read_methods("table2", TABLES["table2"])
+    (made,) = predicted({"x": 0.5}, LABELS).values()
+    for name in ("start", "own_head", "balanced_softmax"):
+        write_table(tmp_path / methods[name].file, made)
+    for start, expected in (
+        ("own_head", ["start", "balanced_softmax"]),
+        ("balanced_softmax", ["start", "own_head"]),
+    ):
+        given = (stage, tmp_path, methods, {"start"}, start)
+        assert list(read_predictions(*given)) == expected
+    missing = tmp_path / methods["full"].file
+    assert refused(
+        lambda: read_predictions(stage, tmp_path, methods, {"full"}, "own_head")
+    ) == [f"{missing}: expected a file, found nothing; run: dvc repro"]
