@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.metrics import matthews_corrcoef, normalized_mutual_info_score
 
 from bench.coverage import Found, answers, association_coverage
@@ -62,47 +61,6 @@ def test_a_score_is_what_leaving_the_sample_out_takes(
         ]
     )
     assert found - found.mean() == pytest.approx(79 * (without.mean() - without))
-
-
-def weighted_mcc(
-    labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray
-) -> float:
-    return matthews_corrcoef(labels, predicted, sample_weight=weights)
-
-
-def weighted_nmi(
-    labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray
-) -> float:
-    def entropy(values: np.ndarray) -> float:
-        share = np.bincount(values, weights) / weights.sum()
-        return stats.entropy(share)
-
-    apart = entropy(labels) + entropy(predicted)
-    return 2 * (apart - entropy(9 * labels + predicted)) / apart
-
-
-@pytest.mark.parametrize(
-    ("scores", "weighted"),
-    [(mcc_scores, weighted_mcc), (nmi_scores, weighted_nmi)],
-    ids=["mcc", "nmi"],
-)
-def test_of_many_samples_a_score_is_the_derivative(
-    scores: Scores, weighted: Reference
-) -> None:
-    """Each sample 500 times: N dT/dw_n at equal weights, up to terms of 1 / 500."""
-    predictions, labels = random_case(1)
-    many = scores(np.repeat(predictions[:1], 500, 1), np.repeat(labels, 500), 9)[0]
-    slope = np.empty(80)
-    for i in range(80):
-        up, down = np.full((2, 80), 1 / 80)
-        up[i] += 1e-6
-        down[i] -= 1e-6
-        ends = [weighted(labels, predictions[0], w) for w in (up, down)]
-        slope[i] = (ends[0] - ends[1]) / 2e-6
-    expected = slope - slope.mean()
-    assert many[::500] - many.mean() == pytest.approx(
-        expected, abs=np.abs(expected).max() / 100
-    )
 
 
 def test_nmi_of_two_classes_by_hand() -> None:

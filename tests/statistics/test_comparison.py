@@ -150,9 +150,7 @@ def test_a_printed_row_that_is_not_listed_is_a_variant_of_dlsa() -> None:
 
 def test_which_files_there_are_decides_which_rows(tmp_path: Path, refused) -> None:
     """Needed rows must be there; the head that is the start is no second row."""
-    stage = Stage(
-        "table2@places_lt", load(methods_file("x").parents[3] / "params.yaml")
-    )
+    stage = Stage("table2@places_lt", load(ROOT / "params.yaml"))
     methods = read_methods("table2", TABLES["table2"])
     (made,) = predicted({"x": 0.5}, LABELS).values()
     for name in ("start", "own_head", "balanced_softmax"):

@@ -1,16 +1,14 @@
-"""Figures of Table 2's page alone: whom the filters let go, how they fit, the data."""
+"""Figures of Table 2's page alone: whom the filters let go, how they fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
 
 from replication.reporting.figures import GROUP_COLOURS, STYLE, svg_text
 from replication.reporting.tables import METRIC_NAMES
-from replication.samples.shots import FEW_BELOW, MANY_ABOVE
 
 
 def leaving_figure(
@@ -115,38 +113,6 @@ def _settled(diagnostics: Mapping[str, Any]) -> float:
     ]
     low, high = np.nanmin(values), np.nanmax(values)
     return float(low - 0.05 * (high - low) - 1e-6)
-
-
-def counts_figure(class_counts: Sequence[int]) -> str:
-    """Training images of each class, largest first, in the three shot groups."""
-    counts = np.sort(np.array(class_counts))[::-1]
-    rank = np.arange(1, len(counts) + 1)
-    groups = {
-        "many": counts > MANY_ABOVE,
-        "medium": (counts <= MANY_ABOVE) & (counts >= FEW_BELOW),
-        "few": counts < FEW_BELOW,
-    }
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 2.8), layout="constrained")
-        axis = figure.subplots()
-        for name, mask in groups.items():
-            axis.bar(
-                rank[mask],
-                counts[mask],
-                width=1.0,
-                color=GROUP_COLOURS[name],
-                label=f"{METRIC_NAMES[name]}: {int(mask.sum())} classes, "
-                f"{int(counts[mask].sum())} images",
-            )
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axis.set_ylim(1, None)
-        axis.set_xlim(0.4, len(counts) + 0.6)
-        axis.set_xlabel("class, by its number of training images")
-        axis.set_ylabel("training images")
-        axis.grid(axis="x", visible=False)
-        figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-        return svg_text(figure)
 
 
 def _number(value: float | None) -> float:

@@ -20,7 +20,6 @@ from replication.reporting.tables import (
 )
 from replication.sections.table2.experiment import FULL, START
 from replication.sections.table2.figures import (
-    counts_figure,
     fitting_figure,
     leaving_figure,
 )
@@ -78,7 +77,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         ),
         "leaving.svg": leaving_figure(diagnostics, labels, share),
         "fitting.svg": fitting_figure(diagnostics, labels, colours),
-        "counts.svg": counts_figure(data["class_counts"]),
     }
 
 
