@@ -49,6 +49,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     cells, data, details = beside_print(measured), measured.data, measured.details
     labels = labels_of(cells)
     own = measured.benchmark == table.benchmark and not data["stand_in"]
+    printed = any(cell.printed is not None for cell in cells)
     text = render(
         "sections/table1/page.md.j2",
         notice=notice(data, title, None if own else PAPER_DATA),
@@ -61,7 +62,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         start=HEADS[measured.about["start"]],
         beside=[label for key, label in labels.items() if key not in table.rows],
         covered=covered(sorted(details["diagnostics"], key=int)),
-        partial=[] if data["stand_in"] else details["partial"],
+        partial=details["partial"] if printed else [],
         other_features=details["other_features"],
         values=values_once(cells, table.metrics),
         differences={

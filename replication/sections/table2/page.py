@@ -41,6 +41,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     labels = {row: printed.label for row, printed in table.rows.items()}
     diagnostics = {row: details["diagnostics"][row] for row in table.rows}
     own = measured.benchmark == table.benchmark
+    printed = any(cell.printed is not None for cell in cells)
     text = render(
         "sections/table2/page.md.j2",
         notice=notice(data, title, None if own else PAPER_DATA),
@@ -51,7 +52,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         table=table,
         features=measured.about["features"],
         covered=covered(sorted(diagnostics[FULL], key=int)),
-        partial=[] if data["stand_in"] else details["partial"],
+        partial=details["partial"] if printed else [],
         values=values_once(cells, table.metrics),
         differences={
             protocol: difference_table(cells, protocol, table.metrics)

@@ -85,7 +85,9 @@ def test_rows_that_choose_nothing_stand_once_and_dlsas_under_both(made: Make) ->
     full = TABLE.rows["paco_dlsa"].label
     assert len(rows_of(text, f"{full}, released code")) == 1
     assert "*partial*, because the backbone is another." in text
-    assert "*partial* whatever the rest is: their weights are PaCo's." in text
+    assert (
+        "not on the features that print has them on: their weights are PaCo's." in text
+    )
     assert list(figures) == ["differences.svg"]
     assert "(figures/x/differences.svg)" in text
     assert page(made(), "iNaturalist18", "figures/x") == (text, figures)
@@ -103,7 +105,7 @@ def test_elsewhere_no_printed_number_stands_beside_ours(
 ) -> None:
     text, figures = page(made(**about), "Elsewhere", "figures/x")
     assert first in text.splitlines()[0]
-    assert "printed |" not in text and "Verdict on the numbers" not in text
+    assert "printed |" not in text and "*partial*" not in text
     assert ">printed<" not in figures["differences.svg"]
 
 
