@@ -27,6 +27,7 @@ from replication.statistics.intervals import LEVEL, Estimate, over_seeds
 from replication.statistics.results import (
     Cell,
     Claim,
+    Grade,
     data_in_words,
     estimated,
     grade_of,
@@ -48,7 +49,6 @@ LABELS = {
 }
 _SCALES = (0.1, 1.0, 10.0, 100.0)
 _SHARES = 1000
-_LINE_POINTS = 60
 _EPSILON = float(np.finfo(np.float64).eps)
 # What rounding leaves of a difference that is exactly 0, as all are at t = 1.
 _ROUNDING = 1e-12
@@ -87,27 +87,14 @@ def simulation(
 
 
 def entropy(share: Tensor) -> Tensor:
-    """Ent[p] = -sum_k p_k log p_k, with 0 log 0 = 0.
-
-    Args:
-        share: (..., K), summing to 1.
-
-    Returns:
-        (...) nats.
-    """
+    """Ent[p] = -sum_k p_k log p_k, with 0 log 0 = 0; (..., K) -> (...) nats."""
     return -torch.xlogy(share, share).sum(-1)
 
 
 def kl_to_uniform(share: Tensor) -> Tensor:
-    """KL[p || u] = sum_k p_k log(p_k / u_k), as it is defined.
+    """KL[p || u] = sum_k p_k log(p_k / u_k), as defined; (..., K) -> (...) nats.
 
     Implements: Eq. 1, first line.
-
-    Args:
-        share: (..., K), summing to 1.
-
-    Returns:
-        (...) nats.
     """
     uniform = 1 / share.shape[-1]
     return torch.xlogy(share, share / uniform).sum(-1)
@@ -137,9 +124,6 @@ def identity_errors(
 
     Implements: Eq. 1: KL[p || u] = log K - Ent[p].
 
-    Args:
-        clusters: the K to try.
-
     Returns:
         A record a K: `clusters`; `shares` tried; `error`; `tolerance`, what rounding of
         K terms explains; `loss_error`, of the loss that the fit uses.
@@ -165,15 +149,9 @@ def identity_errors(
 
 
 def closed_form(shares: Tensor, eta: float) -> Tensor:
-    """p~_t of a sequence of batches.
+    """p~_t of a sequence of batches, P(h | B_i) (t, K) -> (K,).
 
     Implements: Eq. 2: sum_i (1 - eta) eta^(t - i) P(h | B_i).
-
-    Args:
-        shares: (t, K) P(h | B_i).
-
-    Returns:
-        (K,).
     """
     age = torch.arange(len(shares) - 1, -1, -1, dtype=shares.dtype)
     return (1 - eta) * (torch.full_like(age, eta) ** age) @ shares
@@ -182,12 +160,9 @@ def closed_form(shares: Tensor, eta: float) -> Tensor:
 def recursion_errors(
     etas: Sequence[float], steps: int, clusters: int, generator: torch.Generator
 ) -> list[Record]:
-    """How far Eq. 2 and the recursion that the fit uses lie apart, in float64.
+    """How far Eq. 2 and the fit's recursion lie apart at most, up to t = `steps`.
 
     Implements: Eq. 2.
-
-    Returns:
-        A record an eta: `eta`, `steps`, `error` over all t up to `steps`, `tolerance`.
     """
     shares = random_shares(steps, clusters, generator)[:steps]
     records = []
@@ -212,13 +187,7 @@ def phi(eta: Any, step: int) -> Any:
 
 
 def population(size: int, clusters: int, generator: torch.Generator) -> Tensor:
-    """A fixed population of posteriors P(h | x), some sure and some not.
-
-    Eq. 3 and 4 hold for any.
-
-    Returns:
-        (N, K) float64, rows summing to 1; clusters have unequal shares.
-    """
+    """A fixed population of posteriors (N, K), some sure and some not."""
     double = {"generator": generator, "dtype": torch.float64}
     common = torch.randn(clusters, **double)
     own = torch.randn(size, clusters, **double)
@@ -241,9 +210,7 @@ def simulate(
 
     Args:
         posteriors: (N, K) float64, the population.
-        etas: each 0 <= eta < 1.
         steps: the t that are looked at, from 1.
-        batch_size: B.
         draws: R repetitions, >= 2.
 
     Returns:
@@ -333,22 +300,17 @@ def probe_fit(
     """The estimates of P(h | X) against the truth, at steps spread over a fit.
 
     The truth is that of the parameters which gave P(h | B_t), with batch-norm in train
-    mode: a posterior then depends on the batch it is in, and P(h | B_t) estimates
-    the mean posterior of samples in batches normalised by themselves; running
-    statistics lag behind the parameters and would give it a bias of their own. Two
-    truths: `drawn`, over class-uniform batches such as the fit draws (the expectation
-    of P(h | B_t), from TRUTH_BATCHES fresh ones), and `set`, over the training set as
-    it is, every sample once.
+    mode as there: running statistics lag behind the parameters. Two truths: `drawn`,
+    over TRUTH_BATCHES fresh class-uniform batches such as the fit draws, and `set`,
+    over the training set as it is, every sample once.
 
     Args:
-        features: (N, D) float, on the device to fit on or streamed to it.
-        labels: (N,) int64, there too.
+        features: (N, D) float; labels: (N,) int64.
         probes: steps to look at, evenly spread; all where the fit has fewer.
         report: as of `fit_flow_filter`.
 
     Returns:
-        Two records a probe. `seed`, `step` (t), `epoch` (from 0, a fraction), `truth`,
-        and the fields of `compare`.
+        Two records a probe: `seed`, `step` (t) and the fields of `compare`.
     """
     watch = _Probes(features, labels, settings, probes, seed)
     fit_flow_filter(features, labels, settings, seed, report, watch.observe)
@@ -382,19 +344,13 @@ class _Probes:
         """Told t, the flow and p~_t (K,) by the fit."""
         if step in self.steps:
             eta = self.settings.eta
-            last_batch = (estimate - eta * self.before).double() / (1 - eta)
             estimates = {
                 "momentum": estimate.double() / (1 - eta**step),
-                "batch": last_batch,
-            }
-            about = {
-                "seed": self.seed,
-                "step": step,
-                "epoch": (step - 1) / self.per_epoch,
+                "batch": (estimate - eta * self.before).double() / (1 - eta),
             }
             truths = self._truths(copy.deepcopy(flow))
-            ratio = phi(eta, 1) / phi(eta, step)
-            errors = compare(estimates, *truths, ratio)
+            errors = compare(estimates, *truths, phi(eta, 1) / phi(eta, step))
+            about = {"seed": self.seed, "step": step}
             self.records += [about | error for error in errors]
         self.before = estimate
 
@@ -509,20 +465,6 @@ def simulation_cells(simulated: Records) -> list[Cell]:
     return cells
 
 
-def equation_lines(etas: Sequence[float], steps: int) -> list[Record]:
-    """What Eq. 3 and 4 say at every t from 1 to `steps`, also between whole steps."""
-    t = np.geomspace(1, steps, _LINE_POINTS)
-    return [
-        {
-            "eta": eta,
-            "t": t.tolist(),
-            "ratio": (phi(eta, 1) / phi(eta, t)).tolist(),
-            "bias_uncorrected": (-(eta**t)).tolist(),
-        }
-        for eta in etas
-    ]
-
-
 # What is said of a fit: method, method that is subtracted, metric, unit, and the
 # number of a probe.
 _PROBED: tuple[tuple[str, str | None, str, str, Callable[[Any], float]], ...] = (
@@ -591,34 +533,23 @@ def fit_mean(
 
 
 def fit_curves(probes: Records) -> list[Record]:
-    """What the page draws over a fit: mean and range over seeds, by step.
+    """Total variation distances over a fit, a record a truth and estimate.
 
     Returns:
-        For each truth and estimate: `tv`, and for `drawn` the `kl` less that of the
-        truth: `truth`, `method`, `measure`, `steps`, and `mean`, `low`, `high` there.
+        `truth`, `method`, `steps`, and mean, low and high over seeds at each step.
     """
     curves = []
-    for truth, measure in (("drawn", "tv"), ("set", "tv"), ("drawn", "kl")):
+    for truth in TRUTHS:
         mine = [probe for probe in probes if probe["truth"] == truth]
         steps = sorted({probe["step"] for probe in mine})
         for method in ("momentum", "batch"):
-            values = np.array([_drawn(mine, step, measure, method) for step in steps])
-            ends = {"mean": values.mean(1), "low": values.min(1), "high": values.max(1)}
-            curves.append(
-                {"truth": truth, "method": method, "measure": measure, "steps": steps}
-                | {name: end.tolist() for name, end in ends.items()}
+            curve: Record = {"truth": truth, "method": method, "steps": steps}
+            values = np.array(
+                [[p[f"tv_{method}"] for p in mine if p["step"] == t] for t in steps]
             )
+            ends = {"mean": values.mean(1), "low": values.min(1), "high": values.max(1)}
+            curves.append(curve | {name: end.tolist() for name, end in ends.items()})
     return curves
-
-
-def _drawn(probes: Records, step: int, measure: str, method: str) -> list[float]:
-    """A number of every seed at one step."""
-    less = "kl_truth" if measure == "kl" else None
-    return [
-        probe[f"{measure}_{method}"] - (probe[less] if less else 0.0)
-        for probe in probes
-        if probe["step"] == step
-    ]
 
 
 # --- Claims
@@ -634,52 +565,42 @@ def equality_claims(
 ) -> list[Claim]:
     """Eq. 1 to 4, each by its worst case: the interval of its gap must contain 0."""
     biases = [
-        tuple(record[f"bias_corrected{e}"] for e in _ENDS) for record in simulated
+        tuple(point[f"bias_corrected{end}"] for end in _ENDS) for point in simulated
     ]
     ratios = [
-        tuple(record[f"ratio{end}"] - record["ratio_eq4"] for end in _ENDS)
-        for record in simulated
+        tuple(point[f"ratio{end}"] - point["ratio_eq4"] for end in _ENDS)
+        for point in simulated
     ]
-    return [
-        _equation(
-            "eq1",
+    rows = (
+        (
             "Eq. 1: KL[P(h|X) || u(h)] = −Ent[P(h|X)] + log K",
             "largest gap over random P, sparse ones too, ± rounding in float64",
             _beyond_rounding(identity),
             "nats",
         ),
-        _equation(
-            "eq2",
+        (
             "Eq. 2: p̃_t = Σ_i (1 − η) η^(t−i) P(h|B_i)",
             "largest gap to the recursion that the fit uses, ± rounding in float64",
             _beyond_rounding(recursion),
             "",
         ),
-        _equation(
-            "eq3",
+        (
             "Eq. 3: p̃_t / (1 − η^t) is unbiased",
             "simulated: largest bias over η, t and clusters",
             _furthest(biases),
             "of P(h=k|X)",
         ),
-        _equation(
-            "eq4",
+        (
             "Eq. 4: its variance is φ(1)/φ(t) times that of P(h|B)",
             "largest gap of the simulated ratio to φ(1)/φ(t) over η and t",
             _furthest(ratios),
             "",
         ),
+    )
+    return [
+        _claim(f"eq{n}", f"s2_eq{n}", words, test, gap, judge_equality(*gap[1:]), unit)
+        for n, (words, test, gap, unit) in enumerate(rows, start=1)
     ]
-
-
-def _equation(
-    name: str,
-    statement: str,
-    test: str,
-    gap: tuple[float, float, float],
-    unit: str,
-) -> Claim:
-    return _claim(name, f"s2_{name}", statement, test, gap, judge_equality, unit)
 
 
 def _beyond_rounding(records: Records) -> tuple[float, float, float]:
@@ -715,6 +636,7 @@ def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[
     later = [record for record in simulated if record["t"] > 1 and record["eta"] > 0]
     last = max(later, key=lambda record: record["ratio_high"], default=None)
     gain = [1 - last[f"ratio{end}"] for end in ("", "_high", "_low")] if last else []
+    gain = gain or [math.nan] * 3
     return [
         _claim(
             "phi_rises",
@@ -722,15 +644,15 @@ def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[
             "φ(t) is monotonic increasing when 0 < η < 1",
             f"smallest φ(t + 1) − φ(t), t < {steps}, in exact fractions",
             (rise, rise, rise),
-            judge_claim,
+            judge_claim(rise, rise),
         ),
         _claim(
             "more_efficient",
             "s2_efficient",
             "p̃_t / (1 − η^t) is more efficient than P(h|B_t)",
             "1 − variance ratio where it is largest, t > 1, 0 < η < 1, simulated",
-            gain or [math.nan] * 3,
-            judge_claim,
+            gain,
+            judge_claim(*gain[1:]),
         ),
     ]
 
@@ -742,39 +664,34 @@ def fit_claims(probes: Records, data: Mapping[str, Any]) -> list[Claim]:
         probes: records of `probe_fit`, of every seed.
     """
     fit = {"benchmark": data["benchmark"], "grade": grade_of(data), "unit": "(1/K)²"}
-    claims = [
-        _claim(
-            f"closer_{truth}",
-            "s2_efficient",
-            "In a real fit the momentum estimate is closer to P(h|X) than P(h|B_t)",
-            f"X {words}: mean squared error of P(h|B_t) − of the momentum estimate",
-            _ends(
-                fit_mean(probes, truth, lambda p: p["mse_batch"] - p["mse_momentum"])
-            ),
-            judge_claim,
-            **fit,
+    claims = []
+    for truth, words in TRUTHS.items():
+        gap = fit_mean(probes, truth, lambda p: p["mse_batch"] - p["mse_momentum"])
+        claims.append(
+            _claim(
+                f"closer_{truth}",
+                "s2_efficient",
+                "In a real fit the momentum estimate is closer to P(h|X) than P(h|B_t)",
+                f"X of {words}: mean squared error of P(h|B_t) − of the momentum "
+                "estimate",
+                (gap.mean, gap.low, gap.high),
+                judge_claim(gap.low, gap.high),
+                **fit,
+            )
         )
-        for truth, words in (
-            ("drawn", "of samples as the fit draws them"),
-            ("set", "of the training set as it is"),
-        )
-    ]
+    bias = fit_mean(probes, "set", lambda p: p["squared_bias"])
     premise = _claim(
         "premise_set",
         "s2_eq3",
         "Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
         "X of the training set as it is, during a real fit: squared bias of P(h|B_t), "
         "mean over clusters",
-        _ends(fit_mean(probes, "set", lambda p: p["squared_bias"])),
+        (bias.mean, bias.low, bias.high),
         # It says that something is 0 which cannot be below: above 0 contradicts it.
-        lambda low, high: judge_claim(-high, -low),
+        judge_claim(-bias.high, -bias.low),
         **fit,
     )
     return [*claims, premise]
-
-
-def _ends(ours: Estimate) -> tuple[float, float, float]:
-    return ours.mean, ours.low, ours.high
 
 
 def _claim(
@@ -783,10 +700,10 @@ def _claim(
     statement: str,
     test: str,
     interval: Sequence[float],
-    judge: Callable[[float, float], str],
+    verdict: str,
     unit: str = "",
     benchmark: str | None = None,
-    grade: Any = "none needed",
+    grade: Grade = "none needed",
 ) -> Claim:
     """A test; without a benchmark it is of the equation, whatever the data."""
     mean, low, high = interval
@@ -799,7 +716,7 @@ def _claim(
         test=test,
         benchmark=benchmark,
         grade=grade,
-        verdict=judge(low, high),
+        verdict=verdict,
         mean=mean,
         low=low,
         high=high,

@@ -12,7 +12,6 @@ from replication.samples.features import Samples
 from replication.sections.estimator.experiment import (
     TRUTH_BATCHES,
     equality_claims,
-    equation_lines,
     fit_cells,
     fit_claims,
     fit_curves,
@@ -54,7 +53,6 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "identity": simulated["identity"],
             "recursion": simulated["recursion"],
             "scatter": [{key: point[key] for key in SCATTER} for point in points],
-            "lines": equation_lines(etas, max(settings.steps)),
             "curves": fit_curves(probes),
             "truth_batches": TRUTH_BATCHES,
             "settings": {

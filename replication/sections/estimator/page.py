@@ -65,10 +65,10 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         eta=eta,
         settings=settings,
         truth_batches=details["truth_batches"],
-        limit=number((1 - eta) / (1 + eta)),
-        worth=number((1 + eta) / (1 - eta)),
+        limit=_brief((1 - eta) / (1 + eta)),
+        worth=_brief((1 + eta) / (1 - eta)),
         identity=_identity_table(details["identity"]),
-        recursion=number(max(found["error"] for found in details["recursion"])),
+        recursion=_brief(max(found["error"] for found in details["recursion"])),
         steps=max(found["steps"] for found in details["recursion"]),
         with_fit_eta=_simulation_table(measured, [eta]),
         others=_simulation_table(
@@ -133,30 +133,24 @@ def _fit_cell(
 
 
 def simulation_figure(measured: Measurement) -> str:
-    """Variance ratio and bias over t: simulated points, the equations' curves."""
+    """Variance ratio and bias over t: points simulated, lines as the equations say."""
     settings = measured.details["settings"]
-    fit_eta, steps = settings["filter"]["eta"], settings["estimator"]["steps"]
-    lines = sorted(measured.details["lines"], key=lambda line: line["eta"] != fit_eta)
+    fit_eta, steps = settings["filter"]["eta"], sorted(settings["estimator"]["steps"])
+    etas = sorted(settings["estimator"]["etas"], key=lambda eta: eta != fit_eta)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         ratio, bias = figure.subplots(1, 2)
-        for place, line in enumerate(lines):
-            eta = line["eta"]
-            colour = _BLUE if eta == fit_eta else _OTHERS[place % len(_OTHERS)]
-            style = {"color": colour, "fmt": _MARKERS[place % len(_MARKERS)]}
-            ratio.plot(line["t"], line["ratio"], color=colour, lw=1)
-            curve = 100 * np.array(line["bias_uncorrected"])
-            bias.plot(line["t"], curve, color=colour, lw=1)
-            label = f"η = {eta:g}" + (", as in the fit" if eta == fit_eta else "")
-            points = [
-                {m: _simulated(measured, eta, t, m) for m in _DRAWN} for t in steps
-            ]
-            shift = 1.05 ** (place - (len(lines) - 1) / 2)  # the corrected lie on 0
-            _dots(ratio, steps, points, "ratio", 1, style | {"label": label})
-            _dots(bias, steps, points, "bias_uncorrected", 100, style)
+        for place, eta in enumerate(etas):
+            style = {
+                "color": _BLUE if eta == fit_eta else _OTHERS[place % len(_OTHERS)],
+                "marker": _MARKERS[place % len(_MARKERS)],
+                "label": f"η = {eta:g}" + (", as in the fit" if eta == fit_eta else ""),
+            }
+            _dots(ratio, measured, eta, "ratio", 1, style)
+            _dots(bias, measured, eta, "bias_uncorrected", 100, style)
             hollow = style | {"markerfacecolor": "white"}
-            moved = shift * np.array(steps)
-            _dots(bias, moved, points, "bias_corrected", 100, hollow)
+            shift = 1.05 ** (place - (len(etas) - 1) / 2)  # the corrected lie on 0
+            _dots(bias, measured, eta, "bias_corrected", 100, hollow, shift)
         for axis in (ratio, bias):
             axis.set_xscale("log")
             axis.set_xticks(steps)
@@ -168,7 +162,8 @@ def simulation_figure(measured: Measurement) -> str:
         ratio.set_ylabel("D of the estimate / D of P(h|B)")
         bias.set_title("Bias: p̃_t (filled), p̃_t / (1 − η^t) (hollow)")
         bias.set_ylabel("bias, % of P(h = k|X)")
-        figure.legend(loc="outside lower center", ncols=len(lines), fontsize=9)
+        handles, names = ratio.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(etas))
         return svg_text(figure)
 
 
@@ -177,52 +172,46 @@ _DRAWN = ("ratio", "bias_corrected", "bias_uncorrected")
 
 def _dots(
     axis: Axes,
-    place: Sequence[float],
-    points: Sequence[Mapping[str, Cell]],
+    measured: Measurement,
+    eta: float,
     metric: str,
     scale: float,
     style: Mapping[str, Any],
+    shift: float = 1.0,
 ) -> None:
-    mean, low, high = (
-        scale * np.array([getattr(point[metric], end) for point in points])
-        for end in ("mean", "low", "high")
+    steps = sorted(measured.details["settings"]["estimator"]["steps"])
+    cells = [_simulated(measured, eta, t, metric) for t in steps]
+    mean, low, high, printed = (
+        scale * np.array([getattr(cell, end) for cell in cells])
+        for end in ("mean", "low", "high", "printed")
     )
-    reach = [mean - low, high - mean]
-    axis.errorbar(place, mean, yerr=reach, markersize=4.5, linewidth=1.2, **style)
+    place, reach = shift * np.array(steps), [mean - low, high - mean]
+    axis.errorbar(place, mean, yerr=reach, ls="", markersize=4.5, lw=1.2, **style)
+    if metric != "bias_corrected":
+        axis.plot(steps, printed, color=style["color"], lw=1)
 
 
 def probes_figure(curves: Sequence[Mapping[str, Any]]) -> str:
-    """Errors of both estimates over a fit, and of the L_bal that they give.
-
-    Lines are means over seeds, bands their range.
-    """
-    panels = {("drawn", "tv"): 100, ("set", "tv"): 100, ("drawn", "kl"): 1}
+    """Distance of both estimates to the truth over a fit, for both truths."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.3), layout="constrained")
-        axes = figure.subplots(1, len(panels))
-        for axis, (panel, scale) in zip(axes, panels.items(), strict=True):
-            truth, measure = panel
+        axes = figure.subplots(1, len(TRUTHS))
+        for axis, (truth, words) in zip(axes, TRUTHS.items(), strict=True):
             for curve in curves:
-                if (curve["truth"], curve["measure"]) == panel:
-                    _band(axis, curve, scale)
-            what = "To P(h|X)" if measure == "tv" else "L_bal, against X"
-            title = f"{what} of\n{TRUTHS[truth]}"
-            axis.set_title(title, fontsize=9, fontweight="normal")
+                if curve["truth"] == truth:
+                    _band(axis, curve)
+            axis.set_title(f"To P(h|X) of {words}", fontsize=9)
             axis.set_xlabel("t, step of the fit")
-        for axis in axes[:2]:
             axis.set_ylim(bottom=0)
-            axis.set_ylabel("total variation distance, %")
-        axes[2].axhline(0, color="#444444", linestyle="--", linewidth=1)
-        axes[2].ticklabel_format(axis="y", scilimits=(-3, 3), useMathText=True)
-        axes[2].set_ylabel("L_bal less KL of P(h|X), nats")
-        handles, names = axes[2].get_legend_handles_labels()
+        axes[0].set_ylabel("total variation distance, %")
+        handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
         return svg_text(figure)
 
 
-def _band(axis: Axes, curve: Mapping[str, Any], scale: float) -> None:
+def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
     method, steps = curve["method"], curve["steps"]
-    mean, low, high = (scale * np.array(curve[e]) for e in ("mean", "low", "high"))
+    mean, low, high = (100 * np.array(curve[e]) for e in ("mean", "low", "high"))
     colour = _COLOURS[method]
     axis.plot(steps, mean, color=colour, linewidth=1.3, label=LABELS[method])
     axis.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
@@ -231,16 +220,8 @@ def _band(axis: Axes, curve: Mapping[str, Any], scale: float) -> None:
 # ---- Numbers and tables -------------------------------------------------------------
 
 
-def number(value: float | None) -> str:
-    """Three digits, with a power of ten where the number is small; `n/a` for none."""
-    if value is None or not math.isfinite(value):
-        return "n/a"
-    if 0 < abs(value) < 1e-3:
-        digits, power = f"{value:.1e}".split("e")
-        text = f"{digits} × {_ten_to(int(power))}"
-    else:
-        text = "0" if value == 0 else f"{value:#.3g}".rstrip(".")
-    return text.replace("-", "−")
+def _brief(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
 
 
 def _ten_to(power: int) -> str:
@@ -270,7 +251,7 @@ def _identity_table(identity: Sequence[Mapping[str, Any]]) -> str:
     numbers = ("error", "tolerance", "loss_error")
     rows = [
         [str(found["clusters"]), str(found["shares"])]
-        + [number(found[name]) for name in numbers]
+        + [_brief(found[name]) for name in numbers]
         for found in identity
     ]
     return markdown_table(header, rows)
@@ -287,7 +268,7 @@ def _simulation_table(measured: Measurement, etas: Sequence[float]) -> str:
             row = [f"{eta:g}", str(t)]
             row += [f"{ratio.mean:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]"]
             row += [f"{ratio.printed:.4f}", f"{scatter['z']:+.2f}"]
-            row += [_bias(corrected), _bias(raw), number(100 * raw.printed)]
+            row += [_bias(corrected), _bias(raw), _brief(100 * raw.printed)]
             rows.append([cell.replace("-", "−") for cell in row])
     return markdown_table(header, rows, words=2)
 

@@ -148,9 +148,6 @@ def route_splits(
     """Send training and test samples to their groups, each by their own labels.
 
     Args:
-        train_labels: (N,); test_labels: (N',).
-        head: (C,) bool.
-        p: 0.5 .. 1.
         seed: of the coins; the same for every p and boundary.
         boundary: named where it is refused.
 
@@ -190,12 +187,8 @@ class LinearClassifiers:
         """Fit both groups' classifiers and answer the test samples.
 
         Args:
-            routed: group of each sample.
             seed: of the start and of the samples' order.
             report: not told: a fit takes less than a second.
-
-        Raises:
-            BadInput: the loss is not finite.
         """
         train, labels = self.train.features, self.train.labels
         inputs = [Rows(self.test.features)]
@@ -288,12 +281,8 @@ class Networks:
         """Train both groups' networks and answer the test images.
 
         Args:
-            routed: group of each image, on the CPU.
             seed: of weights, order and augmentation; each group draws its own.
             report: told (epoch, epochs, metrics) of both groups in turn.
-
-        Raises:
-            BadInput: the loss is not finite.
         """
         predictions = torch.empty(len(self.test), dtype=torch.int64)
         losses = []
@@ -324,9 +313,6 @@ class Networks:
 
         Returns:
             The network, and the mean training loss of each epoch.
-
-        Raises:
-            BadInput: the loss is not finite.
         """
         settings = self.settings
         network = build_network(settings.network, self.num_classes, None, seed)
@@ -436,8 +422,7 @@ def accuracy_cells(
     Many, Medium and Few are.
 
     Args:
-        labels: (N,) of the test samples.
-        train_counts: (C,) training images of each class.
+        labels: (N,) of the test samples; train_counts: (C,).
         heads: boundary -> (C,) bool, the head classes.
         data: the summary that `prepare` wrote.
     """

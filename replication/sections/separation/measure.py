@@ -1,7 +1,7 @@
 """Fig. 2's experiment on one benchmark: every p, boundary and seed."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "boundaries": [_sizes(name, heads[name], counts) for name in heads],
             "fits": trained,
             "seeds": list(seeds),
-            "settings": _settings(stage, benchmark),
+            "settings": settings.model_dump(),
         },
     )
 
@@ -184,15 +184,4 @@ def _sizes(name: str, head: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
         "head_images": images,
         "tail_images": int(counts[~head].sum()),
         "share": images / int(counts.sum()),
-    }
-
-
-def _settings(stage: Stage, benchmark: str) -> dict[str, dict[str, Any]]:
-    """Each setting with its value in use, what is published, and where that stands."""
-    names = tuple(Fig2Settings.model_fields)
-    chosen = stage.settings.choices(benchmark, "fig2", names)
-    used = stage.settings.fig2(benchmark)
-    return {
-        name: asdict(choice) | {"value": getattr(used, name)}
-        for name, choice in chosen.items()
     }

@@ -1,11 +1,10 @@
 """The page of Fig. 2's experiment: accuracy over p, its claim, what is left open."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from replication.reporting.figures import GROUP_COLOURS, STYLE, svg_text
@@ -24,23 +23,6 @@ from replication.statistics.results import Cell, Claim, Measurement, pick
 _METRICS = METRIC_NAMES | {"head": "Head", "tail": "Tail"}
 _PANELS = (("overall", "head", "tail"), ("many", "medium", "few"))
 _COLOURS = GROUP_COLOURS | {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}
-_LINES = {
-    "half_classes": ("#000000", "o"),
-    "many": ("#0072B2", "s"),
-    "many_medium": ("#E69F00", "^"),
-    "half_images": ("#CC79A7", "D"),
-}
-_SETTINGS = {
-    "inputs": "classifier sees",
-    "network": "network",
-    "probabilities": "p",
-    "boundaries": "where head classes end",
-    "candidates": "classes a classifier may answer with",
-    "epochs": "epochs of a network",
-    "linear_epochs": "epochs of a linear classifier",
-    "lr": "learning rate (Adam)",
-    "batch_size": "batch size",
-}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
@@ -52,10 +34,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     """
     data, details = measured.data, measured.details
     variant, boundary = _first(measured)
-    figures = {
-        "accuracy.svg": accuracy_figure(measured),
-        "boundaries.svg": boundaries_figure(measured),
-    }
     text = render(
         "sections/separation/page.md.j2",
         notice=notice(data, title, _paper_data(data)),
@@ -67,14 +45,12 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         boundary=BOUNDARIES[boundary],
         has_images=variant == "images",
         values=_values_table(measured),
-        by_boundary=_by_boundary_table(measured),
-        boundaries=_boundaries_table(details["boundaries"]),
+        boundaries=_boundaries_table(measured),
         claims=_claims_table(measured),
-        settings=_settings_table(details["settings"]),
         unfinished=_unfinished(measured),
         figures=folder,
     )
-    return text, figures
+    return text, {"accuracy.svg": accuracy_figure(measured)}
 
 
 def finding(measured: Measurement) -> str:
@@ -157,7 +133,8 @@ def accuracy_figure(measured: Measurement) -> str:
                 axis.fill_between(p, low, high, alpha=0.15, lw=0, **style)
                 style |= {"marker": marker, "markersize": 5}
                 axis.plot(p, mean, label=_METRICS[metric], **style)
-            _over_p(axis, p)
+            axis.set_xticks(p)
+            axis.set_xlabel("p, probability of the right group")
         # An interval of few seeds may reach beyond what an accuracy can be.
         axes[0].set_ylim(0, min(axes[0].get_ylim()[1], 100))
         axes[0].set_ylabel("accuracy, %")
@@ -165,40 +142,6 @@ def accuracy_figure(measured: Measurement) -> str:
         axes[1].set_title("Shot groups")
         figure.legend(loc="outside lower center", ncols=6, fontsize=9)
         return svg_text(figure)
-
-
-def boundaries_figure(measured: Measurement) -> str:
-    """Overall over p for every boundary, linear classifiers; 95 % intervals."""
-    names = _names(measured)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.6), layout="constrained")
-        axis = figure.subplots()
-        for place, name in enumerate(names):
-            colour, marker = _LINES[name]
-            p, mean, low, high = _curve(measured, "linear", name, "overall")
-            shift = 0.004 * (place - (len(names) - 1) / 2)
-            axis.errorbar(
-                p + shift,
-                mean,
-                yerr=[mean - low, high - mean],
-                color=colour,
-                marker=marker,
-                markersize=5,
-                linewidth=1.4,
-                elinewidth=1.0,
-                label=BOUNDARIES[name],
-            )
-        _over_p(axis, p)
-        axis.set_ylim(bottom=0)
-        axis.set_ylabel("Overall, %")
-        axis.set_title("Linear classifiers on PaCo's features; head is ...")
-        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-        return svg_text(figure)
-
-
-def _over_p(axis: Axes, p: np.ndarray) -> None:
-    axis.set_xticks(p)
-    axis.set_xlabel("p, probability of the right group")
 
 
 def _curve(
@@ -223,25 +166,19 @@ def _values_table(measured: Measurement) -> str:
     return markdown_table(["p", *(_METRICS[metric] for metric in metrics)], rows)
 
 
-def _by_boundary_table(measured: Measurement) -> str:
-    names = _names(measured)
-    rows = [
-        [f"{p:g}", *(_shown(measured, "linear", name, p, "overall") for name in names)]
-        for p in measured.details["probabilities"]
-    ]
-    return markdown_table(["p", *(BOUNDARIES[name] for name in names)], rows)
-
-
-def _boundaries_table(boundaries: Sequence[Mapping[str, Any]]) -> str:
-    header = ["Head is", "Head classes", "Tail classes", "Images of head classes, %"]
+def _boundaries_table(measured: Measurement) -> str:
+    """A row a reading of "head": how much it is, and Overall of linear classifiers."""
+    shares = measured.details["probabilities"]
+    header = ["Head is", "Classes", "Images, %"]
+    header += [f"Overall, p = {p:g}" for p in shares]
     rows = [
         [
-            BOUNDARIES[boundary["name"]],
-            str(boundary["head_classes"]),
-            str(boundary["tail_classes"]),
-            percent(boundary["share"]),
+            BOUNDARIES[head["name"]],
+            f"{head['head_classes']} of {head['head_classes'] + head['tail_classes']}",
+            percent(head["share"]),
+            *(_shown(measured, "linear", head["name"], p, "overall") for p in shares),
         ]
-        for boundary in boundaries
+        for head in measured.details["boundaries"]
     ]
     return markdown_table(header, rows)
 
@@ -262,26 +199,6 @@ def _claims_table(measured: Measurement) -> str:
             row = [VARIANTS[variant], BOUNDARIES[name], shown(claim)]
             rows.append([*row, fall, flat, marked(claim)])
     return markdown_table(header, rows, words=2)
-
-
-def _settings_table(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [
-        [
-            words,
-            _listed(settings[name]["value"]),
-            _listed(settings[name]["published"]),
-            settings[name]["source"],
-        ]
-        for name, words in _SETTINGS.items()
-        if name in settings
-    ]
-    header = ["Setting", "Used", "Recipe", "The recipe's source"]
-    return markdown_table(header, rows, words=4)
-
-
-def _listed(value: Any) -> str:
-    values = value if isinstance(value, list) else [value]
-    return ", ".join(map(str, values))
 
 
 def _unfinished(measured: Measurement) -> list[str]:

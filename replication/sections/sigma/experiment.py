@@ -24,10 +24,11 @@ from replication.core.settings import (
 from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Features, Samples, in_turn
 from replication.samples.metrics import accuracy_weights
-from replication.statistics.intervals import LEVEL, estimate
+from replication.statistics.intervals import LEVEL, Estimate, estimate
 from replication.statistics.results import (
     Cell,
     Claim,
+    Grade,
     data_in_words,
     estimated,
     grade_of,
@@ -163,31 +164,23 @@ def measure_distances(
 
     Returns:
         Records: sigma; `theory` (see `distance_in_theory`); `drawn`, the same four
-        numbers; `error`, the Monte-Carlo standard error of each.
+        numbers; `error`, the Monte-Carlo standard error of the mean square.
     """
     records = []
     for sigma in sigmas:
         drawn = draw_distances(dimensions, sigma, draws, generator)
-        theory = distance_in_theory(dimensions, sigma)
         low, high = np.quantile(drawn, [_TAIL, 1 - _TAIL])
-        density = stats.chi(dimensions, scale=2**0.5 * sigma).pdf
-        tail = (_TAIL * (1 - _TAIL) / draws) ** 0.5
         records.append(
             {
                 "sigma": sigma,
-                "theory": theory,
+                "theory": distance_in_theory(dimensions, sigma),
                 "drawn": {
                     "mean_square": float((drawn**2).mean()),
                     "mean": float(drawn.mean()),
                     "low": float(low),
                     "high": float(high),
                 },
-                "error": {
-                    "mean_square": float(stats.sem(drawn**2)),
-                    "mean": float(stats.sem(drawn)),
-                    "low": float(tail / density(theory["low"])),
-                    "high": float(tail / density(theory["high"])),
-                },
+                "error": float(stats.sem(drawn**2)),
             }
         )
     return records
@@ -203,7 +196,7 @@ def ratio_cells(distances: Sequence[Mapping[str, Any]], dimensions: int) -> list
     for record in distances:
         square = record["theory"]["mean_square"]
         ratio = record["drawn"]["mean_square"] / square
-        half = float(reach * record["error"]["mean_square"] / square)
+        half = float(reach * record["error"] / square)
         cells.append(
             _free_cell(
                 method="drawn",
@@ -263,26 +256,15 @@ def sweep_sigmas(
     return reasons
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where samples lie among the clusters.
-
-    Fields: `square_distance` (N,) of the latent to its nearest centre; `entropy` (N,)
-    of P(h | x), nats.
-    """
-
-    square_distance: Tensor
-    entropy: Tensor
-
-
 @torch.no_grad()
-def place(flow: FlowFilter, features: Features) -> Placement:
-    """Distance to the nearest centre and entropy of the posterior, of every sample.
+def place(flow: FlowFilter, features: Features) -> tuple[Tensor, Tensor]:
+    """Where samples (N, D) lie among the clusters.
 
     The largest array is (B, K): |z - mu|^2 is expanded.
 
-    Args:
-        features: (N, D).
+    Returns:
+        (N,) squared distance of the latent to its nearest centre; (N,) entropy of
+        P(h | x), nats.
     """
     flow.eval()
     base = flow.base
@@ -292,10 +274,7 @@ def place(flow: FlowFilter, features: Features) -> Placement:
         nearest = torch.addmm(-base.half_square, z, base.centres.T).amax(1)
         distances.append((z.square().sum(1) - 2 * nearest).clamp_min(0))
         entropies.append(-(log_posterior.exp() * log_posterior).sum(1))
-    if not distances:
-        nothing = features.new_empty(0)
-        return Placement(nothing, nothing)
-    return Placement(torch.cat(distances), torch.cat(entropies))
+    return torch.cat(distances), torch.cat(entropies)
 
 
 def out_of_reach(square_distance: Tensor, dimensions: int) -> float:
@@ -304,13 +283,7 @@ def out_of_reach(square_distance: Tensor, dimensions: int) -> float:
     Implements: Sect. 3's `stuck in the low-density area`: a sample of N(mu, I) has
     |z - mu|^2 distributed as chi^2_D. Samples that follow the mixture are outside at
     most once in a thousand times, since another centre may be nearer than their own.
-
-    Args:
-        square_distance: (N,) to the nearest centre.
-        dimensions: D.
     """
-    if len(square_distance) == 0:
-        return float("nan")
     border = float(stats.chi2.ppf(INSIDE, dimensions))
     return (square_distance > border).double().mean().item()
 
@@ -352,7 +325,6 @@ class Sweep:
         Implements: Sect. 3, `after experiments`, under the protocol `paper`.
 
         Args:
-            sigma: spread of the centres, > 0.
             head: that every first term starts from.
             seed: of filters and classifiers; the centres of two sigmas under one seed
                 differ by a factor alone.
@@ -380,13 +352,13 @@ class Sweep:
         self, diagnosis: Mapping[str, Any], flow: FlowFilter
     ) -> dict[str, float | None]:
         """MEASURES of the first filter."""
-        placed = place(flow, self.splits["test"].features)
+        features = self.splits["test"].features
+        square_distance, entropy = place(flow, features)
         test, clusters = diagnosis["splits"]["test"], self.filter_settings.num_clusters
         most = float(np.log(clusters)) if clusters > 1 else float("nan")
-        dimensions = self.splits["test"].features.shape[1]
         values = {
-            "entropy": placed.entropy.mean().item() / most,
-            "out_of_reach": out_of_reach(placed.square_distance, dimensions),
+            "entropy": entropy.mean().item() / most,
+            "out_of_reach": out_of_reach(square_distance, features.shape[1]),
             "log_likelihood": diagnosis["splits"][self.held_out]["log_likelihood"],
             "auroc_tail": test["auroc_tail"],
             "leaving": test["leaving"],
@@ -411,158 +383,125 @@ def validation_as_test(
     """
     val, test = splits["val"], splits["test"]
 
-    def both(parts: Mapping[str, Tensor], shift: int = 0) -> dict[str, Tensor]:
-        joined = torch.cat([parts["val"], parts["test"] + shift])
-        return {**parts, "test": joined.to(parts["test"].dtype)}
+    def both(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {**parts, "test": torch.cat([parts["val"], parts["test"]])}
 
-    joined = [
-        replace(
-            level,
-            remain=both(level.remain, len(val.labels)),
-            leave=both(level.leave),
-            cluster=both(level.cluster),
-        )
-        for level in levels
-    ]
-    samples = Samples(
-        in_turn(val.features, test.features), torch.cat([val.labels, test.labels])
-    )
+    joined = []
+    for level in levels:
+        shifted = {**level.remain, "test": level.remain["test"] + len(val.labels)}
+        parts = {"leave": both(level.leave), "cluster": both(level.cluster)}
+        joined.append(replace(level, remain=both(shifted), **parts))
+    features = in_turn(val.features, test.features)
+    samples = Samples(features, torch.cat([val.labels, test.labels]))
     return joined, {**splits, "test": samples}
 
 
 # ---- What the sweep says ----------------------------------------------------------
 
-# sigma -> seed -> what was tried; the same seeds under each sigma.
-Attempts = Mapping[float, Mapping[int, Tried]]
 
+@dataclass(frozen=True)
+class Swept:
+    """What every sigma came to.
 
-def measure_cells(tried: Attempts, data: Mapping[str, Any]) -> list[Cell]:
-    """What the first filter did under each sigma: means over seeds."""
-    cells = []
-    for sigma, seeds in tried.items():
-        for metric, unit in MEASURES.items():
-            numbers = [attempt.numbers[metric] for attempt in seeds.values()]
-            values = tuple(float("nan" if n is None else n) for n in numbers)
-            cells.append(
-                _cell(
-                    data,
-                    method="filter",
-                    label="first Flow Filter",
-                    metric=metric,
-                    at=point(sigma),
-                    mean=float(np.mean(values)),
-                    per_seed=values,
-                    unit=unit,
-                )
+    Fields: `tried`: sigma, ascending -> seed -> what was tried, the same seeds under
+    each; `labels`: val (may be empty) and test -> (N,); `train_counts` (C,); `data`,
+    the summary that `prepare` wrote; `published`, the sigma that others are held
+    against.
+    """
+
+    tried: Mapping[float, Mapping[int, Tried]]
+    labels: Mapping[str, np.ndarray]
+    train_counts: np.ndarray
+    data: Mapping[str, Any]
+    published: float
+
+    def filter_cells(self) -> list[Cell]:
+        """What the first filter did under each sigma: means over seeds."""
+        cells = []
+        words = {"method": "filter", "label": "first Flow Filter"}
+        for sigma, seeds in self.tried.items():
+            for metric, unit in MEASURES.items():
+                numbers = [attempt.numbers[metric] for attempt in seeds.values()]
+                values = tuple(float("nan" if n is None else n) for n in numbers)
+                mean = {"mean": float(np.mean(values)), "per_seed": values}
+                about = {"metric": metric, "at": point(sigma), "unit": unit}
+                cells.append(self._cell(**words, **about, **mean))
+        return cells
+
+    def accuracy_cells(self) -> list[Cell]:
+        """Accuracies of the cascade under each sigma, on val and test samples."""
+        return [
+            self._cell(
+                **_DLSA,
+                metric=metric,
+                at=f"{point(sigma)}, split={split}",
+                **estimated(
+                    estimate(self._right(sigma, split), weight, self.labels[split])
+                ),
             )
-    return cells
+            for split in DECIDED
+            if len(self.labels[split])
+            for sigma in self.tried
+            for metric, weight in self._weights(split).items()
+        ]
 
-
-def accuracy_cells(
-    tried: Attempts,
-    labels: Mapping[str, np.ndarray],
-    train_counts: np.ndarray,
-    data: Mapping[str, Any],
-) -> list[Cell]:
-    """Accuracies of the cascade under each sigma, on val and test samples.
-
-    Args:
-        labels: val (may be empty, then there are none) and test -> (N,).
-        train_counts: (C,) training images of each class.
-    """
-    return [
-        _cell(
-            data,
-            **_DLSA,
-            metric=metric,
-            at=f"{point(sigma)}, split={split}",
-            **estimated(estimate(right, weight, labels[split])),
-        )
-        for split in DECIDED
-        if len(labels[split])
-        for sigma, right in _right(tried, labels, split).items()
-        for metric, weight in accuracy_weights(labels[split], train_counts).items()
-    ]
-
-
-def difference_cells(
-    tried: Attempts,
-    labels: Mapping[str, np.ndarray],
-    train_counts: np.ndarray,
-    published: float,
-    data: Mapping[str, Any],
-) -> list[Cell]:
-    """The published sigma minus each other in test Overall, paired.
-
-    Intervals hold for all sigmas together (Bonferroni).
-    """
-    right = _right(tried, labels, "test")
-    weights = accuracy_weights(labels["test"], train_counts)["overall"]
-    cells = []
-    for sigma in tried:
-        if sigma == published:
-            continue
-        gap = estimate(
-            right[published] - right[sigma],
-            weights,
-            labels["test"],
-            _simultaneous(len(tried) - 1),
-        )
-        cells.append(
-            _cell(
-                data,
+    def difference_cells(self) -> list[Cell]:
+        """The published sigma minus each other in test Overall, paired."""
+        gaps = {s: self._gap(self.published, s) for s in self.tried}
+        del gaps[self.published]
+        return [
+            self._cell(
                 **_DLSA,
                 metric="overall",
-                at=f"{point(published)}, split=test",
+                at=f"{point(self.published)}, split=test",
                 minus=point(sigma),
                 **estimated(gap),
                 p_value=gap.p_value,
                 verdict=judge_claim(gap.low, gap.high),
             )
-        )
-    return cells
+            for sigma, gap in gaps.items()
+        ]
+
+    def best(self) -> dict[str, Any] | None:
+        """The sigma of the highest validation accuracy, and those not shown worse.
+
+        Implements: Sect. 3, `the best choice`, chosen on validation samples; the test
+        samples only say which sigmas they cannot tell from it.
+
+        Returns:
+            sigma; `val`, its Overall (mean over seeds); `not_worse`: the sigmas whose
+            test Overall is not shown to be below it. None without a validation split:
+            then nothing is chosen.
+        """
+        if len(self.labels["val"]) == 0:
+            return None
+        scores = {s: float(self._right(s, "val").mean()) for s in self.tried}
+        best = max(scores, key=lambda sigma: scores[sigma])
+        not_worse = [s for s in scores if s == best or self._gap(best, s).low <= 0]
+        return {"sigma": best, "val": scores[best], "not_worse": not_worse}
+
+    def _gap(self, first: float, second: float) -> Estimate:
+        """Difference in test Overall; intervals hold for all sigmas (Bonferroni)."""
+        level = 1 - (1 - LEVEL) / max(len(self.tried) - 1, 1)
+        gap = self._right(first, "test") - self._right(second, "test")
+        weights = self._weights("test")["overall"]
+        return estimate(gap, weights, self.labels["test"], level)
+
+    def _right(self, sigma: float, split: str) -> np.ndarray:
+        """(S, N) 1 where right, as whole numbers."""
+        seeds = self.tried[sigma].values()
+        right = [found.predictions[split] == self.labels[split] for found in seeds]
+        return np.stack(right).astype(np.int8)
+
+    def _weights(self, split: str) -> Mapping[str, np.ndarray]:
+        return accuracy_weights(self.labels[split], self.train_counts)
+
+    def _cell(self, **fields: Any) -> Cell:
+        benchmark, words = self.data["benchmark"], data_in_words(self.data)
+        return Cell(section="sigma", benchmark=benchmark, data=words, **fields)
 
 
 _DLSA = {"method": "full", "label": "DLSA", "protocol": "paper"}
-
-
-def _cell(data: Mapping[str, Any], **fields: Any) -> Cell:
-    benchmark, words = data["benchmark"], data_in_words(data)
-    return Cell(section="sigma", benchmark=benchmark, data=words, **fields)
-
-
-def best_sigma(
-    tried: Attempts,
-    labels: Mapping[str, np.ndarray],
-    train_counts: np.ndarray,
-) -> dict[str, Any] | None:
-    """The sigma of the highest validation accuracy, and those not shown to be worse.
-
-    Implements: Sect. 3, `the best choice`, chosen on validation samples; the test
-    samples only say which sigmas they cannot tell from it.
-
-    Returns:
-        sigma; `val`, its Overall (mean over seeds); `not_worse`: the sigmas whose test
-        Overall is not shown to be below it (paired, Bonferroni over sigmas). None where
-        there is no validation split: then nothing is chosen.
-    """
-    if len(labels["val"]) == 0:
-        return None
-    scores = {
-        sigma: float(right.mean())
-        for sigma, right in _right(tried, labels, "val").items()
-    }
-    best = max(scores, key=lambda sigma: scores[sigma])
-    test = _right(tried, labels, "test")
-    weights = accuracy_weights(labels["test"], train_counts)["overall"]
-    level = _simultaneous(len(tried) - 1)
-    not_worse = [
-        sigma
-        for sigma, right in test.items()
-        if sigma == best
-        or estimate(test[best] - right, weights, labels["test"], level).low <= 0
-    ]
-    return {"sigma": best, "val": scores[best], "not_worse": not_worse}
 
 
 def theory_claims(ratios: Sequence[Cell]) -> list[Claim]:
@@ -571,7 +510,40 @@ def theory_claims(ratios: Sequence[Cell]) -> list[Claim]:
     Args:
         ratios: of `ratio_cells`.
     """
-    return [_printed_reading(), _three_sigma_border(), _equation_5(ratios)]
+    at, printed = PRINTED_DIMENSIONS, PRINTED_READING
+    reading = squared_reading(at)
+    theory = distance_in_theory(at, reading)
+    worst = max(ratios, key=lambda cell: abs(cell.mean - 1))
+    return [
+        _claim(
+            "printed_reading",
+            "s3_three_sigma",
+            f"sigma = sqrt(3 / (2 D)) is about {printed} when D = {at}.",
+            "The formula, to the digits printed",
+            _holds(round(reading, 2) == printed),
+            mean=reading,
+            unit="",
+        ),
+        _claim(
+            "three_sigma_border",
+            "s3_three_sigma",
+            "With sigma = sqrt(3 / (2 D)), mu_p lies around the three-sigma border of "
+            "mu_q (distance 3).",
+            f"Distance of two centres at D = {at}: is 3 among the central 95 %?",
+            _holds(theory["low"] <= THREE <= theory["high"]),
+            **{end: theory[end] for end in ("mean", "low", "high")},
+            unit="(distance, 95 % of pairs)",
+        ),
+        _claim(
+            "eq5",
+            "s3_eq5",
+            "The mean squared distance of two centers is 2 D sigma^2 (Eq. 5).",
+            "Drawn mean square over 2 D sigma^2, of all sigmas the furthest from 1",
+            _holds(all(cell.low <= 1 <= cell.high for cell in ratios)),
+            **{end: getattr(worst, end) for end in ("mean", "low", "high")},
+            unit=worst.unit,
+        ),
+    ]
 
 
 def sweep_claims(
@@ -584,120 +556,89 @@ def sweep_claims(
     """The sentences of Sect. 3 about fitted filters and their accuracy.
 
     Args:
-        filters: of `measure_cells`, in the order of sigma; differences: of
-            `difference_cells`.
+        filters, differences: Cells of `Swept`.
         generator: draws the permutations of the trend tests.
     """
-    overlap = _trend_claim(
-        filters,
+    about = {"benchmark": data["benchmark"], "grade": grade_of(data)}
+    claims = []
+    for metric, sign, name, statement, test in _TRENDS:
+        curve = [cell.per_seed for cell in filters if cell.metric == metric]
+        values = np.array(curve, dtype=float).T
+        rho, low, high = trend(np.arange(len(curve)), values, generator)
+        # What chance alone gives is no interval of the estimate.
+        chance = f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+        test += (
+            ": Spearman correlation within a seed, mean over seeds; shuffled sigmas "
+            f"give {chance}"
+        )
+        verdict, unit = judge_trend(sign, rho, low, high), "(rank correlation)"
+        said = (f"s3_{name}", statement, test, verdict)
+        claims.append(_claim(name, *said, mean=rho, unit=unit, **about))
+    return [*claims, _best_claim(differences, published, about)]
+
+
+# Metric, sign of its trend with sigma; id, sentence and test of the claim.
+_TRENDS = (
+    (
         "entropy",
         -1,
-        generator,
-        id="overlap",
-        sentence="s3_overlap",
-        statement="The clusters can overlap if the centers are too close.",
-        test="Entropy of the cluster posterior falls as sigma rises",
-        **_about(data),
-    )
-    stuck = _trend_claim(
-        filters,
+        "overlap",
+        "The clusters can overlap if the centers are too close.",
+        "Entropy of the cluster posterior falls as sigma rises",
+    ),
+    (
         "out_of_reach",
         1,
-        generator,
-        id="stuck",
-        sentence="s3_stuck",
-        statement="Samples may be stuck in the low-density area if the centers are "
-        "far.",
-        test="Share of samples in no cluster's reach rises with sigma",
-        **_about(data),
+        "stuck",
+        "Samples may be stuck in the low-density area if the centers are far.",
+        "Share of samples in no cluster's reach rises with sigma",
+    ),
+)
+
+
+def _best_claim(
+    differences: Sequence[Cell], published: float, about: Mapping[str, Any]
+) -> Claim:
+    """Supported where it is above every other sigma, contradicted where one is above.
+
+    The numbers are the smallest of the differences: it is the one that decides.
+    """
+    mean, low, high = (
+        min(getattr(gap, name) for gap in differences)
+        for name in ("mean", "low", "high")
     )
-    return [overlap, stuck, _best_claim(differences, published, data)]
-
-
-_FREE = {"benchmark": None, "grade": "none needed"}
-
-
-def _about(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"benchmark": data["benchmark"], "grade": grade_of(data)}
-
-
-def _claim(**fields: Any) -> Claim:
-    return Claim(section="sigma", place="Sect. 3", **fields)
-
-
-def _printed_reading() -> Claim:
-    value = squared_reading(PRINTED_DIMENSIONS)
-    same = round(value, 2) == PRINTED_READING
     return _claim(
-        id="printed_reading",
-        sentence="s3_three_sigma",
-        statement=f"sigma = sqrt(3 / (2 D)) is about {PRINTED_READING} when D = "
-        f"{PRINTED_DIMENSIONS}.",
-        test="The formula, to the digits printed",
-        mean=value,
-        unit="",
-        verdict="supported" if same else "contradicted",
-        **_FREE,
+        "best",
+        "s3_best",
+        f"After experiments, we use sigma = {published:g} as the best choice.",
+        f"Overall on test, sigma = {published:g} minus each other, paired; the "
+        "smallest, Bonferroni over sigmas",
+        judge_claim(low, high),
+        **{"mean": mean, "low": low, "high": high, "protocol": "paper"},
+        p_value=joint_p_value([(gap.mean, gap.p_value) for gap in differences]),
+        **about,
     )
 
 
-def _three_sigma_border() -> Claim:
-    theory = distance_in_theory(PRINTED_DIMENSIONS, squared_reading(PRINTED_DIMENSIONS))
-    inside = theory["low"] <= THREE <= theory["high"]
-    return _claim(
-        id="three_sigma_border",
-        sentence="s3_three_sigma",
-        statement="With sigma = sqrt(3 / (2 D)), mu_p lies around the three-sigma "
-        "border of mu_q (distance 3).",
-        test=f"Distance of two centres at D = {PRINTED_DIMENSIONS}: is 3 among the "
-        "central 95 %?",
-        mean=theory["mean"],
-        low=theory["low"],
-        high=theory["high"],
-        unit="(distance, 95 % of pairs)",
-        verdict="supported" if inside else "contradicted",
-        **_FREE,
-    )
+def _holds(true: bool) -> ClaimVerdict:
+    return "supported" if true else "contradicted"
 
 
-def _equation_5(ratios: Sequence[Cell]) -> Claim:
-    worst = max(ratios, key=lambda cell: abs(cell.mean - 1))
-    holds = all(cell.low <= 1 <= cell.high for cell in ratios)
-    return _claim(
-        id="eq5",
-        sentence="s3_eq5",
-        statement="The mean squared distance of two centers is 2 D sigma^2 (Eq. 5).",
-        test="Drawn mean square over 2 D sigma^2, of all sigmas the furthest from 1",
-        mean=worst.mean,
-        low=worst.low,
-        high=worst.high,
-        unit=worst.unit,
-        verdict="supported" if holds else "contradicted",
-        **_FREE,
-    )
-
-
-def _trend_claim(
-    filters: Sequence[Cell],
-    metric: str,
-    sign: int,
-    generator: np.random.Generator,
+def _claim(
+    name: str,
+    sentence: str,
+    statement: str,
     test: str,
+    verdict: ClaimVerdict,
+    benchmark: str | None = None,
+    grade: Grade = "none needed",
     **fields: Any,
 ) -> Claim:
-    """A trend; what chance alone gives is no interval of it, and stands in the test."""
-    curve = [cell for cell in filters if cell.metric == metric]
-    values = np.array([cell.per_seed for cell in curve], dtype=float).T
-    rho, low, high = trend(np.arange(len(curve)), values, generator)
-    chance = f"{low:+.2f} to {high:+.2f}".replace("-", "−")
-    return _claim(
-        test=f"{test}: Spearman correlation within a seed, mean over seeds; shuffled "
-        f"sigmas give {chance}",
-        mean=rho,
-        unit="(rank correlation)",
-        verdict=judge_trend(sign, rho, low, high),
-        **fields,
-    )
+    """A test; without a benchmark it is of the formula, whatever the data."""
+    words = {"sentence": sentence, "statement": statement, "test": test}
+    where = {"section": "sigma", "place": "Sect. 3"}
+    data = {"benchmark": benchmark, "grade": grade}
+    return Claim(id=name, verdict=verdict, **words, **where, **data, **fields)
 
 
 def trend(
@@ -745,48 +686,3 @@ def judge_trend(sign: int, rho: float, low: float, high: float) -> ClaimVerdict:
     if low <= rho <= high:
         return "undecided"
     return "supported" if np.sign(rho) == sign else "contradicted"
-
-
-def _best_claim(
-    differences: Sequence[Cell], published: float, data: Mapping[str, Any]
-) -> Claim:
-    """Supported where it is above every other sigma, contradicted where one is above.
-
-    The numbers are the smallest of the differences: it is the one that decides.
-    """
-    mean, low, high = (
-        min(getattr(gap, name) for gap in differences)
-        for name in ("mean", "low", "high")
-    )
-    return _claim(
-        id="best",
-        sentence="s3_best",
-        statement=f"After experiments, we use sigma = {published:g} as the best "
-        "choice.",
-        test=f"Overall on test, sigma = {published:g} minus each other, paired; the "
-        "smallest, Bonferroni over sigmas",
-        mean=mean,
-        low=low,
-        high=high,
-        verdict=judge_claim(low, high),
-        p_value=joint_p_value([(gap.mean, gap.p_value) for gap in differences]),
-        protocol="paper",
-        **_about(data),
-    )
-
-
-def _simultaneous(comparisons: int) -> float:
-    """Level of each interval so that all of them hold together (Bonferroni)."""
-    return 1 - (1 - LEVEL) / max(comparisons, 1)
-
-
-def _right(
-    tried: Attempts, labels: Mapping[str, np.ndarray], split: str
-) -> dict[float, np.ndarray]:
-    """Sigma -> (S, N) 1 where right, as whole numbers."""
-    return {
-        sigma: np.stack(
-            [found.predictions[split] == labels[split] for found in seeds.values()]
-        ).astype(np.int8)
-        for sigma, seeds in tried.items()
-    }

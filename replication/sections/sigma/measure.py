@@ -26,13 +26,9 @@ from replication.sections.sigma.experiment import (
     PRINTED_DIMENSIONS,
     RESNET_DIMENSIONS,
     SPLITS,
-    Attempts,
     Sweep,
+    Swept,
     Tried,
-    accuracy_cells,
-    best_sigma,
-    difference_cells,
-    measure_cells,
     measure_distances,
     ratio_cells,
     reading_cells,
@@ -41,6 +37,8 @@ from replication.sections.sigma.experiment import (
     theory_claims,
 )
 from replication.statistics.results import Measurement, without_names
+
+Attempts = dict[float, dict[int, Tried]]
 
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
@@ -67,8 +65,8 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     _write_predictions(stage.makes(folder / "sigma"), tried, labels["test"])
     published = next(sigma for sigma, why in reasons.items() if "published" in why)
     counts = np.array(data["class_counts"])
-    filters = measure_cells(tried, data)
-    differences = difference_cells(tried, labels, counts, published, data)
+    swept = Swept(tried, labels, counts, data, published)
+    filters, differences = swept.filter_cells(), swept.difference_cells()
     distances = measure_distances(
         dimensions,
         list(reasons),
@@ -85,7 +83,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             *reading_cells(sizes, published),
             *ratios,
             *filters,
-            *accuracy_cells(tried, labels, counts, data),
+            *swept.accuracy_cells(),
             *differences,
         ),
         claims=(
@@ -98,7 +96,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "sweep": [{"sigma": sigma, "why": why} for sigma, why in reasons.items()],
             "distances": distances,
             "draws": settings.draws,
-            "best": best_sigma(tried, labels, counts),
+            "best": swept.best(),
             "published": published,
             "dimensions": dimensions,
             "readings_at": sizes,

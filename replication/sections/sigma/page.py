@@ -39,19 +39,18 @@ _MARKS = {
     "squared": ("#CC79A7", "-."),
     "distance": ("#009E73", "--"),
 }
-# Columns of the folded table: heading, and how a number is written.
 _DIAGNOSTICS = {
-    "entropy": ("Posterior entropy / log K, %", "percent"),
-    "out_of_reach": ("Out of reach, %", "percent"),
-    "empty_clusters": ("Empty clusters", "{:.0f}"),
-    "pure_clusters": ("Pure clusters", "{:.1f}"),
-    "purity": ("Purity, %", "percent"),
-    "log_likelihood": ("log P(x)", "{:.1f}"),
-    "auroc_tail": ("AUROC Few/Many", "{:.2f}"),
-    "leaving": ("Leave, %", "percent"),
-    "leaving_many": ("Many leave, %", "percent"),
-    "leaving_medium": ("Medium leave, %", "percent"),
-    "leaving_few": ("Few leave, %", "percent"),
+    "entropy": "Posterior entropy / log K, %",
+    "out_of_reach": "Out of reach, %",
+    "empty_clusters": "Empty",
+    "pure_clusters": "Pure",
+    "purity": "Purity, %",
+    "log_likelihood": "log P(x)",
+    "auroc_tail": "AUROC Few/Many",
+    "leaving": "Leave, %",
+    "leaving_many": "Many leave, %",
+    "leaving_medium": "Medium leave, %",
+    "leaving_few": "Few leave, %",
 }
 _TICKS = np.outer([0.001, 0.01, 0.1, 1, 10, 100], [1, 2, 5]).ravel()
 
@@ -79,7 +78,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         finding=finding(measured),
         best=_best(details["best"]),
         readings=_readings_table(measured),
-        distances=_distances_table(measured),
         accuracies=_accuracies_table(measured),
         diagnostics=_diagnostics_table(measured),
         free=claims_table([c for c in measured.claims if c.benchmark is None]),
@@ -163,27 +161,6 @@ def _readings_table(measured: Measurement) -> str:
     return markdown_table(header, rows)
 
 
-def _distances_table(measured: Measurement) -> str:
-    """A row a sigma: distances in theory and as drawn, with Monte-Carlo errors."""
-    header = ["σ", "2 D σ²", "drawn mean square / 2 D σ²"]
-    header += ["mean distance, theory", "mean distance, drawn"]
-    dimensions, rows = measured.details["dimensions"], []
-    for record in measured.details["distances"]:
-        theory, drawn, error = record["theory"], record["drawn"], record["error"]
-        at = f"{point(record['sigma'])}, D={dimensions}"
-        ratio = pick(measured.cells, at=at, metric="mean_square_ratio")
-        rows.append(
-            [
-                _short(record["sigma"]),
-                _short(theory["mean_square"], 4),
-                f"{ratio.mean:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]",
-                _short(theory["mean"], 4),
-                f"{_short(drawn['mean'], 4)} ± {_short(error['mean'], 1)}",
-            ]
-        )
-    return markdown_table(header, rows)
-
-
 def _accuracies_table(measured: Measurement) -> str:
     """A row a sigma: accuracies with intervals, and published minus it."""
     metrics = [m for m in METRIC_NAMES if _accuracy(measured, _sigmas(measured)[0], m)]
@@ -204,18 +181,12 @@ def _accuracies_table(measured: Measurement) -> str:
 
 def _diagnostics_table(measured: Measurement) -> str:
     """A row a sigma: what the first filter did, means over seeds."""
-    header = ["σ", *(heading for heading, _ in _DIAGNOSTICS.values())]
-    rows = []
-    for sigma in _sigmas(measured):
-        row = [_short(sigma)]
-        for metric, (_, text) in _DIAGNOSTICS.items():
-            mean = pick(measured.cells, at=point(sigma), metric=metric).mean
-            if text == "percent" or mean is None:
-                row.append(percent(mean))
-            else:
-                row.append(text.format(mean).replace("-", "−"))
-        rows.append(row)
-    return markdown_table(header, rows)
+    rows = [
+        [_short(sigma)]
+        + [shown(pick(measured.cells, at=point(sigma), metric=m)) for m in _DIAGNOSTICS]
+        for sigma in _sigmas(measured)
+    ]
+    return markdown_table(["σ", *_DIAGNOSTICS.values()], rows)
 
 
 def _best(best: Mapping[str, Any] | None) -> str:
