@@ -5,7 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
+from replication.classifiers.heads import Term
 from replication.core.files import write_arrays, write_json
 from replication.core.settings import (
     CascadeSettings,
@@ -13,6 +15,7 @@ from replication.core.settings import (
     FilterSettings,
 )
 from replication.core.stage import Stage
+from replication.samples.features import Samples
 from replication.statistics.results import Measurement
 
 BENCHMARK = "places_lt"
@@ -31,8 +34,21 @@ FILTER = FilterSettings(
     batch_size=64,
     epochs=2,
 )
+_CENTRES = 2 * np.random.default_rng(9).standard_normal((len(COUNTS), DIMENSIONS))
+HEAD = Term(torch.from_numpy(_CENTRES.astype(np.float32)), torch.zeros(len(COUNTS)))
 CASCADE = CascadeSettings(depth=1, leaving_share=0.3)
 CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=2, evaluate_every=1)
+
+
+def drawn_splits() -> dict[str, Samples]:
+    """Samples around their class's centre."""
+    splits = {}
+    for seed, (split, counts) in enumerate(SIZES.items()):
+        labels = np.repeat(np.arange(len(COUNTS)), counts)
+        noise = np.random.default_rng(seed).standard_normal((len(labels), DIMENSIONS))
+        features = (_CENTRES[labels] + noise).astype(np.float32)
+        splits[split] = Samples(torch.from_numpy(features), torch.from_numpy(labels))
+    return splits
 
 
 def write_checkout(folder: Path, stand_in: bool = False) -> None:
@@ -50,17 +66,12 @@ def write_checkout(folder: Path, stand_in: bool = False) -> None:
         "class_names": ["a", "b", "c", "d"],
     }
     write_json(data / "summary.json", summary)
-    centres = 2 * np.random.default_rng(9).standard_normal((len(COUNTS), DIMENSIONS))
-    for seed, (split, counts) in enumerate(SIZES.items()):
-        labels = np.repeat(np.arange(len(COUNTS)), counts)
-        noise = np.random.default_rng(seed).standard_normal((len(labels), DIMENSIONS))
-        features = (centres[labels] + noise).astype(np.float32)
+    for split, part in drawn_splits().items():
         file = paco / "features" / f"{split}.safetensors"
-        write_arrays(file, {"features": features, "labels": labels})
+        write_arrays(file, {"features": part.features, "labels": part.labels})
     head = {}
     for seed in range(2):
-        head[f"weight.{seed}"] = centres.astype(np.float32)
-        head[f"bias.{seed}"] = np.zeros(len(COUNTS), dtype=np.float32)
+        head |= {f"weight.{seed}": HEAD.weight, f"bias.{seed}": HEAD.bias}
     write_arrays(paco / "heads" / "start.safetensors", head)
     about = {"source": "trained here", "departures": ["sigma"]}
     for part in ("features", "heads"):

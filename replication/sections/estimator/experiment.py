@@ -109,10 +109,10 @@ def random_shares(number: int, clusters: int, generator: torch.Generator) -> Ten
     logits = torch.randn(number, clusters, generator=generator, dtype=torch.float64)
     scale = torch.tensor(_SCALES, dtype=torch.float64)
     shares = (logits * scale[torch.arange(number) % len(scale), None]).softmax(1)
-    kept = torch.rand(number, clusters, generator=generator) < 0.5
-    kept[:, 0] = True
-    kept[: number // 2] = True
-    shares = shares * kept
+    mask = torch.rand(number, clusters, generator=generator) < 0.5
+    mask[:, 0] = True
+    mask[: number // 2] = True
+    shares = shares * mask
     corners = torch.eye(clusters, dtype=torch.float64)
     return torch.cat([shares / shares.sum(1, keepdim=True), corners])
 
@@ -167,10 +167,10 @@ def recursion_errors(
     shares = random_shares(steps, clusters, generator)[:steps]
     records = []
     for eta in etas:
-        running, error = torch.zeros_like(shares[0]), 0.0
+        average, error = torch.zeros_like(shares[0]), 0.0
         for t in range(1, steps + 1):
-            running = momentum_estimate(running, shares[t - 1], eta, t)[1]
-            gap = (running - closed_form(shares[:t], eta)).abs().max().item()
+            average = momentum_estimate(average, shares[t - 1], eta, t)[1]
+            gap = (average - closed_form(shares[:t], eta)).abs().max().item()
             error = max(error, gap)
         tolerance = 4 * steps * _EPSILON
         record = {"eta": eta, "steps": steps, "error": error, "tolerance": tolerance}
@@ -226,7 +226,7 @@ def simulate(
     wanted, cells = set(steps), len(etas) * len(set(steps))
     reach = _quantile(cells, draws)
     bias_reach = _quantile(cells * len(truth), draws)
-    running = {eta: posteriors.new_zeros(draws, len(truth)) for eta in etas}
+    average = {eta: posteriors.new_zeros(draws, len(truth)) for eta in etas}
     records = []
     for t in range(1, max(steps) + 1):
         batch = torch.randint(
@@ -234,7 +234,7 @@ def simulate(
         ).to(posteriors.device)
         shares = F.embedding_bag(batch, posteriors, mode="mean")
         for eta in etas:
-            corrected, running[eta] = momentum_estimate(running[eta], shares, eta, t)
+            corrected, average[eta] = momentum_estimate(average[eta], shares, eta, t)
             if t in wanted:
                 record = {"eta": eta, "t": t}
                 record |= _variance_ratio(corrected, shares, phi(eta, 1) / phi(eta, t))
@@ -243,7 +243,7 @@ def simulate(
                 record["ratio_high"] = record["ratio"] + half
                 record |= _furthest_bias(corrected, truth, bias_reach, "bias_corrected")
                 record |= _furthest_bias(
-                    running[eta], truth, bias_reach, "bias_uncorrected"
+                    average[eta], truth, bias_reach, "bias_uncorrected"
                 )
                 records.append(record | {"bias_eq3": -(eta**t)})
     return sorted(records, key=lambda record: (record["eta"], record["t"]))
@@ -259,10 +259,10 @@ def _variance_ratio(estimate: Tensor, shares: Tensor, expected: float) -> Record
 
     Both come from the same draws, so that at t = 1 the ratio is 1 without error.
     """
-    mine = (estimate - estimate.mean(0)).square().sum(1)
+    ours = (estimate - estimate.mean(0)).square().sum(1)
     batch = (shares - shares.mean(0)).square().sum(1)
-    ratio = mine.mean() / batch.mean()
-    influence = (mine - ratio * batch) / batch.mean()
+    ratio = ours.mean() / batch.mean()
+    influence = (ours - ratio * batch) / batch.mean()
     error = influence.std().item() / len(shares) ** 0.5
     gap = ratio.item() - expected
     return {
@@ -451,15 +451,10 @@ def simulation_cells(simulated: Records) -> list[Cell]:
                     section="estimator",
                     benchmark=None,
                     data="none needed",
-                    method="momentum",
-                    label=LABELS["momentum"],
-                    metric=metric,
+                    **{"method": "momentum", "label": LABELS["momentum"]},
+                    **{"metric": metric, "unit": unit},
                     at=f"eta={record['eta']:g}, t={record['t']}",
-                    mean=mean,
-                    low=low,
-                    high=high,
-                    printed=wanted,
-                    unit=unit,
+                    **{"mean": mean, "low": low, "high": high, "printed": wanted},
                 )
             )
     return cells
@@ -523,11 +518,11 @@ def fit_mean(
     Returns:
         Without end for one seed, NaN for none.
     """
-    mine = [probe for probe in probes if probe["truth"] == truth]
+    watched = [probe for probe in probes if probe["truth"] == truth]
     return over_seeds(
         [
-            float(np.mean([value(probe) for probe in mine if probe["seed"] == seed]))
-            for seed in sorted({probe["seed"] for probe in mine})
+            float(np.mean([value(probe) for probe in watched if probe["seed"] == seed]))
+            for seed in sorted({probe["seed"] for probe in watched})
         ]
     )
 
@@ -540,12 +535,12 @@ def fit_curves(probes: Records) -> list[Record]:
     """
     curves = []
     for truth in TRUTHS:
-        mine = [probe for probe in probes if probe["truth"] == truth]
-        steps = sorted({probe["step"] for probe in mine})
+        watched = [probe for probe in probes if probe["truth"] == truth]
+        steps = sorted({probe["step"] for probe in watched})
         for method in ("momentum", "batch"):
             curve: Record = {"truth": truth, "method": method, "steps": steps}
             values = np.array(
-                [[p[f"tv_{method}"] for p in mine if p["step"] == t] for t in steps]
+                [[p[f"tv_{method}"] for p in watched if p["step"] == t] for t in steps]
             )
             ends = {"mean": values.mean(1), "low": values.min(1), "high": values.max(1)}
             curves.append(curve | {name: end.tolist() for name, end in ends.items()})

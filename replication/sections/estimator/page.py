@@ -68,8 +68,8 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         limit=_brief((1 - eta) / (1 + eta)),
         worth=_brief((1 + eta) / (1 - eta)),
         identity=_identity_table(details["identity"]),
-        recursion=_brief(max(found["error"] for found in details["recursion"])),
-        steps=max(found["steps"] for found in details["recursion"]),
+        recursion=_brief(max(record["error"] for record in details["recursion"])),
+        steps=max(record["steps"] for record in details["recursion"]),
         with_fit_eta=_simulation_table(measured, [eta]),
         others=_simulation_table(
             measured, [other for other in settings["estimator"]["etas"] if other != eta]
@@ -98,7 +98,7 @@ def finding(measured: Measurement) -> str:
     ]
     power = _power([*errors, premise])
     unit = f"× {_ten_to(power)} (1/K)²"
-    bias, mine, its = (_scaled(found, power) for found in (premise, *errors))
+    bias, ours, its = (_scaled(result, power) for result in (premise, *errors))
     where = "on the stand-in" if measured.data["stand_in"] else "here"
     fails = _FAILS.get(premise.verdict, "is undecided")
     return (
@@ -106,7 +106,7 @@ def finding(measured: Measurement) -> str:
         f"bias of {bias} {unit} to P(h|X) of the training set, for batches are drawn "
         f"with every class equally likely. As mathematics, {held} of "
         f"{len(equations)} equations hold. In the fit, the mean squared error is "
-        f"{mine} of the momentum estimate and {its} of a batch alone: that the "
+        f"{ours} of the momentum estimate and {its} of a batch alone: that the "
         f"momentum estimate is the closer one is "
         f"**{_claim(measured, 'closer_set').verdict}**."
     )
@@ -250,9 +250,9 @@ def _identity_table(identity: Sequence[Mapping[str, Any]]) -> str:
     header = ["K", "P tried", "Largest gap, nats", "Rounding explains", "Gap of L_bal"]
     numbers = ("error", "tolerance", "loss_error")
     rows = [
-        [str(found["clusters"]), str(found["shares"])]
-        + [_brief(found[name]) for name in numbers]
-        for found in identity
+        [str(record["clusters"]), str(record["shares"])]
+        + [_brief(record[name]) for name in numbers]
+        for record in identity
     ]
     return markdown_table(header, rows)
 

@@ -498,7 +498,7 @@ def larger_p_claims(
         low, high = min(curve), max(curve)
         alone = np.full_like(weights, np.nan) if low == high else weights
         ends = estimate(curve[high] - curve[low], alone, labels)
-        mine = [
+        of_curve = [
             step
             for step in steps
             if step.method == variant and step.at.endswith(f"boundary={boundary}")
@@ -508,7 +508,7 @@ def larger_p_claims(
             f"{high:g} minus at p = {low:g}, paired; no step between neighbouring p "
             f"falls{_caveat(fits, variant, boundary)}"
         )
-        claims.append(_claim(variant, boundary, test, ends, mine, data))
+        claims.append(_claim(variant, boundary, test, ends, of_curve, data))
     return claims
 
 
@@ -580,11 +580,11 @@ def fits_of(histories: Histories) -> list[dict[str, Any]]:
 
 def _caveat(fits: Sequence[Mapping[str, Any]], variant: str, boundary: str) -> str:
     """What a claim must say of classifiers that were not trained to the end."""
-    mine = [f for f in fits if (f["variant"], f["boundary"]) == (variant, boundary)]
-    moving = sum(not fit["at_rest"] for fit in mine)
+    of_curve = [f for f in fits if (f["variant"], f["boundary"]) == (variant, boundary)]
+    moving = sum(not fit["at_rest"] for fit in of_curve)
     if not moving:
         return ""
-    return f"; {moving} of {len(mine)} fits were still improving when they ended"
+    return f"; {moving} of {len(of_curve)} fits were still improving when they ended"
 
 
 def _curves(

@@ -490,7 +490,7 @@ class Swept:
     def _right(self, sigma: float, split: str) -> np.ndarray:
         """(S, N) 1 where right, as whole numbers."""
         seeds = self.tried[sigma].values()
-        right = [found.predictions[split] == self.labels[split] for found in seeds]
+        right = [seed.predictions[split] == self.labels[split] for seed in seeds]
         return np.stack(right).astype(np.int8)
 
     def _weights(self, split: str) -> Mapping[str, np.ndarray]:

@@ -67,29 +67,18 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     counts = np.array(data["class_counts"])
     swept = Swept(tried, labels, counts, data, published)
     filters, differences = swept.filter_cells(), swept.difference_cells()
-    distances = measure_distances(
-        dimensions,
-        list(reasons),
-        settings.draws,
-        torch.Generator().manual_seed(seeds[0]),
-    )
+    generator = torch.Generator().manual_seed(seeds[0])
+    distances = measure_distances(dimensions, list(reasons), settings.draws, generator)
     ratios = ratio_cells(distances, dimensions)
     sizes = sorted({PRINTED_DIMENSIONS, RESNET_DIMENSIONS, dimensions})
+    readings = reading_cells(sizes, published)
     chance = np.random.default_rng(seeds[0])
+    tests = sweep_claims(filters, differences, published, data, chance)
     return Measurement(
         section="sigma",
         benchmark=benchmark,
-        cells=(
-            *reading_cells(sizes, published),
-            *ratios,
-            *filters,
-            *swept.accuracy_cells(),
-            *differences,
-        ),
-        claims=(
-            *theory_claims(ratios),
-            *sweep_claims(filters, differences, published, data, chance),
-        ),
+        cells=(*readings, *ratios, *filters, *swept.accuracy_cells(), *differences),
+        claims=(*theory_claims(ratios), *tests),
         data=without_names(data),
         about=stage.about(folder / "heads"),
         details={

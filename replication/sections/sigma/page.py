@@ -275,7 +275,7 @@ def sweep_figure(measured: Measurement) -> str:
         left.plot(sigma, mean, color="#000000", linewidth=1.4)
         left.set_ylim(0, 102)
         left.set_ylabel("entropy of the cluster posterior / log K, %")
-        left.set_title("Clusters overlap where σ is small (100 %)")
+        left.set_title("How much the clusters overlap (100 %: wholly)")
         _accuracy_panel(right, measured, sigma)
         for axis in (left, right):
             for mark, place in _marked(measured).items():

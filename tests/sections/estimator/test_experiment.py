@@ -18,7 +18,6 @@ from replication.sections.estimator.experiment import (
     equality_claims,
     fit_cells,
     fit_claims,
-    fit_mean,
     identity_errors,
     kl_to_uniform,
     order_claims,
@@ -26,7 +25,6 @@ from replication.sections.estimator.experiment import (
     population,
     probe_fit,
     probe_steps,
-    random_shares,
     recursion_errors,
     simulate,
 )
@@ -64,22 +62,6 @@ def test_eq1_by_hand() -> None:
     assert kl_to_uniform(share).item() == pytest.approx(0.5 * math.log(2), rel=1e-15)
 
 
-def test_eq1_ends_of_the_range() -> None:
-    """Uniform: 0. One cluster alone: log K."""
-    assert kl_to_uniform(torch.full((8,), 0.125, dtype=torch.float64)).item() == 0
-    corner = double(0, 0, 1)
-    assert kl_to_uniform(corner).item() == pytest.approx(math.log(3), rel=1e-15)
-
-
-def test_random_shares_are_shares_and_some_are_sparse() -> None:
-    shares = random_shares(100, 7, generator())
-    assert shares.shape == (107, 7)
-    torch.testing.assert_close(shares.sum(1), torch.ones_like(shares[:, 0]))
-    assert (shares[:50] > 0).all()
-    assert (shares[50:100] == 0).any()
-    assert torch.equal(shares[100:], torch.eye(7, dtype=torch.float64))
-
-
 def test_eq1_holds_up_to_rounding() -> None:
     records = identity_errors((2, 20, 500), generator())
     assert [record["clusters"] for record in records] == [2, 20, 500]
@@ -96,11 +78,6 @@ def test_eq2_by_hand() -> None:
     """eta = 1/2, two batches: 1/4 of the first and 1/2 of the second."""
     shares = torch.stack([double(1, 0), double(0, 1)])
     assert closed_form(shares, 0.5).tolist() == [0.25, 0.5]
-
-
-def test_eq2_without_momentum_is_the_last_batch() -> None:
-    shares = random_shares(5, 3, generator())
-    assert torch.equal(closed_form(shares, 0.0), shares[-1])
 
 
 def test_eq2_and_the_recursion_agree_up_to_rounding() -> None:
@@ -161,15 +138,6 @@ def test_at_t_1_and_without_momentum_the_ratio_is_1_exactly() -> None:
         assert record["ratio_error"] < 1e-12
         assert record["z"] == 0
     assert records[3]["ratio_error"] > 1e-3
-
-
-def test_what_is_not_corrected_is_biased_by_eta_to_the_t() -> None:
-    """eta = 0.9, t = 2: the estimate is 0.19 of the share, 81 % too small."""
-    record = simulate(
-        population(300, 6, generator()), (0.9,), (2,), 16, 2000, generator()
-    )[0]
-    assert record["bias_eq3"] == pytest.approx(-0.81)
-    assert record["bias_uncorrected_high"] < -0.75
 
 
 def test_z_scores_are_as_wide_as_they_say() -> None:
@@ -305,15 +273,6 @@ def probe(seed: int, truth: str, **changes: float) -> dict:
 PROBES = [probe(seed, truth) for seed in (0, 1) for truth in ("drawn", "set")]
 
 
-def test_interval_over_seeds_by_hand() -> None:
-    """Seeds' means 1, 2, 3: mean 2, s = 1, t(2) = 4.3027, half 4.3027 / sqrt(3)."""
-    values = ((0, 0), (0, 2), (1, 2), (2, 3))
-    probes = [{"seed": seed, "truth": "set", "v": v} for seed, v in values]
-    found = fit_mean(probes, "set", lambda one: one["v"])
-    ends = (found.mean, found.low, found.high)
-    assert ends == pytest.approx((2, 2 - 2.48414, 2 + 2.48414), rel=1e-5)
-
-
 def test_cells_of_a_fit_by_hand() -> None:
     """KL of the batch less that of the truth: 0.2; `drawn` knows no squared bias."""
     cells = fit_cells(PROBES, DATA)
@@ -350,12 +309,6 @@ def test_order_claims_by_hand() -> None:
     assert rise.mean == rise.low == pytest.approx(8 / 45)
     ends = (efficient.mean, efficient.low, efficient.high)
     assert ends == pytest.approx((0.4, 0.3, 0.5))
-
-
-def test_t_1_alone_says_nothing_of_a_rise_or_of_efficiency() -> None:
-    only = {"eta": 0.5, "t": 1, "ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
-    verdicts = [claim.verdict for claim in order_claims([only], (0.5,), 1)]
-    assert verdicts == ["not run", "not run"]
 
 
 def test_a_squared_bias_above_zero_contradicts_the_premise() -> None:

@@ -16,7 +16,6 @@ from replication.sections.separation.experiment import (
     Predicted,
     accuracy_cells,
     answer,
-    candidates,
     fit_linear,
     fits_of,
     head_classes,
@@ -64,18 +63,6 @@ def test_head_classes_by_hand(boundary, head) -> None:
     assert np.flatnonzero(head_classes(COUNTS, boundary)).tolist() == head
 
 
-def test_half_of_the_images_takes_one_class_more_where_one_image_is_missing() -> None:
-    counts = COUNTS.copy()
-    counts[0] += 1  # 300 of 601
-    assert np.flatnonzero(head_classes(counts, "half_images")).tolist() == [1, 2]
-
-
-def test_among_classes_of_equal_size_the_first_are_head() -> None:
-    counts = np.array([5, 5, 5, 5])
-    for boundary in ("half_classes", "half_images"):
-        assert head_classes(counts, boundary).tolist() == [True, True, False, False]
-
-
 @pytest.mark.parametrize(
     ("counts", "boundary", "number"),
     [
@@ -105,14 +92,6 @@ def test_shares_of_the_groups_are_p_and_one_minus_p() -> None:
     reach = 4 * math.sqrt(0.8 * 0.2 / 20_000)
     assert (groups[labels == 0] == 0).float().mean() == pytest.approx(0.8, abs=reach)
     assert (groups[labels == 1] == 0).float().mean() == pytest.approx(0.2, abs=reach)
-
-
-def test_at_p_one_the_groups_are_head_and_tail_exactly() -> None:
-    labels = torch.randint(5, (5000,), generator=coins(1))
-    head = torch.tensor([True, False, True, False, False])
-    torch.testing.assert_close(
-        route(labels, head, 1.0, coins()), (~head)[labels].long()
-    )
 
 
 def test_at_p_one_half_the_class_plays_no_part() -> None:
@@ -157,12 +136,6 @@ def test_a_group_of_fewer_than_two_training_samples_is_refused(refused) -> None:
 
 
 # --- classifiers
-
-
-def test_candidates_seen_are_the_classes_of_the_training_samples() -> None:
-    labels = torch.tensor([3, 1, 3])
-    assert candidates(labels, 5, "seen").tolist() == [False, True, False, True, False]
-    assert candidates(labels, 5, "all").all()
 
 
 def test_a_class_that_is_not_a_candidate_is_never_the_answer() -> None:
@@ -250,18 +223,6 @@ def test_linear_fit_is_adam_on_cross_entropy() -> None:
     torch.testing.assert_close(fitted.weight, layer.weight.data)
     torch.testing.assert_close(fitted.bias, layer.bias.data)
     assert history == [pytest.approx(loss.item())]
-
-
-def test_a_group_learns_from_its_own_samples_alone() -> None:
-    (features, labels), rows = twins(6, 3), torch.arange(0, 36, 2)
-    changed = features.clone()
-    changed[1::2] = 1e6
-    settings = fig2_settings()
-    first, second = (
-        fit_linear(some, labels, rows, 8, settings, 0)[0]
-        for some in (features, changed)
-    )
-    assert torch.equal(first.weight, second.weight)
 
 
 def test_a_loss_that_is_not_finite_is_refused(refused) -> None:
