@@ -27,7 +27,7 @@ class Cell:
     Fields:
         section: folder in `sections/` that measured it.
         benchmark, data: what it was measured on; `data` is `stand-in`, or the input and
-            its hash.
+            its hash; None and `none needed` for algebra and simulations.
         method, label: the row, by key and in words.
         metric: overall, many, medium, few, mcc, nmi, or the section's own.
         protocol: None where both share it.
@@ -42,7 +42,7 @@ class Cell:
     """
 
     section: str
-    benchmark: str
+    benchmark: str | None
     data: str
     method: str
     label: str

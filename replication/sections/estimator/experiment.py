@@ -7,7 +7,7 @@ are drawn class-uniform from long-tailed data. The probes measure both.
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain, count, islice
 from typing import Any
@@ -18,18 +18,35 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
-from replication.core.settings import FilterSettings
+from replication.core.settings import EstimatorSettings, FilterSettings
 from replication.flow_filter.fitting import PairDraws, Report, fit_flow_filter
 from replication.flow_filter.flow import FlowFilter
 from replication.flow_filter.losses import balance_loss, momentum_estimate
 from replication.samples.features import Features
-from replication.statistics import intervals
+from replication.statistics.intervals import LEVEL, Estimate, over_seeds
+from replication.statistics.results import (
+    Cell,
+    Claim,
+    Grade,
+    data_in_words,
+    estimated,
+    grade_of,
+)
+from replication.statistics.verdicts import judge_claim
 
-LEVEL = 0.95
 POPULATION = 2000
 # Their mean has 1/32 of one batch's variance; the momentum estimate, in the limit of
 # large t and with eta = 0.7, has 3/17 of it.
 TRUTH_BATCHES = 32
+TRUTHS = {
+    "drawn": "samples as the fit draws them",
+    "set": "the training set as it is",
+}
+LABELS = {
+    "momentum": "the momentum estimate",
+    "batch": "P(h|B_t) alone",
+    "truth": "P(h|X)",
+}
 _SCALES = (0.1, 1.0, 10.0, 100.0)
 _SHARES = 1000
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -38,33 +55,46 @@ _ROUNDING = 1e-12
 _ENDS = ("", "_low", "_high")
 
 Record = dict[str, Any]
+Records = Sequence[Mapping[str, Any]]
+
+
+def simulation(
+    settings: EstimatorSettings, etas: Sequence[float], fit_clusters: int
+) -> dict[str, list[Record]]:
+    """What needs no data: identity (Eq. 1), recursion (Eq. 2), simulation (Eq. 3, 4).
+
+    Args:
+        etas: momenta, the fit's among them.
+        fit_clusters: K of the fit, at which Eq. 1 is tried as well.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    clusters = settings.clusters
+    return {
+        "identity": identity_errors(sorted({2, clusters, fit_clusters}), generator),
+        "recursion": recursion_errors(etas, max(settings.steps), clusters, generator),
+        "simulation": simulate(
+            population(POPULATION, clusters, generator),
+            etas,
+            settings.steps,
+            settings.batch_size,
+            settings.draws,
+            generator,
+        ),
+    }
 
 
 # --- Eq. 1
 
 
 def entropy(share: Tensor) -> Tensor:
-    """Ent[p] = -sum_k p_k log p_k, with 0 log 0 = 0.
-
-    Args:
-        share: (..., K), summing to 1.
-
-    Returns:
-        (...) nats.
-    """
+    """Ent[p] = -sum_k p_k log p_k, with 0 log 0 = 0; (..., K) -> (...) nats."""
     return -torch.xlogy(share, share).sum(-1)
 
 
 def kl_to_uniform(share: Tensor) -> Tensor:
-    """KL[p || u] = sum_k p_k log(p_k / u_k), as it is defined.
+    """KL[p || u] = sum_k p_k log(p_k / u_k), as defined; (..., K) -> (...) nats.
 
     Implements: Eq. 1, first line.
-
-    Args:
-        share: (..., K), summing to 1.
-
-    Returns:
-        (...) nats.
     """
     uniform = 1 / share.shape[-1]
     return torch.xlogy(share, share / uniform).sum(-1)
@@ -79,10 +109,10 @@ def random_shares(number: int, clusters: int, generator: torch.Generator) -> Ten
     logits = torch.randn(number, clusters, generator=generator, dtype=torch.float64)
     scale = torch.tensor(_SCALES, dtype=torch.float64)
     shares = (logits * scale[torch.arange(number) % len(scale), None]).softmax(1)
-    kept = torch.rand(number, clusters, generator=generator) < 0.5
-    kept[:, 0] = True
-    kept[: number // 2] = True
-    shares = shares * kept
+    mask = torch.rand(number, clusters, generator=generator) < 0.5
+    mask[:, 0] = True
+    mask[: number // 2] = True
+    shares = shares * mask
     corners = torch.eye(clusters, dtype=torch.float64)
     return torch.cat([shares / shares.sum(1, keepdim=True), corners])
 
@@ -93,9 +123,6 @@ def identity_errors(
     """How far the two sides of Eq. 1 lie apart, at most, in float64.
 
     Implements: Eq. 1: KL[p || u] = log K - Ent[p].
-
-    Args:
-        clusters: the K to try.
 
     Returns:
         A record a K: `clusters`; `shares` tried; `error`; `tolerance`, what rounding of
@@ -122,15 +149,9 @@ def identity_errors(
 
 
 def closed_form(shares: Tensor, eta: float) -> Tensor:
-    """p~_t of a sequence of batches.
+    """p~_t of a sequence of batches, P(h | B_i) (t, K) -> (K,).
 
     Implements: Eq. 2: sum_i (1 - eta) eta^(t - i) P(h | B_i).
-
-    Args:
-        shares: (t, K) P(h | B_i).
-
-    Returns:
-        (K,).
     """
     age = torch.arange(len(shares) - 1, -1, -1, dtype=shares.dtype)
     return (1 - eta) * (torch.full_like(age, eta) ** age) @ shares
@@ -139,20 +160,17 @@ def closed_form(shares: Tensor, eta: float) -> Tensor:
 def recursion_errors(
     etas: Sequence[float], steps: int, clusters: int, generator: torch.Generator
 ) -> list[Record]:
-    """How far Eq. 2 and the recursion that the fit uses lie apart, in float64.
+    """How far Eq. 2 and the fit's recursion lie apart at most, up to t = `steps`.
 
     Implements: Eq. 2.
-
-    Returns:
-        A record an eta: `eta`, `steps`, `error` over all t up to `steps`, `tolerance`.
     """
     shares = random_shares(steps, clusters, generator)[:steps]
     records = []
     for eta in etas:
-        running, error = torch.zeros_like(shares[0]), 0.0
+        average, error = torch.zeros_like(shares[0]), 0.0
         for t in range(1, steps + 1):
-            running = momentum_estimate(running, shares[t - 1], eta, t)[1]
-            gap = (running - closed_form(shares[:t], eta)).abs().max().item()
+            average = momentum_estimate(average, shares[t - 1], eta, t)[1]
+            gap = (average - closed_form(shares[:t], eta)).abs().max().item()
             error = max(error, gap)
         tolerance = 4 * steps * _EPSILON
         record = {"eta": eta, "steps": steps, "error": error, "tolerance": tolerance}
@@ -169,13 +187,7 @@ def phi(eta: Any, step: int) -> Any:
 
 
 def population(size: int, clusters: int, generator: torch.Generator) -> Tensor:
-    """A fixed population of posteriors P(h | x), some sure and some not.
-
-    Implements: not in the paper, whose Eq. 3 and 4 hold for any population.
-
-    Returns:
-        (N, K) float64, rows summing to 1; clusters have unequal shares.
-    """
+    """A fixed population of posteriors (N, K), some sure and some not."""
     double = {"generator": generator, "dtype": torch.float64}
     common = torch.randn(clusters, **double)
     own = torch.randn(size, clusters, **double)
@@ -198,9 +210,7 @@ def simulate(
 
     Args:
         posteriors: (N, K) float64, the population.
-        etas: each 0 <= eta < 1.
         steps: the t that are looked at, from 1.
-        batch_size: B.
         draws: R repetitions, >= 2.
 
     Returns:
@@ -216,7 +226,7 @@ def simulate(
     wanted, cells = set(steps), len(etas) * len(set(steps))
     reach = _quantile(cells, draws)
     bias_reach = _quantile(cells * len(truth), draws)
-    running = {eta: posteriors.new_zeros(draws, len(truth)) for eta in etas}
+    average = {eta: posteriors.new_zeros(draws, len(truth)) for eta in etas}
     records = []
     for t in range(1, max(steps) + 1):
         batch = torch.randint(
@@ -224,7 +234,7 @@ def simulate(
         ).to(posteriors.device)
         shares = F.embedding_bag(batch, posteriors, mode="mean")
         for eta in etas:
-            corrected, running[eta] = momentum_estimate(running[eta], shares, eta, t)
+            corrected, average[eta] = momentum_estimate(average[eta], shares, eta, t)
             if t in wanted:
                 record = {"eta": eta, "t": t}
                 record |= _variance_ratio(corrected, shares, phi(eta, 1) / phi(eta, t))
@@ -233,7 +243,7 @@ def simulate(
                 record["ratio_high"] = record["ratio"] + half
                 record |= _furthest_bias(corrected, truth, bias_reach, "bias_corrected")
                 record |= _furthest_bias(
-                    running[eta], truth, bias_reach, "bias_uncorrected"
+                    average[eta], truth, bias_reach, "bias_uncorrected"
                 )
                 records.append(record | {"bias_eq3": -(eta**t)})
     return sorted(records, key=lambda record: (record["eta"], record["t"]))
@@ -249,10 +259,10 @@ def _variance_ratio(estimate: Tensor, shares: Tensor, expected: float) -> Record
 
     Both come from the same draws, so that at t = 1 the ratio is 1 without error.
     """
-    mine = (estimate - estimate.mean(0)).square().sum(1)
+    ours = (estimate - estimate.mean(0)).square().sum(1)
     batch = (shares - shares.mean(0)).square().sum(1)
-    ratio = mine.mean() / batch.mean()
-    influence = (mine - ratio * batch) / batch.mean()
+    ratio = ours.mean() / batch.mean()
+    influence = (ours - ratio * batch) / batch.mean()
     error = influence.std().item() / len(shares) ** 0.5
     gap = ratio.item() - expected
     return {
@@ -289,72 +299,73 @@ def probe_fit(
 ) -> list[Record]:
     """The estimates of P(h | X) against the truth, at steps spread over a fit.
 
-    Implements: not in the paper: Eq. 3 and 4 suppose that P(h | X) stands still and
-    that P(h | B_t) is unbiased for it.
-
     The truth is that of the parameters which gave P(h | B_t), with batch-norm in train
-    mode: a posterior then depends on the batch it is in, and P(h | B_t) estimates
-    the mean posterior of samples in batches normalised by themselves; running
-    statistics lag behind the parameters and would give it a bias of their own. Two
-    truths: `drawn`, over class-uniform batches such as the fit draws (the expectation
-    of P(h | B_t), from TRUTH_BATCHES fresh ones), and `set`, over the training set as
-    it is, every sample once. A copy of the flow is asked, so that the fit goes on as it
-    would have.
+    mode as there: running statistics lag behind the parameters. Two truths: `drawn`,
+    over TRUTH_BATCHES fresh class-uniform batches such as the fit draws, and `set`,
+    over the training set as it is, every sample once.
 
     Args:
-        features: (N, D) float, on the device to fit on or streamed to it.
-        labels: (N,) int64, there too.
+        features: (N, D) float; labels: (N,) int64.
         probes: steps to look at, evenly spread; all where the fit has fewer.
         report: as of `fit_flow_filter`.
 
     Returns:
-        Two records a probe. `seed`, `step` (t), `epoch` (from 0, a fraction), `truth`;
-        for `momentum` and `batch`: `tv_` total variation distance to the truth, `mse_`
-        mean over clusters of (estimate - truth)^2, less the truth's own variance;
-        `kl_momentum` (the L_bal used), `kl_batch`, `kl_truth`, nats; `batch_variance`,
-        mean over clusters of the variance of P(h = k | B); `variance_eq4`, that times
-        phi(1) / phi(t); `squared_rest`, mse_momentum less variance_eq4;
-        `squared_bias`, mean over clusters of (E P(h = k | B) - truth)^2, NaN for
-        `drawn`. Squares are in units of (1/K)^2, the square of a uniform share.
+        Two records a probe: `seed`, `step` (t) and the fields of `compare`.
     """
-    # A fit's seed is below 2^31: its truth never sees the batches that it sees.
-    generator = torch.Generator(features.device).manual_seed(seed + 2**31)
-    draws = PairDraws(labels, generator)
-    per_epoch = sum(1 for _ in draws.epoch(settings.batch_size))
-    chosen = probe_steps(settings.epochs * per_epoch, probes)
-    before = torch.zeros(
-        settings.num_clusters, dtype=features.dtype, device=features.device
-    )
-    records: list[Record] = []
+    watch = _Probes(features, labels, settings, probes, seed)
+    fit_flow_filter(features, labels, settings, seed, report, watch.observe)
+    return watch.records
 
-    def observe(step: int, flow: FlowFilter, running: Tensor) -> None:
-        nonlocal before
-        if step in chosen:
-            twin = copy.deepcopy(flow)
-            pieces = torch.randperm(
-                len(labels), generator=generator, device=labels.device
-            ).tensor_split(per_epoch)
-            drawn = islice(_batches(draws, settings.batch_size), TRUTH_BATCHES)
+
+class _Probes:
+    """Watches a fit. A copy of the flow is asked, so that the fit goes on as before."""
+
+    def __init__(
+        self,
+        features: Features,
+        labels: Tensor,
+        settings: FilterSettings,
+        probes: int,
+        seed: int,
+    ) -> None:
+        self.features, self.labels, self.settings = features, labels, settings
+        self.seed = seed
+        # A fit's seed is below 2^31: its truth never sees the batches that it sees.
+        self.generator = torch.Generator(features.device).manual_seed(seed + 2**31)
+        self.draws = PairDraws(labels, self.generator)
+        self.per_epoch = sum(1 for _ in self.draws.epoch(settings.batch_size))
+        self.steps = probe_steps(settings.epochs * self.per_epoch, probes)
+        self.before = torch.zeros(
+            settings.num_clusters, dtype=features.dtype, device=features.device
+        )
+        self.records: list[Record] = []
+
+    def observe(self, step: int, flow: FlowFilter, estimate: Tensor) -> None:
+        """Told t, the flow and p~_t (K,) by the fit."""
+        if step in self.steps:
+            eta = self.settings.eta
             estimates = {
-                "momentum": running.double() / (1 - settings.eta**step),
-                "batch": (running - settings.eta * before).double()
-                / (1 - settings.eta),
+                "momentum": estimate.double() / (1 - eta**step),
+                "batch": (estimate - eta * self.before).double() / (1 - eta),
             }
-            about = {
-                "seed": seed,
-                "step": step,
-                "epoch": (step - 1) / per_epoch,
-            }
-            truths = (
-                torch.stack([_share(twin, features[batch]) for batch in drawn]),
-                _whole(twin, features, pieces),
-            )
-            ratio = phi(settings.eta, 1) / phi(settings.eta, step)
-            records.extend(about | one for one in compare(estimates, *truths, ratio))
-        before = running
+            truths = self._truths(copy.deepcopy(flow))
+            errors = compare(estimates, *truths, phi(eta, 1) / phi(eta, step))
+            about = {"seed": self.seed, "step": step}
+            self.records += [about | error for error in errors]
+        self.before = estimate
 
-    fit_flow_filter(features, labels, settings, seed, report, observe)
-    return records
+    def _truths(self, flow: FlowFilter) -> tuple[Tensor, Tensor]:
+        """P(h | B) of fresh batches (M, K), and P(h | X) of the training set (K,)."""
+        labels, size = self.labels, self.settings.batch_size
+        pieces = torch.randperm(
+            len(labels), generator=self.generator, device=labels.device
+        ).tensor_split(self.per_epoch)
+        drawn = [
+            _share(flow, self.features[batch])
+            for batch in islice(_batches(self.draws, size), TRUTH_BATCHES)
+        ]
+        total = sum(len(piece) * _share(flow, self.features[piece]) for piece in pieces)
+        return torch.stack(drawn), total / len(self.features)
 
 
 def probe_steps(steps: int, probes: int) -> frozenset[int]:
@@ -375,12 +386,6 @@ def _share(flow: FlowFilter, features: Tensor) -> Tensor:
     return flow(features).log_posterior.exp().mean(0).double()
 
 
-def _whole(flow: FlowFilter, features: Features, pieces: Sequence[Tensor]) -> Tensor:
-    """Mean posterior (K,) over batches that part the samples."""
-    total = sum(len(piece) * _share(flow, features[piece]) for piece in pieces)
-    return total / len(features)
-
-
 def compare(
     estimates: Mapping[str, Tensor], drawn: Tensor, whole: Tensor, ratio: float
 ) -> list[Record]:
@@ -393,7 +398,13 @@ def compare(
         ratio: phi(1) / phi(t).
 
     Returns:
-        Two records, fields as in `probe_fit`.
+        A record a truth. `truth`; for `momentum` and `batch`: `tv_` total variation
+        distance to it, `mse_` mean over clusters of (estimate - truth)^2, less the
+        truth's own variance; `kl_momentum` (the L_bal used), `kl_batch`, `kl_truth`,
+        nats; `batch_variance`, mean over clusters of the variance of P(h = k | B);
+        `variance_eq4`, that times `ratio`; `squared_rest`, mse_momentum less
+        variance_eq4; `squared_bias`, mean over clusters of (E P(h = k | B) - truth)^2,
+        for `set` alone. Squares are in units of (1/K)^2, the square of a uniform share.
     """
     square = len(whole) ** 2
     variance = square * drawn.var(0).mean().item()
@@ -402,9 +413,9 @@ def compare(
     # Without its noise the squared gap would grow with the truth's own variance.
     gap = square * (mean - whole).square().mean().item() - noise
     records = []
-    for name, truth, own, bias in (
-        ("drawn", mean, noise, math.nan),
-        ("set", whole, 0.0, gap),
+    for name, truth, own, more in (
+        ("drawn", mean, noise, {}),
+        ("set", whole, 0.0, {"squared_bias": gap}),
     ):
         record: Record = {"truth": name, "kl_truth": balance_loss(truth).item()}
         for which, estimate in estimates.items():
@@ -414,8 +425,126 @@ def compare(
             record[f"kl_{which}"] = balance_loss(estimate).item()
         record |= {"batch_variance": variance, "variance_eq4": ratio * variance}
         record["squared_rest"] = record["mse_momentum"] - record["variance_eq4"]
-        records.append(record | {"squared_bias": bias})
+        records.append(record | more)
     return records
+
+
+# --- Cells
+
+
+def simulation_cells(simulated: Records) -> list[Cell]:
+    """Variance ratio and bias of each eta and t; `printed` is what the equations say.
+
+    Args:
+        simulated: records of `simulate`.
+    """
+    cells = []
+    for record in simulated:
+        for metric, unit, wanted in (
+            ("ratio", "of the variance of P(h|B_t)", record["ratio_eq4"]),
+            ("bias_corrected", "of P(h=k|X)", 0.0),
+            ("bias_uncorrected", "of P(h=k|X)", record["bias_eq3"]),
+        ):
+            mean, low, high = (record[f"{metric}{end}"] for end in _ENDS)
+            cells.append(
+                Cell(
+                    section="estimator",
+                    benchmark=None,
+                    data="none needed",
+                    **{"method": "momentum", "label": LABELS["momentum"]},
+                    **{"metric": metric, "unit": unit},
+                    at=f"eta={record['eta']:g}, t={record['t']}",
+                    **{"mean": mean, "low": low, "high": high, "printed": wanted},
+                )
+            )
+    return cells
+
+
+# What is said of a fit: method, method that is subtracted, metric, unit, and the
+# number of a probe.
+_PROBED: tuple[tuple[str, str | None, str, str, Callable[[Any], float]], ...] = (
+    ("batch", None, "squared error", "(1/K)²", lambda p: p["mse_batch"]),
+    ("batch", None, "variance", "(1/K)²", lambda p: p["batch_variance"]),
+    ("batch", None, "squared bias", "(1/K)²", 
+     lambda p: p.get("squared_bias", math.nan)),
+    ("momentum", None, "squared error", "(1/K)²", lambda p: p["mse_momentum"]),
+    ("momentum", None, "variance by Eq. 4", "(1/K)²", lambda p: p["variance_eq4"]),
+    ("momentum", None, "rest", "(1/K)²", lambda p: p["squared_rest"]),
+    ("truth", None, "KL", "nats", lambda p: p["kl_truth"]),
+    ("momentum", "truth", "KL", "nats", lambda p: p["kl_momentum"] - p["kl_truth"]),
+    ("batch", "truth", "KL", "nats", lambda p: p["kl_batch"] - p["kl_truth"]),
+    ("momentum", None, "closer", "fraction",
+     lambda p: float(p["mse_momentum"] < p["mse_batch"])),
+)  # fmt: skip
+
+
+def fit_cells(probes: Records, data: Mapping[str, Any]) -> list[Cell]:
+    """Errors of both estimates over a fit: means over probes, intervals over seeds.
+
+    `closer` is the share of probes at which the momentum estimate is the closer one.
+
+    Args:
+        probes: records of `probe_fit`, of every seed.
+        data: the summary that `prepare` wrote.
+    """
+    cells = []
+    for truth in TRUTHS:
+        for method, minus, metric, unit, value in _PROBED:
+            ours = fit_mean(probes, truth, value)
+            if math.isnan(ours.mean):
+                continue
+            cells.append(
+                Cell(
+                    section="estimator",
+                    benchmark=data["benchmark"],
+                    data=data_in_words(data),
+                    method=method,
+                    label=LABELS[method],
+                    metric=metric,
+                    minus=minus,
+                    at=f"X={truth}",
+                    unit=unit,
+                    **estimated(ours),
+                )
+            )
+    return cells
+
+
+def fit_mean(
+    probes: Records, truth: str, value: Callable[[Mapping[str, Any]], float]
+) -> Estimate:
+    """Mean over seeds of the mean over probes of one truth, with its 95 % t interval.
+
+    Returns:
+        Without end for one seed, NaN for none.
+    """
+    watched = [probe for probe in probes if probe["truth"] == truth]
+    return over_seeds(
+        [
+            float(np.mean([value(probe) for probe in watched if probe["seed"] == seed]))
+            for seed in sorted({probe["seed"] for probe in watched})
+        ]
+    )
+
+
+def fit_curves(probes: Records) -> list[Record]:
+    """Total variation distances over a fit, a record a truth and estimate.
+
+    Returns:
+        `truth`, `method`, `steps`, and mean, low and high over seeds at each step.
+    """
+    curves = []
+    for truth in TRUTHS:
+        watched = [probe for probe in probes if probe["truth"] == truth]
+        steps = sorted({probe["step"] for probe in watched})
+        for method in ("momentum", "batch"):
+            curve: Record = {"truth": truth, "method": method, "steps": steps}
+            values = np.array(
+                [[p[f"tv_{method}"] for p in watched if p["step"] == t] for t in steps]
+            )
+            ends = {"mean": values.mean(1), "low": values.min(1), "high": values.max(1)}
+            curves.append(curve | {name: end.tolist() for name, end in ends.items()})
+    return curves
 
 
 # --- Claims
@@ -427,74 +556,70 @@ def judge_equality(low: float, high: float) -> str:
 
 
 def equality_claims(
-    identity: Sequence[Mapping[str, Any]],
-    recursion: Sequence[Mapping[str, Any]],
-    simulation: Sequence[Mapping[str, Any]],
-) -> list[Record]:
-    """Eq. 1 to 4, each by its worst case: the interval of its gap must contain 0.
-
-    Returns:
-        Records {sentence, test, estimate, low, high}: of the gap.
-    """
-    return [
-        _exact(
+    identity: Records, recursion: Records, simulated: Records
+) -> list[Claim]:
+    """Eq. 1 to 4, each by its worst case: the interval of its gap must contain 0."""
+    biases = [
+        tuple(point[f"bias_corrected{end}"] for end in _ENDS) for point in simulated
+    ]
+    ratios = [
+        tuple(point[f"ratio{end}"] - point["ratio_eq4"] for end in _ENDS)
+        for point in simulated
+    ]
+    rows = (
+        (
             "Eq. 1: KL[P(h|X) || u(h)] = −Ent[P(h|X)] + log K",
-            "largest gap over random P, sparse ones too, ± rounding in float64, nats",
-            identity,
+            "largest gap over random P, sparse ones too, ± rounding in float64",
+            _beyond_rounding(identity),
+            "nats",
         ),
-        _exact(
+        (
             "Eq. 2: p̃_t = Σ_i (1 − η) η^(t−i) P(h|B_i)",
             "largest gap to the recursion that the fit uses, ± rounding in float64",
-            recursion,
+            _beyond_rounding(recursion),
+            "",
         ),
-        _worst(
+        (
             "Eq. 3: p̃_t / (1 − η^t) is unbiased",
-            "largest bias over η, t and clusters, relative to P(h = k|X)",
-            [tuple(one[f"bias_corrected{end}"] for end in _ENDS) for one in simulation],
+            "simulated: largest bias over η, t and clusters",
+            _furthest(biases),
+            "of P(h=k|X)",
         ),
-        _worst(
+        (
             "Eq. 4: its variance is φ(1)/φ(t) times that of P(h|B)",
             "largest gap of the simulated ratio to φ(1)/φ(t) over η and t",
-            [
-                tuple(one[f"ratio{end}"] - one["ratio_eq4"] for end in _ENDS)
-                for one in simulation
-            ],
+            _furthest(ratios),
+            "",
         ),
+    )
+    return [
+        _claim(f"eq{n}", f"s2_eq{n}", words, test, gap, judge_equality(*gap[1:]), unit)
+        for n, (words, test, gap, unit) in enumerate(rows, start=1)
     ]
 
 
-def _exact(sentence: str, test: str, records: Sequence[Mapping[str, Any]]) -> Record:
+def _beyond_rounding(records: Records) -> tuple[float, float, float]:
+    """The error that is largest for its tolerance, and what rounding may do to it."""
     worst = max(records, key=lambda record: record["error"] / record["tolerance"])
     error, tolerance = worst["error"], worst["tolerance"]
-    ends = error - tolerance, error + tolerance
-    return _claim(sentence, test, error, *ends, data_free=True)
+    return error, error - tolerance, error + tolerance
 
 
-def _worst(
-    sentence: str, test: str, gaps: Sequence[tuple[float, float, float]]
-) -> Record:
+def _furthest(gaps: Sequence[tuple[float, ...]]) -> tuple[float, float, float]:
     """Gap (value, low, high) that reaches furthest in half-widths of its interval."""
-    worst = max(gaps, key=lambda gap: abs(gap[0]) / (gap[2] - gap[1]))
-    return _claim(sentence, test, *worst, data_free=True)
+    return max(gaps, key=lambda gap: abs(gap[0]) / (gap[2] - gap[1]))
 
 
-def order_claims(
-    simulation: Sequence[Mapping[str, Any]],
-    etas: Sequence[float],
-    steps: int,
-    probes: Sequence[Mapping[str, Any]],
-) -> list[Record]:
-    """What the supplement says is larger, better or closer: the gap must be above 0.
+def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[Claim]:
+    """What the supplement says is larger or better: the gap must be above 0.
 
     Args:
-        simulation: records of `simulate`.
+        simulated: records of `simulate`.
         etas: momenta; the equation speaks of 0 < eta < 1.
         steps: t up to which phi is followed.
-        probes: records of `probe_fit`, of every seed.
 
     Returns:
-        Records {sentence, test, estimate, low, high}: of (claimed larger - claimed
-        smaller); NaN where nothing was measured.
+        Claims on (claimed larger - claimed smaller); NaN where nothing was measured.
     """
     rises = [
         float(phi(Fraction(eta), t + 1) - phi(Fraction(eta), t))
@@ -503,98 +628,92 @@ def order_claims(
         for t in range(1, steps)
     ]
     rise = min(rises, default=math.nan)
-    later = [record for record in simulation if record["t"] > 1 and record["eta"] > 0]
+    later = [record for record in simulated if record["t"] > 1 and record["eta"] > 0]
     last = max(later, key=lambda record: record["ratio_high"], default=None)
     gain = [1 - last[f"ratio{end}"] for end in ("", "_high", "_low")] if last else []
-    claims = [
+    gain = gain or [math.nan] * 3
+    return [
         _claim(
+            "phi_rises",
+            "s2_phi",
             "φ(t) is monotonic increasing when 0 < η < 1",
             f"smallest φ(t + 1) − φ(t), t < {steps}, in exact fractions",
-            rise,
-            rise,
-            rise,
-            data_free=True,
+            (rise, rise, rise),
+            judge_claim(rise, rise),
         ),
         _claim(
+            "more_efficient",
+            "s2_efficient",
             "p̃_t / (1 − η^t) is more efficient than P(h|B_t)",
             "1 − variance ratio where it is largest, t > 1, 0 < η < 1, simulated",
-            *(gain or [math.nan] * 3),
-            data_free=True,
+            gain,
+            judge_claim(*gain[1:]),
         ),
     ]
-    for truth, words in (
-        ("drawn", "of samples as the fit draws them"),
-        ("set", "of the training set as it is"),
-    ):
-        mine = [record for record in probes if record["truth"] == truth]
-        claims.append(
-            _claim(
-                "In a real fit the momentum estimate is closer to P(h|X) than P(h|B_t)",
-                f"X {words}: mean squared error of P(h|B_t) − of the momentum "
-                "estimate, in (1/K)²",
-                *over_seeds(mine, lambda one: one["mse_batch"] - one["mse_momentum"]),
-            )
-        )
-    return claims
 
 
-def premise_claim(probes: Sequence[Mapping[str, Any]]) -> Record:
-    """Whether a real fit's P(h | B_t) is unbiased for the training set's P(h | X).
-
-    Implements: the premise of Eq. 3.
-
-    Returns:
-        A record {sentence, test, estimate, low, high}: of the squared bias, which is 0
-        where it is unbiased.
-    """
-    mine = [record for record in probes if record["truth"] == "set"]
-    return _claim(
-        "Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
-        "X of the training set as it is, during a real fit: squared bias of P(h|B_t), "
-        "mean over clusters, in (1/K)²",
-        *over_seeds(mine, lambda one: one["squared_bias"]),
-    )
-
-
-def over_seeds(
-    probes: Sequence[Mapping[str, Any]], value: Any
-) -> tuple[float, float, float]:
-    """Mean over seeds of the mean over probes, with its 95 % t interval.
+def fit_claims(probes: Records, data: Mapping[str, Any]) -> list[Claim]:
+    """The premise of Eq. 3, and whether the momentum estimate is closer, in a real fit.
 
     Args:
-        probes: records of one truth.
-        value: of a record.
-
-    Returns:
-        Mean, low, high; without end for one seed, NaN for none.
+        probes: records of `probe_fit`, of every seed.
     """
-    seeds = sorted({record["seed"] for record in probes})
-    found = intervals.over_seeds(
-        [
-            float(
-                np.mean([value(record) for record in probes if record["seed"] == seed])
+    fit = {"benchmark": data["benchmark"], "grade": grade_of(data), "unit": "(1/K)²"}
+    claims = []
+    for truth, words in TRUTHS.items():
+        gap = fit_mean(probes, truth, lambda p: p["mse_batch"] - p["mse_momentum"])
+        claims.append(
+            _claim(
+                f"closer_{truth}",
+                "s2_efficient",
+                "In a real fit the momentum estimate is closer to P(h|X) than P(h|B_t)",
+                f"X of {words}: mean squared error of P(h|B_t) − of the momentum "
+                "estimate",
+                (gap.mean, gap.low, gap.high),
+                judge_claim(gap.low, gap.high),
+                **fit,
             )
-            for seed in seeds
-        ],
-        LEVEL,
+        )
+    bias = fit_mean(probes, "set", lambda p: p["squared_bias"])
+    premise = _claim(
+        "premise_set",
+        "s2_eq3",
+        "Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
+        "X of the training set as it is, during a real fit: squared bias of P(h|B_t), "
+        "mean over clusters",
+        (bias.mean, bias.low, bias.high),
+        # It says that something is 0 which cannot be below: above 0 contradicts it.
+        judge_claim(-bias.high, -bias.low),
+        **fit,
     )
-    return found.mean, found.low, found.high
+    return [*claims, premise]
 
 
 def _claim(
+    name: str,
     sentence: str,
+    statement: str,
     test: str,
-    estimate: float,
-    low: float,
-    high: float,
-    data_free: bool = False,
-) -> Record:
-    """A test's record; `data_free` where it is of the equation, whatever the data."""
-    return {
-        "sentence": sentence,
-        "test": test,
-        "estimate": estimate,
-        "low": low,
-        "high": high,
-        "data_free": data_free,
-    }
+    interval: Sequence[float],
+    verdict: str,
+    unit: str = "",
+    benchmark: str | None = None,
+    grade: Grade = "none needed",
+) -> Claim:
+    """A test; without a benchmark it is of the equation, whatever the data."""
+    mean, low, high = interval
+    return Claim(
+        id=name,
+        sentence=sentence,
+        section="estimator",
+        place="Sect. 2",
+        statement=statement,
+        test=test,
+        benchmark=benchmark,
+        grade=grade,
+        verdict=verdict,
+        mean=mean,
+        low=low,
+        high=high,
+        unit=unit,
+    )

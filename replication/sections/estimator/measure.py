@@ -1,38 +1,32 @@
-"""estimator: Sect. 2, its equations by simulation and its premise in a real fit."""
+"""Sect. 2 on one benchmark: its equations by simulation, its premise in real fits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any
-
-import torch
 
 from replication.classifiers.on_device import read_splits
 from replication.core.device import pick_device
 from replication.core.files import read_json, write_json
-from replication.core.progress import progress
-from replication.core.settings import EstimatorSettings
-from replication.core.stage import OUTPUTS, Stage, run
+from replication.core.progress import Tell, progress
+from replication.core.stage import OUTPUTS, Stage
+from replication.samples.features import Samples
 from replication.sections.estimator.experiment import (
-    POPULATION,
+    TRUTH_BATCHES,
     equality_claims,
-    identity_errors,
-    judge_equality,
+    fit_cells,
+    fit_claims,
+    fit_curves,
     order_claims,
-    population,
-    premise_claim,
     probe_fit,
-    recursion_errors,
-    simulate,
+    simulation,
+    simulation_cells,
 )
-from replication.statistics.verdicts import judge_claim
+from replication.statistics.results import Measurement, without_names
 
-Tell = Callable[[int, int, Mapping[str, float]], None]
-
-
-_BEHIND = ("prepare", "backbone_paco", "features_paco")
+SCATTER = ("eta", "t", "ratio_error", "z")
 
 
-def main(stage: Stage, benchmark: str) -> None:
-    """Write the equations' errors, the simulation, the probes and the claims."""
+def measure(stage: Stage, benchmark: str) -> Measurement:
+    """Simulate the equations, and probe a fit of every seed."""
     settings = stage.settings.estimator()
     filter_settings = stage.settings.filter(benchmark)
     seeds = stage.settings.seeds()
@@ -42,31 +36,25 @@ def main(stage: Stage, benchmark: str) -> None:
     train = read_splits(stage, features, ("train",), device)["train"]
     etas = sorted({*settings.etas, filter_settings.eta})
     simulated = simulation(settings, etas, filter_settings.num_clusters)
-    resume = stage.resume_folder(settings, filter_settings, device.type)
-    probes: list[dict[str, Any]] = []
-    with progress(stage.name) as tell:
-        for number, seed in enumerate(seeds):
-            done = resume / f"seed-{seed}.json"
-            if not done.is_file():
-                found = probe_fit(
-                    train.features,
-                    train.labels,
-                    filter_settings,
-                    settings.probes,
-                    seed,
-                    _of_all(tell, number, len(seeds)),
-                )
-                write_json(done, found)
-            probes += read_json(done)
-    write_json(
-        OUTPUTS / "tables" / benchmark / "estimator.json",
-        {
-            "benchmark": benchmark,
-            "runs": stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND)),
-            "data": {key: data[key] for key in data if key != "class_names"},
-            **simulated,
-            "probes": probes,
-            "claims": judged(simulated, etas, max(settings.steps), probes),
+    probes = _probes(stage, train, filter_settings, settings.probes, seeds)
+    points = simulated["simulation"]
+    return Measurement(
+        section="estimator",
+        benchmark=benchmark,
+        cells=(*simulation_cells(points), *fit_cells(probes, data)),
+        claims=(
+            *equality_claims(simulated["identity"], simulated["recursion"], points),
+            *order_claims(points, etas, max(settings.steps)),
+            *fit_claims(probes, data),
+        ),
+        data=without_names(data),
+        about=stage.about(features),
+        details={
+            "identity": simulated["identity"],
+            "recursion": simulated["recursion"],
+            "scatter": [{key: point[key] for key in SCATTER} for point in points],
+            "curves": fit_curves(probes),
+            "truth_batches": TRUTH_BATCHES,
             "settings": {
                 "estimator": settings.model_dump() | {"etas": etas},
                 "filter": filter_settings.model_dump(),
@@ -74,51 +62,27 @@ def main(stage: Stage, benchmark: str) -> None:
             },
         },
     )
-    stage.finish()
 
 
-def simulation(
-    settings: EstimatorSettings, etas: list[float], fit_clusters: int
-) -> dict[str, list[dict[str, Any]]]:
-    """What needs no data: identity (Eq. 1), recursion (Eq. 2), simulation (Eq. 3, 4).
-
-    Args:
-        fit_clusters: K of the fit, at which Eq. 1 is tried as well.
-    """
-    generator = torch.Generator().manual_seed(settings.seed)
-    clusters = settings.clusters
-    return {
-        "identity": identity_errors(sorted({2, clusters, fit_clusters}), generator),
-        "recursion": recursion_errors(etas, max(settings.steps), clusters, generator),
-        "simulation": simulate(
-            population(POPULATION, clusters, generator),
-            etas,
-            settings.steps,
-            settings.batch_size,
-            settings.draws,
-            generator,
-        ),
-    }
-
-
-def judged(
-    simulated: Mapping[str, list[dict[str, Any]]],
-    etas: list[float],
-    steps: int,
-    probes: list[dict[str, Any]],
+def _probes(
+    stage: Stage, train: Samples, settings: Any, probes: int, seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Every claim with its verdict."""
-    equal = equality_claims(
-        simulated["identity"], simulated["recursion"], simulated["simulation"]
-    )
-    order = order_claims(simulated["simulation"], etas, steps, probes)
-    premise = premise_claim(probes)
-    return [
-        *(one | {"verdict": judge_equality(one["low"], one["high"])} for one in equal),
-        *(one | {"verdict": judge_claim(one["low"], one["high"])} for one in order),
-        # It says that something is 0 which cannot be below: above 0 contradicts it.
-        premise | {"verdict": judge_claim(-premise["high"], -premise["low"])},
-    ]
+    """Probe a fit of every seed, but for those that a run before this one left."""
+    resume = stage.resume_folder(settings, probes, train.labels.device.type)
+    records: list[dict[str, Any]] = []
+    with progress(stage.name) as tell:
+        for number, seed in enumerate(seeds):
+            file = resume / f"seed-{seed}.json"
+            if not file.is_file():
+                told = _of_all(tell, number, len(seeds))
+                write_json(
+                    file,
+                    probe_fit(
+                        train.features, train.labels, settings, probes, seed, told
+                    ),
+                )
+            records += read_json(file)
+    return records
 
 
 def _of_all(tell: Tell, number: int, seeds: int) -> Tell:
@@ -126,7 +90,3 @@ def _of_all(tell: Tell, number: int, seeds: int) -> Tell:
     return lambda epoch, epochs, metrics: tell(
         number * epochs + epoch, seeds * epochs, {"L_bal": metrics["loss_bal"]}
     )
-
-
-if __name__ == "__main__":
-    run(main, lambda benchmark: f"estimator@{benchmark}")

@@ -1,143 +1,156 @@
 """The page of Sect. 2: equations against simulation, their premise against a fit."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from replication.reporting.figures import STYLE, svg_text
-from replication.reporting.rendering import notice, origin, render
-from replication.reporting.tables import markdown_table
-from replication.sections.estimator.experiment import TRUTH_BATCHES, over_seeds, phi
+from replication.reporting.rendering import notice, render
+from replication.reporting.tables import claims_table, markdown_table, percent
+from replication.sections.estimator.experiment import LABELS, TRUTHS
+from replication.statistics.results import Cell, Claim, Measurement, pick
 
-Records = Sequence[Mapping[str, Any]]
-Estimate = tuple[float, float, float]
-
-TRUTHS = {
-    "drawn": "samples as the fit draws them",
-    "set": "the training set as it is",
-}
-_ESTIMATES = {
-    "momentum": ("the momentum estimate", "#0072B2"),
-    "batch": ("P(h|B_t) alone", "#E69F00"),
-}
 # The fit's momentum is blue, as the momentum estimate is; the others in turn.
-_FIT = "#0072B2"
+_BLUE = "#0072B2"
+_COLOURS = {"momentum": _BLUE, "batch": "#E69F00"}
 _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = "os^Dvp"
-_PAPER_BENCHMARKS = ("imagenet_lt", "places_lt", "inat18")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_FAILS = {"contradicted": "fails", "supported": "holds"}
+# Columns of the two tables on a fit: heading, and which Cell it shows.
+_ERRORS = {
+    "P(h|B_t): squared error": ("batch", "squared error"),
+    "its variance": ("batch", "variance"),
+    "its squared bias": ("batch", "squared bias"),
+    "Momentum: squared error": ("momentum", "squared error"),
+    "its variance by Eq. 4": ("momentum", "variance by Eq. 4"),
+    "what Eq. 4 leaves over": ("momentum", "rest"),
+}
+_KLS = {
+    "KL of P(h|X)": ("truth", "KL"),
+    "of the momentum estimate, less that": ("momentum", "KL"),
+    "of P(h|B_t) alone, less that": ("batch", "KL"),
+}
 
 
-def estimator_page(
-    measured: Mapping[str, Any], title: str, figures_folder: str
-) -> tuple[str, dict[str, str]]:
-    """The page of Sect. 2 on one benchmark.
+def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
+    """The page of Sect. 2 on one benchmark, and its figures by file name.
 
     Args:
-        measured: what the stage `estimator` wrote, with `runs`, the run records.
         title: of the benchmark.
-        figures_folder: as linked from the page.
-
-    Returns:
-        The page, and its figures by file name.
+        folder: of the figures, as linked from the page.
     """
-    data, settings = measured["data"], measured["settings"]
+    data, details = measured.data, measured.details
+    settings = details["settings"]
     eta = settings["filter"]["eta"]
-    simulation, probes = measured["simulation"], measured["probes"]
-    drawn = {
-        "simulation.svg": simulation_figure(simulation, eta),
-        "probes.svg": probes_figure(probes),
+    known = data["stand_in"] or _claim(measured, "premise_set").grade == "paper's data"
+    figures = {
+        "simulation.svg": simulation_figure(measured),
+        "probes.svg": probes_figure(details["curves"]),
     }
-    page = render(
+    text = render(
         "sections/estimator/page.md.j2",
-        notice=notice(data, title, _paper_data(data)),
+        notice=notice(
+            data, title, None if known else "ImageNet-LT, Places-LT or iNaturalist18"
+        ),
         title=title,
         stand_in=data["stand_in"],
-        summary=summarise_estimator(measured),
+        finding=finding(measured),
         eta=eta,
         settings=settings,
-        truth_batches=TRUTH_BATCHES,
-        limit=number((1 - eta) / (1 + eta)),
-        worth=number((1 + eta) / (1 - eta)),
-        identity=_identity_table(measured["identity"]),
-        recursion=number(max(one["error"] for one in measured["recursion"])),
-        steps=max(one["steps"] for one in measured["recursion"]),
-        with_fit_eta=_simulation_table(
-            [one for one in simulation if one["eta"] == eta], with_eta=False
+        truth_batches=details["truth_batches"],
+        limit=_brief((1 - eta) / (1 + eta)),
+        worth=_brief((1 + eta) / (1 - eta)),
+        identity=_identity_table(details["identity"]),
+        recursion=_brief(max(record["error"] for record in details["recursion"])),
+        steps=max(record["steps"] for record in details["recursion"]),
+        with_fit_eta=_simulation_table(measured, [eta]),
+        others=_simulation_table(
+            measured, [other for other in settings["estimator"]["etas"] if other != eta]
         ),
-        others=_simulation_table(simulation, with_eta=True),
-        errors=_errors_table(probes),
-        balances=_balances_table(probes),
-        claims=_claims_table(measured["claims"], data["stand_in"]),
-        figures=figures_folder,
-        origin=origin(
-            data["hash"],
-            f"dvc repro estimator@{measured['benchmark']}",
-            measured["runs"],
-        ),
+        errors=_fit_table(measured, _ERRORS),
+        balances=_fit_table(measured, _KLS),
+        closer=[
+            (words, percent(_fit_cell(measured, truth, "momentum", "closer").mean, 0))
+            for truth, words in TRUTHS.items()
+        ],
+        free=claims_table([c for c in measured.claims if c.benchmark is None]),
+        fits=claims_table([c for c in measured.claims if c.benchmark]),
+        figures=folder,
     )
-    return page, drawn
+    return text, figures
 
 
-def summarise_estimator(measured: Mapping[str, Any]) -> str:
-    """The finding in words, made from the records."""
-    eta = measured["settings"]["filter"]["eta"]
-    last = [one for one in measured["simulation"] if one["eta"] == eta][-1]
-    equations = [one for one in measured["claims"] if one["sentence"][:3] == "Eq."]
-    held = sum(one["verdict"] == "supported" for one in equations)
-    where = " on the stand-in" if measured["data"]["stand_in"] else ""
-    text = (
-        f"{held} of {len(equations)} equations hold. With η = {eta:g} the variance of "
-        f"the momentum estimate at t = {last['t']} is {number(last['ratio'])} of a "
-        f"batch's ({number(last['ratio_eq4'])} by Eq. 4). In a real fit{where}, "
+def finding(measured: Measurement) -> str:
+    """What holds of Sect. 2, and where its premise ends, in three sentences."""
+    premise = _claim(measured, "premise_set")
+    equations = [claim for claim in measured.claims if claim.id.startswith("eq")]
+    held = sum(claim.verdict == "supported" for claim in equations)
+    errors = [
+        _fit_cell(measured, "set", method, "squared error")
+        for method in ("momentum", "batch")
+    ]
+    power = _power([*errors, premise])
+    unit = f"× {_ten_to(power)} (1/K)²"
+    bias, ours, its = (_scaled(result, power) for result in (premise, *errors))
+    where = "on the stand-in" if measured.data["stand_in"] else "here"
+    fails = _FAILS.get(premise.verdict, "is undecided")
+    return (
+        f"The premise of Eq. 3 {fails} in a real fit {where}: P(h|B_t) has a squared "
+        f"bias of {bias} {unit} to P(h|X) of the training set, for batches are drawn "
+        f"with every class equally likely. As mathematics, {held} of "
+        f"{len(equations)} equations hold. In the fit, the mean squared error is "
+        f"{ours} of the momentum estimate and {its} of a batch alone: that the "
+        f"momentum estimate is the closer one is "
+        f"**{_claim(measured, 'closer_set').verdict}**."
     )
-    parts = []
-    for truth, words in TRUTHS.items():
-        mine = _of(measured["probes"], truth)
-        squares = [over_seeds(mine, _field(f"mse_{which}"))[0] for which in _ESTIMATES]
-        parts.append(
-            f"its mean squared error is {number(squares[0] / squares[1])} of the "
-            f"batch's where P(h|X) is that of {words}"
-        )
-    return text + ", and ".join(parts) + "."
 
 
-def simulation_figure(simulation: Records, fit_eta: float) -> str:
-    """Variance ratio and bias over t: simulated points, the equations' curves.
+# ---- Looking things up --------------------------------------------------------------
 
-    Args:
-        simulation: records of every eta and t.
-        fit_eta: eta of the fit, drawn first.
-    """
-    etas = sorted({one["eta"] for one in simulation}, key=lambda eta: eta != fit_eta)
-    steps = sorted({one["t"] for one in simulation})
-    curve = np.geomspace(1, max(steps), 200)
+
+def _claim(measured: Measurement, name: str) -> Claim:
+    return next(claim for claim in measured.claims if claim.id == name)
+
+
+def _simulated(measured: Measurement, eta: float, t: int, metric: str) -> Cell:
+    return pick(measured.cells, at=f"eta={eta:g}, t={t}", metric=metric)
+
+
+def _fit_cell(
+    measured: Measurement, truth: str, method: str, metric: str
+) -> Cell | None:
+    return pick(measured.cells, at=f"X={truth}", method=method, metric=metric)
+
+
+# ---- Figures ------------------------------------------------------------------------
+
+
+def simulation_figure(measured: Measurement) -> str:
+    """Variance ratio and bias over t: points simulated, lines as the equations say."""
+    settings = measured.details["settings"]
+    fit_eta, steps = settings["filter"]["eta"], sorted(settings["estimator"]["steps"])
+    etas = sorted(settings["estimator"]["etas"], key=lambda eta: eta != fit_eta)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         ratio, bias = figure.subplots(1, 2)
         for place, eta in enumerate(etas):
-            colour = _FIT if eta == fit_eta else _OTHERS[place % len(_OTHERS)]
-            mine = [one for one in simulation if one["eta"] == eta]
-            # Side by side: corrected, every bias is about 0.
-            shift = 1.05 ** (place - (len(etas) - 1) / 2)
-            dots = {
-                "color": colour,
-                "fmt": _MARKERS[place % len(_MARKERS)],
-                "markersize": 4.5,
-                "linewidth": 1.2,
+            style = {
+                "color": _BLUE if eta == fit_eta else _OTHERS[place % len(_OTHERS)],
+                "marker": _MARKERS[place % len(_MARKERS)],
+                "label": f"η = {eta:g}" + (", as in the fit" if eta == fit_eta else ""),
             }
-            ratio.plot(curve, phi(eta, 1) / phi(eta, curve), color=colour, lw=1)
-            label = f"η = {eta:g}" + (", as in the fit" if eta == fit_eta else "")
-            _dots(ratio, mine, "ratio", 1.0, dots | {"label": label})
-            bias.plot(curve, -100 * eta**curve, color=colour, lw=1)
-            _dots(bias, mine, "bias_uncorrected", 1.0, dots, 100)
-            hollow = dots | {"markerfacecolor": "white"}
-            _dots(bias, mine, "bias_corrected", shift, hollow, 100)
+            _dots(ratio, measured, eta, "ratio", 1, style)
+            _dots(bias, measured, eta, "bias_uncorrected", 100, style)
+            hollow = style | {"markerfacecolor": "white"}
+            shift = 1.05 ** (place - (len(etas) - 1) / 2)  # the corrected lie on 0
+            _dots(bias, measured, eta, "bias_corrected", 100, hollow, shift)
         for axis in (ratio, bias):
             axis.set_xscale("log")
             axis.set_xticks(steps)
@@ -149,238 +162,132 @@ def simulation_figure(simulation: Records, fit_eta: float) -> str:
         ratio.set_ylabel("D of the estimate / D of P(h|B)")
         bias.set_title("Bias: p̃_t (filled), p̃_t / (1 − η^t) (hollow)")
         bias.set_ylabel("bias, % of P(h = k|X)")
-        figure.legend(loc="outside lower center", ncols=len(etas), fontsize=9)
+        handles, names = ratio.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(etas))
         return svg_text(figure)
 
 
+_DRAWN = ("ratio", "bias_corrected", "bias_uncorrected")
+
+
 def _dots(
-    axis: Any,
-    records: Records,
-    name: str,
-    shift: float,
+    axis: Axes,
+    measured: Measurement,
+    eta: float,
+    metric: str,
+    scale: float,
     style: Mapping[str, Any],
-    scale: float = 1.0,
+    shift: float = 1.0,
 ) -> None:
-    value, low, high = (
-        scale * np.array([one[f"{name}{end}"] for one in records])
-        for end in ("", "_low", "_high")
+    steps = sorted(measured.details["settings"]["estimator"]["steps"])
+    cells = [_simulated(measured, eta, t, metric) for t in steps]
+    mean, low, high, printed = (
+        scale * np.array([getattr(cell, end) for cell in cells])
+        for end in ("mean", "low", "high", "printed")
     )
-    place = shift * np.array([one["t"] for one in records])
-    axis.errorbar(place, value, yerr=[value - low, high - value], **style)
+    place, reach = shift * np.array(steps), [mean - low, high - mean]
+    axis.errorbar(place, mean, yerr=reach, ls="", markersize=4.5, lw=1.2, **style)
+    if metric != "bias_corrected":
+        axis.plot(steps, printed, color=style["color"], lw=1)
 
 
-def probes_figure(probes: Records) -> str:
-    """Errors of both estimates over a fit, and of the L_bal that they give.
-
-    Lines are means over seeds, bands their range.
-    """
+def probes_figure(curves: Sequence[Mapping[str, Any]]) -> str:
+    """Distance of both estimates to the truth over a fit, for both truths."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.3), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for axis, (truth, words) in zip(axes, TRUTHS.items(), strict=False):
-            for which, (label, colour) in _ESTIMATES.items():
-                _band(axis, _of(probes, truth), f"tv_{which}", 100, label, colour)
-            axis.set_ylabel("total variation distance, %")
-            axis.set_title(f"To P(h|X) of\n{words}", fontsize=9, fontweight="normal")
-        mine = _of(probes, "drawn")
-        for which, (label, colour) in _ESTIMATES.items():
-            gaps = [one | {"gap": one[f"kl_{which}"] - one["kl_truth"]} for one in mine]
-            _band(axes[2], gaps, "gap", 1, label, colour)
-        axes[2].axhline(0, color="#444444", linestyle="--", linewidth=1)
-        axes[2].ticklabel_format(axis="y", scilimits=(-3, 3), useMathText=True)
-        axes[2].set_ylabel("L_bal less KL of P(h|X), nats")
-        title = f"L_bal, against X of\n{TRUTHS['drawn']}"
-        axes[2].set_title(title, fontsize=9, fontweight="normal")
-        for axis in axes[:2]:
-            axis.set_ylim(bottom=0)
-        for axis in axes:
+        axes = figure.subplots(1, len(TRUTHS))
+        for axis, (truth, words) in zip(axes, TRUTHS.items(), strict=True):
+            for curve in curves:
+                if curve["truth"] == truth:
+                    _band(axis, curve)
+            axis.set_title(f"To P(h|X) of {words}", fontsize=9)
             axis.set_xlabel("t, step of the fit")
-        handles, names = axes[2].get_legend_handles_labels()
+            axis.set_ylim(bottom=0)
+        axes[0].set_ylabel("total variation distance, %")
+        handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
         return svg_text(figure)
 
 
-def _band(
-    axis: Any,
-    records: Records,
-    name: str,
-    scale: float,
-    label: str,
-    colour: str,
-) -> None:
-    steps = sorted({one["step"] for one in records})
-    seeds = sorted({one["seed"] for one in records})
-    at = {(one["seed"], one["step"]): _float(one[name]) for one in records}
-    curves = scale * np.array([[at[seed, step] for step in steps] for seed in seeds])
-    axis.plot(steps, curves.mean(0), color=colour, linewidth=1.3, label=label)
-    axis.fill_between(
-        steps, curves.min(0), curves.max(0), color=colour, alpha=0.15, lw=0
+def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
+    method, steps = curve["method"], curve["steps"]
+    mean, low, high = (100 * np.array(curve[e]) for e in ("mean", "low", "high"))
+    colour = _COLOURS[method]
+    axis.plot(steps, mean, color=colour, linewidth=1.3, label=LABELS[method])
+    axis.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
+
+
+# ---- Numbers and tables -------------------------------------------------------------
+
+
+def _brief(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _ten_to(power: int) -> str:
+    return f"10{str(power).translate(_SUPERSCRIPT)}"
+
+
+def _power(results: Sequence[Cell | Claim]) -> int:
+    """The power of ten of which the largest result is between 10 and 100."""
+    largest = max((abs(result.mean) for result in results), default=0.0)
+    return math.floor(math.log10(largest)) - 1 if largest > 0 else 0
+
+
+def _scaled(result: Cell | Claim | None, power: int) -> str:
+    """`28.81 [20.86, 36.76]`, in powers of ten."""
+    if result is None:
+        return "—"
+    mean, low, high = (
+        "n/a" if end is None or not math.isfinite(end) else f"{end / 10.0**power:.2f}"
+        for end in (result.mean, result.low, result.high)
     )
-
-
-def number(value: float | None) -> str:
-    """Three digits, with a power of ten where the number is small; `n/a` for none."""
-    if value is None or not math.isfinite(value):
-        return "n/a"
-    if value == 0:
-        return "0"
-    if abs(value) < 1e-3:
-        digits, power = f"{value:.1e}".split("e")
-        text = f"{digits} × 10{str(int(power)).translate(_SUPERSCRIPT)}"
-    else:
-        text = f"{value:#.3g}".rstrip(".")
+    text = mean if "n/a" in (low, high) else f"{mean} [{low}, {high}]"
     return text.replace("-", "−")
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return f"[{number(low)}, {number(high)}]"
-
-
-def _scaled(rows: Mapping[str, Sequence[Estimate]]) -> tuple[str, list[list[str]]]:
-    """Rows of estimates, the largest between 10 and 100 powers of ten; and which."""
-    values = [abs(one[0]) for row in rows.values() for one in row]
-    largest = max((one for one in values if math.isfinite(one)), default=0.0)
-    power = math.floor(math.log10(largest)) - 1 if largest > 0 else 0
-    cells = [
-        [label, *(_scaled_cell(one, 10.0**-power) for one in row)]
-        for label, row in rows.items()
-    ]
-    return "1" if power == 0 else f"10{str(power).translate(_SUPERSCRIPT)}", cells
-
-
-def _scaled_cell(estimate: Estimate, scale: float) -> str:
-    if not math.isfinite(estimate[0]):
-        return "—"
-    mean, low, high = (
-        f"{scale * one:.2f}" if math.isfinite(one) else "n/a" for one in estimate
-    )
-    return f"{mean} [{low}, {high}]".replace("-", "−")
-
-
-def _identity_table(records: Records) -> str:
+def _identity_table(identity: Sequence[Mapping[str, Any]]) -> str:
     header = ["K", "P tried", "Largest gap, nats", "Rounding explains", "Gap of L_bal"]
-    return markdown_table(
-        header,
-        [
-            [
-                str(one["clusters"]),
-                str(one["shares"]),
-                *(number(one[name]) for name in ("error", "tolerance", "loss_error")),
-            ]
-            for one in records
-        ],
-    )
-
-
-def _simulation_table(records: Records, with_eta: bool) -> str:
-    header = [
-        "t",
-        "Variance ratio ± error",
-        "95 % interval",
-        "Eq. 4",
-        "z",
-        "Bias, corrected, %",
-        "Bias, not corrected, %",
-        "−η^t, %",
+    numbers = ("error", "tolerance", "loss_error")
+    rows = [
+        [str(record["clusters"]), str(record["shares"])]
+        + [_brief(record[name]) for name in numbers]
+        for record in identity
     ]
+    return markdown_table(header, rows)
+
+
+def _simulation_table(measured: Measurement, etas: Sequence[float]) -> str:
+    header = ["η", "t", "Variance ratio", "by Eq. 4", "z"]
+    header += ["Bias, corrected, %", "Bias, not corrected, %", "−η^t, %"]
     rows = []
-    for one in records:
-        row = [f"{one['eta']:g}"] if with_eta else []
-        row += [
-            str(one["t"]),
-            f"{one['ratio']:.4f} ± {one['ratio_error']:.4f}",
-            f"[{one['ratio_low']:.4f}, {one['ratio_high']:.4f}]",
-            f"{one['ratio_eq4']:.4f}",
-            f"{one['z']:+.2f}",
-            *(_bias(one, name) for name in ("bias_corrected", "bias_uncorrected")),
-            number(100 * one["bias_eq3"]),
-        ]
-        rows.append([cell.replace("-", "−") for cell in row])
-    return markdown_table((["η"] if with_eta else []) + header, rows)
+    for scatter in measured.details["scatter"]:
+        eta, t = scatter["eta"], scatter["t"]
+        if eta in etas:
+            ratio, corrected, raw = (_simulated(measured, eta, t, m) for m in _DRAWN)
+            row = [f"{eta:g}", str(t)]
+            row += [f"{ratio.mean:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]"]
+            row += [f"{ratio.printed:.4f}", f"{scatter['z']:+.2f}"]
+            row += [_bias(corrected), _bias(raw), _brief(100 * raw.printed)]
+            rows.append([cell.replace("-", "−") for cell in row])
+    return markdown_table(header, rows, words=2)
 
 
-def _bias(record: Mapping[str, Any], name: str) -> str:
-    value, low, high = (100 * record[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+def _bias(cell: Cell) -> str:
+    mean, low, high = (100 * end for end in (cell.mean, cell.low, cell.high))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def _errors_table(probes: Records) -> tuple[str, str]:
-    """Squared errors over a fit, means over probes with intervals over seeds.
-
-    Returns:
-        The power of ten that they are in, and the table.
-    """
-    columns = {
-        "mse_batch": "P(h|B_t): squared error",
-        "batch_variance": "its variance",
-        "squared_bias": "its squared bias",
-        "mse_momentum": "Momentum: squared error",
-        "variance_eq4": "its variance by Eq. 4",
-        "squared_rest": "what Eq. 4 leaves over",
-    }
-    rows = {
-        words: [over_seeds(_of(probes, truth), _field(name)) for name in columns]
+def _fit_table(
+    measured: Measurement, columns: Mapping[str, tuple[str, str]]
+) -> tuple[str, str]:
+    """The power of ten that the numbers are in, and a row a truth."""
+    cells = {
+        words: [_fit_cell(measured, truth, *which) for which in columns.values()]
         for truth, words in TRUTHS.items()
     }
-    power, cells = _scaled(rows)
-    return power, markdown_table(["X", *columns.values()], cells)
-
-
-def _balances_table(probes: Records) -> tuple[str, str]:
-    """How far the L_bal of each estimate lies from that of P(h|X).
-
-    Returns:
-        The power of ten that they are in, and the table.
-    """
-    header = ["X", "KL of P(h|X)"]
-    header += [f"KL of {label} − KL of P(h|X)" for label, _ in _ESTIMATES.values()]
-    rows = {}
-    for truth, words in TRUTHS.items():
-        mine = _of(probes, truth)
-        gaps = [_gap(f"kl_{which}", "kl_truth") for which in _ESTIMATES]
-        fields = [_field("kl_truth"), *gaps]
-        rows[words] = [over_seeds(mine, field) for field in fields]
-    power, cells = _scaled(rows)
-    return power, markdown_table(header, cells)
-
-
-def _claims_table(claims: Records, stand_in: bool) -> str:
-    where = " (fits on the stand-in)" if stand_in else ""
-    header = ["Sentence", "Test", "Estimate", "Interval", f"Verdict{where}"]
-    return markdown_table(
-        header,
-        [
-            [
-                one["sentence"],
-                one["test"],
-                number(one["estimate"]),
-                _interval(one["low"], one["high"]),
-                one["verdict"],
-            ]
-            for one in claims
-        ],
-        words=2,
-    )
-
-
-def _of(probes: Records, truth: str) -> list[Mapping[str, Any]]:
-    return [one for one in probes if one["truth"] == truth]
-
-
-def _field(name: str) -> Callable[[Mapping[str, Any]], float]:
-    return lambda one: _float(one[name])
-
-
-def _gap(name: str, other: str) -> Callable[[Mapping[str, Any]], float]:
-    return lambda one: _float(one[name]) - _float(one[other])
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _paper_data(data: Mapping[str, Any]) -> str | None:
-    """What the paper fits filters on, where this benchmark is none of it."""
-    if data["stand_in"] or data["benchmark"] in _PAPER_BENCHMARKS:
-        return None
-    return "ImageNet-LT, Places-LT or iNaturalist18"
+    power = _power([cell for row in cells.values() for cell in row if cell])
+    rows = [
+        [words, *(_scaled(cell, power) for cell in row)] for words, row in cells.items()
+    ]
+    return _ten_to(power), markdown_table(["X", *columns], rows)

@@ -1,57 +1,68 @@
-"""separation: Fig. 2's experiment on one benchmark, every p, boundary and seed."""
+"""Fig. 2's experiment on one benchmark: every p, boundary and seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from replication.classifiers.on_device import read_splits
 from replication.core.device import pick_device
-from replication.core.files import (
-    read_about,
-    read_arrays,
-    read_json,
-    write_arrays,
-    write_json,
-)
+from replication.core.files import read_about, read_arrays, read_json, write_arrays
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
 from replication.core.settings import Fig2Settings
-from replication.core.stage import OUTPUTS, Stage, run
+from replication.core.stage import OUTPUTS, Stage
 from replication.images.batches import read_split, worker_count
+from replication.samples.features import Samples
 from replication.sections.separation.experiment import (
     GROUPS,
-    Predicted,
-    Routed,
+    LinearClassifiers,
+    Networks,
+    accuracy_cells,
+    fits_of,
     head_classes,
-    image_predictions,
-    linear_predictions,
+    larger_p_claims,
     route_splits,
-    separation_claims,
-    separation_records,
+    step_cells,
 )
+from replication.statistics.results import Measurement, without_names
 
-Predict = Callable[[Routed, int, Tell], Predicted]
 SPLITS = ("train", "test")
+Classifiers = Networks | LinearClassifiers
 
 
-class Run(NamedTuple):
-    """One repetition of the experiment, and the file that keeps it."""
+@dataclass(frozen=True)
+class Fit:
+    """Both groups' classifiers at one p under one seed, and the file that keeps them.
 
+    Fields: `head` (C,) bool, the head classes.
+    """
+
+    classifiers: Classifiers
+    head: np.ndarray
     boundary: str
     p: float
     seed: int
     file: Path
 
+    def make(self, labels: Mapping[str, torch.Tensor], tell: Tell) -> None:
+        """Route the samples, fit both classifiers, write what they predict."""
+        head = torch.from_numpy(self.head)
+        routed = route_splits(
+            labels["train"], labels["test"], head, self.p, self.seed, self.boundary
+        )
+        answers = self.classifiers.predict(routed, self.seed, tell)
+        sizes = torch.bincount(routed.train, minlength=len(GROUPS)).tolist()
+        about = {"losses": answers.losses, "sizes": sizes}
+        write_arrays(self.file, {"predictions": answers.predictions.numpy()}, about)
 
-_BEHIND = ("prepare", "backbone_paco", "features_paco")
 
-
-def main(stage: Stage, benchmark: str) -> None:
-    """Write separation.json: records, claims, and what they were measured with."""
+def measure(stage: Stage, benchmark: str) -> Measurement:
+    """Fit every group's classifiers; accuracies over p, and what is said of them."""
     settings = stage.settings.fig2(benchmark)
     seeds = stage.settings.seeds()
     device = stage.uses(pick_device(stage.settings.device()))
@@ -61,193 +72,116 @@ def main(stage: Stage, benchmark: str) -> None:
     heads = {name: head_classes(counts, name) for name in settings.boundaries}
     splits = read_splits(stage, folder / "paco" / "features", SPLITS, device)
     labels = {split: splits[split].labels.cpu() for split in SPLITS}
-    predict: dict[str, Predict] = {}
-    keys: list[Any] = [settings, device.type]
-    if settings.inputs == "images":
-        index = stage.reads(folder / "data" / "index.csv")
-        root = stage.settings.images_root(benchmark)
-        view = stage.settings.backbone(benchmark)
-        workers = worker_count(stage.settings.workers())
-        images = [read_split(index.parent, split, root) for split in SPLITS]
-        keys.append(view)
-
-        def of_images(routed: Routed, seed: int, tell: Tell) -> Predicted:
-            return image_predictions(
-                *images,
-                routed,
-                data["classes"],
-                settings,
-                view,
-                device,
-                workers,
-                seed,
-                tell,
-            )
-
-        predict["images"] = of_images
-
-    train, test = (splits[split] for split in SPLITS)
-
-    def of_features(routed: Routed, seed: int, tell: Tell) -> Predicted:
-        on_device = Routed(routed.train.to(device), routed.test.to(device))
-        classes = data["classes"]
-        return linear_predictions(
-            train.features,
-            train.labels,
-            test.features,
-            on_device,
-            classes,
-            settings,
-            seed,
-        )
-
-    predict["linear"] = of_features
-    resume = stage.resume_folder(*keys)
-    runs = {variant: _runs(variant, settings, seeds, resume) for variant in predict}
-    # At p = 0.5 one file serves every boundary.
-    needed = {
-        run.file: partial(_one_run, predict[variant], run, labels, heads)
-        for variant, some in runs.items()
-        for run in some
+    variants, keys = _variants(stage, benchmark, settings, splits, data["classes"])
+    resume = stage.resume_folder(settings, device.type, *keys)
+    fits = {
+        (variant, boundary, p): [
+            Fit(classifiers, heads[boundary], boundary, p, seed, file)
+            for seed, file in _files(resume, variant, boundary, p, settings, seeds)
+        ]
+        for variant, classifiers in variants.items()
+        for boundary in _boundaries(variant, settings)
+        for p in sorted(set(settings.probabilities))
     }
-    pieces = [piece for file, piece in needed.items() if not file.is_file()]
-    with progress(stage.name) as tell:
-        run_pieces(pieces, len(needed), device, tell)
-    done = {variant: _files(some) for variant, some in runs.items()}
-    found = {
-        (variant, boundary, p): np.stack(
-            [read_arrays(file)["predictions"] for file in files]
-        )
-        for variant, runs in done.items()
-        for (boundary, p), files in runs.items()
+    _make(stage, fits, labels, device)
+    predictions = {
+        curve: np.stack([read_arrays(fit.file)["predictions"] for fit in some])
+        for curve, some in fits.items()
     }
-    test_labels = labels["test"].numpy()
-    write_json(
-        OUTPUTS / "tables" / benchmark / "separation.json",
-        {
-            "benchmark": benchmark,
-            "runs": stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND)),
-            "data": {key: data[key] for key in data if key != "class_names"},
-            "records": separation_records(found, test_labels, counts, heads),
-            "claims": separation_claims(found, test_labels),
-            "fits": [
-                fit
-                for variant, runs in done.items()
-                for (boundary, p), files in runs.items()
-                for fit in _fits(variant, boundary, p, files)
-            ],
+    trained = fits_of(
+        {curve: [read_about(fit.file) for fit in some] for curve, some in fits.items()}
+    )
+    answers = labels["test"].numpy()
+    steps = step_cells(predictions, answers, data)
+    values = accuracy_cells(predictions, answers, counts, heads, data)
+    return Measurement(
+        section="separation",
+        benchmark=benchmark,
+        cells=(*values, *steps),
+        claims=tuple(larger_p_claims(predictions, answers, steps, trained, data)),
+        data=without_names(data),
+        about=stage.about(folder / "paco" / "features"),
+        details={
+            "variants": list(variants),
+            "probabilities": sorted(set(settings.probabilities)),
+            "boundaries": [_sizes(name, heads[name], counts) for name in heads],
+            "fits": trained,
             "seeds": list(seeds),
-            "settings": _settings(stage, benchmark, settings),
-            "boundaries": {
-                name: {
-                    "head_classes": int(head.sum()),
-                    "tail_classes": int((~head).sum()),
-                    "head_images": int(counts[head].sum()),
-                    "tail_images": int(counts[~head].sum()),
-                }
-                for name, head in heads.items()
-            },
+            "settings": settings.model_dump(),
         },
     )
-    stage.notes(fig2=settings.model_dump())
-    stage.finish()
 
 
-def _runs(
-    variant: str, settings: Fig2Settings, seeds: tuple[int, ...], resume: Path
-) -> list[Run]:
-    """Every boundary, p and seed of one variant.
-
-    At p = 0.5 the coins do not look at the class: one run serves every boundary.
-    """
-    shown = settings.boundaries[:1] if variant == "images" else settings.boundaries
-    runs = []
-    for boundary in shown:
-        for p in sorted(set(settings.probabilities)):
-            drawn_by = boundary if p > 0.5 else shown[0]
-            for seed in seeds:
-                file = resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
-                runs.append(Run(boundary, p, seed, file))
-    return runs
-
-
-def _one_run(
-    predict: Predict,
-    run: Run,
-    labels: Mapping[str, torch.Tensor],
-    heads: Mapping[str, np.ndarray],
-    tell: Tell,
-) -> None:
-    """Route the samples, fit both groups' classifiers, keep what they predict."""
-    routed = route_splits(
-        labels["train"],
-        labels["test"],
-        torch.from_numpy(heads[run.boundary]),
-        run.p,
-        run.seed,
-        run.boundary,
+def _variants(
+    stage: Stage,
+    benchmark: str,
+    settings: Fig2Settings,
+    splits: Mapping[str, Samples],
+    num_classes: int,
+) -> tuple[dict[str, Classifiers], list[Any]]:
+    """The kinds of classifiers, the paper's first; and what networks depend on."""
+    train, test = (splits[split] for split in SPLITS)
+    linear = LinearClassifiers(train, test, num_classes, settings)
+    if settings.inputs == "features":
+        return {"linear": linear}, []
+    index = stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
+    root = stage.settings.images_root(benchmark)
+    view = stage.settings.backbone(benchmark)
+    networks = Networks(
+        *(read_split(index.parent, split, root) for split in SPLITS),
+        num_classes,
+        settings,
+        view,
+        train.labels.device,
+        worker_count(stage.settings.workers()),
     )
-    found = predict(routed, run.seed, tell)
-    sizes = torch.bincount(routed.train, minlength=len(GROUPS)).tolist()
-    about = {"losses": found.losses, "sizes": sizes}
-    write_arrays(run.file, {"predictions": found.predictions.numpy()}, about)
+    return {"images": networks, "linear": linear}, [view]
 
 
-def _files(runs: list[Run]) -> dict[tuple[str, float], list[Path]]:
-    """(boundary, p) -> a file a seed."""
-    files: dict[tuple[str, float], list[Path]] = {}
-    for boundary, p, _, file in runs:
-        files.setdefault((boundary, p), []).append(file)
-    return files
+def _boundaries(variant: str, settings: Fig2Settings) -> list[str]:
+    """Where head classes end; networks are trained for the first reading alone."""
+    return settings.boundaries[:1] if variant == "images" else settings.boundaries
 
 
-def _fits(
-    variant: str, boundary: str, p: float, files: list[Path]
-) -> list[dict[str, Any]]:
-    """How far each group's classifier came; means over seeds.
-
-    Returns:
-        `loss`: mean training loss of the last epoch, nats; `fell`: by which share it
-        fell over the last fifth of the epochs; `images` of the group.
-    """
-    abouts = [read_about(file) for file in files]
-    fits = []
-    for group in GROUPS:
-        losses = np.array([about["losses"][group] for about in abouts])
-        fifth = max(losses.shape[1] // 5, 1)
-        fell = np.nan  # of a single epoch nothing can be said
-        if losses.shape[1] > 1:
-            fell = float(np.mean(1 - losses[:, -1] / losses[:, -1 - fifth]))
-        fits.append(
-            {
-                "variant": variant,
-                "boundary": boundary,
-                "p": p,
-                "group": group,
-                "images": float(np.mean([about["sizes"][group] for about in abouts])),
-                "loss": float(losses[:, -1].mean()),
-                "fell": fell,
-            }
-        )
-    return fits
+def _files(
+    resume: Path,
+    variant: str,
+    boundary: str,
+    p: float,
+    settings: Fig2Settings,
+    seeds: tuple[int, ...],
+) -> list[tuple[int, Path]]:
+    """A file a seed. At p = 0.5 coins ignore the class: one serves every boundary."""
+    drawn_by = boundary if p > 0.5 else settings.boundaries[0]
+    return [
+        (seed, resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors")
+        for seed in seeds
+    ]
 
 
-def _settings(
-    stage: Stage, benchmark: str, settings: Fig2Settings
-) -> dict[str, dict[str, Any]]:
-    """Each setting with its value in use, what is published, and where that stands."""
-    names = tuple(Fig2Settings.model_fields)
-    chosen = stage.settings.choices(benchmark, "fig2", names)
+def _make(
+    stage: Stage,
+    fits: Mapping[Any, list[Fit]],
+    labels: Mapping[str, torch.Tensor],
+    device: torch.device,
+) -> None:
+    """Make the fits that no run before this one left."""
+    needed = {fit.file: fit for some in fits.values() for fit in some}
+    pieces = [
+        partial(fit.make, labels) for file, fit in needed.items() if not file.is_file()
+    ]
+    with progress(stage.name) as tell:
+        run_pieces(pieces, len(needed), device, tell)
+
+
+def _sizes(name: str, head: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+    """How much of a benchmark is head; `share`: of the images."""
+    images = int(counts[head].sum())
     return {
-        name: {
-            "value": getattr(settings, name),
-            "published": choice.published,
-            "source": choice.source,
-            "origin": choice.origin,
-        }
-        for name, choice in chosen.items()
+        "name": name,
+        "head_classes": int(head.sum()),
+        "tail_classes": int((~head).sum()),
+        "head_images": images,
+        "tail_images": int(counts[~head].sum()),
+        "share": images / int(counts.sum()),
     }
-
-
-if __name__ == "__main__":
-    run(main, lambda benchmark: f"separation@{benchmark}")

@@ -1,6 +1,6 @@
 """The page of Fig. 2's experiment: accuracy over p, its claim, what is left open."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -8,158 +8,132 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from replication.reporting.figures import GROUP_COLOURS, STYLE, svg_text
-from replication.reporting.rendering import notice, origin, render
+from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
     METRIC_NAMES,
-    find,
+    in_unit,
     markdown_table,
+    marked,
     percent,
-    with_interval,
+    shown,
 )
+from replication.sections.separation.experiment import BOUNDARIES, VARIANTS, point
+from replication.statistics.results import Cell, Claim, Measurement, pick
 
-VARIANTS = {
-    "images": "networks on images",
-    "linear": "linear classifiers on PaCo's features",
-}
-BOUNDARIES = {
-    "half_classes": "the larger half of the classes",
-    "many": "classes of more than 100 images",
-    "many_medium": "classes of at least 20 images",
-    "half_images": "the fewest classes with half of the images",
-}
 _METRICS = METRIC_NAMES | {"head": "Head", "tail": "Tail"}
 _PANELS = (("overall", "head", "tail"), ("many", "medium", "few"))
-_SIDES = {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}
-_LINES = {
-    "half_classes": ("#000000", "o"),
-    "many": ("#0072B2", "s"),
-    "many_medium": ("#E69F00", "^"),
-    "half_images": ("#CC79A7", "D"),
-}
-_SETTINGS = {
-    "inputs": "classifier sees",
-    "network": "network",
-    "probabilities": "p",
-    "boundaries": "where head classes end",
-    "candidates": "classes a classifier may answer with",
-    "epochs": "epochs of a network",
-    "linear_epochs": "epochs of a linear classifier",
-    "lr": "learning rate (Adam)",
-    "batch_size": "batch size",
-}
-# A loss that falls by more than this over the last fifth of a fit is not at rest.
-_AT_REST = 0.01
+_COLOURS = GROUP_COLOURS | {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}
 
 
-def separation_page(
-    measured: Mapping[str, Any], title: str, figures_folder: str
-) -> tuple[str, dict[str, str]]:
-    """The page of Fig. 2's experiment on one benchmark.
+def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
+    """The page of Fig. 2's experiment on one benchmark, and its figures by file name.
 
     Args:
-        measured: what the stage `separation` wrote, with `runs`, the run records.
         title: of the benchmark.
-        figures_folder: as linked from the page.
-
-    Returns:
-        The page, and its figures by file name.
+        folder: of the figures, as linked from the page.
     """
-    data, records = measured["data"], measured["records"]
-    variant, boundary = main_curve(measured)
-    drawn = {
-        "accuracy.svg": accuracy_figure(records, variant, boundary),
-        "boundaries.svg": boundaries_figure(records),
-    }
-    page = render(
+    data, details = measured.data, measured.details
+    variant, boundary = _first(measured)
+    text = render(
         "sections/separation/page.md.j2",
         notice=notice(data, title, _paper_data(data)),
         title=title,
         stand_in=data["stand_in"],
-        summary=summarise_separation(measured),
-        seeds=measured["seeds"],
+        finding=finding(measured),
+        seeds=details["seeds"],
         variant=_opening(VARIANTS[variant]),
         boundary=BOUNDARIES[boundary],
         has_images=variant == "images",
-        values=_values_table(records, variant, boundary),
-        by_boundary=_by_boundary_table(records),
+        values=_values_table(measured),
         boundaries=_boundaries_table(measured),
-        claims=_claims_table(measured["claims"]),
-        settings=_settings_table(measured["settings"]),
-        fits=_fits_table(measured["fits"]),
-        unfinished=_unfinished(measured["fits"]),
-        figures=figures_folder,
-        origin=origin(
-            data["hash"],
-            f"dvc repro separation@{measured['benchmark']}",
-            measured["runs"],
-        ),
+        claims=_claims_table(measured),
+        unfinished=_unfinished(measured),
+        figures=folder,
     )
-    return page, drawn
+    return text, {"accuracy.svg": accuracy_figure(measured)}
 
 
-def main_curve(measured: Mapping[str, Any]) -> tuple[str, str]:
-    """Variant and boundary that are shown first: the paper's kind of classifier."""
-    first = measured["records"][0]
-    return first["variant"], first["boundary"]
-
-
-def summarise_separation(measured: Mapping[str, Any]) -> str:
-    """The finding in words, made from the records."""
-    variant, boundary = main_curve(measured)
-    claim = find(measured["claims"], variant=variant, boundary=boundary)
-    curve = [
-        record
-        for record in measured["records"]
-        if (record["variant"], record["boundary"]) == (variant, boundary)
-    ]
-    shares = sorted({record["p"] for record in curve})
-    ends = {
-        metric: [find(curve, metric=metric, p=p) for p in (shares[0], shares[-1])]
-        for metric in ("overall", "head", "tail")
-    }
-    parts = [
-        f"{_METRICS[metric]} {percent(low['mean'])} to {percent(high['mean'])} %"
-        for metric, (low, high) in ends.items()
-    ]
-    others = [one["verdict"] for one in measured["claims"] if one is not claim]
-    on = " on the stand-in" if measured["data"]["stand_in"] else ""
+def finding(measured: Measurement) -> str:
+    """What a separation that is right with probability p is worth, in two sentences."""
+    variant, boundary = _first(measured)
+    claim = _claim_of(measured, variant, boundary)
+    shares = measured.details["probabilities"]
+    ends = [_cell(measured, variant, boundary, p, "overall") for p in shares]
+    on = " on the stand-in" if measured.data["stand_in"] else ""
     text = (
-        f"From p = {shares[0]:g} to p = {shares[-1]:g}, {VARIANTS[variant]}, head = "
-        f"{BOUNDARIES[boundary]}: {', '.join(parts)}. Overall changes by "
-        f"{with_interval({**claim, 'kind': 'difference'})} points: that larger p "
-        f"leads to higher accuracy is **{claim['verdict']}**{on}"
+        f"With head and tail samples told apart with probability p, Overall goes from "
+        f"{percent(ends[0].mean)} % at p = {shares[0]:g} to {percent(ends[-1].mean)} % "
+        f"at p = {shares[-1]:g} ({in_unit(claim)}; {VARIANTS[variant]}): that larger p "
+        f"leads to higher accuracy is **{claim.verdict}**{on}."
     )
-    if others:
-        said = sum(verdict == "supported" for verdict in others)
-        text += f", and supported on {said} of the {len(others)} other curves"
-    if _unfinished(measured["fits"]):
-        text += (
-            ". Classifiers were still getting better when their training ended: the "
+    remarks = []
+    if flat := _steps(measured, variant, boundary, "undecided"):
+        remarks.append(f"no rise is shown from p = {flat}")
+    if any(not fit["at_rest"] for fit in measured.details["fits"]):
+        remarks.append(
+            "classifiers were still improving when their training ended, so that all "
             "accuracies are those of a short budget"
         )
-    return text + "."
+    return f"{text} {_opening(', and '.join(remarks))}." if remarks else text
 
 
-def accuracy_figure(
-    records: Sequence[Mapping[str, Any]], variant: str, boundary: str
-) -> str:
+# ---- Looking things up --------------------------------------------------------------
+
+
+def _first(measured: Measurement) -> tuple[str, str]:
+    """Variant and boundary that are shown first: the paper's kind of classifier."""
+    return measured.details["variants"][0], _names(measured)[0]
+
+
+def _names(measured: Measurement) -> list[str]:
+    return [boundary["name"] for boundary in measured.details["boundaries"]]
+
+
+def _cell(
+    measured: Measurement, variant: str, boundary: str, p: float, metric: str
+) -> Cell | None:
+    at = point(p, boundary)
+    return pick(measured.cells, method=variant, at=at, metric=metric, minus=None)
+
+
+def _shown(*where: Any) -> str:
+    cell = _cell(*where)
+    return shown(cell) if cell else "not run"
+
+
+def _claim_of(measured: Measurement, variant: str, boundary: str) -> Claim:
+    name = f"larger_p_{variant}_{boundary}"
+    return next(claim for claim in measured.claims if claim.id == name)
+
+
+def _steps(measured: Measurement, variant: str, boundary: str, verdict: str) -> str:
+    """The steps of a curve with this verdict: `0.5 to 0.7, 0.9 to 1`."""
+    return ", ".join(
+        f"{cell.minus.removeprefix('p=')} to {cell.at.partition(',')[0][2:]}"
+        for cell in measured.cells
+        if cell.minus
+        and (cell.method, cell.verdict) == (variant, verdict)
+        and cell.at.endswith(f"={boundary}")
+    )
+
+
+# ---- Figures ------------------------------------------------------------------------
+
+
+def accuracy_figure(measured: Measurement) -> str:
     """Accuracy over p with 95 % intervals: overall, head, tail; many, medium, few."""
+    variant, boundary = _first(measured)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         axes = figure.subplots(1, len(_PANELS), sharey=True)
         for axis, metrics in zip(axes, _PANELS, strict=True):
             for metric, marker in zip(metrics, "os^", strict=True):
-                curve = _curve(records, variant, boundary, metric)
-                colour = (_SIDES | GROUP_COLOURS)[metric]
-                axis.fill_between(*curve[[0, 2, 3]], color=colour, alpha=0.15, lw=0)
-                axis.plot(
-                    *curve[:2],
-                    marker=marker,
-                    markersize=5,
-                    color=colour,
-                    label=_METRICS[metric],
-                )
-            axis.set_xticks(curve[0])
+                p, mean, low, high = _curve(measured, variant, boundary, metric)
+                style = {"color": _COLOURS[metric]}
+                axis.fill_between(p, low, high, alpha=0.15, lw=0, **style)
+                style |= {"marker": marker, "markersize": 5}
+                axis.plot(p, mean, label=_METRICS[metric], **style)
+            axis.set_xticks(p)
             axis.set_xlabel("p, probability of the right group")
         # An interval of few seeds may reach beyond what an accuracy can be.
         axes[0].set_ylim(0, min(axes[0].get_ylim()[1], 100))
@@ -170,189 +144,75 @@ def accuracy_figure(
         return svg_text(figure)
 
 
-def boundaries_figure(records: Sequence[Mapping[str, Any]]) -> str:
-    """Overall over p for every boundary, linear classifiers; 95 % intervals."""
-    linear = [record for record in records if record["variant"] == "linear"]
-    names = list(dict.fromkeys(record["boundary"] for record in linear))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.6), layout="constrained")
-        axis = figure.subplots()
-        for place, name in enumerate(names):
-            colour, marker = _LINES[name]
-            p, mean, low, high = _curve(linear, "linear", name, "overall")
-            shift = 0.004 * (place - (len(names) - 1) / 2)
-            axis.errorbar(
-                p + shift,
-                mean,
-                yerr=[mean - low, high - mean],
-                color=colour,
-                marker=marker,
-                markersize=5,
-                linewidth=1.4,
-                elinewidth=1.0,
-                label=BOUNDARIES[name],
-            )
-        axis.set_xticks(p)
-        axis.set_ylim(bottom=0)
-        axis.set_xlabel("p, probability of the right group")
-        axis.set_ylabel("Overall, %")
-        axis.set_title("Linear classifiers on PaCo's features; head is ...")
-        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-        return svg_text(figure)
-
-
 def _curve(
-    records: Sequence[Mapping[str, Any]], variant: str, boundary: str, metric: str
+    measured: Measurement, variant: str, boundary: str, metric: str
 ) -> np.ndarray:
     """One curve, (4, P): p, then mean, low and high in percent; NaN where n/a."""
-    found = sorted(
-        (
-            record
-            for record in records
-            if (record["variant"], record["boundary"], record["metric"])
-            == (variant, boundary, metric)
-        ),
-        key=lambda record: record["p"],
-    )
-    p = [record["p"] for record in found]
-    # None, JSON's word for a missing number, becomes NaN.
-    rest = [[record[name] for record in found] for name in ("mean", "low", "high")]
-    return np.vstack([p, 100 * np.array(rest, dtype=float)])
+    shares = measured.details["probabilities"]
+    cells = [_cell(measured, variant, boundary, p, metric) for p in shares]
+    rest = [[getattr(c, end) for c in cells] for end in ("mean", "low", "high")]
+    return np.vstack([shares, 100 * np.array(rest, dtype=float)])
 
 
-def _values_table(
-    records: Sequence[Mapping[str, Any]], variant: str, boundary: str
-) -> str:
-    mine = [
-        record
-        for record in records
-        if (record["variant"], record["boundary"]) == (variant, boundary)
-    ]
+# ---- Tables -------------------------------------------------------------------------
+
+
+def _values_table(measured: Measurement) -> str:
     metrics = [metric for panel in _PANELS for metric in panel]
-    shares = sorted({record["p"] for record in mine})
     rows = [
-        [f"{p:g}", *(_cell(mine, p=p, metric=metric) for metric in metrics)]
-        for p in shares
+        [f"{p:g}", *(_shown(measured, *_first(measured), p, name) for name in metrics)]
+        for p in measured.details["probabilities"]
     ]
     return markdown_table(["p", *(_METRICS[metric] for metric in metrics)], rows)
 
 
-def _by_boundary_table(records: Sequence[Mapping[str, Any]]) -> str:
-    overall = [
-        record
-        for record in records
-        if record["variant"] == "linear" and record["metric"] == "overall"
-    ]
-    names = list(dict.fromkeys(record["boundary"] for record in overall))
-    rows = [
-        [f"{p:g}", *(_cell(overall, p=p, boundary=name) for name in names)]
-        for p in sorted({record["p"] for record in overall})
-    ]
-    return markdown_table(["p", *(BOUNDARIES[name] for name in names)], rows)
-
-
-def _cell(records: Sequence[Mapping[str, Any]], **wanted: Any) -> str:
-    record = find(records, **wanted)
-    return "not run" if record is None else with_interval(record)
-
-
-def _boundaries_table(measured: Mapping[str, Any]) -> str:
-    """The head of each reading, in the order of the curves."""
-    order = dict.fromkeys(record["boundary"] for record in measured["records"])
-    boundaries = {name: measured["boundaries"][name] for name in order}
-    header = ["Head is", "Head classes", "Tail classes", "Images of head classes, %"]
+def _boundaries_table(measured: Measurement) -> str:
+    """A row a reading of "head": how much it is, and Overall of linear classifiers."""
+    shares = measured.details["probabilities"]
+    header = ["Head is", "Classes", "Images, %"]
+    header += [f"Overall, p = {p:g}" for p in shares]
     rows = [
         [
-            BOUNDARIES[name],
-            str(sizes["head_classes"]),
-            str(sizes["tail_classes"]),
-            percent(
-                sizes["head_images"] / (sizes["head_images"] + sizes["tail_images"])
-            ),
+            BOUNDARIES[head["name"]],
+            f"{head['head_classes']} of {head['head_classes'] + head['tail_classes']}",
+            percent(head["share"]),
+            *(_shown(measured, "linear", head["name"], p, "overall") for p in shares),
         ]
-        for name, sizes in boundaries.items()
+        for head in measured.details["boundaries"]
     ]
     return markdown_table(header, rows)
 
 
-def _claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
-    header = ["Classifiers", "Head is", "Test", "Points", "Steps that fall", "Verdict"]
+def _claims_table(measured: Measurement) -> str:
+    shares = measured.details["probabilities"]
+    ends = f"Points, p = {shares[-1]:g} minus p = {shares[0]:g}"
+    header = ["Classifiers", "Head is", ends]
+    header += ["Steps that fall", "Steps not shown to rise", "Verdict"]
     rows = []
-    for claim in claims:
-        falls = [
-            f"{step['from']:g} to {step['to']:g}"
-            for step in claim["steps"]
-            if step["verdict"] == "contradicted"
-        ]
-        rows.append(
-            [
-                VARIANTS[claim["variant"]],
-                BOUNDARIES[claim["boundary"]],
-                claim["test"],
-                with_interval({**claim, "kind": "difference"}),
-                ", ".join(falls) or "none",
-                claim["verdict"],
-            ]
-        )
-    return markdown_table(header, rows, words=3)
+    for variant in measured.details["variants"]:
+        for name in _names(measured)[: 1 if variant == "images" else None]:
+            claim = _claim_of(measured, variant, name)
+            fall, flat = (
+                _steps(measured, variant, name, verdict) or "none"
+                for verdict in ("contradicted", "undecided")
+            )
+            row = [VARIANTS[variant], BOUNDARIES[name], shown(claim)]
+            rows.append([*row, fall, flat, marked(claim)])
+    return markdown_table(header, rows, words=2)
 
 
-def _settings_table(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = []
-    for name in sorted(settings, key=list(_SETTINGS).index):
-        one = settings[name]
-        used, published = _shown(one["value"]), _shown(one["published"])
-        rows.append([_SETTINGS[name], used, published, one["source"]])
-    return markdown_table(
-        ["Setting", "Used", "Recipe", "The recipe's source"], rows, words=4
-    )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return str(value)
-
-
-def _fits_table(fits: Sequence[Mapping[str, Any]]) -> str:
-    header = [
-        "Classifiers",
-        "Head is",
-        "p",
-        "Group",
-        "Training images",
-        "Last training loss, nats",
-        "Fell over the last fifth, %",
-    ]
-    rows = [
-        [
-            VARIANTS[fit["variant"]],
-            BOUNDARIES[fit["boundary"]],
-            f"{fit['p']:g}",
-            ("head's", "tail's")[fit["group"]],
-            f"{fit['images']:.0f}",
-            f"{fit['loss']:.3f}",
-            percent(fit["fell"]),
-        ]
-        for fit in fits
-    ]
-    return markdown_table(header, rows)
-
-
-def _unfinished(fits: Sequence[Mapping[str, Any]]) -> list[str]:
+def _unfinished(measured: Measurement) -> list[str]:
     """A sentence a variant whose fits were still getting better when they ended."""
     sentences = []
-    for variant in dict.fromkeys(fit["variant"] for fit in fits):
-        mine = [fit for fit in fits if fit["variant"] == variant]
-        known = [fit["fell"] for fit in mine if fit["fell"] is not None]
-        moving = [fell for fell in known if fell > _AT_REST]
+    for variant in measured.details["variants"]:
+        fits = [f for f in measured.details["fits"] if f["variant"] == variant]
+        moving = [fit["fell"] for fit in fits if not fit["at_rest"]]
         if moving:
             sentences.append(
-                f"{_opening(VARIANTS[variant])}: {len(moving)} of {len(mine)} fits "
-                f"lowered their training loss by more than {percent(_AT_REST, 0)} % "
-                f"(at most {percent(max(moving))} %) over the last fifth of their "
-                "epochs: the curves are those of this budget, and a longer one may "
-                "move them."
+                f"{_opening(VARIANTS[variant])}: no. {len(moving)} of {len(fits)} fits "
+                f"lowered their training loss by more than 1 % (at most "
+                f"{percent(max(moving))} %) over the last fifth of their epochs. The "
+                "curves are those of this budget; a longer one may move them."
             )
     return sentences
 
@@ -364,6 +224,5 @@ def _opening(text: str) -> str:
 
 def _paper_data(data: Mapping[str, Any]) -> str | None:
     """What the paper's figure is made from; drawn glyphs are not the benchmark."""
-    return (
-        None if data["stand_in"] else "Fig. 2 (whose data the supplement does not name)"
-    )
+    unnamed = "Fig. 2 (whose data the supplement does not name)"
+    return None if data["stand_in"] else unnamed

@@ -1,11 +1,13 @@
-"""sigma: the selection of Sect. 3 on one benchmark, every sigma and seed."""
+"""The selection of sigma (Sect. 3) on one benchmark, every sigma and seed."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from replication.classifiers.heads import Term
 from replication.classifiers.on_device import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
@@ -13,128 +15,130 @@ from replication.core.files import (
     read_arrays,
     read_json,
     write_arrays,
-    write_json,
     write_table,
 )
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
-from replication.core.stage import OUTPUTS, Stage, run
+from replication.core.stage import OUTPUTS, Stage
 from replication.samples.predictions import predictions_table
 from replication.sections.sigma.experiment import (
     DECIDED,
     PRINTED_DIMENSIONS,
     RESNET_DIMENSIONS,
     SPLITS,
+    Sweep,
+    Swept,
     Tried,
-    best_sigma,
     measure_distances,
-    readings,
-    sigma_claims,
-    sweep_records,
+    ratio_cells,
+    reading_cells,
+    sweep_claims,
     sweep_sigmas,
-    try_sigma,
+    theory_claims,
 )
+from replication.statistics.results import Measurement, without_names
 
-_BEHIND = ("prepare", "backbone_paco", "features_paco", "heads_paco")
+Attempts = dict[float, dict[int, Tried]]
 
 
-def main(stage: Stage, benchmark: str) -> None:
-    """Write sigma.json, and the test predictions of each sigma."""
-    filter_settings = stage.settings.filter(benchmark)
-    cascade = stage.settings.cascade(benchmark)
-    classifier = stage.settings.classifier(benchmark)
-    published = stage.settings.choices(benchmark, "filter", ("sigma",))["sigma"]
-    sweep, seeds = stage.settings.sweep(), stage.settings.seeds()
+def measure(stage: Stage, benchmark: str) -> Measurement:
+    """Try every sigma under every seed; write the test predictions of each."""
+    settings, seeds = stage.settings.sweep(), stage.settings.seeds()
+    choice = stage.settings.choices(benchmark, "filter", ("sigma",))["sigma"]
     folder = OUTPUTS / benchmark / "paco"
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = read_splits(stage, folder / "features", SPLITS, device)
-    heads = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
-    dimensions = splits["train"].features.shape[1]
-    reasons = sweep_sigmas(
-        sweep.sigmas, published.published, filter_settings.sigma, dimensions
+    arrays = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
+    sweep = Sweep(
+        splits,
+        data["classes"],
+        stage.settings.filter(benchmark),
+        stage.settings.cascade(benchmark),
+        stage.settings.classifier(benchmark),
     )
-    # A file is named by its sigma and seed: with other sigmas, those there still serve.
-    common = filter_settings.model_dump(exclude={"sigma"})
-    resume = stage.resume_folder(common, cascade, classifier, device.type)
-    tried: dict[float, dict[int, Tried]] = {sigma: {} for sigma in reasons}
-    done = {
+    dimensions = splits["train"].features.shape[1]
+    reasons = sweep_sigmas(settings.sigmas, choice.published, choice.value, dimensions)
+    heads = {seed: head_of(arrays, device, seed) for seed in seeds}
+    tried = _attempts(stage, sweep, list(reasons), heads)
+    labels = {split: splits[split].labels.cpu().numpy() for split in DECIDED}
+    _write_predictions(stage.makes(folder / "sigma"), tried, labels["test"])
+    published = next(sigma for sigma, why in reasons.items() if "published" in why)
+    counts = np.array(data["class_counts"])
+    swept = Swept(tried, labels, counts, data, published)
+    filters, differences = swept.filter_cells(), swept.difference_cells()
+    generator = torch.Generator().manual_seed(seeds[0])
+    distances = measure_distances(dimensions, list(reasons), settings.draws, generator)
+    ratios = ratio_cells(distances, dimensions)
+    sizes = sorted({PRINTED_DIMENSIONS, RESNET_DIMENSIONS, dimensions})
+    readings = reading_cells(sizes, published)
+    chance = np.random.default_rng(seeds[0])
+    tests = sweep_claims(filters, differences, published, data, chance)
+    return Measurement(
+        section="sigma",
+        benchmark=benchmark,
+        cells=(*readings, *ratios, *filters, *swept.accuracy_cells(), *differences),
+        claims=(*theory_claims(ratios), *tests),
+        data=without_names(data),
+        about=stage.about(folder / "heads"),
+        details={
+            "sweep": [{"sigma": sigma, "why": why} for sigma, why in reasons.items()],
+            "distances": distances,
+            "draws": settings.draws,
+            "best": swept.best(),
+            "published": published,
+            "dimensions": dimensions,
+            "readings_at": sizes,
+            "held_out": sweep.held_out,
+            "seeds": list(seeds),
+            "clusters": sweep.filter_settings.num_clusters,
+        },
+    )
+
+
+def _attempts(
+    stage: Stage, sweep: Sweep, sigmas: list[float], heads: Mapping[int, Term]
+) -> Attempts:
+    """Try every sigma under every seed, but for what a run before this one left.
+
+    A file is named by its sigma and seed: with other sigmas, those there still serve.
+    """
+    common = sweep.filter_settings.model_dump(exclude={"sigma"})
+    device = sweep.splits["train"].labels.device
+    resume = stage.resume_folder(common, sweep.cascade, sweep.classifier, device.type)
+    files = {
         (sigma, seed): resume / f"sigma-{sigma:g}-seed-{seed}.safetensors"
-        for sigma in reasons
-        for seed in seeds
+        for sigma in sigmas
+        for seed in heads
     }
 
-    def one(number: int, sigma: float, seed: int, file: Path, tell: Tell) -> None:
-        found = try_sigma(
-            splits,
-            data["classes"],
-            head_of(heads, device, seed),
-            (filter_settings, cascade, classifier),
-            sigma,
-            seed,
-        )
-        write_arrays(file, found.predictions, found.record)
-        tell(number, len(done), {"sigma": sigma, "seed": seed})
+    def make(number: int, sigma: float, seed: int, file: Path, tell: Tell) -> None:
+        attempt = sweep.attempt(sigma, heads[seed], seed)
+        write_arrays(file, attempt.predictions, attempt.numbers)
+        tell(number, len(files), {"sigma": sigma, "seed": seed})
 
     pieces = [
-        partial(one, number, *which, file)
-        for number, (which, file) in enumerate(done.items())
+        partial(make, number, *which, file)
+        for number, (which, file) in enumerate(files.items())
         if not file.is_file()
     ]
     with progress(stage.name) as tell:
-        run_pieces(pieces, len(done), device, tell)
-    for (sigma, seed), file in done.items():
-        tried[sigma][seed] = Tried(read_about(file), read_arrays(file))
-    labels = {split: splits[split].labels.cpu().numpy() for split in DECIDED}
-    for sigma, of_seed in tried.items():
-        write_table(
-            folder / "sigma" / f"{sigma:g}.predictions.safetensors",
-            predictions_table(
-                labels["test"],
-                {
-                    (seed, "paper"): one.predictions["test"]
-                    for seed, one in of_seed.items()
-                },
-            ),
-        )
-    counts = np.array(data["class_counts"])
-    reference = next(sigma for sigma, why in reasons.items() if "published" in why)
-    records = sweep_records(tried, labels, counts, reference, reasons)
-    distances = measure_distances(
-        dimensions,
-        list(reasons),
-        sweep.draws,
-        torch.Generator().manual_seed(seeds[0]),
-    )
-    at = sorted({PRINTED_DIMENSIONS, RESNET_DIMENSIONS, dimensions})
-    write_json(
-        OUTPUTS / "tables" / benchmark / "sigma.json",
-        {
-            "benchmark": benchmark,
-            "runs": stage.behind(*(f"{name}@{benchmark}" for name in _BEHIND)),
-            "data": {key: data[key] for key in data if key != "class_names"},
-            "readings": readings(at, reference),
-            "distances": distances,
-            "sweep": records,
-            "best": best_sigma(tried, labels, counts),
-            "claims": sigma_claims(
-                records, distances, reference, np.random.default_rng(seeds[0])
-            ),
-            "settings": {
-                "published": reference,
-                "used": filter_settings.sigma,
-                "dimensions": dimensions,
-                "seeds": list(seeds),
-                "filter": filter_settings.model_dump(),
-                "cascade": cascade.model_dump(),
-                "classifier": classifier.model_dump(),
-                "sweep": sweep.model_dump(),
-            },
-        },
-    )
-    stage.notes(sweep=sweep.model_dump(), sigmas=list(reasons))
-    stage.finish()
+        run_pieces(pieces, len(files), device, tell)
+    return {
+        sigma: {
+            seed: Tried(read_about(files[sigma, seed]), read_arrays(files[sigma, seed]))
+            for seed in heads
+        }
+        for sigma in sigmas
+    }
 
 
-if __name__ == "__main__":
-    run(main, lambda benchmark: f"sigma@{benchmark}")
+def _write_predictions(folder: Path, tried: Attempts, labels: np.ndarray) -> None:
+    """A table a sigma, of the test samples."""
+    for sigma, seeds in tried.items():
+        predictions = {
+            (seed, "paper"): attempt.predictions["test"]
+            for seed, attempt in seeds.items()
+        }
+        table = predictions_table(labels, predictions)
+        write_table(folder / f"{sigma:g}.predictions.safetensors", table)

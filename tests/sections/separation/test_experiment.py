@@ -8,21 +8,21 @@ import torch
 
 from replication.core.settings import Fig2Settings
 from replication.images.batches import ImageSplit
-from replication.samples.features import Streamed
+from replication.samples.features import Samples, Streamed
 from replication.sections.separation.experiment import (
     METRICS,
+    LinearClassifiers,
+    Networks,
     Predicted,
-    Routed,
+    accuracy_cells,
     answer,
-    candidates,
     fit_linear,
+    fits_of,
     head_classes,
-    image_predictions,
-    linear_predictions,
+    larger_p_claims,
     route,
     route_splits,
-    separation_claims,
-    separation_records,
+    step_cells,
 )
 
 COUNTS = np.array([10, 300, 101, 100, 20, 19, 50])
@@ -63,18 +63,6 @@ def test_head_classes_by_hand(boundary, head) -> None:
     assert np.flatnonzero(head_classes(COUNTS, boundary)).tolist() == head
 
 
-def test_half_of_the_images_takes_one_class_more_where_one_image_is_missing() -> None:
-    counts = COUNTS.copy()
-    counts[0] += 1  # 300 of 601
-    assert np.flatnonzero(head_classes(counts, "half_images")).tolist() == [1, 2]
-
-
-def test_among_classes_of_equal_size_the_first_are_head() -> None:
-    counts = np.array([5, 5, 5, 5])
-    for boundary in ("half_classes", "half_images"):
-        assert head_classes(counts, boundary).tolist() == [True, True, False, False]
-
-
 @pytest.mark.parametrize(
     ("counts", "boundary", "number"),
     [
@@ -104,14 +92,6 @@ def test_shares_of_the_groups_are_p_and_one_minus_p() -> None:
     reach = 4 * math.sqrt(0.8 * 0.2 / 20_000)
     assert (groups[labels == 0] == 0).float().mean() == pytest.approx(0.8, abs=reach)
     assert (groups[labels == 1] == 0).float().mean() == pytest.approx(0.2, abs=reach)
-
-
-def test_at_p_one_the_groups_are_head_and_tail_exactly() -> None:
-    labels = torch.randint(5, (5000,), generator=coins(1))
-    head = torch.tensor([True, False, True, False, False])
-    torch.testing.assert_close(
-        route(labels, head, 1.0, coins()), (~head)[labels].long()
-    )
 
 
 def test_at_p_one_half_the_class_plays_no_part() -> None:
@@ -158,12 +138,6 @@ def test_a_group_of_fewer_than_two_training_samples_is_refused(refused) -> None:
 # --- classifiers
 
 
-def test_candidates_seen_are_the_classes_of_the_training_samples() -> None:
-    labels = torch.tensor([3, 1, 3])
-    assert candidates(labels, 5, "seen").tolist() == [False, True, False, True, False]
-    assert candidates(labels, 5, "all").all()
-
-
 def test_a_class_that_is_not_a_candidate_is_never_the_answer() -> None:
     logits = torch.tensor([[9.0, 1.0, 0.0], [-1.0, -3.0, -2.0]])
     allowed = torch.tensor([False, True, True])
@@ -180,44 +154,50 @@ def twins(per_head: int, per_tail: int) -> tuple[torch.Tensor, torch.Tensor]:
     return 2 * torch.eye(4)[labels % 4] + noise, labels
 
 
-def twins_right(p: float, which: str = "all") -> tuple[torch.Tensor, torch.Tensor]:
-    (train, labels), (test, wanted) = twins(60, 15), twins(20, 20)
-    routed = route_splits(labels, wanted, torch.arange(8) < 4, p, 0, "half_classes")
-    settings = fig2_settings(candidates=which)
-    found = linear_predictions(train, labels, test, routed, 8, settings, 0)
-    return found.predictions == wanted, wanted
+HALF = torch.arange(8) < 4
+
+
+def nothing(*_: object) -> None:
+    """Told of nothing."""
+
+
+def linear(
+    sizes: tuple[int, int], tested: int, p: float, streamed: bool = False, **changes
+) -> tuple[Predicted, torch.Tensor]:
+    """What linear classifiers say of twins; and what the twins are."""
+    (train, labels), (test, wanted) = twins(*sizes), twins(tested, tested)
+    routed = route_splits(labels, wanted, HALF, p, 0, "half_classes")
+    if streamed:
+        train, test = (Streamed(part, torch.device("cpu")) for part in (train, test))
+    classifiers = LinearClassifiers(
+        Samples(train, labels), Samples(test, wanted), 8, fig2_settings(**changes)
+    )
+    return classifiers.predict(routed, 0, nothing), wanted
 
 
 def test_streamed_features_give_the_same_predictions() -> None:
-    (train, labels), (test, wanted) = twins(12, 6), twins(5, 5)
-    routed = route_splits(labels, wanted, torch.arange(8) < 4, 0.8, 0, "half_classes")
-    expected = linear_predictions(train, labels, test, routed, 8, fig2_settings(), 0)
-    streamed = [Streamed(one, torch.device("cpu")) for one in (train, test)]
-    found = linear_predictions(
-        streamed[0], labels, streamed[1], routed, 8, fig2_settings(), 0
-    )
-    assert torch.equal(found.predictions, expected.predictions)
-    assert found.losses == expected.losses
+    (expected, _), (streamed, _) = (linear((12, 6), 5, 0.8, s) for s in (False, True))
+    assert torch.equal(streamed.predictions, expected.predictions)
+    assert streamed.losses == expected.losses
 
 
 def test_twins_are_told_apart_by_a_perfect_separation_alone() -> None:
-    right, _ = twins_right(1.0)
-    assert right.float().mean() > 0.95  # noise of 0.3 against centres 2.8 apart
-    right, labels = twins_right(0.5)
+    found, wanted = linear((60, 15), 20, 1.0)
+    # Noise of 0.3 against centres 2.8 apart.
+    assert (found.predictions == wanted).float().mean() > 0.95
+    found, wanted = linear((60, 15), 20, 0.5)
+    right = (found.predictions == wanted).float()
     # A random split knows nothing: of twins at one place, one answer is right.
-    assert right.float().mean() < 0.6
-    assert right[labels < 4].float().mean() > right[labels >= 4].float().mean()
+    assert right.mean() < 0.6
+    assert right[wanted < 4].mean() > right[wanted >= 4].mean()
 
 
 def test_at_p_one_seen_candidates_are_the_own_side() -> None:
-    (train, labels), (test, wanted) = twins(12, 12), twins(5, 5)
-    routed = route_splits(labels, wanted, torch.arange(8) < 4, 1.0, 0, "half_classes")
     # Unfitted, a classifier answers anything that it may.
-    settings = fig2_settings(linear_epochs=1, lr=1e-9, candidates="seen")
-    found = linear_predictions(train, labels, test, routed, 8, settings, 0)
+    unfitted = {"linear_epochs": 1, "lr": 1e-9}
+    found, wanted = linear((12, 12), 5, 1.0, candidates="seen", **unfitted)
     assert torch.equal(found.predictions >= 4, wanted >= 4)
-    settings = settings.model_copy(update={"candidates": "all"})
-    found = linear_predictions(train, labels, test, routed, 8, settings, 0)
+    found, wanted = linear((12, 12), 5, 1.0, candidates="all", **unfitted)
     assert not torch.equal(found.predictions >= 4, wanted >= 4)
 
 
@@ -243,18 +223,6 @@ def test_linear_fit_is_adam_on_cross_entropy() -> None:
     torch.testing.assert_close(fitted.weight, layer.weight.data)
     torch.testing.assert_close(fitted.bias, layer.bias.data)
     assert history == [pytest.approx(loss.item())]
-
-
-def test_a_group_learns_from_its_own_samples_alone() -> None:
-    (features, labels), rows = twins(6, 3), torch.arange(0, 36, 2)
-    changed = features.clone()
-    changed[1::2] = 1e6
-    settings = fig2_settings()
-    first, second = (
-        fit_linear(some, labels, rows, 8, settings, 0)[0]
-        for some in (features, changed)
-    )
-    assert torch.equal(first.weight, second.weight)
 
 
 def test_a_loss_that_is_not_finite_is_refused(refused) -> None:
@@ -284,20 +252,12 @@ def of_images(
     train, test = coloured(24, 0), coloured(5, 1)
     head = torch.tensor([True, True, False, False])
     routed = route_splits(train.labels, test.labels, head, 1.0, 0, "half_classes")
-    told: list[tuple[int, int]] = []
-    settings = fig2_settings(**changes)
-    found = image_predictions(
-        train,
-        test,
-        routed,
-        4,
-        settings,
-        backbone_settings(augmentation="cifar", image_size=8, resize=8),
-        torch.device("cpu"),
-        0,
-        0,
-        lambda step, steps, _: told.append((step, steps)),
+    view = backbone_settings(augmentation="cifar", image_size=8, resize=8)
+    networks = Networks(
+        train, test, 4, fig2_settings(**changes), view, torch.device("cpu"), 0
     )
+    told: list[tuple[int, int]] = []
+    found = networks.predict(routed, 0, lambda *step: told.append(step[:2]))
     return found, test.labels, told
 
 
@@ -317,57 +277,44 @@ def test_networks_follow_from_the_seed_alone(backbone_settings) -> None:
     assert first.losses == second.losses
 
 
-def test_a_group_without_test_samples_is_no_trouble() -> None:
-    train, labels = twins(12, 12)
-    routed = Routed((labels >= 4).long(), torch.zeros(3, dtype=torch.int64))
-    found = linear_predictions(train, labels, train[:3], routed, 8, fig2_settings(), 0)
-    assert len(found.predictions) == 3 and (found.predictions >= 0).all()
-
-
-# --- records and claims
+# --- cells and claims
 
 LABELS = np.repeat(np.arange(4), 50)
 TRAIN = np.array([300, 200, 50, 10])
 HEADS = {"many": np.array([True, True, False, False])}
+DATA = {"benchmark": "inat18", "stand_in": True}
 
 
-def made(shares: dict[float, float], seeds: int = 3) -> dict:
+def made(shares: dict[float, float]) -> dict:
     """Predictions right for a growing share of each class; nested over p."""
-    generator = np.random.default_rng(0)
-    luck = generator.random((seeds, len(LABELS)))
+    luck = np.random.default_rng(0).random((3, len(LABELS)))
     return {
         ("linear", "many", p): np.where(luck < share, LABELS, (LABELS + 1) % 4)
         for p, share in shares.items()
     }
 
 
-def test_records_by_hand() -> None:
+def test_accuracies_by_hand() -> None:
     predicted = np.array([[0, 0, 1, 2, 2, 0], [0, 0, 1, 0, 0, 3]])
     labels = np.array([0, 0, 1, 2, 2, 3])
-    records = separation_records(
-        {("images", "many", 0.7): predicted}, labels, TRAIN, HEADS
-    )
-    assert [record["metric"] for record in records] == list(METRICS)
-    found = {record["metric"]: record["per_seed"] for record in records}
-    assert found["overall"] == pytest.approx([5 / 6, 4 / 6])
-    assert found["head"] == found["many"] == pytest.approx([1.0, 1.0])
-    assert found["tail"] == pytest.approx([0.5, 0.5])  # class 2, then class 3
-    assert found["medium"] == pytest.approx([1.0, 0.0])
-    assert found["few"] == pytest.approx([0.0, 1.0])
-    for record in records:
-        assert record["mean"] == pytest.approx(np.mean(record["per_seed"]))
-        assert (record["variant"], record["boundary"], record["p"]) == (
-            "images",
-            "many",
-            0.7,
-        )
+    predictions = {("images", "many", 0.7): predicted}
+    cells = accuracy_cells(predictions, labels, TRAIN, HEADS, DATA)
+    assert [cell.metric for cell in cells] == list(METRICS)
+    assert {cell.at for cell in cells} == {"p=0.7, boundary=many"}
+    seeds = {cell.metric: cell.per_seed for cell in cells}
+    assert seeds["overall"] == pytest.approx((5 / 6, 4 / 6))
+    assert seeds["head"] == seeds["many"] == pytest.approx((1.0, 1.0))
+    assert seeds["tail"] == pytest.approx((0.5, 0.5))  # class 2, then class 3
+    assert seeds["medium"] == pytest.approx((1.0, 0.0))
+    assert seeds["few"] == pytest.approx((0.0, 1.0))
 
 
 def test_a_side_without_test_samples_has_no_number() -> None:
     predictions = {("linear", "many", 0.5): np.zeros((2, 4), dtype=int)}
-    records = separation_records(predictions, np.array([0, 0, 1, 1]), TRAIN, HEADS)
-    tail = next(record for record in records if record["metric"] == "tail")
-    assert math.isnan(tail["mean"]) and math.isnan(tail["low"])
+    labels = np.array([0, 0, 1, 1])
+    cells = accuracy_cells(predictions, labels, TRAIN, HEADS, DATA)
+    tail = next(cell for cell in cells if cell.metric == "tail")
+    assert math.isnan(tail.mean) and math.isnan(tail.low)
 
 
 @pytest.mark.parametrize(
@@ -381,20 +328,18 @@ def test_a_side_without_test_samples_has_no_number() -> None:
     ],
 )
 def test_verdict_is_of_both_ends_and_of_every_step(shares, verdict, falls) -> None:
-    claims = separation_claims(made(shares), LABELS)
-    assert [claim["verdict"] for claim in claims] == [verdict]
-    steps = claims[0]["steps"]
+    predictions = made(shares)
+    steps = step_cells(predictions, LABELS, DATA)
     assert len(steps) == len(shares) - 1
-    fallen = [s for s in steps if s["verdict"] == "contradicted"]
-    assert [(step["from"], step["to"]) for step in fallen] == falls
+    fallen = [(s.minus, s.at) for s in steps if s.verdict == "contradicted"]
+    assert fallen == [(f"p={a:g}", f"p={b:g}, boundary=many") for a, b in falls]
+    [claim] = larger_p_claims(predictions, LABELS, steps, [], DATA)
+    assert claim.verdict == verdict and claim.id == "larger_p_linear_many"
 
 
-def test_each_variant_and_boundary_has_its_claim() -> None:
-    rising, falling = made({0.5: 0.3, 1.0: 0.8}), made({0.5: 0.8, 1.0: 0.3})
-    both = rising | {("images", "many", p): one for (_, _, p), one in falling.items()}
-    claims = separation_claims(both, LABELS)
-    assert [(c["variant"], c["verdict"]) for c in claims] == [
-        ("linear", "supported"),
-        ("images", "contradicted"),
-    ]
-    assert claims[0]["mean"] == pytest.approx(-claims[1]["mean"])
+def test_a_claim_says_that_its_fits_were_still_moving() -> None:
+    losses = {"sizes": [5, 5], "losses": [[2.0] * 4 + [1.9], [2.0] * 4 + [1.99]]}
+    fits = fits_of({("linear", "many", p): [losses] for p in (0.5, 1.0)})
+    assert [fit["fell"] for fit in fits] == pytest.approx([0.05, 0.005] * 2)
+    claims = larger_p_claims(made({0.5: 0.3, 1.0: 0.8}), LABELS, [], fits, DATA)
+    assert claims[0].test.endswith("2 of 4 fits were still improving when they ended")

@@ -1,0 +1,108 @@
+"""A checkout in which everything that a section builds on has been made, in small."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from replication.classifiers.heads import Term
+from replication.core.files import write_arrays, write_json
+from replication.core.settings import (
+    CascadeSettings,
+    ClassifierSettings,
+    FilterSettings,
+)
+from replication.core.stage import Stage
+from replication.samples.features import Samples
+from replication.statistics.results import Measurement
+
+BENCHMARK = "places_lt"
+COUNTS = [120, 110, 40, 8]
+SIZES = {"train": COUNTS, "val": [8] * 4, "test": [20] * 4}
+DIMENSIONS = 5
+FILTER = FilterSettings(
+    lambda_mle=1.0,
+    lambda_bal=1.0,
+    lambda_pure=0.02,
+    num_clusters=5,
+    sigma=0.05,
+    eta=0.7,
+    weight_exponent=2.0,
+    lr=0.1,
+    batch_size=64,
+    epochs=2,
+)
+_CENTRES = 2 * np.random.default_rng(9).standard_normal((len(COUNTS), DIMENSIONS))
+HEAD = Term(torch.from_numpy(_CENTRES.astype(np.float32)), torch.zeros(len(COUNTS)))
+CASCADE = CascadeSettings(depth=1, leaving_share=0.3)
+CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=2, evaluate_every=1)
+
+
+def drawn_splits() -> dict[str, Samples]:
+    """Samples around their class's centre."""
+    splits = {}
+    for seed, (split, counts) in enumerate(SIZES.items()):
+        labels = np.repeat(np.arange(len(COUNTS)), counts)
+        noise = np.random.default_rng(seed).standard_normal((len(labels), DIMENSIONS))
+        features = (_CENTRES[labels] + noise).astype(np.float32)
+        splits[split] = Samples(torch.from_numpy(features), torch.from_numpy(labels))
+    return splits
+
+
+def write_checkout(folder: Path, stand_in: bool = False) -> None:
+    """Write what `prepare`, `features` and `heads` make, drawn, into a folder."""
+    (folder / "params.yaml").write_text("")
+    data = folder / "outputs" / BENCHMARK / "data"
+    paco = folder / "outputs" / BENCHMARK / "paco"
+    summary = {
+        "benchmark": BENCHMARK,
+        "stand_in": stand_in,
+        "input": "features",
+        "hash": "0123abcd",
+        "classes": len(COUNTS),
+        "class_counts": COUNTS,
+        "class_names": ["a", "b", "c", "d"],
+    }
+    write_json(data / "summary.json", summary)
+    for split, part in drawn_splits().items():
+        file = paco / "features" / f"{split}.safetensors"
+        write_arrays(file, {"features": part.features, "labels": part.labels})
+    head = {}
+    for seed in range(2):
+        head |= {f"weight.{seed}": HEAD.weight, f"bias.{seed}": HEAD.bias}
+    write_arrays(paco / "heads" / "start.safetensors", head)
+    about = {"source": "trained here", "departures": ["sigma"]}
+    for part in ("features", "heads"):
+        write_json(paco / part / "about.json", about)
+
+
+def stage(name: str, **sections: Any) -> Stage:
+    """A stage with small settings, and with a section's own.
+
+    Args:
+        sections: name of a method of `Settings` -> what it returns.
+    """
+    values = {
+        "device": "cpu",
+        "deterministic": False,
+        "tf32": False,
+        "departures": [],
+        "seeds": (0, 1),
+        "filter": FILTER,
+        "cascade": CASCADE,
+        "classifier": CLASSIFIER,
+        "choices": {"sigma": SimpleNamespace(value=0.05, published=0.05)},
+    }
+    methods = {
+        key: (lambda *_, value=value: value)
+        for key, value in (values | sections).items()
+    }
+    return Stage(f"{name}@{BENCHMARK}", SimpleNamespace(**methods))
+
+
+def through_json(measured: Measurement, folder: Path) -> Measurement:
+    """As `report` gets it: what is not finite is None."""
+    measured.write(folder / "measured.json")
+    return Measurement.read(folder / "measured.json")
