@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.core.settings import PublishedTable
+from replication.published.reader import PublishedTable
 from replication.samples.predictions import by_seed
 from replication.statistics.intervals import LEVEL, Estimate, estimate
 from replication.statistics.verdicts import joint_p_value, judge_claim, judge_number
