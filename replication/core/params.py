@@ -28,16 +28,6 @@ Objective = Literal["ce", "paco"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 BENCHMARKS: tuple[Benchmark, ...] = get_args(Benchmark)
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-# Lists of benchmarks; each after the first draws on the first.
-LISTS = (
-    "benchmarks",
-    "comparison",
-    "ablation",
-    "confusion",
-    "selection",
-    "separation",
-    "diagnosis",
-)
 DOORS = ("images", "checkpoint", "features")
 
 
@@ -92,6 +82,10 @@ class Coverage(Frozen):
     inputs: create_model(  # type: ignore[valid-type]
         "Inputs", __base__=Frozen, **dict.fromkeys(BENCHMARKS, (Doors, ...))
     )
+
+
+# Lists of benchmarks; each after the first draws on the first.
+LISTS = tuple(Coverage.model_fields)[1:-1]
 
 
 _Params = TypeVar("_Params", bound=Coverage)

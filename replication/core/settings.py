@@ -300,14 +300,11 @@ class DiagnoseSettings(Frozen):
 
 def _or_null(kind: type[Frozen], **more: Any) -> Any:
     """A section whose settings may each be null, but for its seed."""
-    fields = {
-        name: field.rebuild_annotation()
-        if name == "seed"
-        else field.rebuild_annotation() | None
-        for name, field in kind.model_fields.items()
-    } | more
-    shape = {name: (annotation, ...) for name, annotation in fields.items()}
-    return create_model(kind.__name__, __base__=Frozen, **shape)
+    for name, field in kind.model_fields.items():
+        annotation = field.rebuild_annotation()
+        more[name] = annotation if name == "seed" else annotation | None
+    fields = {name: (annotation, ...) for name, annotation in more.items()}
+    return create_model(kind.__name__, __base__=Frozen, **fields)
 
 
 class Params(_or_null(WhatIfs), Coverage):
@@ -357,7 +354,7 @@ class Row:
 
 
 _Section = TypeVar("_Section", bound=Frozen)
-_SCALE = ("num_classes", "num_images", "test_per_class")
+_SCALE = ("num_classes", "num_images", "test_per_class")  # the stand-in's
 # Settings that move a number at most by chance, or only the stand-in's; any other one
 # that is overridden makes it another experiment than the printed one.
 _FREE = {"backbone.seed", "data.seed", *(f"data.{name}" for name in _SCALE)}
@@ -378,15 +375,11 @@ def read_recipe(benchmark: str) -> dict[str, Any]:
     In the file a setting without a source of its own has its section's.
     """
     recipe = read_yaml(recipe_file(benchmark))
-    for section, settings in recipe.items():
-        if isinstance(settings, dict):
-            source = settings.pop("source", None)
-            recipe[section] = {
-                name: value
-                if isinstance(value, dict)
-                else {"value": value, "source": source}
-                for name, value in settings.items()
-            }
+    for settings in recipe.values():
+        source = settings.pop("source", None) if isinstance(settings, dict) else None
+        for name, value in settings.items() if isinstance(settings, dict) else ():
+            if not isinstance(value, dict):
+                settings[name] = {"value": value, "source": source}
     return recipe
 
 
@@ -441,8 +434,8 @@ class Settings:
             row: of the ablation, whose changes win over everything.
         """
         recipe = read_recipe(benchmark)[section]
-        stand_in = read_recipe(STAND_IN).get(section, {})
-        if not stand_in or not self.is_stand_in(benchmark):
+        stand_in = read_recipe(STAND_IN).get(section)
+        if stand_in is None or not self.is_stand_in(benchmark):
             stand_in = {}
         chosen = {
             name: self._choice(section, name, recipe[name], stand_in.get(name), row)
@@ -558,13 +551,11 @@ class Settings:
     # ---- Sections ----
 
     def data(self, benchmark: str) -> DataSettings:
-        """Section for `prepare`."""
         features = self.features(benchmark, "paco")
-        scale = {}
-        for name, drawn in read_recipe(STAND_IN)["data"].items():
-            if name in _SCALE:
-                override = self.get(f"data.{name}")
-                scale[name] = drawn["value"] if override is None else override
+        drawn = read_recipe(STAND_IN)["data"]
+        scale = {
+            name: self.get(f"data.{name}") or drawn[name]["value"] for name in _SCALE
+        }
         return self._section(
             DataSettings,
             benchmark,
@@ -580,15 +571,12 @@ class Settings:
         )
 
     def images(self, benchmark: str) -> ImageSettings:
-        """Section for a network that is only applied."""
         return self._section(ImageSettings, benchmark, "backbone", "view")
 
     def backbone(self, benchmark: str) -> BackboneSettings:
-        """Section for a network trained by cross-entropy."""
         return self._network(BackboneSettings, benchmark, "ce")
 
     def paco(self, benchmark: str) -> PacoSettings:
-        """Section for a network trained by PaCo."""
         return self._network(PacoSettings, benchmark, "paco")
 
     def _network(self, kind: type[_Section], benchmark: str, how: str) -> _Section:
@@ -608,7 +596,6 @@ class Settings:
         return settings.model_copy(update={"inputs": "features"} if imported else {})
 
     def head(self, benchmark: str) -> HeadSettings:
-        """Section for the Balanced Softmax head."""
         return self._section(HeadSettings, benchmark, "head")
 
     def filter(self, benchmark: str, row: Row | None = None) -> FilterSettings:
@@ -616,23 +603,18 @@ class Settings:
         return self._section(FilterSettings, benchmark, "filter", row=row)
 
     def cascade(self, benchmark: str) -> CascadeSettings:
-        """Section for the chain of filters."""
         return self._section(CascadeSettings, benchmark, "cascade")
 
     def classifier(self, benchmark: str) -> ClassifierSettings:
-        """Section for the cascade's classifiers."""
         return self._section(ClassifierSettings, benchmark, "classifier")
 
     def sweep(self) -> SweepSettings:
-        """Section for the selection of sigma."""
         return self.get("sweep")
 
     def estimator(self) -> EstimatorSettings:
-        """Section for the momentum estimator's simulation."""
         return self.get("estimator")
 
     def diagnose(self) -> DiagnoseSettings:
-        """Section for the search of what DLSA would need."""
         return self.get("diagnose")
 
 
