@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from replication.core.files import read_json
-from replication.core.settings import PUBLISHED, read_published_tables, read_recipe
+from replication.core.settings import PUBLISHED, read_recipe
+from replication.published.reader import read_published_tables
 from replication.reporting.tables import markdown_table
 
 # Forward passes that an image costs: a gradient counts as two, and PaCo's keys pass

@@ -177,8 +177,8 @@ def write_params(place: Path, features: Path, chosen: Mapping[str, Any]) -> None
     for name in _LISTS:
         params[name] = [benchmark]
     params["seeds"] = list(range(chosen["seeds"]))
-    params["device"] = chosen["device"]
-    params["tf32"] = chosen["tf32"]
+    params["machine"]["device"] = chosen["device"]
+    params["machine"]["tf32"] = chosen["tf32"]
     params["inputs"][benchmark]["features"] = str(features)
     params["decoupling"]["inputs"] = "features"
     if not chosen["published"]:

@@ -1,143 +1,203 @@
 """dvc.yaml against the code: what a stage reaches is what it names."""
 
-import subprocess
+import ast
+import runpy
 import sys
-from collections.abc import Iterator
-from itertools import permutations
 from pathlib import Path
 
 import pytest
 
-from replication.core.files import read_yaml
-from tests.graph import ROOT, closure, resolved
-
-# Each group of dvc.yaml, and the module that its command runs.
-STAGES = {
-    "prepare": "prepare",
-    "backbone_paco": "backbone",
-    "features_paco": "features",
-    "heads_paco": "heads",
-    "backbone_ce": "backbone",
-    "features_ce": "features",
-    "heads_ce": "heads",
-    "decoupling": "decoupling",
-    "dlsa": "dlsa",
-    "ablation": "dlsa",
-    "table1": "table1",
-    "table2": "table2",
-    "confusion": "confusion",
-    "sigma": "sigma",
-    "estimator": "estimator",
-    "separation": "separation",
-    "diagnosis": "diagnosis",
-    "audit": "audit",
-    "ledger": "ledger",
-    "report": "report",
-}
-
-
-def definition(stage: str) -> dict:
-    """A stage's definition, inside its `do` where it is repeated by foreach."""
-    found = read_yaml(ROOT / "dvc.yaml")["stages"][stage]
-    return found.get("do", found)
-
-
-def test_every_stage_of_the_graph_is_known_here() -> None:
-    assert set(read_yaml(ROOT / "dvc.yaml")["stages"]) == set(STAGES)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_deps_name_every_module_that_the_stage_imports(stage: str) -> None:
-    named = {dep for dep in definition(stage)["deps"] if dep.endswith(".py")}
-    assert named == closure(STAGES[stage])
-    assert f"replication.stages.{STAGES[stage]}" in definition(stage)["cmd"]
-
+from replication.core.record import record_of
+from replication.core.settings import BENCHMARKS, STAND_IN, recipe_file
+from tests.graph import (
+    PACKAGE,
+    ROOT,
+    Node,
+    closure,
+    graph,
+    imported,
+    module_file,
+    modules,
+    settings_read,
+    within,
+)
 
 # A benchmark that only this list names, and `benchmarks`: what a stage of one list
 # builds on must not hang on another list.
 LISTED = {
-    "comparison": "imagenet_lt",
-    "ablation": "places_lt",
-    "confusion": "inat18",
-    "selection": "cifar100_lt",
-    "separation": "own",
-    "diagnosis": "own",
+    "comparison": ["imagenet_lt"],
+    "ablation": ["places_lt"],
+    "confusion": ["inat18"],
+    "selection": ["cifar100_lt"],
+    "separation": ["own"],
+    "diagnosis": ["own"],
 }
-
-
-def test_deps_exist_or_are_outs_of_another_stage() -> None:
-    graph = resolved({"benchmarks": [*dict.fromkeys(LISTED.values())]} | {
-        name: [benchmark] for name, benchmark in LISTED.items()
-    })  # fmt: skip
-    assert {name.split("@")[0] for name in graph} == set(STAGES)
-    makers = {out: name for name, one in graph.items() for out in one["outs"]}
-    for name, one in graph.items():
-        others = {out for out, maker in makers.items() if maker != name}
-        for dep in one["deps"]:
-            made = any(within(dep, out) or within(out, dep) for out in others)
-            kept = not dep.startswith("outputs/") and (ROOT / dep).exists()
-            assert made or kept, f"{name}: {dep}"
-
-
-def test_no_file_is_an_out_of_two_stages() -> None:
-    graph = resolved({name: ["own"] for name in ("benchmarks", *LISTED)})
-    outs = [out for one in graph.values() for out in one["outs"]]
-    assert not [(a, b) for a, b in permutations(outs, 2) if within(a, b)]
-
-
-def within(path: str, folder: str) -> bool:
-    """Whether a path is another one, or lies below it."""
-    return path == folder or path.startswith(f"{folder}/")
-
-
-def imports() -> Iterator[tuple[Path, str]]:
-    """Every import of the package, in the package."""
-    from tests.graph import imported
-
-    for file in sorted((ROOT / "replication").rglob("*.py")):
-        for name in imported(file):
-            yield file.relative_to(ROOT), name
-
-
-LAYERS = (
-    "files",
-    "settings",
-    "data",
-    "backbones",
-    "flow_filter",
-    "classifiers",
-    "cascade",
-    "evaluation",
-    "experiments",
-    "reporting",
-    "stages",
+ALL = {
+    "benchmarks": [*dict.fromkeys(name for some in LISTED.values() for name in some)]
+}
+GROUPS = (
+    *("prepare", "backbone_paco", "backbone_ce", "features_paco", "features_ce"),
+    *("heads_paco", "heads_ce", "decoupling", "dlsa", "ablation"),
+    *("separation", "estimator", "sigma", "confusion", "settings", "table1", "table2"),
+    *("diagnosis", "audit", "report"),
 )
 
 
-def test_imports_run_one_way() -> None:
-    """A module imports from its own layer or from layers above it in the list."""
-    for file, name in imports():
-        parts = name.split(".")
-        if len(parts) < 2 or parts[1] not in LAYERS:
-            continue
-        mine = file.parts[1].removesuffix(".py")
-        if mine in LAYERS:
-            assert LAYERS.index(parts[1]) <= LAYERS.index(mine), f"{file}: {name}"
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Node]:
+    return graph(tmp_path_factory.mktemp("graph"), ALL | LISTED)
+
+
+@pytest.fixture(params=GROUPS)
+def node(nodes: dict[str, Node], request: pytest.FixtureRequest) -> Node:
+    """A stage of each group."""
+    return next(n for name, n in nodes.items() if name.split("@")[0] == request.param)
+
+
+def test_every_group_of_stages_is_known_here(nodes) -> None:
+    assert {name.split("@")[0] for name in nodes} == set(GROUPS)
+
+
+def code_deps(node: Node) -> set[str]:
+    """Folders of the package and modules that a stage names."""
+    code = (dep for dep in node.deps if within(dep, PACKAGE))
+    return {
+        dep for dep in code if dep.endswith(".py") or list((ROOT / dep).glob("*.py"))
+    }
+
+
+def test_deps_name_what_the_stage_imports_and_no_more(node) -> None:
+    reached, named = closure(*node.modules()), code_deps(node)
+    unnamed = {file for file in reached if not any(within(file, dep) for dep in named)}
+    idle = {dep for dep in named if not any(within(file, dep) for file in reached)}
+    assert (unnamed, idle) == (set(), set())
+
+
+def test_params_name_what_the_stage_reads_and_no_more(node) -> None:
+    """Whole sections: what reads one setting of a section names the section."""
+    reached = [file for file in closure(*node.modules()) if "/core/" not in file]
+    objectives = {"ce": "paco", "paco": "ce"}
+    other = objectives.get(node.command[-1])  # the code has both, a stage runs one
+    benchmark = benchmark_of(node)
+    sure, possible = settings_read([ROOT / file for file in reached], benchmark)
+    read, may_read = (
+        {key for key in settings.keys_read if key.split(".")[0] != other}
+        for settings in (sure, possible)
+    )
+    unnamed = {key for key in read if not any(has(p, key) for p in node.params)}
+    idle = {p for p in node.params if not any(has(p, key) for key in may_read)}
+    assert (unnamed, idle) == (set(), set())
+    for recipe in (benchmark, STAND_IN) if sure.resolved else ():
+        file = recipe_file(recipe).relative_to(ROOT).as_posix()
+        assert any(within(file, dep) for dep in node.deps), file
+
+
+def benchmark_of(node: Node) -> str:
+    """The benchmark that its command names; any where it names none."""
+    return next((word for word in node.command if word in BENCHMARKS), BENCHMARKS[0])
+
+
+def has(section: str, key: str) -> bool:
+    """Whether a dotted key is another one, or lies in that section."""
+    return key == section or key.startswith(f"{section}.")
+
+
+def test_deps_exist_or_are_outs_of_another_stage(nodes) -> None:
+    for node in nodes.values():
+        outs = [out for other in nodes.values() if other != node for out in other.outs]
+        for dep in node.deps:
+            made = any(within(dep, out) or within(out, dep) for out in outs)
+            kept = not within(dep, "outputs") and (ROOT / dep).exists()
+            assert made or kept, f"{node.name}: {dep}"
+
+
+def test_run_records_are_nobodys_input_but_reports(nodes) -> None:
+    records = "outputs/records"
+    for node in nodes.values():
+        assert record_of(node.name).as_posix() in node.outs
+        reads = any(within(dep, records) or within(records, dep) for dep in node.deps)
+        assert reads == (node.name == "report")
+
+
+def rerun(nodes: dict[str, Node], *files: str) -> set[str]:
+    """Groups of stages that a change of some files of the package reaches at once."""
+    return {
+        node.name.split("@")[0]
+        for node in nodes.values()
+        if any(within(f"{PACKAGE}/{file}", dep) for file in files for dep in node.deps)
+    }
+
+
+def test_a_comment_in_a_page_reruns_report_alone(nodes) -> None:
+    found = (ROOT / PACKAGE / "sections").glob("*/page*")
+    pages = [page.relative_to(ROOT / PACKAGE).as_posix() for page in found]
+    assert len(pages) > 10
+    assert rerun(nodes, *pages, "reporting/tables.py") == {"report"}
+
+
+def test_how_images_are_found_reruns_prepare_alone(nodes) -> None:
+    """A backbone trains anew where the index changed, not where its code did."""
+    assert rerun(nodes, "data/sources.py", "data/layouts.py", "data/glyphs.py") == {
+        "prepare"
+    }
+
+
+def test_a_stage_calls_itself_what_dvc_calls_it(node, monkeypatch) -> None:
+    names = []
+
+    def run(body, name, *more) -> None:
+        names.append(name(*node.command[3:]))
+
+    for place in (
+        "replication.core.stage.run",
+        "replication.core.together.run_together",
+    ):
+        if module_file(place.rpartition(".")[0]):
+            monkeypatch.setattr(place, run)
+    monkeypatch.delitem(sys.modules, node.command[2], raising=False)
+    runpy.run_module(node.command[2], run_name="__main__")
+    assert names == [node.name]
+
+
+# Each from its own folder or from those before it.
+FOLDERS = (
+    *("core", "published", "samples", "data", "images", "backbones", "flow_filter"),
+    *("classifiers", "cascade", "statistics", "reporting", "sections", "stages"),
+)
+
+
+def test_imports_run_downward() -> None:
+    wrong = []
+    for file in modules():
+        folder = file.relative_to(ROOT / PACKAGE).parts[0].removesuffix(".py")
+        for name in imported(file):
+            other = [*name.split("."), ""][1]
+            known = folder in FOLDERS and other in FOLDERS
+            if known and FOLDERS.index(other) > FOLDERS.index(folder):
+                wrong.append(f"{file.relative_to(ROOT)}: {name}")
+    assert not wrong
+
+
+def test_packages_import_nothing() -> None:
+    """Else every stage would reach what its package imports, and no dep say so."""
+    for file in modules():
+        if file.name == "__init__.py":
+            for statement in ast.parse(file.read_text()).body:
+                assert not isinstance(statement, ast.Import | ast.ImportFrom), file
 
 
 def test_only_flow_imports_nflows() -> None:
-    for file in sorted((ROOT / "replication").rglob("*.py")):
-        if file.name != "flow.py":
-            text = file.read_text()
-            assert "import nflows" not in text and "from nflows" not in text, file
+    importers = [f.name for f in modules() if "nflows" in {*_imports(f)}]
+    assert importers == ["flow.py"]
 
 
-def test_dvc_reads_the_graph_and_it_has_fewer_than_fifty_stages() -> None:
-    listed = subprocess.run(
-        [sys.executable, "-m", "dvc", "stage", "list", "--all"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    assert len(STAGES) <= len(listed) < 50
+def _imports(file: Path) -> set[str]:
+    """The first name of everything that a file imports."""
+    nodes = [*ast.walk(ast.parse(file.read_text()))]
+    plain = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    of = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    return {name.split(".")[0] for name in plain | of}
+
+
+def test_the_shipped_graph_has_fewer_than_fifty_stages(tmp_path) -> None:
+    assert len(GROUPS) <= len(graph(tmp_path, {})) < 50

@@ -67,17 +67,20 @@ SMALL = {
     "decoupling": {"crt_epochs": 2, "lws_epochs": 1},
     "sweep": {"sigmas": [0.5], "draws": 50},
     "estimator": {"draws": 50, "steps": [1, 5], "probes": 3},
-    "fig2": {"linear_epochs": 2, "boundaries": ["half_classes"]},
-    "stand_in": {
+    "fig2": {
+        "epochs": 1,
+        "linear_epochs": 2,
+        "boundaries": ["half_classes"],
+        "probabilities": [0.5, 1.0],
+    },
+    "data": {
         "num_classes": 8,
         "num_images": 900,
         "validation_per_class": 4,
         "test_per_class": 10,
-        "epochs": 2,
-        "paco_epochs": 2,
-        "fig2_epochs": 1,
-        "fig2_probabilities": [0.5, 1.0],
     },
+    "ce": {"epochs": 2},
+    "paco": {"epochs": 2},
 }
 # One thread: byte-identity is promised for one machine and one number of threads.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -300,7 +303,7 @@ def test_params_declared_are_params_read(
 
 
 # What cRT and LWS read where they see images; the stand-in's take features.
-OF_IMAGES = ("backbone.", "data.", "stand_in.", "head", "inputs.")
+OF_IMAGES = ("backbone", "ce", "view", "head", "inputs.")
 
 
 def _definition(folder: Path, group: str) -> dict:

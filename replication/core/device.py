@@ -147,7 +147,7 @@ def pick_device(name: str) -> torch.device:
     number = int(name.split(":")[1]) if ":" in name else 0
     if name.startswith("cuda") and number >= torch.cuda.device_count():
         raise BadInput(
-            f"params.yaml: device: expected one of this machine's "
+            f"params.yaml: machine.device: expected one of this machine's "
             f"{torch.cuda.device_count()} GPUs or cpu, got {name!r}"
         )
     return torch.device(name)

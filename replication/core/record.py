@@ -21,8 +21,11 @@ _LIBRARIES = ("torch", "torchvision", "timm", "nflows", "lightning-fabric", "num
 
 
 def record_of(stage: str) -> Path:
-    """Where the run record of a stage lies, by the stage's name in dvc.yaml."""
-    return RECORDS / f"{stage}.json"
+    """Where the run record of a stage lies, by the stage's name in dvc.yaml.
+
+    That of `report` lies outside the folder that `report` itself reads.
+    """
+    return (RECORDS.parent if stage == "report" else RECORDS) / f"{stage}.json"
 
 
 def read_records(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:

@@ -321,7 +321,7 @@ def draw_stand_in(settings: DataSettings) -> Prepared:
         counts = stand_in_counts(histogram, num_classes, num_images)
     except ValueError as error:
         raise BadInput(
-            f"params.yaml: stand_in.num_classes, stand_in.num_images: {error}; "
+            f"params.yaml: data.num_classes, data.num_images: {error}; "
             f"got {num_classes} and {num_images}"
         ) from None
     per_split = {

@@ -6,7 +6,8 @@ from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any
 
-from replication.core.settings import Claim, read_published_claims
+from replication.published.reader import Sentence as Claim
+from replication.published.reader import read_published_claims
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replication.core.settings import PublishedTable
+from replication.published.reader import PublishedTable
 from replication.reporting.claims import claims_page
 from replication.reporting.provenance import disagreements, each_once
 from replication.reporting.rendering import origin, render, warned

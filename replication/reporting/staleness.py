@@ -11,8 +11,9 @@ from typing import Any
 
 from replication.core.files import read_yaml
 from replication.core.record import record_of
-from replication.core.settings import Choice, Settings, read_published_tables
+from replication.core.settings import Choice, Settings
 from replication.core.stage import OUTPUTS, input_hash, plain
+from replication.published.reader import read_published_tables
 
 LOCK = Path("dvc.lock")
 

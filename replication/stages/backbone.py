@@ -62,7 +62,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
 
 def devices(settings: Settings, benchmark: str, objective: str) -> int:
     """Processes that the stage is to have where no launcher says so."""
-    wanted = settings.get("devices")
+    wanted = settings.get("machine.devices")
     return wanted if _trains(settings, benchmark, objective) else 1
 
 

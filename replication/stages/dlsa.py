@@ -37,11 +37,11 @@ from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
     FilterSettings,
-    read_published_tables,
 )
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.flow_filter.fitting import read_clusters
 from replication.flow_filter.flow import FlowFilter
+from replication.published.reader import read_published_tables
 from replication.samples.features import Features, Samples, Streamed, total_memory
 from replication.samples.metrics import accuracies
 from replication.samples.predictions import predictions_table
@@ -241,9 +241,8 @@ def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:
 
 def name(benchmark: str, variant: str) -> str:
     """The stage's name: the full model serves every table, others the ablation."""
-    return (
-        f"dlsa@{benchmark}" if variant == "full" else f"ablation@{benchmark}-{variant}"
-    )
+    group = "dlsa" if variant == "full" else "ablation"
+    return f"{group}@{benchmark}-{variant}"
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from replication.core.files import read_json, write_json, write_table, write_text
-from replication.core.settings import load, read_published_tables, read_recipe
+from replication.core.settings import load, read_recipe
 from replication.core.stage import OUTPUTS, REPORTS, RESULTS, Stage, run
+from replication.published.reader import read_published_tables
 from replication.reporting.pages import (
     Page,
     benchmark_page,

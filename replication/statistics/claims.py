@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replication.core.settings import Claim
+from replication.published.reader import Sentence as Claim
 from replication.statistics.verdicts import corrected, stands
 
 Measured = Mapping[str, Any]

@@ -11,8 +11,8 @@ import pandas as pd
 
 from replication.core.files import read_table, read_yaml
 from replication.core.record import PACKAGE
-from replication.core.settings import PublishedTable
 from replication.core.stage import Stage
+from replication.published.reader import PublishedTable
 from replication.samples.metrics import metric_scores, metric_step, metric_weights
 from replication.samples.predictions import paired
 from replication.statistics.intervals import estimate

@@ -26,7 +26,7 @@ from replication.core.files import (
     write_json,
     write_text,
 )
-from replication.core.settings import Settings, load, read_published_tables
+from replication.core.settings import Settings, load
 from replication.core.stage import (
     RESUME,
     Stage,
@@ -36,6 +36,7 @@ from replication.core.stage import (
     record_of,
     run,
 )
+from replication.published.reader import read_published_tables
 from replication.stages import prepare
 
 ROOT = Path(__file__).resolve().parents[2]

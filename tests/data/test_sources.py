@@ -493,9 +493,9 @@ def test_stand_in_that_cannot_be_drawn_is_refused(
 ) -> None:
     """More classes than glyphs, fewer images than three shot groups need."""
     params = read_yaml(ROOT / "params.yaml")
-    params["stand_in"][key] = value
+    params["data"][key] = value
     path = tmp_path / "params.yaml"
     with path.open("w") as file:
         YAML(typ="safe", pure=True).dump(params, file)
     (problem,) = refused(lambda: prepare(load(path).data("places_lt"), tmp_path))
-    assert "stand_in." in problem and str(value) in problem
+    assert "data." in problem and str(value) in problem

@@ -57,7 +57,7 @@ SMALL: Mapping[str, Any] = {
         )
     },
     "seeds": [0, 1],
-    "backbone": {"workers": 0},
+    "machine": {"workers": 0},
     "num_clusters": 8,
     "filter": {"epochs": 2, "batch_size": 64},
     "cascade": {"depth": 2},
@@ -66,18 +66,21 @@ SMALL: Mapping[str, Any] = {
     "decoupling": {"crt_epochs": 3, "lws_epochs": 2},
     "sweep": {"sigmas": [0.5], "draws": 20},
     "estimator": {"draws": 20, "steps": [1, 5], "probes": 3, "clusters": 4},
-    "fig2": {"linear_epochs": 3, "boundaries": ["half_classes"]},
-    "stand_in": {
-        "image_size": 16,
+    "fig2": {
+        "epochs": 1,
+        "linear_epochs": 3,
+        "boundaries": ["half_classes"],
+        "probabilities": [0.5, 1.0],
+    },
+    "data": {
         "num_classes": 6,
         "num_images": 300,
         "validation_per_class": 3,
         "test_per_class": 5,
-        "epochs": 3,
-        "paco_epochs": 3,
-        "fig2_epochs": 1,
-        "fig2_probabilities": [0.5, 1.0],
     },
+    "view": {"image_size": 16, "resize": 16},
+    "ce": {"epochs": 3},
+    "paco": {"epochs": 3},
 }
 # With two threads their pieces run side by side, in processes of their own; others have
 # one: two that wait for each other are slow where a machine has other work.

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from replication.core.files import read_json, write_json
-from replication.core.settings import Claim, read_published_claims
+from replication.published.reader import Sentence as Claim
+from replication.published.reader import read_published_claims
 from replication.reporting.claims import (
     after_correction,
     claims_page,

@@ -7,13 +7,9 @@ from pathlib import Path
 import pytest
 
 from replication.core.files import read_json
-from replication.core.settings import (
-    LISTS,
-    load,
-    read_published_claims,
-    read_published_tables,
-)
+from replication.core.settings import LISTS, load
 from replication.core.stage import Stage
+from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.pages import (
     Kind,
     Page,

@@ -8,8 +8,9 @@ import pytest
 
 from replication.core import settings
 from replication.core.files import read_json, write_text
-from replication.core.settings import load, read_published_tables
+from replication.core.settings import load
 from replication.core.stage import Stage, input_hash, read_record, record_of
+from replication.published.reader import read_published_tables
 from replication.reporting import staleness
 from replication.reporting.staleness import Checkout, read_lock, stale
 

@@ -10,10 +10,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_table, read_yaml, write_json
-from replication.reporting.provenance import provenance
-from replication.core.settings import LISTS, load, read_published_tables
+from replication.core.settings import LISTS, load
 from replication.core.stage import Stage, record_of
+from replication.published.reader import read_published_tables
 from replication.reporting.pages import Kind, Page, kinds
+from replication.reporting.provenance import provenance
 from replication.reporting.rendering import ORIGIN, origin
 from replication.sections.audit import measure as audit
 from replication.sections.settings import measure as ledger

@@ -6,12 +6,9 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from replication.core.settings import (
-    Claim,
-    EstimatorSettings,
-    read_published_claims,
-    read_published_tables,
-)
+from replication.core.settings import EstimatorSettings
+from replication.published.reader import Sentence as Claim
+from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.pages import kinds
 from replication.samples.predictions import predictions_table
 from replication.sections.confusion.experiment import measure_confusion

@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import matthews_corrcoef, normalized_mutual_info_score
 
 from replication.core.files import write_table
-from replication.core.settings import load, read_published_tables
+from replication.core.settings import load
 from replication.core.stage import Stage
+from replication.published.reader import read_published_tables
 from replication.samples.metrics import accuracies
 from replication.statistics.comparison import (
     Comparison,

@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any
 
 from replication.core.files import BadInput
-from replication.core.settings import PublishedTable
+from replication.published.reader import PublishedTable
 from replication.samples.shots import FEW_BELOW, MANY_ABOVE, SHOT_GROUPS
 
 ACCURACIES = ("overall", *SHOT_GROUPS)

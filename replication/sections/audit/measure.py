@@ -3,13 +3,9 @@
 from fractions import Fraction
 
 from replication.core.files import read_json, write_json
-from replication.core.settings import (
-    PUBLISHED,
-    read_published_tables,
-    read_recipe,
-    recipe_file,
-)
+from replication.core.settings import PUBLISHED, read_recipe, recipe_file
 from replication.core.stage import OUTPUTS, Stage, run
+from replication.published.reader import read_published_tables
 from replication.sections.audit.experiment import (
     STATED,
     audit_table,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from replication.core.settings import PublishedTable
+from replication.published.reader import PublishedTable
 from replication.statistics.comparison import answer_of
 from replication.statistics.results import PROTOCOLS, Cell, Claim, Grade, pick
 from replication.statistics.verdicts import corrected

@@ -3,8 +3,9 @@
 import numpy as np
 
 from replication.core.files import read_json
-from replication.core.settings import PUBLISHED, read_published_tables
+from replication.core.settings import PUBLISHED
 from replication.core.stage import OUTPUTS, Stage
+from replication.published.reader import read_published_tables
 from replication.sections.table1.experiment import FULL, PLAIN, table1_claims
 from replication.statistics.comparison import (
     Comparison,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from replication.core.settings import (
+from replication.published.reader import (
     Anchor,
     Anchors,
     read_anchors,

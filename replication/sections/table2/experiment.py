@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.core.settings import PublishedTable
+from replication.published.reader import PublishedTable
 from replication.samples.metrics import metric_scores, metric_weights
 from replication.samples.predictions import paired
 from replication.statistics.comparison import answer_of

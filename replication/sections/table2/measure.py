@@ -5,8 +5,9 @@ from functools import partial
 import numpy as np
 
 from replication.core.files import read_json
-from replication.core.settings import PUBLISHED, read_published_tables
+from replication.core.settings import PUBLISHED
 from replication.core.stage import OUTPUTS, Stage
+from replication.published.reader import read_published_tables
 from replication.sections.table2.experiment import (
     FULL,
     START,

@@ -1,6 +1,6 @@
 """The page of Table 2: the ablation of Sect. 7 on one benchmark."""
 
-from replication.core.settings import read_published_tables
+from replication.published.reader import read_published_tables
 from replication.reporting.comparison import (
     HOW_JUDGED,
     beside_print,

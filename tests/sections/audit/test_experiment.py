@@ -11,12 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import matthews_corrcoef, normalized_mutual_info_score
 
 from replication.core.files import read_json
-from replication.core.settings import (
-    PUBLISHED,
-    PublishedTable,
-    Row,
-    read_published_tables,
-)
+from replication.core.settings import PUBLISHED, Row
+from replication.published.reader import PublishedTable, read_published_tables
 from replication.samples.metrics import accuracies
 from replication.samples.shots import shot_groups
 from replication.sections.audit import experiment as audit

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from replication.core.files import read_json, write_json
-from replication.core.settings import PublishedTable, Row
+from replication.core.settings import Row
+from replication.published.reader import PublishedTable
 from replication.sections.audit.experiment import (
     STATED,
     Design,

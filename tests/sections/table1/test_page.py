@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from replication.core.settings import read_anchors, read_published_tables
+from replication.published.reader import read_anchors, read_published_tables
 from replication.sections.table1.experiment import table1_claims
 from replication.sections.table1.page import anchors_table, finding, page
 from replication.statistics.comparison import Comparison, read_methods, table_cells

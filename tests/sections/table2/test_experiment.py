@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from replication.core.files import read_json, write_json
-from replication.core.settings import read_published_tables
+from replication.published.reader import read_published_tables
 from replication.sections.table2.experiment import (
     changed_as_printed,
     cluster_counts,
