@@ -17,7 +17,7 @@ from replication.cascade import (
 )
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Term
-from replication.classifiers.on_device import head_of, read_splits
+from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,

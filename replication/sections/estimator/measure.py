@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from replication.classifiers.on_device import read_splits
+from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
 from replication.core.files import read_json, write_json
 from replication.core.progress import progress

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from replication.classifiers.on_device import read_splits
+from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
     read_about,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from replication.classifiers.on_device import head_of, read_splits
+from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
     read_about,
