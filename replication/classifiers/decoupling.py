@@ -40,8 +40,7 @@ def class_aware_order(
 ) -> Tensor:
     """Draw samples class by class, each class as often as any other.
 
-    Implements: not in the paper: the sampler of cRT and LWS. Classes come in rounds, in
-    a new order each round; a class's turn is `per_class` samples in a row. Its samples
+    The sampler of cRT and LWS. Classes come in rounds, in a new order each round; a class's turn is `per_class` samples in a row. Its samples
     come in a random order, and in a new one whenever all have been drawn, so that a
     class with fewer than `per_class` samples repeats them within a turn.
 
@@ -105,7 +104,7 @@ def lws_step(
 ) -> Tensor:
     """One step of SGD on cross-entropy of scales * (W x + b), in place.
 
-    Implements: not in the paper: LWS. The gradient of a scale is the sum over the batch
+    It is LWS. The gradient of a scale is the sum over the batch
     of (share - target) * (W x + b), written out as in `momentum_step`.
 
     Args:
@@ -249,9 +248,9 @@ def predict_images(
     Returns:
         (N,) int64, on the device.
     """
-    found = extract_features(network, split, images, device, workers)
-    everyone = torch.arange(len(found), device=device)
-    return predict([term], [Rows(torch.from_numpy(found).to(device))], everyone)
+    features = extract_features(network, split, images, device, workers)
+    everyone = torch.arange(len(features), device=device)
+    return predict([term], [Rows(torch.from_numpy(features).to(device))], everyone)
 
 
 def _fit_crt(
