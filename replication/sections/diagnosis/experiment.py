@@ -31,9 +31,9 @@ DECIDED = ("val", "test")
 METHODS = {
     "head": "Head",
     "refitted": "Head, refitted",
-    "plain": "Plain classifier, chosen on validation",
-    "published": "DLSA, published settings",
-    "chosen": "DLSA, chosen on validation",
+    "plain": "Plain classifier, tuned",
+    "published": "DLSA, untuned",
+    "chosen": "DLSA, tuned",
 }
 # First minus second.
 PAIRS = (
@@ -47,7 +47,7 @@ PAIRS = (
 )
 # Pairs whose difference is cut up by who decides.
 CUT_UP = (("published", "head"), ("chosen", "plain"))
-_OFF_THE_LADDER = {"untrained": "off the ladder: DLSA, nothing fitted"}
+_OFF_THE_LADDER = {"untrained": "DLSA before its first step"}
 
 
 @dataclass(frozen=True)
