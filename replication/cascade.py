@@ -9,9 +9,9 @@ Filters and thresholds are the same under both protocols, so they are fitted onc
 shared; the protocols differ in the classifiers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from replication.classifiers.fitting import (
     FittedHead,
     Problem,
     Watched,
-    fit_classifiers,
+    fit_classifier,
 )
 from replication.classifiers.heads import (
     AnyTerm,
@@ -51,9 +51,31 @@ from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Samples
 from replication.samples.shots import shot_groups
 
-Protocol = Literal["paper", "released_code"]
-PROTOCOLS: tuple[Protocol, ...] = ("paper", "released_code")
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the text leaves open about the classifiers, decided one way.
+
+    Fields: `key` in tables of predictions. `chosen_on`: the split whose samples choose
+    a classifier's epoch; the last epoch stands where it is empty. `latents`: whether
+    the second term sees z, or x once more. `removed_count`: whether cluster frequencies
+    still count training samples that left before, and the prior of the last classifier
+    all training samples.
+    """
+
+    key: str
+    chosen_on: str
+    latents: bool
+    removed_count: bool
+
+
+PAPER = Protocol("paper", chosen_on="val", latents=True, removed_count=False)
+RELEASED_CODE = Protocol(
+    "released_code", chosen_on="test", latents=False, removed_count=True
+)
+PROTOCOLS = {protocol.key: protocol for protocol in (PAPER, RELEASED_CODE)}
 
 
 @dataclass(frozen=True)
@@ -90,8 +112,8 @@ def fit_levels(
 ) -> tuple[list[Level], list[dict]]:
     """Fit the filters from the outermost inwards.
 
-    Implements: the cascade of Sect. 5's released configuration: 30 % of the remaining
-    training samples leave at each depth.
+    Implements: Sect. 5's released configuration: 30 % of the remaining training samples
+    leave at each depth.
 
     Args:
         splits: train, val (may be empty) and test.
@@ -105,13 +127,9 @@ def fit_levels(
         BadInput: too few classes or samples remain for a filter of this depth.
     """
     counts = splits["train"].labels.bincount(minlength=num_classes)
-    remain = {
-        split: torch.arange(len(part.labels), device=part.labels.device)
-        for split, part in splits.items()
-    }
+    remain = {split: _everyone(part) for split, part in splits.items()}
     levels, diagnoses = [], []
     for depth in range(1, settings.depth + 1):
-        mine = remain["train"]
         try:
             fitted = fit_flow_filter(
                 splits["train"].features,
@@ -119,35 +137,36 @@ def fit_levels(
                 filter_settings,
                 seed * 1000 + depth,
                 report,
-                rows=mine,
+                rows=remain["train"],
             )
         except BadInput as error:
             raise BadInput(f"depth {depth}, seed {seed}: {error}") from None
-        readings = {
-            split: read_clusters(fitted.flow, part.features)
-            for split, part in splits.items()
-        }
-        threshold = leaving_threshold(
-            readings["train"].log_likelihood[mine], settings.leaving_share
-        )
-        level = Level(
-            fitted=fitted,
-            threshold=threshold,
-            remain=remain,
-            leave={
-                split: reading.log_likelihood[remain[split]] >= threshold
-                for split, reading in readings.items()
-            },
-            cluster={split: reading.cluster for split, reading in readings.items()},
-        )
-        likelihoods = {
-            split: reading.log_likelihood[remain[split]]
-            for split, reading in readings.items()
-        }
+        level, likelihoods = _level(fitted, splits, remain, settings.leaving_share)
         levels.append(level)
         diagnoses.append(diagnose(level, likelihoods, splits, counts, depth))
         remain = {split: level.staying(split) for split in splits}
     return levels, diagnoses
+
+
+def _level(
+    fitted: Fitted,
+    splits: Mapping[str, Samples],
+    remain: Mapping[str, Tensor],
+    leaving_share: float,
+) -> tuple[Level, dict[str, Tensor]]:
+    """Who leaves under a fitted filter, and log P(x) of those that remained."""
+    cluster, likelihoods = {}, {}
+    for split, part in splits.items():
+        reading = read_clusters(fitted.flow, part.features)
+        cluster[split] = reading.cluster
+        likelihoods[split] = reading.log_likelihood[remain[split]]
+    threshold = leaving_threshold(likelihoods["train"], leaving_share)
+    leave = {split: values >= threshold for split, values in likelihoods.items()}
+    return Level(fitted, threshold, remain, leave, cluster), likelihoods
+
+
+def _everyone(part: Samples) -> Tensor:
+    return torch.arange(len(part.labels), device=part.labels.device)
 
 
 def leaving_threshold(log_likelihood: Tensor, share: float) -> float:
@@ -167,7 +186,7 @@ def leaving_threshold(log_likelihood: Tensor, share: float) -> float:
 def levels_as_arrays(
     levels: Sequence[Level],
 ) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """What must be kept of fitted levels to have them again: arrays, and facts each."""
+    """What fitted levels need to be had again: arrays, and a few facts of each."""
     arrays: dict[str, Tensor] = {}
     for depth, level in enumerate(levels):
         for name, value in level.fitted.flow.state_dict().items():
@@ -193,54 +212,42 @@ def levels_from_arrays(
     """
     levels = []
     for depth, fact in enumerate(facts):
-        mine: dict[str, dict[str, Tensor]] = {}
+        of_kind: dict[str, dict[str, Tensor]] = {}
         for name, array in arrays.items():
             place, kind, rest = name.split("/", 2)
             if int(place) == depth:
-                found = torch.from_numpy(array.copy()).to(device)
-                mine.setdefault(kind, {})[rest] = found
-        centres = mine["flow"]["base.centres"]
-        flow = FlowFilter(centres.shape[1], len(centres), sigma, torch.Generator()).to(
-            device, centres.dtype
-        )
-        flow.load_state_dict(mine["flow"])
-        levels.append(
-            Level(
-                Fitted(flow.eval(), fact["epoch"], []),
-                fact["threshold"],
-                mine["remain"],
-                mine["leave"],
-                mine["cluster"],
-            )
-        )
+                value = torch.from_numpy(array.copy()).to(device)
+                of_kind.setdefault(kind, {})[rest] = value
+        state = of_kind.pop("flow")
+        centres = state["base.centres"]
+        flow = FlowFilter(centres.shape[1], len(centres), sigma, torch.Generator())
+        flow.to(device, centres.dtype).load_state_dict(state)
+        fitted = Fitted(flow.eval(), fact["epoch"], [])
+        levels.append(Level(fitted, fact["threshold"], **of_kind))
     return levels
 
 
 @dataclass(frozen=True)
-class SeedRun:
-    """One seed's fitted filters and what its classifiers start from.
+class Part:
+    """What one classifier is fitted to and decides.
 
-    Fields: `head`: the Balanced Softmax head that every first term starts from; `seed`
-    of the second terms and the order of samples.
+    Fields: `where`: `depth m`, or `rest`; for each split `rows` of its samples and
+    `inputs`, one a term; `seed` of the drawn terms and the order of samples.
     """
 
-    levels: list[Level]
-    head: Term
-    seed: int
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What one classifier is fitted to and decides: for each split inputs and rows."""
-
     where: str
-    inputs: Mapping[str, list[Rows]]
     rows: Mapping[str, Tensor]
+    inputs: Mapping[str, list[Rows]]
     seed: int
+
+    def everyone(self, split: str) -> Tensor:
+        """Positions of its samples of a split, (n,)."""
+        rows = self.rows[split]
+        return torch.arange(len(rows), device=rows.device)
 
 
 def decide(
-    levels: list[Level],
+    levels: Sequence[Level],
     splits: Mapping[str, Samples],
     num_classes: int,
     head: Term,
@@ -248,75 +255,53 @@ def decide(
     protocol: Protocol,
     seed: int,
 ) -> tuple[Tensor, list[dict]]:
-    """As `decide_each`, for one seed."""
-    runs = [SeedRun(levels, head, seed)]
-    return decide_each(runs, splits, num_classes, settings, protocol)[0]
-
-
-def decide_each(
-    runs: Sequence[SeedRun],
-    splits: Mapping[str, Samples],
-    num_classes: int,
-    settings: ClassifierSettings,
-    protocol: Protocol,
-) -> list[tuple[Tensor, list[dict]]]:
     """Fit the classifiers of every depth and predict each test sample once.
 
-    Implements: the cascade's two protocols. `paper`: inputs [x; z; class frequencies of
-    x's cluster among the samples that remain], priors from the samples a classifier is
-    fitted to, epochs chosen on validation samples or else the last. `released_code`:
-    z = x, cluster frequencies that still count removed samples, the final prior from
-    all training labels, and the epoch chosen on the test samples.
-
     Args:
-        runs: of equal depth; classifiers of one depth are fitted side by side where
-            that is faster.
-        protocol: which of the two.
+        head: Balanced Softmax, which every first term starts from.
+        seed: of the second terms and the order of samples.
 
     Returns:
-        For each run (N_test,) predicted class, and what each classifier did.
+        (N_test,) predicted class, and what each classifier did.
     """
-    test = splits["test"]
-    predicted = [torch.full_like(test.labels, -1) for _ in runs]
-    notes: list[list[dict]] = [[] for _ in runs]
-    for number in range(len(runs[0].levels) + 1):
-        parts = [_part(run, number, splits, num_classes, protocol) for run in runs]
-        problems = [
-            _problem(part, run.head, splits, protocol)
-            for part, run in zip(parts, runs, strict=True)
-        ]
-        fitted = fit_classifiers(problems, settings)
-        for part, one, mine, said in zip(parts, fitted, predicted, notes, strict=True):
-            rows = part.rows["test"]
-            everyone = torch.arange(len(rows), device=rows.device)
-            mine[rows] = predict(one.terms, part.inputs["test"], everyone)
-            said.append(_note(part, one, splits, mine))
-    return list(zip(predicted, notes, strict=True))
+    predicted = torch.full_like(splits["test"].labels, -1)
+    notes = []
+    for part in parts(levels, splits, num_classes, protocol, seed):
+        fitted = fit_classifier(_problem(part, head, splits, protocol), settings)
+        predicted[part.rows["test"]] = predict(
+            fitted.terms, part.inputs["test"], part.everyone("test")
+        )
+        notes.append(_note(part, fitted, splits, predicted))
+    return predicted, notes
 
 
-def _part(
-    run: SeedRun,
-    number: int,
+def parts(
+    levels: Sequence[Level],
     splits: Mapping[str, Samples],
     num_classes: int,
     protocol: Protocol,
-) -> _Part:
-    """Of a depth, counted from 0, or what is left after the last one."""
-    if number == len(run.levels):
-        rows = {split: run.levels[-1].staying(split) for split in splits}
+    seed: int,
+) -> Iterator[Part]:
+    """A part for each depth, then what is left: all samples where there is no level."""
+    for depth, level in enumerate(levels, start=1):
+        table = cluster_frequencies(level, splits["train"], num_classes, protocol)
+        rows = {split: level.leaving(split) for split in splits}
         inputs = {
-            split: _plain_inputs(splits[split], rows[split], protocol)
+            split: _aided_inputs(
+                level, splits[split], rows[split], split, table, protocol
+            )
             for split in splits
         }
-        return _Part("rest", inputs, rows, run.seed * 1000)
-    level, depth = run.levels[number], number + 1
-    table = cluster_frequencies(level, splits["train"], num_classes, protocol)
-    rows = {split: level.leaving(split) for split in splits}
-    inputs = {
-        split: aided_inputs(level, splits[split], rows[split], split, table, protocol)
-        for split in splits
+        yield Part(f"depth {depth}", rows, inputs, seed * 1000 + depth)
+    rows = {
+        split: levels[-1].staying(split) if levels else _everyone(part)
+        for split, part in splits.items()
     }
-    return _Part(f"depth {depth}", inputs, rows, run.seed * 1000 + depth)
+    inputs = {}
+    for split, some in rows.items():
+        x = Rows(splits[split].features, some)
+        inputs[split] = [x] if protocol.latents else [x, x]
+    yield Part("rest", rows, inputs, seed * 1000)
 
 
 def cluster_frequencies(
@@ -324,14 +309,9 @@ def cluster_frequencies(
 ) -> Tensor:
     """Class frequencies of each cluster, a (K, C) table; an empty cluster's row is 0.
 
-    Implements: the third input of the cluster-aided classifier. `paper` counts the
-    samples that remain; `released_code` all training samples.
+    It is the third input of the cluster-aided classifier.
     """
-    counted = (
-        level.remain["train"]
-        if protocol == "paper"
-        else torch.arange(len(train.labels), device=train.labels.device)
-    )
+    counted = _everyone(train) if protocol.removed_count else level.remain["train"]
     clusters = len(level.fitted.flow.base.centres)
     counts = class_table(
         level.cluster["train"][counted], train.labels[counted], clusters, num_classes
@@ -339,38 +319,33 @@ def cluster_frequencies(
     return counts / counts.sum(1, keepdim=True).clamp_min(1)
 
 
-def aided_inputs(
+def _aided_inputs(
     level: Level,
-    part: Samples,
+    samples: Samples,
     rows: Tensor,
     split: str,
     table: Tensor,
     protocol: Protocol,
 ) -> list[Rows]:
     """[x], [z], [class frequencies]: a term each, so that nothing is concatenated."""
-    x = Rows(part.features, rows)
+    x = Rows(samples.features, rows)
     frequencies = Rows(table, level.cluster[split][rows])
-    if protocol == "released_code":
+    if not protocol.latents:
         return [x, x, frequencies]
-    return [x, Rows(latents(level.fitted.flow, part.features, rows)), frequencies]
-
-
-def _plain_inputs(part: Samples, rows: Tensor, protocol: Protocol) -> list[Rows]:
-    x = Rows(part.features, rows)
-    return [x, x] if protocol == "released_code" else [x]
+    return [x, Rows(latents(level.fitted.flow, samples.features, rows)), frequencies]
 
 
 def _problem(
-    part: _Part, head: Term, splits: Mapping[str, Samples], protocol: Protocol
+    part: Part, head: Term, splits: Mapping[str, Samples], protocol: Protocol
 ) -> Problem:
     """One classifier to be fitted: the first term from the head, the others drawn."""
     labels = {split: splits[split].labels[rows] for split, rows in part.rows.items()}
     num_classes = len(head.weight)
     generator = torch.Generator().manual_seed(part.seed)
     drawn = drawn_terms(part.inputs["train"][1:], num_classes, generator, head)
-    everyone = protocol == "released_code" and part.where == "rest"
-    counted = splits["train"].labels if everyone else labels["train"]
-    chosen_on = "val" if protocol == "paper" else "test"
+    removed_count = protocol.removed_count and part.where == "rest"
+    counted = splits["train"].labels if removed_count else labels["train"]
+    chosen_on = protocol.chosen_on
     return Problem(
         terms=[head.clone(), *drawn],
         inputs=part.inputs["train"],
@@ -403,15 +378,15 @@ def drawn_terms(
 
 
 def _note(
-    part: _Part, fitted: FittedHead, splits: Mapping[str, Samples], predicted: Tensor
+    part: Part, fitted: FittedHead, splits: Mapping[str, Samples], predicted: Tensor
 ) -> dict:
-    mine = part.rows["test"]
-    right = predicted[mine] == splits["test"].labels[mine]
+    tested = part.rows["test"]
+    right = predicted[tested] == splits["test"].labels[tested]
     return {
         "where": part.where,
         "samples": {split: len(rows) for split, rows in part.rows.items()},
         "epoch": fitted.epoch,
-        "accuracy": right.float().mean().item() if len(mine) else float("nan"),
+        "accuracy": right.float().mean().item() if len(tested) else float("nan"),
         "looks": {str(epoch): share for epoch, share in fitted.looks.items()},
     }
 

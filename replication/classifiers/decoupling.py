@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.extraction import extract_features
 from replication.backbones.networks import features_of
+from replication.classifiers.descent import momentum_step
 from replication.classifiers.heads import Rows, Term, drawn_term, predict
-from replication.classifiers.stacks import sgd_step
 from replication.core.files import BadInput
 from replication.core.settings import (
     BackboneSettings,
@@ -40,8 +40,7 @@ def class_aware_order(
 ) -> Tensor:
     """Draw samples class by class, each class as often as any other.
 
-    Implements: not in the paper: the sampler of cRT and LWS. Classes come in rounds, in
-    a new order each round; a class's turn is `per_class` samples in a row. Its samples
+    The sampler of cRT and LWS. Classes come in rounds, in a new order each round; a class's turn is `per_class` samples in a row. Its samples
     come in a random order, and in a new one whenever all have been drawn, so that a
     class with fewer than `per_class` samples repeats them within a turn.
 
@@ -105,8 +104,8 @@ def lws_step(
 ) -> Tensor:
     """One step of SGD on cross-entropy of scales * (W x + b), in place.
 
-    Implements: not in the paper: LWS. The gradient of a scale is the sum over the batch
-    of (share - target) * (W x + b), written out as in `sgd_step`.
+    It is LWS. The gradient of a scale is the sum over the batch
+    of (share - target) * (W x + b), written out as in `momentum_step`.
 
     Args:
         scales: (C,), the only thing that is fitted; buffer: (C,) its momentum.
@@ -249,9 +248,9 @@ def predict_images(
     Returns:
         (N,) int64, on the device.
     """
-    found = extract_features(network, split, images, device, workers)
-    everyone = torch.arange(len(found), device=device)
-    return predict([term], [Rows(torch.from_numpy(found).to(device))], everyone)
+    features = extract_features(network, split, images, device, workers)
+    everyone = torch.arange(len(features), device=device)
+    return predict([term], [Rows(torch.from_numpy(features).to(device))], everyone)
 
 
 def _fit_crt(
@@ -265,23 +264,19 @@ def _fit_crt(
 ) -> Term:
     generator = torch.Generator().manual_seed(mixed_seed(seed, _HEAD))
     term = drawn_term(num_classes, dimensions, generator, like)
-    assert term.bias is not None
-    stack = [Term(term.weight[None], term.bias[None])]  # of one: a view
-    momenta = [stack[0].zeros()]
-    no_prior = like.new_zeros(1, num_classes)
+    buffer, no_prior = term.zeros(), like.new_zeros(num_classes)
 
     def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
-        loss = sgd_step(
-            stack,
-            momenta,
-            [features[None]],
-            labels[None],
+        return momentum_step(
+            term,
+            buffer,
+            features,
+            labels,
             no_prior,
             lr,
             settings.momentum,
             settings.weight_decay,
         )
-        return loss[0]
 
     _fit("crt", step, batches, settings.crt_epochs, settings.lr, report)
     return term

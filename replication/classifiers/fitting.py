@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from replication.classifiers.descent import momentum_step, sgd_step
 from replication.classifiers.heads import (
     AnyTerm,
     Rows,
@@ -15,7 +16,6 @@ from replication.classifiers.heads import (
     log_prior,
     predict,
 )
-from replication.classifiers.stacks import Stack, stack_size
 from replication.core.files import BadInput
 from replication.core.settings import ClassifierSettings, HeadSettings
 from replication.samples.features import Features
@@ -33,7 +33,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """Fitted terms, the epoch that was kept (from 1), and each look at the watched.
+    """Fitted terms, the epoch that they are of (from 1), each look at the watched.
 
     Fields: `looks`: epoch -> share of the watched samples that were right.
     """
@@ -47,11 +47,10 @@ class FittedHead:
 class Problem:
     """A classifier of the cascade that is to be fitted.
 
-    Fields: `terms` where it starts from; `inputs` of the training samples, a `Rows` for
-    each term; `labels` (n,); `counts` (C,) samples of each class for the prior;
-    `watched` validation samples (protocol `paper`) or test samples (protocol
-    `released_code`, which repeats the authors' mistake), or None; `seed` of the order
-    of the samples.
+    Fields: `terms` where it starts from, fitted in place; `inputs` of the training
+    samples, a `Rows` for each term; `labels` (n,); `counts` (C,) samples of each class
+    for the prior; `watched` samples that choose the epoch; `seed` of the order of the
+    samples.
     """
 
     terms: list[AnyTerm]
@@ -60,16 +59,6 @@ class Problem:
     counts: Tensor
     watched: Watched | None
     seed: int
-
-    def alike(self) -> tuple:
-        """What problems must have in common to be fitted in one stack."""
-        shapes = (
-            (term.logits.shape, term.gram.shape)
-            if isinstance(term, TableTerm)
-            else (term.weight.shape, term.bias is None)
-            for term in self.terms
-        )
-        return len(self.labels), tuple(shapes)
 
 
 def fit_balanced_softmax_heads(
@@ -83,20 +72,28 @@ def fit_balanced_softmax_heads(
 ) -> list[Term]:
     """Refit a linear head on frozen features with Balanced Softmax, once for each seed.
 
-    Implements: the rows `+ BalSoftmax`; SGD with momentum, cosine to 0 per epoch.
+    Implements: Table 1's rows `+ BalSoftmax`; SGD with momentum, cosine to 0 per epoch.
 
     Args:
         features: (N, D); labels: (N,).
         start: where each starts from; not changed.
         counts: (C,) training samples of each class.
         seeds: of the order of the samples.
-        report: told (epoch from 0, epochs, metrics), all stacks of seeds counted.
+        report: told (epoch from 0, epochs, metrics), those of all seeds counted.
 
     Raises:
         BadInput: the loss is not finite.
     """
     prior = log_prior(counts).to(start.weight)
-    return _fit_heads(features, labels, start, prior, settings, seeds, report)
+
+    def fit(number: int, seed: int) -> Term:
+        def tell(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+            if report is not None:
+                report(number * epochs + epoch, len(seeds) * epochs, metrics)
+
+        return _fit_head(features, labels, start, prior, settings, seed, tell)
+
+    return [fit(number, seed) for number, seed in enumerate(seeds)]
 
 
 def fit_softmax_head(
@@ -104,151 +101,105 @@ def fit_softmax_head(
 ) -> Term:
     """Fit a linear head on frozen features with plain cross-entropy.
 
-    Implements: not in the paper: the head that LWS rescales, where features come
-    without one. Arguments as in `fit_balanced_softmax_heads`.
+    It is the head that LWS rescales, where features come without one. Arguments as in
+    `fit_balanced_softmax_heads`.
     """
     prior = start.weight.new_zeros(len(start.weight))
-    return _fit_heads(features, labels, start, prior, settings, [seed])[0]
+    return _fit_head(features, labels, start, prior, settings, seed)
 
 
-def _fit_heads(
+def _fit_head(
     features: Features,
     labels: Tensor,
     start: Term,
     prior: Tensor,
     settings: HeadSettings,
-    seeds: Sequence[int],
+    seed: int,
     report: Report | None = None,
-) -> list[Term]:
-    stacks = list(_split(seeds, stack_size(labels.device, start.weight.numel())))
-    fitted: list[Term] = []
-    for number, some in enumerate(stacks):
-        stack = Stack.of(
-            [[start.clone()] for _ in some],
-            [[Rows(features)] for _ in some],
-            [labels] * len(some),
-            [prior] * len(some),
-            momentum=True,
-        )
-        orders = _Orders(labels, some)
-        for epoch in range(settings.epochs):
-            lr = 0.5 * settings.lr * (1 + math.cos(math.pi * epoch / settings.epochs))
-            total = prior.new_zeros(len(some))
-            for samples in orders.epoch(settings.batch_size):
-                total += stack.step(
-                    samples, lr, settings.momentum, settings.weight_decay
-                )
-            _check_finite(total, "head", epoch)
-            if report is not None:
-                done = number * settings.epochs + epoch
-                report(done, len(stacks) * settings.epochs, {"lr": lr})
-        fitted += [stack.head(place)[0] for place in range(len(some))]
-    return fitted
+) -> Term:
+    term, buffer = start.clone(), start.zeros()
+    generator = torch.Generator(labels.device).manual_seed(seed)
+    for epoch in range(settings.epochs):
+        lr = 0.5 * settings.lr * (1 + math.cos(math.pi * epoch / settings.epochs))
+        total = prior.new_zeros(())
+        for samples in batches(labels, settings.batch_size, generator):
+            total += momentum_step(
+                term,
+                buffer,
+                features.index_select(0, samples),
+                labels[samples],
+                prior,
+                lr,
+                settings.momentum,
+                settings.weight_decay,
+            )
+        _check_finite(total, "head", epoch)
+        if report is not None:
+            report(epoch, settings.epochs, {"lr": lr})
+    return term
 
 
 def fit_classifier(problem: Problem, settings: ClassifierSettings) -> FittedHead:
-    """Fit one classifier; as `fit_classifiers`, and its terms in place."""
-    return _fit_stack([problem], settings)[0]
-
-
-def fit_classifiers(
-    problems: Sequence[Problem], settings: ClassifierSettings
-) -> list[FittedHead]:
-    """Fit classifiers of the cascade with Balanced Softmax, plain SGD.
+    """Fit a classifier of the cascade with Balanced Softmax, plain SGD.
 
     Implements: Sect. 5 and the released configuration: batch 128, 150 epochs, no
     momentum, no schedule. Where samples are watched, every few epochs are looked at and
-    the first best one is kept; otherwise the last epoch stands. Those of one shape are
-    fitted side by side where that is faster; which are does not change a fit beyond
-    rounding.
-
-    Returns:
-        Fitted heads in the order of the problems.
+    the first best one is kept; otherwise the last epoch stands.
 
     Raises:
         BadInput: the loss is not finite.
     """
-    groups: dict[tuple, list[int]] = {}
-    for number, problem in enumerate(problems):
-        groups.setdefault(problem.alike(), []).append(number)
-    fitted: dict[int, FittedHead] = {}
-    for group in groups.values():
-        first = problems[group[0]]
-        weights = sum(term.fitted.numel() for term in first.terms)
-        for some in _split(group, stack_size(first.labels.device, weights)):
-            heads = _fit_stack([problems[number] for number in some], settings)
-            fitted |= dict(zip(some, heads, strict=True))
-    return [fitted[number] for number in range(len(problems))]
-
-
-def _fit_stack(
-    problems: Sequence[Problem], settings: ClassifierSettings
-) -> list[FittedHead]:
-    """Fit problems of one shape side by side."""
-    first = problems[0]
-    if len(first.labels) == 0:
-        return [FittedHead(problem.terms, 0, {}) for problem in problems]
-    stack = Stack.of(
-        [problem.terms for problem in problems],
-        [problem.inputs for problem in problems],
-        [problem.labels for problem in problems],
-        [log_prior(one.counts).to(one.terms[0].fitted) for one in problems],
-    )
-    kept = [_Kept(problem.watched, settings.epochs) for problem in problems]
-    orders = _Orders(first.labels, [problem.seed for problem in problems])
+    terms, labels = problem.terms, problem.labels
+    if len(labels) == 0:
+        return FittedHead(terms, 0, {})
+    prior = log_prior(problem.counts).to(terms[0].fitted)
+    watched = problem.watched
+    if watched is not None and len(watched.labels) == 0:
+        watched = None
+    looks: dict[int, float] = {}
+    best, best_epoch = terms, settings.epochs
+    generator = torch.Generator(labels.device).manual_seed(problem.seed)
     for epoch in range(1, settings.epochs + 1):
-        total = stack.prior.new_zeros(len(problems))
-        for samples in orders.epoch(settings.batch_size):
-            total += stack.step(samples, settings.lr)
-        if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
-            _check_finite(total, "classifier", epoch - 1)
-            for number, one in enumerate(kept):
-                one.look(stack.head(number), epoch)
-    return [one.fitted(stack.head(number)) for number, one in enumerate(kept)]
+        total = prior.new_zeros(())
+        for samples in batches(labels, settings.batch_size, generator):
+            rows = _rows_of(problem, samples)
+            total += sgd_step(terms, rows, labels[samples], prior, settings.lr)
+        if epoch % settings.evaluate_every and epoch != settings.epochs:
+            continue
+        _check_finite(total, "classifier", epoch - 1)
+        if watched is not None:
+            right = _share_right(terms, watched)
+            if right > max(looks.values(), default=-1.0):
+                best, best_epoch = [term.clone() for term in terms], epoch
+            looks[epoch] = right
+    return FittedHead(best, best_epoch, looks)
 
 
-class _Kept:
-    """The first best epoch of one classifier, by its watched samples."""
-
-    def __init__(self, watched: Watched | None, epochs: int) -> None:
-        self._watched = None if watched is None or len(watched.labels) == 0 else watched
-        self._epoch = epochs
-        self._best: list[AnyTerm] | None = None
-        self._looks: dict[int, float] = {}
-
-    def look(self, terms: list[AnyTerm], epoch: int) -> None:
-        if self._watched is None:
-            return
-        right = _share_right(terms, self._watched)
-        if right > max(self._looks.values(), default=-1.0):
-            self._best, self._epoch = [term.clone() for term in terms], epoch
-        self._looks[epoch] = right
-
-    def fitted(self, last: list[AnyTerm]) -> FittedHead:
-        return FittedHead(self._best or last, self._epoch, self._looks)
+def _rows_of(problem: Problem, samples: Tensor) -> list[Tensor]:
+    """What each term is given of some samples; terms of the same rows share them."""
+    shared: dict[int, Tensor] = {}
+    rows = []
+    for term, some in zip(problem.terms, problem.inputs, strict=True):
+        if isinstance(term, TableTerm):
+            rows.append(some.rows_of(samples))
+            continue
+        if id(some) not in shared:
+            shared[id(some)] = some.of(samples)
+        rows.append(shared[id(some)])
+    return rows
 
 
-class _Orders:
-    """Each head's own order of the samples, drawn anew each epoch."""
+def batches(
+    labels: Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """All samples in a new order, cut into batches; the last one may be smaller.
 
-    def __init__(self, labels: Tensor, seeds: Sequence[int]) -> None:
-        self._number, self._device = len(labels), labels.device
-        self._generators = [
-            torch.Generator(labels.device).manual_seed(seed) for seed in seeds
-        ]
-
-    def epoch(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Batches (H, B) of all samples; the last one may be smaller."""
-        orders = [
-            torch.randperm(self._number, generator=generator, device=self._device)
-            for generator in self._generators
-        ]
-        return torch.stack(orders).split(batch_size, 1)
-
-
-def _split(values: Sequence[int], at_once: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(values), at_once):
-        yield values[start : start + at_once]
+    Args:
+        labels: (N,), whose number and device count.
+        generator: on their device.
+    """
+    order = torch.randperm(len(labels), generator=generator, device=labels.device)
+    yield from order.split(batch_size)
 
 
 def _share_right(terms: list[AnyTerm], watched: Watched) -> float:

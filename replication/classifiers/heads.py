@@ -59,9 +59,9 @@ class Term:
 class TableTerm:
     """A linear map of the R rows t_r of a table, kept as their logits; fitted in place.
 
-    Implements: not in the paper: plain gradient descent moves W by sums of e_n t_r', so
-    that the logits L = W t + b move by -lr (t_r . t_r' + 1) e_n: the same map, with
-    (R, C) numbers where W has (C, D). For the K = 500 clusters' class frequencies of
+    Plain gradient descent moves W by sums of e_n t_r', so that the logits L = W t + b
+    move by -lr (t_r . t_r' + 1) e_n: the same map, with (R, C) numbers where W has
+    (C, D). For the K = 500 clusters' class frequencies of
     iNaturalist 2018 that is 4 million numbers, not 66, and a thirtieth of the products.
 
     Fields: `logits` (R, C); `gram` (R, R), t_r . t_r', plus 1 where there is a bias.
@@ -78,6 +78,10 @@ class TableTerm:
     def clone(self) -> "TableTerm":
         """An independent copy; the table's products are shared, they never move."""
         return TableTerm(self.logits.clone(), self.gram)
+
+
+AnyTerm = Term | TableTerm
+_DRAWN_AT_ONCE = 1024
 
 
 def drawn_table_term(
@@ -107,10 +111,6 @@ def drawn_table_term(
     return TableTerm(logits, gram)
 
 
-AnyTerm = Term | TableTerm
-_DRAWN_AT_ONCE = 1024
-
-
 def drawn_term(
     num_classes: int,
     dimensions: int,
@@ -137,9 +137,7 @@ def drawn_term(
 
 
 def log_prior(counts: Tensor, smoothing: float = 1e-6) -> Tensor:
-    """Balanced Softmax's offset of the logits.
-
-    Implements: not in the paper: CE(logits + log n_y), log(n + 1e-6) as DLSA's code.
+    """Balanced Softmax's offset of the logits: log(n_y + 1e-6), as in DLSA's code.
 
     Args:
         counts: (C,) training samples of each class, zeros allowed.
@@ -153,14 +151,14 @@ def log_prior(counts: Tensor, smoothing: float = 1e-6) -> Tensor:
 def logits_of(terms: Sequence[AnyTerm], inputs: list[Rows], samples: Tensor) -> Tensor:
     """Sum of the terms' logits for some samples, (n,) -> (n, C)."""
     logits = None
-    found: dict[int, Tensor] = {}  # terms of the same rows share them
+    shared: dict[int, Tensor] = {}  # terms of the same rows share them
     for term, rows in zip(terms, inputs, strict=True):
         if isinstance(term, TableTerm):
             part = term.logits.index_select(0, rows.rows_of(samples))
         else:
-            if id(rows) not in found:
-                found[id(rows)] = rows.of(samples)
-            part = F.linear(found[id(rows)], term.weight, term.bias)
+            if id(rows) not in shared:
+                shared[id(rows)] = rows.of(samples)
+            part = F.linear(shared[id(rows)], term.weight, term.bias)
         logits = part if logits is None else logits.add_(part)
     assert logits is not None
     return logits

@@ -39,7 +39,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted filter, the epoch that was kept (from 1) and a row an epoch."""
+    """A fitted filter, the epoch that it is of (from 1) and metrics of every epoch."""
 
     flow: FlowFilter
     epoch: int
@@ -49,8 +49,8 @@ class Fitted:
 class PairDraws:
     """Draws pairs of samples of two different classes, both classes uniform.
 
-    Implements: the draws of L_pure and L_MLE: two classes uniformly without
-    replacement, then a sample of each uniformly. N pairs are an epoch, cut into
+    The draws of L_pure and L_MLE: two classes uniformly without replacement, then a
+    sample of each uniformly. N pairs are an epoch, cut into
     ceil(N / B) batches whose sizes differ by at most one (a remainder of a few samples
     would make a batch-norm of a few samples), never a batch of one.
 
@@ -108,8 +108,8 @@ def fit_flow_filter(
 
     Implements: Sect. 2, 5: lambda_mle L_MLE + lambda_bal L_bal + lambda_pure L_pure,
     SGD without momentum. Best epoch as in the released code: most clusters of purity
-    > 0.7 and size > 10 on the training samples, among epochs whose largest cluster has
-    fewer than 5000; the last epoch where none qualifies.
+    > 0.7 and size > 10 on the training samples, the first of equals, among epochs whose
+    largest cluster has fewer than 5000; the last epoch where none qualifies.
 
     Args:
         features: (N, D) float, on the device to fit on or streamed to it.
@@ -136,36 +136,13 @@ def fit_flow_filter(
         rows = torch.arange(len(features), device=device)
     labels = labels[rows]
     draws = PairDraws(labels, torch.Generator(device).manual_seed(seed))
-    weights = class_weights(draws.counts, settings.weight_exponent).to(features.dtype)
-    optimiser = torch.optim.SGD(flow.parameters(), lr=settings.lr)
-    share = torch.zeros(settings.num_clusters, dtype=features.dtype, device=device)
-    best, best_pure, best_epoch, step = None, -1, 0, 0
+    descent = _Descent(flow, features, rows, draws, settings, observe)
+    best, best_pure, best_epoch = None, -1, 0
     history: list[dict[str, float]] = []
-    scale = share.new_tensor(
-        [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
-    )
     for epoch in range(settings.epochs):
-        flow.train()
-        seen: list[Tensor] = []
-        for positive, negative, position in draws.epoch(settings.batch_size):
-            step += 1
-            terms, share = objective_terms(
-                flow,
-                features[rows[positive]],
-                features[rows[negative]],
-                weights[position],
-                share,
-                step,
-                settings,
-            )
-            if observe is not None:
-                observe(step, flow, share)
-            optimiser.zero_grad(set_to_none=True)
-            (terms @ scale).backward()
-            optimiser.step()
-            seen.append(terms.detach())
+        terms = descent.epoch()
         reading = read_clusters(flow, features, rows)
-        metrics = _epoch_losses(torch.stack(seen), epoch)
+        metrics = _epoch_losses(terms, epoch)
         if not reading.log_likelihood.isfinite().all():
             raise BadInput(
                 f"filter: the log-likelihood is not finite after epoch {epoch + 1}; "
@@ -182,6 +159,56 @@ def fit_flow_filter(
     if best is not None:
         flow.load_state_dict(best)
     return Fitted(flow.eval(), best_epoch or settings.epochs, history)
+
+
+class _Descent:
+    """Steps of SGD on the objective: t and p~_t go on from one epoch to the next."""
+
+    def __init__(
+        self,
+        flow: FlowFilter,
+        features: Features,
+        rows: Tensor,
+        draws: PairDraws,
+        settings: FilterSettings,
+        observe: Observe | None,
+    ) -> None:
+        self._flow, self._features, self._rows = flow, features, rows
+        self._draws, self._settings, self._observe = draws, settings, observe
+        weights = class_weights(draws.counts, settings.weight_exponent)
+        self._weights = weights.to(features.dtype)
+        self._optimiser = torch.optim.SGD(flow.parameters(), lr=settings.lr)
+        self._step = 0
+        self._share = torch.zeros(
+            settings.num_clusters, dtype=features.dtype, device=features.device
+        )
+        self._scale = self._share.new_tensor(
+            [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
+        )
+
+    def epoch(self) -> Tensor:
+        """As many pairs as there are samples; the three losses of each step (T, 3)."""
+        self._flow.train()
+        losses: list[Tensor] = []
+        pairs = self._draws.epoch(self._settings.batch_size)
+        for positive, negative, position in pairs:
+            self._step += 1
+            terms, self._share = objective_terms(
+                self._flow,
+                self._features[self._rows[positive]],
+                self._features[self._rows[negative]],
+                self._weights[position],
+                self._share,
+                self._step,
+                self._settings,
+            )
+            if self._observe is not None:
+                self._observe(self._step, self._flow, self._share)
+            self._optimiser.zero_grad(set_to_none=True)
+            (terms @ self._scale).backward()
+            self._optimiser.step()
+            losses.append(terms.detach())
+        return torch.stack(losses)
 
 
 def _epoch_losses(terms: Tensor, epoch: int) -> dict[str, float]:
@@ -247,9 +274,9 @@ def read_clusters(
     cluster = torch.empty(number, dtype=torch.long, device=features.device)
     for start in range(0, number, _READ_BATCH):
         some = slice(start, start + _READ_BATCH)
-        found = flow(features[some] if rows is None else features[rows[some]])
-        log_likelihood[some] = found.log_likelihood
-        cluster[some] = found.log_posterior.argmax(1)
+        density = flow(features[some] if rows is None else features[rows[some]])
+        log_likelihood[some] = density.log_likelihood
+        cluster[some] = density.log_posterior.argmax(1)
     return Reading(log_likelihood, cluster)
 
 

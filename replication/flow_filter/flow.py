@@ -132,10 +132,10 @@ class _TriangularProduct(torch.autograd.Function):
 class TriangularLinear(nn.Module):
     """MADE's masked linear map; the half of it that the mask forbids is not computed.
 
-    Implements: not in the paper: the same map as nflows' MaskedLinear. There the weight
-    is masked anew in every pass and multiplied whole. Here the weight is masked once,
-    its gradient always (so that under SGD it stays masked), and with units in order of
-    degree a block of rows needs only the columns up to its own degree.
+    nflows' MaskedLinear masks the weight anew in every pass and multiplies it whole.
+    Here the weight is masked once, its gradient always (so that under SGD it stays
+    masked), and with units in order of degree a block of rows needs only the columns up
+    to its own degree.
 
     Args:
         linear: nflows' layer whose weight (out, in) and bias (out,) are taken over.
@@ -201,9 +201,8 @@ class _Affine(torch.autograd.Function):
 class AffineAutoregressive(MaskedAffineAutoregressiveTransform):
     """nflows' masked affine transform, its elementwise half in one step.
 
-    Implements: not in the paper: the same map. The net gives all scales and then all
-    shifts, not one after the other in turn, so that both lie in one piece; the gradient
-    is written out, which takes a third of the passes over memory.
+    The net gives all scales and then all shifts, not one after the other in turn, so
+    that both lie in one piece; the gradient is written out.
     """
 
     def _elementwise_forward(self, inputs: Tensor, given: Tensor) -> tuple:
@@ -252,10 +251,7 @@ class _Normalised(torch.autograd.Function):
 
 
 class BatchNormTransform(BatchNorm):
-    """nflows' batch-norm transform; of a training batch by PyTorch's own kernel.
-
-    Implements: not in the paper: the same map.
-    """
+    """nflows' batch-norm transform; of a training batch by PyTorch's own kernel."""
 
     def forward(self, inputs: Tensor, context: None = None) -> tuple[Tensor, Tensor]:
         """(B, D) -> (B, D) and log |det|, (B,)."""

@@ -14,7 +14,7 @@ from replication.classifiers.decoupling import (
 )
 from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Rows, Term, predict
-from replication.classifiers.on_device import head_of, read_splits
+from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
     read_about,

@@ -1,7 +1,7 @@
 """dlsa: one variant of DLSA (a row of Table 2) on one benchmark, every seed."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,15 +12,14 @@ import numpy as np
 from replication.cascade import (
     PROTOCOLS,
     SPLITS,
-    SeedRun,
-    decide_each,
+    Level,
+    decide,
     fit_levels,
     levels_as_arrays,
     levels_from_arrays,
 )
 from replication.classifiers.heads import Term
-from replication.classifiers.on_device import head_of, read_splits
-from replication.classifiers.stacks import stack_size
+from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
@@ -31,18 +30,19 @@ from replication.core.files import (
     write_json,
     write_table,
 )
-from replication.core.parallel import Tell, run_pieces, side_by_side
+from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
     FilterSettings,
+    Row,
 )
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.flow_filter.fitting import read_clusters
 from replication.flow_filter.flow import FlowFilter
 from replication.published.reader import read_published_tables
-from replication.samples.features import Features, Samples, Streamed, total_memory
+from replication.samples.features import Features, Samples, Streamed
 from replication.samples.metrics import accuracies
 from replication.samples.predictions import predictions_table
 
@@ -62,42 +62,40 @@ class Cascades:
     classifier: ClassifierSettings
     folder: Path
 
-    def done(self, seed: int) -> Path:
+    def decided(self, seed: int) -> Path:
         """The file of a seed that is decided."""
         return self.folder / f"seed-{seed}.safetensors"
 
-    def make(self, seeds: Sequence[int], tell: Tell) -> None:
-        """Fit the filters of some seeds, then their classifiers side by side."""
-        runs, about = [], {}
-        for seed in seeds:
-            run, about[seed] = self._filters(seed, tell)
-            runs.append(run)
-        decided = {
-            protocol: decide_each(
-                runs, self.splits, self.num_classes, self.classifier, protocol
+    def decide(self, seed: int, tell: Tell) -> None:
+        """Fit the filters of a seed, then its classifiers under each protocol."""
+        levels, about = self._filters(seed, tell)
+        arrays, notes = {}, {}
+        for key, protocol in PROTOCOLS.items():
+            predicted, notes[key] = decide(
+                levels,
+                self.splits,
+                self.num_classes,
+                self.heads[seed],
+                self.classifier,
+                protocol,
+                seed,
             )
-            for protocol in PROTOCOLS
-        }
-        for number, seed in enumerate(seeds):
-            arrays, notes = {}, {}
-            for protocol in PROTOCOLS:
-                predicted, notes[protocol] = decided[protocol][number]
-                arrays[protocol] = predicted.cpu().numpy()
-            write_arrays(self.done(seed), arrays, {**about[seed], "classifiers": notes})
+            arrays[key] = predicted.cpu().numpy()
+        write_arrays(self.decided(seed), arrays, {**about, "classifiers": notes})
 
-    def _filters(self, seed: int, tell: Tell) -> tuple[SeedRun, dict[str, Any]]:
-        """Filters of a seed, fitted unless a run before this one kept them."""
-        kept = self.folder / f"filters-{seed}.safetensors"
-        if not kept.is_file():
-            self._fit(seed, kept, tell)
-        facts = read_about(kept)
+    def _filters(self, seed: int, tell: Tell) -> tuple[list[Level], dict[str, Any]]:
+        """Filters of a seed, fitted unless a run before this one did so."""
+        file = self.folder / f"filters-{seed}.safetensors"
+        if not file.is_file():
+            self._fit(seed, file, tell)
+        facts = read_about(file)
         device = self.splits["train"].labels.device
         levels = levels_from_arrays(
-            read_arrays(kept), facts["levels"], self.filter_settings.sigma, device
+            read_arrays(file), facts["levels"], self.filter_settings.sigma, device
         )
-        return SeedRun(levels, self.heads[seed], seed), facts["about"]
+        return levels, facts["about"]
 
-    def _fit(self, seed: int, kept: Path, tell: Tell) -> None:
+    def _fit(self, seed: int, file: Path, tell: Tell) -> None:
         epochs: list[float] = []
         clock = time.perf_counter()
 
@@ -125,96 +123,85 @@ class Cascades:
         }
         arrays, facts = levels_as_arrays(levels)
         about = {"filters": diagnoses, "timing": timing}
-        write_arrays(kept, arrays, {"levels": facts, "about": about})
+        write_arrays(file, arrays, {"levels": facts, "about": about})
 
 
 def main(stage: Stage, benchmark: str, variant: str) -> None:
     """Write predictions, diagnostics of filters and classifiers, and metrics."""
-    rows = read_published_tables()["table2"].rows
-    if variant not in rows:
-        expected = ", ".join(rows)
-        raise BadInput(f"{stage.name}: expected one of {expected}, got {variant!r}")
-    row = rows[variant]
-    settings = (
-        stage.settings.filter(benchmark, row),
-        stage.settings.cascade(benchmark),
-        stage.settings.classifier(benchmark),
-    )
+    row = _row(stage, variant)
+    settings = {
+        "filter": stage.settings.filter(benchmark, row),
+        "cascade": stage.settings.cascade(benchmark),
+        "classifier": stage.settings.classifier(benchmark),
+    }
     folder = OUTPUTS / benchmark / "paco"
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = read_splits(stage, folder / "features", SPLITS, device)
-    arrays = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
+    start = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
     seeds = stage.settings.seeds()
     cascades = Cascades(
         splits,
         data["classes"],
-        {seed: head_of(arrays, device, seed) for seed in seeds},
-        *settings,
-        stage.resume_folder(*settings, device.type),
+        {seed: head_of(start, device, seed) for seed in seeds},
+        *settings.values(),
+        stage.resume_folder(*settings.values(), device.type),
     )
-    groups = _groups(seeds, splits, data["classes"], settings[1].leaving_share)
     pieces = [
-        partial(cascades.make, group)
-        for group in groups
-        if not all(cascades.done(seed).is_file() for seed in group)
+        partial(cascades.decide, seed)
+        for seed in seeds
+        if not cascades.decided(seed).is_file()
     ]
     with progress(stage.name) as tell:
-        run_pieces(pieces, len(groups), device, tell)
-    counts = np.array(data["class_counts"])
+        run_pieces(pieces, len(seeds), device, tell)
+    target = stage.makes(folder / "dlsa" / variant)
     labels = splits["test"].labels.cpu().numpy()
+    files = {seed: cascades.decided(seed) for seed in seeds}
+    _write(target, files, labels, np.array(data["class_counts"]))
+    facts = {name: of.model_dump() for name, of in settings.items()}
+    stage.states(target, folder / "heads", **facts)
+    stage.notes(
+        streamed=[
+            split
+            for split, samples in splits.items()
+            if isinstance(samples.features, Streamed)
+        ]
+    )
+    stage.finish()
+
+
+def _row(stage: Stage, variant: str) -> Row:
+    """The row of Table 2 that a variant is."""
+    rows = read_published_tables()["table2"].rows
+    if variant not in rows:
+        expected = ", ".join(rows)
+        raise BadInput(f"{stage.name}: expected one of {expected}, got {variant!r}")
+    return rows[variant]
+
+
+def _write(
+    target: Path, files: Mapping[int, Path], labels: np.ndarray, counts: np.ndarray
+) -> None:
+    """Tables of every seed together.
+
+    Args:
+        files: seed -> what was decided under it.
+        labels: (N_test,); counts: (C,) training samples of each class.
+    """
     predictions, diagnostics, scores, timing = {}, {}, {}, {}
-    for seed in seeds:
-        file = cascades.done(seed)
+    for seed, file in files.items():
         arrays, about = read_arrays(file), read_about(file)
         for protocol in PROTOCOLS:
             predictions[seed, protocol] = arrays[protocol]
             scores[seed, protocol] = accuracies(arrays[protocol], labels, counts)
         timing[str(seed)] = about.pop("timing")
         diagnostics[str(seed)] = about
-    target = folder / "dlsa" / variant
-    table = predictions_table(labels, predictions)
-    write_table(target / "predictions.safetensors", table)
+    write_table(
+        target / "predictions.safetensors", predictions_table(labels, predictions)
+    )
     write_json(target / "diagnostics.json", diagnostics)
     write_json(target / "metrics.json", _means(scores))
     write_json(target / "timing.json", timing)
-    stage.makes(target)
-    stage.states(
-        target,
-        folder / "heads",
-        filter=settings[0].model_dump(),
-        cascade=settings[1].model_dump(),
-        classifier=settings[2].model_dump(),
-    )
-    stage.notes(
-        fitted_together=groups,
-        streamed=[n for n, one in splits.items() if isinstance(one.features, Streamed)],
-    )
-    stage.finish()
-
-
-def _groups(
-    seeds: Sequence[int],
-    splits: Mapping[str, Samples],
-    num_classes: int,
-    leaving_share: float,
-) -> list[Sequence[int]]:
-    """Seeds whose classifiers are fitted side by side: all where a stack is faster.
-
-    A stack has the latents of every seed on the device at once, and a copy of those
-    that it is fitted to. What decides must not change from run to run: how much memory
-    the device has does not.
-    """
-    device = splits["train"].labels.device
-    dimensions = splits["train"].features.shape[1]
-    weights = num_classes * (2 * dimensions + max(dimensions, num_classes))
-    sizes = [one.features.nbytes for one in (*splits.values(), splits["train"])]
-    alone = (
-        side_by_side(len(seeds), device)
-        or stack_size(device, weights) < len(seeds)
-        or leaving_share * sum(sizes) * len(seeds) > total_memory(device) / 4
-    )
-    return [[seed] for seed in seeds] if alone else [list(seeds)]
 
 
 def _inference(flow: FlowFilter, features: Features) -> float:
@@ -231,10 +218,10 @@ def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:
     """Mean over seeds of each accuracy under each protocol, to 4 decimals."""
     means: dict[str, Any] = {}
     for protocol in PROTOCOLS:
-        mine = [score for (_, which), score in scores.items() if which == protocol]
+        seeds = [score for (_, which), score in scores.items() if which == protocol]
         means[protocol] = {
-            metric: round(float(np.mean([score[metric] for score in mine])), 4)
-            for metric in mine[0]
+            metric: round(float(np.mean([score[metric] for score in seeds])), 4)
+            for metric in seeds[0]
         }
     return means
 

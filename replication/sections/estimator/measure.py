@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from replication.classifiers.on_device import read_splits
+from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
 from replication.core.files import read_json, write_json
 from replication.core.progress import Tell, progress

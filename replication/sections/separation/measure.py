@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.classifiers.on_device import read_splits
+from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
 from replication.core.files import read_about, read_arrays, read_json, write_arrays
 from replication.core.parallel import Tell, run_pieces

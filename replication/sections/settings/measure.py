@@ -1,33 +1,35 @@
-"""ledger: every setting beside the published one, and where the sources part."""
+"""settings: every setting beside the published one, and where the sources part."""
 
-from replication.core.files import write_json
+from dataclasses import asdict
+
 from replication.core.settings import read_recipe, recipe_file
-from replication.core.stage import OUTPUTS, Stage, run
+from replication.core.stage import Stage
 from replication.sections.settings.experiment import (
     DISCREPANCIES,
+    counts,
+    looked_up,
     read_discrepancies,
-    resolved,
     settings_in_use,
 )
+from replication.statistics.results import Measurement
 
 
-def main(stage: Stage) -> None:
-    """Write ledger.json: settings of each benchmark, titles, discrepancies."""
+def measure(stage: Stage) -> Measurement:
+    """Settings of each benchmark, how many of them are guesses, discrepancies."""
     benchmarks = stage.settings.listed("benchmarks")
     for file in (DISCREPANCIES, *map(recipe_file, benchmarks)):
         stage.reads(file)
-    in_use = {name: settings_in_use(stage.settings, name) for name in benchmarks}
-    write_json(
-        OUTPUTS / "tables" / "ledger.json",
-        {
-            "benchmarks": in_use,
+    of_benchmark = {name: settings_in_use(stage.settings, name) for name in benchmarks}
+    in_use = [some for settings in of_benchmark.values() for some in settings]
+    return Measurement(
+        "settings",
+        None,
+        cells=tuple(
+            cell for settings in of_benchmark.values() for cell in counts(settings)
+        ),
+        details={
             "titles": {name: read_recipe(name)["title"] for name in benchmarks},
-            "order": benchmarks,
-            "discrepancies": resolved(read_discrepancies(), in_use),
+            "in_use": [asdict(some) for some in in_use],
+            "discrepancies": looked_up(read_discrepancies(), in_use),
         },
     )
-    stage.finish()
-
-
-if __name__ == "__main__":
-    run(main, lambda: "ledger")

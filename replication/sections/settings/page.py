@@ -1,12 +1,14 @@
 """The page of Sect. 5: every setting in use beside the published one."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from replication.reporting import rendering, tables
+from replication.reporting.rendering import render
+from replication.reporting.tables import markdown_table
+from replication.sections.settings.experiment import ORIGINS, InUse
+from replication.statistics.results import Measurement, pick
 
-SECTION_TITLES = {
+_TITLES = {
     "data": "Data",
     "backbone": "Network",
     "ce": "Training by cross-entropy, for cRT and LWS",
@@ -18,131 +20,112 @@ SECTION_TITLES = {
     "classifier": "Classifiers of the cascade",
     "fig2": "Separation experiment",
 }
-_COUNTED = {
-    "published": "as published",
-    "guess": "guesses",
-    "overridden": "overridden",
-    "stand-in": "the stand-in's",
-    "input": "set by the input",
-}
-
-Record = Mapping[str, Any]
 
 
-def hyperparameters_page(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """Every setting of every benchmark in use, section by section of the recipe.
-
-    Implements: Sect. 5.
-
-    Args:
-        measured: what the stage `ledger` wrote, and `runs`, its run record.
-
-    Returns:
-        The page, and no figures.
-    """
-    titles = {name: measured["titles"][name] for name in measured["order"]}
-    of_benchmark = {name: measured["benchmarks"][name] for name in titles}
-    everything = [record for records in of_benchmark.values() for record in records]
-    page = rendering.render(
+def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
+    """Every setting of every benchmark in use, section by section of the recipe."""
+    titles = measured.details["titles"]
+    in_use = [InUse(**row) for row in measured.details["in_use"]]
+    text = render(
         "sections/settings/page.md.j2",
-        summary=summarise(everything),
-        counts=_counts_table(of_benchmark, titles),
+        finding=finding(measured),
+        counts=_counts_table(measured, titles),
         sections=[
-            _section(section, of_benchmark, titles)
-            for section in dict.fromkeys(record["section"] for record in everything)
+            _section(
+                section, [some for some in in_use if some.section == section], titles
+            )
+            for section in dict.fromkeys(some.section for some in in_use)
         ],
-        origin=rendering.origin(None, "dvc repro ledger", measured["runs"]),
     )
-    return page, {}
+    return text, {}
 
 
-def summarise(records: Sequence[Record]) -> str:
+def finding(measured: Measurement) -> str:
     """How many settings are the published ones, in words; over those in use."""
-    counts = Counter(one["origin"] for one in records if one["unused"] is None)
+    number = {
+        origin: sum(c.mean for c in measured.cells if c.metric == origin)
+        for origin in ORIGINS
+    }
     parts = [
-        f"{counts['published']} same as published",
-        f"{counts['guess']} guesses (no source says)",
-        f"{counts['overridden']} overridden",
-        f"{counts['stand-in']} the stand-in's",
+        f"{number['published']:g} same as published",
+        f"{number['guess']:g} guesses (no source says)",
+        f"{number['overridden']:g} overridden",
+        f"{number['stand-in']:g} the stand-in's",
     ]
-    if counts["input"]:
-        parts.append(f"{counts['input']} set by the input")
-    return f"{counts.total()} settings: {', '.join(parts)}."
+    if number["input"]:
+        parts.append(f"{number['input']:g} set by the input")
+    return f"{sum(number.values()):g} settings: {', '.join(parts)}."
 
 
-def shown(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A setting's value as a reader sees it; null is `none`."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(shown(one) for one in value)
+        return ", ".join(map(in_words, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def value_in_use(record: Record) -> str:
+def value_in_use(some: InUse) -> str:
     """A value with its mark: bold overridden, italic the stand-in's or the input's."""
-    value, published = shown(record["value"]), shown(record["published"])
-    guessed = record["source"].startswith("guess")
-    if record["origin"] == "published":
+    value, published = in_words(some.value), in_words(some.published)
+    guessed = some.source.startswith("guess")
+    if some.origin == "published":
         return value
-    if record["origin"] == "guess":
+    if some.origin == "guess":
         return f"{value} (guess)"
     beside = f"{'guess' if guessed else 'published'} {published}"
     if value == published:
         beside = "as the guess" if guessed else "as published"
-    mark = "**" if record["origin"] == "overridden" else "*"
+    mark = "**" if some.origin == "overridden" else "*"
     return f"{mark}{value}{mark} ({beside})"
 
 
-def _counts_table(
-    of_benchmark: Mapping[str, Sequence[Record]], titles: Mapping[str, str]
-) -> str:
+def _counts_table(measured: Measurement, titles: Mapping[str, str]) -> str:
     rows = []
-    for name, records in of_benchmark.items():
-        counts = Counter(one["origin"] for one in records if one["unused"] is None)
-        numbers = [counts.total(), *(counts[origin] for origin in _COUNTED)]
-        unused = sum(one["unused"] is not None for one in records)
-        rows.append([titles[name], *(str(number) for number in [*numbers, unused])])
-    header = ["Benchmark", "Settings in use", *_COUNTED.values(), "not in use"]
-    return tables.markdown_table(header, rows)
+    for benchmark, title in titles.items():
+        number = {
+            origin: pick(measured.cells, benchmark=benchmark, metric=origin).mean
+            for origin in (*ORIGINS, "unused")
+        }
+        total = sum(number.values()) - number["unused"]
+        rows.append([title, *(f"{some:g}" for some in (total, *number.values()))])
+    header = ["Benchmark", "Settings in use", *ORIGINS.values(), "not in use"]
+    return markdown_table(header, rows)
 
 
 def _section(
-    section: str,
-    of_benchmark: Mapping[str, Sequence[Record]],
-    titles: Mapping[str, str],
+    section: str, in_use: Sequence[InUse], titles: Mapping[str, str]
 ) -> dict[str, Any]:
     """A section's table: a row a setting, a column a benchmark that uses the section.
 
     Sources stand below it by letter, so that the table stays narrow.
     """
-    used: dict[str, dict[str, Record]] = {}
-    reasons: dict[str, list[str]] = {}
-    for name, records in of_benchmark.items():
-        mine = {one["name"]: one for one in records if one["section"] == section}
-        why = next(one["unused"] for one in mine.values())
-        if why is None:
-            used[name] = mine
+    used: dict[str, dict[str, InUse]] = {}
+    unused: dict[str, dict[str, None]] = {}
+    for some in in_use:
+        if some.unused is None:
+            used.setdefault(some.benchmark, {})[some.name] = some
         else:
-            reasons.setdefault(why, []).append(titles[name])
-    sources: dict[str, str] = {}
+            unused.setdefault(some.unused, {})[titles[some.benchmark]] = None
+    letters: dict[str, str] = {}
     rows = []
-    for setting in dict.fromkeys(one for mine in used.values() for one in mine):
-        row = [f"`{setting}`"]
-        for mine in used.values():
-            source = mine[setting]["source"]
-            letter = sources.setdefault(source, _letter(len(sources)))
-            row.append(f"{value_in_use(mine[setting])} <sup>{letter}</sup>")
+    for name in dict.fromkeys(some.name for some in in_use if some.unused is None):
+        row = [f"`{name}`"]
+        for of_benchmark in used.values():
+            some = of_benchmark[name]
+            letter = letters.setdefault(some.source, _letter(len(letters)))
+            row.append(f"{value_in_use(some)} <sup>{letter}</sup>")
         rows.append(row)
-    header = ["Setting", *(titles[name] for name in used)]
+    header = ["Setting", *(titles[benchmark] for benchmark in used)]
     return {
         "name": section,
-        "title": SECTION_TITLES[section],
-        "table": tables.markdown_table(header, rows) if rows else None,
-        "sources": {letter: source for source, letter in sources.items()},
-        "unused": {why: ", ".join(names) for why, names in reasons.items()},
+        "title": _TITLES[section],
+        "table": markdown_table(header, rows) if rows else None,
+        "sources": {letter: source for source, letter in letters.items()},
+        "unused": {why: ", ".join(names) for why, names in unused.items()},
     }
 
 

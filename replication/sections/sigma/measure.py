@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from replication.classifiers.heads import Term
-from replication.classifiers.on_device import head_of, read_splits
+from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
     read_about,
