@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from replication.statistics.results import Cell, Claim, pick, stands
+from replication.statistics.results import Cell, Claim, pick
+from replication.statistics.verdicts import stands
 
 METRIC_NAMES = {
     "overall": "Overall",
@@ -131,7 +132,7 @@ def could_see(result: Cell | Claim) -> str:
 
 def marked(claim: Claim) -> str:
     """A verdict, with a mark where it does not stand after Holm's correction."""
-    return claim.verdict + (" †" if stands(claim, claim.holm) is False else "")
+    return claim.verdict + (" †" if stands(claim) is False else "")
 
 
 # ---- Tables -----------------------------------------------------------------------
