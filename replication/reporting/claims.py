@@ -9,9 +9,9 @@ from replication.reporting.tables import in_unit, markdown_table
 from replication.statistics.claims import (
     Sentence,
     after_correction,
+    by_sentence,
     overall,
     read_sentences,
-    tests_of,
 )
 from replication.statistics.results import Claim
 from replication.statistics.verdicts import stands
@@ -28,7 +28,7 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str
         claims: of all sections and benchmarks, with `holm_all`.
         titles: of the benchmarks.
     """
-    tests, beyond = tests_of(read_sentences(), claims)
+    tests, beyond = by_sentence(read_sentences(), claims)
     verdicts = Counter(overall(some) for some in tests.values())
     finding = f"{len(tests)} sentences: " + ", ".join(
         f"{number} {verdict}" for verdict, number in sorted(verdicts.items())

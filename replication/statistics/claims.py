@@ -28,7 +28,7 @@ def read_sentences() -> tuple[Sentence, ...]:
     return tuple(Sentence(**entry) for entry in read_yaml(PUBLISHED / "claims.yaml"))
 
 
-def tests_of(
+def by_sentence(
     sentences: Sequence[Sentence], claims: Iterable[Claim]
 ) -> tuple[dict[Sentence, list[Claim]], list[Claim]]:
     """Put each test to the sentence that it tests.

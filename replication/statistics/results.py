@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import pandas as pd
+from pandas.api.types import is_any_real_numeric_dtype
 
 from replication.core.files import read_json, write_json
 from replication.statistics.intervals import Estimate
@@ -186,5 +187,5 @@ def as_table(results: Sequence[Cell] | Sequence[Claim], kind: type) -> pd.DataFr
         if "per_seed" in row:
             row["per_seed"] = " ".join(repr(float(value)) for value in row["per_seed"])
     table = pd.DataFrame(rows, columns=[field.name for field in fields(kind)])
-    words = table.select_dtypes(object).columns
+    words = [name for name in table if not is_any_real_numeric_dtype(table[name])]
     return table.fillna(dict.fromkeys(words, ""))
