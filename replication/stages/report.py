@@ -96,10 +96,7 @@ class Results:
 
 
 def main(stage: Stage) -> None:
-    """Write results/, and every page with its figures.
-
-    It leaves no run record: nothing is measured here.
-    """
+    """Write results/, and every page with its figures."""
     paths = tables_shown(stage.settings)
     measured = {path: Measurement.read(stage.reads(path)) for path in paths}
     benchmarks = {one.benchmark for one in measured.values() if one.benchmark}
@@ -120,6 +117,7 @@ def main(stage: Stage) -> None:
             ),
         ]
     )
+    stage.finish()
 
 
 def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
