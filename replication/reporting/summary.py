@@ -12,6 +12,7 @@ from replication.reporting.tables import (
     shown,
 )
 from replication.statistics.results import Cell, Claim, Measurement, pick
+from replication.statistics.selection import CHOICE
 from replication.statistics.verdicts import stands
 
 _METRICS = ("overall", "many", "medium", "few")
@@ -45,7 +46,7 @@ def summary_page(
         if claim.protocol in (None, "paper") and not claim.timed
     ]
     data, cells = table2.data, table2.cells
-    worth = pick(cells, metric="test_set_choice")
+    worth = pick(cells, metric=CHOICE)
     overall = pick(cells, method="full", metric="overall", protocol="paper", minus=None)
     return render(
         "reporting/templates/summary.md.j2",

@@ -206,7 +206,7 @@ def difference_table(
             subtracted.
         first: heading of the labels.
     """
-    gaps = [cell for cell in cells if cell.minus is not None]
+    gaps = [cell for cell in cells if cell.minus is not None and cell.metric in metrics]
     printed = {cell.metric for cell in gaps if cell.printed is not None}
     header = [first]
     for metric in metrics:

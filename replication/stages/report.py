@@ -10,12 +10,13 @@ import pandas as pd
 
 from replication.core.files import write_json, write_table, write_text
 from replication.core.record import read_records, records_behind
-from replication.core.settings import Settings, read_recipe
+from replication.core.settings import Settings, read_published_tables, read_recipe
 from replication.core.stage import OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.reporting.claims import claims_page
 from replication.reporting.pages import Page, Part, index_page
 from replication.reporting.provenance import Run
 from replication.reporting.summary import summary_finding, summary_page
+from replication.sections.table2.page import PAPER_DATA
 from replication.statistics.results import (
     Cell,
     Claim,
@@ -26,7 +27,6 @@ from replication.statistics.results import (
 from replication.statistics.verdicts import corrected
 
 TABLES = ("table1", "table2")
-_PRINTED_ON, _PAPER_DATA = "places_lt", "Places-LT with a ResNet-152"
 
 
 @dataclass(frozen=True)
@@ -267,14 +267,14 @@ def _summary_page(results: Results) -> Page:
         name = table2.benchmark
         title = results.titles[name]
         claims = [claim for claim in results.claims if claim.benchmark in (name, None)]
-        paper_data = None if name == _PRINTED_ON else _PAPER_DATA
+        own = name == read_published_tables()["table2"].benchmark
         here = [p for p, one in results.measured.items() if one.benchmark == name]
         parts.append(
             Part(
                 name=f"Summary: does DLSA help on {title}?",
                 data=data_in_words(table2.data),
                 finding=summary_finding(table2),
-                text=summary_page(table2, claims, title, paper_data),
+                text=summary_page(table2, claims, title, None if own else PAPER_DATA),
                 runs=results.runs(*here),
                 command="dvc repro",
                 data_hash=table2.data["hash"],

@@ -1,9 +1,26 @@
 """What keeping the best epoch on the test set was worth."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from replication.statistics.intervals import Estimate, over_seeds
+from replication.statistics.results import Cell, estimated
+
+CHOICE = "choice_on_test_set"
+
+
+def selection_cell(full: Cell, diagnostics: Mapping[str, Mapping[str, Any]]) -> Cell:
+    """What the choice was worth to the full model, as a Cell of metric `CHOICE`.
+
+    Args:
+        full: its Overall under the released code's protocol.
+        diagnostics: see `selection_worth`.
+    """
+    worth = estimated(selection_worth(diagnostics))
+    words = {"minus": "last_epoch", "label": "Full model at its last epochs"}
+    about = {"metric": CHOICE, "printed": None, "verdict": None}
+    return replace(full, **words, **about, **worth)
 
 
 def selection_worth(diagnostics: Mapping[str, Mapping[str, Any]]) -> Estimate:
