@@ -2,202 +2,114 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import groupby
-from typing import Any
 
-from replication.published.reader import Sentence as Claim
-from replication.published.reader import read_published_claims
 from replication.reporting.rendering import render
-from replication.reporting.tables import (
-    PROTOCOL_NAMES,
-    as_ratio,
-    markdown_table,
-    points,
+from replication.reporting.tables import in_unit, markdown_table
+from replication.statistics.claims import (
+    Sentence,
+    after_correction,
+    by_sentence,
+    overall,
+    read_sentences,
 )
-from replication.sections.separation.page import BOUNDARIES, VARIANTS
-from replication.statistics.claims import Tested, tests_of
+from replication.statistics.results import Claim
+from replication.statistics.verdicts import stands
 
+_PROTOCOLS = {"paper": "paper", "released_code": "released code", None: "—"}
+_STANDS = {True: "stands", False: "does not stand", None: "—"}
 _HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict", "Corrected")
-_UNITS = {
-    "drawn": "× the equation",
-    "trend": "Spearman ρ, and the range of chance",
-    "exact": "",
-}
 
 
-def claims_page(
-    measured: Mapping[str, Sequence[Mapping[str, Any]]], titles: Mapping[str, str]
-) -> tuple[str, str]:
+def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str, str]:
     """The page, and its finding in words.
 
     Args:
-        measured: page -> what its stage wrote, a benchmark each.
+        claims: of all sections and benchmarks, with `holm_all`.
         titles: of the benchmarks.
     """
-    of_claim, beyond = tests_of(read_published_claims(), measured)
-    sections = [
-        {
-            "name": name,
-            "claims": [
-                {
-                    "quote": claim.quote,
-                    "page": claim.measured_by,
-                    "verdict": overall(claim, some),
-                    "corrected": after_correction(claim, some),
-                    "table": _table(some, titles),
-                    "why_not": claim.why_not,
-                }
-                for claim, some in group
-            ],
-        }
-        for name, group in groupby(of_claim, key=lambda pair: pair[0].section)
-    ]
-    verdicts = Counter(overall(claim, some) for claim, some in of_claim)
-    finding = f"{len(of_claim)} sentences: " + ", ".join(
+    tests, beyond = by_sentence(read_sentences(), claims)
+    verdicts = Counter(overall(some) for some in tests.values())
+    finding = f"{len(tests)} sentences: " + ", ".join(
         f"{number} {verdict}" for verdict, number in sorted(verdicts.items())
     )
-    stand_in = any(one.stand_in for _, some in of_claim for one in some)
+    stand_in = any(claim.grade == "stand-in" for claim in claims)
     text = render(
         "reporting/templates/claims.md.j2",
         stand_in=stand_in,
         finding=finding,
-        correction=_correction(
-            [*beyond, *(one for _, some in of_claim for one in some)]
-        ),
-        overview=markdown_table(
-            ["Section", "Sentence", "Verdict", "Corrected", "Page"],
-            [
-                [
-                    section["name"],
-                    one["quote"],
-                    one["verdict"],
-                    one["corrected"],
-                    f"[{one['page']}]({one['page']}.md)" if one["page"] else "—",
-                ]
-                for section in sections
-                for one in section["claims"]
-            ],
-            words=5,
-        ),
-        sections=sections,
-        beyond=_table(beyond, titles, with_sentence=True),
+        correction=_correction(claims),
+        overview=_overview(tests),
+        sections=[
+            {
+                "name": name,
+                "sentences": [
+                    {
+                        "quote": sentence.quote,
+                        "page": _page(some),
+                        "verdict": overall(some),
+                        "table": _table(some, titles),
+                        "why_not": sentence.why_not,
+                    }
+                    for sentence, some in group
+                ],
+            }
+            for name, group in groupby(tests.items(), lambda pair: pair[0].section)
+        ],
+        beyond=_table(beyond, titles, with_statement=True),
     )
     return text, finding + (
         " (on the stand-in, but for what needs no data)." if stand_in else "."
     )
 
 
-def overall(claim: Claim, tested: Sequence[Tested]) -> str:
-    """One word on a sentence: that of its tests under protocol `paper`, if they agree.
-
-    A sentence of several parts is contradicted where one of them is.
-    """
-    return _word({one.record["verdict"] for one in tested if _counts(one)})
-
-
-def after_correction(claim: Claim, tested: Sequence[Tested]) -> str:
-    """What becomes of that word where all tests of all pages are judged at once.
-
-    A test that does not stand is undecided; one without a p-value keeps its verdict.
-    """
-    counted = [one for one in tested if _counts(one)]
-    if all(one.stands is None for one in counted):
-        return "—"
-    verdicts = {
-        "undecided" if one.stands is False else one.record["verdict"] for one in counted
-    }
-    word = _word(verdicts)
-    return "stands" if word == overall(claim, tested) else word
+def _overview(tests: Mapping[Sentence, Sequence[Claim]]) -> str:
+    header = ["Section", "Sentence", "Verdict", "Corrected", "Page"]
+    rows = []
+    for sentence, some in tests.items():
+        page = _page(some)
+        link = f"[{page}]({page}.md)" if page else "—"
+        words = overall(some), after_correction(some)
+        rows.append([sentence.section, sentence.quote, *words, link])
+    return markdown_table(header, rows, words=5)
 
 
-def _counts(one: Tested) -> bool:
-    return one.record.get("protocol") in (None, "paper")
-
-
-def _word(verdicts: AbstractSet[str]) -> str:
-    if not verdicts or verdicts == {"not run"}:
-        return "not run"
-    if "contradicted" in verdicts:
-        return "contradicted" if len(verdicts) == 1 else "contradicted in part"
-    if verdicts == {"supported"}:
-        return "supported"
-    return "supported in part" if "supported" in verdicts else "undecided"
+def _page(tests: Sequence[Claim]) -> str | None:
+    return tests[0].section if tests else None
 
 
 def _table(
-    tested: Sequence[Tested], titles: Mapping[str, str], with_sentence: bool = False
+    tests: Sequence[Claim], titles: Mapping[str, str], with_statement: bool = False
 ) -> str:
+    header = (*(["Sentence"] if with_statement else []), *_HEADER)
     rows = [
         [
-            *([one.record["sentence"]] if with_sentence else []),
-            test_in_words(one.record),
-            _data(one, titles),
-            _protocol(one.record),
-            shown(one.record),
-            one.record["verdict"],
-            _STANDS[one.stands],
+            *([claim.statement] if with_statement else []),
+            claim.test,
+            data_of(claim, titles),
+            _PROTOCOLS[claim.protocol],
+            in_unit(claim),
+            claim.verdict,
+            _STANDS[stands(claim, "holm_all")],
         ]
-        for one in tested
+        for claim in tests
     ]
-    header = (*(["Sentence"] if with_sentence else []), *_HEADER)
     return markdown_table(header, rows, words=len(header) - 3) if rows else ""
 
 
-def _data(one: Tested, titles: Mapping[str, str]) -> str:
-    if one.benchmark is None:
-        return "none needed"
-    return titles[one.benchmark] + (" (stand-in)" if one.stand_in else "")
+def data_of(claim: Claim, titles: Mapping[str, str]) -> str:
+    """On what a claim was tested, and what kind of evidence that is."""
+    if claim.benchmark is None or claim.grade == "none needed":
+        return claim.grade
+    return f"{titles[claim.benchmark]} ({claim.grade})"
 
 
-_STANDS = {True: "stands", False: "does not stand", None: "—"}
-
-
-def _correction(tested: Sequence[Tested]) -> str:
+def _correction(claims: Sequence[Claim]) -> str:
     """How many verdicts stand, in words; those on time apart."""
-    settled = [one for one in tested if not one.record.get("timed")]
-    asked = [one for one in settled if one.stands is not None]
-    values = sum(one.record.get("p_value") is not None for one in settled)
+    settled = [claim for claim in claims if not claim.timed]
+    asked = [stands(claim, "holm_all") for claim in settled]
+    values = sum(claim.p_value is not None for claim in settled)
     return (
-        f"{sum(bool(one.stands) for one in asked)} of {len(asked)} verdicts stand "
+        f"{asked.count(True)} of {len(asked) - asked.count(None)} verdicts stand "
         f"among {values} tests that have a p-value"
     )
-
-
-def test_in_words(record: Mapping[str, Any]) -> str:
-    """What a test compares, and which of several like it is meant."""
-    where = []
-    if "variant" in record:
-        where.append(VARIANTS.get(record["variant"], record["variant"]))
-    if "boundary" in record:
-        name = BOUNDARIES.get(record["boundary"], record["boundary"])
-        where.append(f"head = {name}")
-    return record["test"] + (f" ({'; '.join(where)})" if where else "")
-
-
-def _protocol(record: Mapping[str, Any]) -> str:
-    name = record.get("protocol")
-    return PROTOCOL_NAMES[name].split(" (")[0] if name else "—"
-
-
-def shown(record: Mapping[str, Any]) -> str:
-    """Estimate and interval: accuracies in points, everything else in its own unit."""
-    mean, low, high = (record.get(name) for name in ("mean", "low", "high"))
-    if mean is None:
-        mean = record.get("estimate")
-    if mean is None:
-        return "n/a"
-    kind, unit = record.get("kind", "points"), record.get("unit")
-    if unit == "log ratio":
-        return shown(as_ratio(record))
-    if unit == "share per cell":
-        mean, low, high = (one and 10_000 * one for one in (mean, low, high))
-        unit = "errors per 10,000 images and cell"
-    if "estimate" in record or unit not in (None, "share") or kind in _UNITS:
-        words = unit or _UNITS.get(kind, "")
-        text = f"{mean:.3g}"
-        if low is not None and high is not None and not low == high == mean:
-            text += f" [{low:.3g}, {high:.3g}]"
-        return f"{text} {words}".strip().replace("-", "−")
-    ends = "" if low is None else f" [{points(low)}, {points(high)}]"
-    return f"{points(mean)}{ends} points"

@@ -101,7 +101,7 @@ def differences_figure(
         colours: method -> its colour.
         name: of the full row.
     """
-    gaps = [cell for cell in cells if cell.minus is not None]
+    gaps = [cell for cell in cells if cell.minus is not None and cell.metric in metrics]
     labels = {gap.minus: gap.label.replace(", ", ",\n") for gap in gaps}
     across = min(len(metrics), 3 if len(metrics) > 4 else 4)
     down = -(-len(metrics) // across)

@@ -1,149 +1,137 @@
-"""Where numbers come from: whether the runs behind a page belong together."""
+"""Where numbers come from: the runs behind a page, and whether they belong together."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from replication.core.files import BadInput, content_hash
+from replication.reporting.tables import markdown_table
 
 Run = Mapping[str, Any]
 
-# What of each run stands beside the numbers it made.
-_OF_A_RUN = (
-    "started",
-    "seconds",
-    "commit",
-    "clean",
-    "data_hash",
-    "settings_hash",
-    "seeds",
-    "device",
-    "devices",
-    "threads",
-    "deterministic",
-    "peak_memory_mb",
-    "peak_gpu_memory_mb",
-    "energy_joules",
+FOLDED = "<details><summary>Where these numbers come from</summary>"
+_HEADER = (
+    "Stage",
+    "Commit",
+    "Code as committed",
+    "Settings",
+    "Device",
+    "Seconds",
+    "Memory, MB",
+    "GPU memory, MB",
 )
-
-
-def refuse_mixed_data(name: str, data_hash: str, runs: Sequence[Run]) -> None:
-    """Numbers of one table are about one data set, and what was made from it once.
-
-    Implements: not in the paper: a table of two data sets looks like any other.
-
-    Args:
-        name: of the table.
-        data_hash: of the data that the table says it is about.
-        runs: the run records behind it.
-
-    Raises:
-        BadInput: a run saw other data, or two runs read the same file with different
-            contents.
-    """
-    for run in runs:
-        found = run.get("data_hash")
-        if found is not None and found != data_hash:
-            raise BadInput(
-                f"{name}: expected one data set behind it, hash {data_hash}, got hash "
-                f"{found} behind {run['stage']}; run: dvc repro {name}"
-            )
-    read: dict[str, Run] = {}
-    for run in runs:
-        for path, content in run.get("inputs", {}).items():
-            first = read.setdefault(path, run)
-            if first["inputs"][path] != content:
-                raise BadInput(
-                    f"{name}: expected one {path} behind it, got two: that of "
-                    f"{first['stage']} and that of {run['stage']}; run: dvc repro "
-                    f"-f {first['stage']} {run['stage']}"
-                )
 
 
 def disagreements(runs: Sequence[Run]) -> list[str]:
     """What a reader must know before taking the runs behind a page for one run.
 
-    Implements: not in the paper: different commits between which code that two stages
-    used changed, uncommitted code, devices and libraries, each with the stages that
-    differ. Commits are told apart and not named, so that a run repeated at another
-    commit says the same.
+    Commits are told apart and not named, so that a run repeated at another commit says
+    the same.
+
+    Args:
+        runs: run records.
 
     Returns:
         A sentence each; none where the runs are alike.
     """
     said = []
     commits = _grouped(runs, lambda run: run["commit"])
-    changed = changed_modules(runs)
-    if len(commits) > 1 and changed != []:
-        what = ", ".join(changed) if changed else "some of the code, perhaps,"
+    changed = ", ".join(_of_two_contents(runs, "code"))
+    if len(commits) > 1 and changed:
+        made = "; ".join(
+            f"({number}) {', '.join(stages)}"
+            for number, stages in enumerate(commits.values(), start=1)
+        )
         said.append(
-            f"{len(commits)} commits made these numbers: {_numbered(commits)}; "
-            f"{what} changed between them."
+            f"{len(commits)} commits made these numbers: {made}; {changed} changed "
+            "between them."
         )
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
         said.append(f"Uncommitted code ran in {', '.join(dirty)}.")
-    computing = [run for run in runs if run.get("device_kind") is not None]
-    devices = _grouped(computing, lambda run: run["device_model"])
-    if len(devices) > 1:
-        named = "; ".join(f"{name} in {', '.join(of)}" for name, of in devices.items())
-        said.append(f"Different devices computed these numbers: {named}.")
+    said += [
+        f"{', '.join(edited)} changed while {run['stage']} ran."
+        for run in runs
+        if (edited := run["edited_while_running"])
+    ]
+    said += [
+        f"Two versions of {path} were read; run `dvc repro`."
+        for path in _of_two_contents(runs, "inputs")
+    ]
+    computing = [run for run in runs if run["device_kind"] is not None]
+    if text := _differing(computing, lambda run: run["device_model"]):
+        said.append(f"Different devices computed these numbers: {text}.")
     for library in sorted({name for run in runs for name in run["libraries"]}):
-        versions = _grouped(runs, lambda run, of=library: run["libraries"].get(of))
-        if len(versions) > 1:
-            named = "; ".join(
-                f"{version or 'none'} in {', '.join(of)}"
-                for version, of in versions.items()
-            )
-            said.append(f"Different versions of {library} ran: {named}.")
+        if text := _differing(runs, lambda run, of=library: run["libraries"].get(of)):
+            said.append(f"Different versions of {library} ran: {text}.")
     return said
 
 
-def provenance(data_hash: str | None, runs: Sequence[Run]) -> dict[str, Any]:
-    """What made some numbers, in one place.
+def origin(runs: Sequence[Run], command: str, data_hash: str | None = None) -> str:
+    """The folded block that says what made a page's numbers, and what that took.
+
+    What differs between two runs of the same settings (commit, time, memory) stands in
+    this block of a page, in the warnings, and nowhere else.
 
     Args:
+        runs: run records behind the page, in the order of the graph.
+        command: that makes the numbers again.
         data_hash: of the data; None where there is none.
-        runs: the run records behind them.
-
-    Returns:
-        Hashes, commits, seeds, devices and versions of all runs; `seconds`, the sum of
-        their wall times; `peak_memory_mb`, the largest; `energy_joules`, the sums, None
-        where a device of one of them does not tell; and `stages`, each run's own.
     """
-    return {
-        "data_hash": data_hash,
-        "settings_hash": content_hash(
-            {run["stage"]: run.get("settings_hash") for run in runs}
-        ),
-        "commits": sorted({run["commit"] or "none" for run in runs}),
-        "clean": all(run["clean"] for run in runs),
-        "seeds": {
-            key: value
-            for run in runs
-            for key, value in sorted(run.get("seeds", {}).items())
-        },
-        "devices": sorted({_device(run) for run in runs}),
-        "libraries": _versions(runs),
-        "started": min((run.get("started", "") for run in runs), default=""),
-        "seconds": round(sum(run["seconds"] for run in runs), 1),
-        "peak_memory_mb": max((run["peak_memory_mb"] for run in runs), default=None),
-        "peak_gpu_memory_mb": _most(run.get("peak_gpu_memory_mb") for run in runs),
-        "energy_joules": {
-            "cpu": _energy(runs, "cpu"),
-            "gpu": _energy([r for r in runs if r.get("device_kind") == "cuda"], "gpu"),
-        },
-        "stages": {
-            run["stage"]: {name: run[name] for name in _OF_A_RUN if name in run}
-            for run in runs
-        },
-    }
+    data = f"Data hash `{data_hash}`. " if data_hash else ""
+    seconds = sum(run["seconds"] for run in runs)
+    memory = max((run["peak_memory_mb"] for run in runs), default=0)
+    began = min((run["started"] for run in runs), default="never")
+    lines = [
+        FOLDED,
+        "",
+        f"{data}Command: `{command}`.",
+        _commits(runs),
+        f"From {began}: {seconds:.0f} s and {memory} MB at most, all stages together. "
+        "Seconds are of a stage's last call: one that was stopped and went on took "
+        "longer.",
+        "",
+        markdown_table(_HEADER, map(_row, runs), words=5),
+        "",
+        f"Versions: {_versions(runs)}.",
+        "",
+        "</details>",
+    ]
+    return "\n".join(lines)
 
 
-def each_once(runs: Iterable[Run]) -> list[Run]:
-    """Runs behind several pages, a stage once; the first record of each stands."""
-    found: dict[str, Run] = {}
+def _commits(runs: Sequence[Run]) -> str:
+    commits = sorted({(run["commit"] or "none")[:10] for run in runs})
+    if len(commits) == 1:
+        return f"Commit {commits[0]}."
+    return f"**Made by {len(commits)} commits**: {', '.join(commits)}."
+
+
+def _row(run: Run) -> list[str]:
+    """A stage: what made its files, and what that took."""
+    count = run["devices"] or 1
+    device = run["device"] if count == 1 else f"{count} × {run['device']}"
+    gpu = run["peak_gpu_memory_mb"]
+    return [
+        run["stage"],
+        (run["commit"] or "none")[:10],
+        "yes" if run["clean"] else "**no**",
+        f"`{run['settings_hash']}`",
+        device + (", deterministic" if run["deterministic"] else ""),
+        f"{run['seconds']:.0f}",
+        str(run["peak_memory_mb"]),
+        "n/a" if gpu is None else str(gpu),
+    ]
+
+
+def _versions(runs: Iterable[Run]) -> str:
+    versions: dict[str, set[str]] = {}
     for run in runs:
-        found.setdefault(run["stage"], run)
-    return list(found.values())
+        others = {name: run.get(name) for name in ("python", "cuda", "driver")}
+        for name, version in {**run["libraries"], **others}.items():
+            if version is not None:
+                versions.setdefault(name, set()).add(version)
+    return ", ".join(
+        f"{name} {' and '.join(sorted(some))}"
+        for name, some in sorted(versions.items())
+    )
 
 
 def _grouped(
@@ -156,52 +144,20 @@ def _grouped(
     return groups
 
 
-def _numbered(groups: Mapping[Any, Sequence[str]]) -> str:
+def _differing(runs: Iterable[Run], key: Callable[[Run], str | None]) -> str:
+    """What the stages have where they do not all have the same; else nothing."""
+    groups = _grouped(runs, key)
+    if len(groups) < 2:
+        return ""
     return "; ".join(
-        f"({number}) {', '.join(stages)}"
-        for number, stages in enumerate(groups.values(), start=1)
+        f"{k or 'none'} in {', '.join(some)}" for k, some in groups.items()
     )
 
 
-def changed_modules(runs: Sequence[Run]) -> list[str] | None:
-    """Modules that were not the same in all of the runs that used them.
-
-    Returns:
-        Their paths; None where a run does not say what it used.
-    """
-    versions: dict[str, set[str]] = {}
+def _of_two_contents(runs: Iterable[Run], field: str) -> list[str]:
+    """Paths that were not the same file in all of the runs that used them."""
+    contents: dict[str, set[str]] = {}
     for run in runs:
-        for path, content in run.get("modules", {}).items():
-            versions.setdefault(path, set()).add(content)
-    if not all(run.get("modules") for run in runs):
-        return None
-    return sorted(path for path, some in versions.items() if len(some) > 1)
-
-
-def _device(run: Run) -> str:
-    count = run.get("devices") or 1
-    return run["device"] if count == 1 else f"{count} × {run['device']}"
-
-
-def _versions(runs: Iterable[Run]) -> dict[str, list[str]]:
-    found: dict[str, set[str]] = {}
-    for run in runs:
-        named = dict(run["libraries"])
-        for name in ("python", "cuda", "driver"):
-            if run.get(name) is not None:
-                named[name] = run[name]
-        for name, version in named.items():
-            found.setdefault(name, set()).add(version)
-    return {name: sorted(versions) for name, versions in sorted(found.items())}
-
-
-def _most(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _energy(runs: Sequence[Run], kind: str) -> float | None:
-    """Joules of all runs; None where one of them does not know its own."""
-    joules = [run.get("energy_joules", {}).get(kind) for run in runs]
-    if not joules or any(value is None for value in joules):
-        return None
-    return round(sum(joules), 1)
+        for path, content in run[field].items():
+            contents.setdefault(path, set()).add(content)
+    return sorted(path for path, some in contents.items() if len(some) > 1)

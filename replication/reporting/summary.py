@@ -2,149 +2,142 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from replication.reporting import tables
-from replication.reporting.claims import shown, test_in_words
-from replication.reporting.rendering import data_sentence, notice, origin, render
-from replication.sections.table2.page import paper_data
-from replication.statistics.selection import selection_worth
-from replication.statistics.verdicts import corrected, stands
+from replication.reporting.rendering import data_sentence, notice, render
+from replication.reporting.tables import (
+    METRIC_NAMES,
+    in_unit,
+    labels_of,
+    markdown_table,
+    shown,
+)
+from replication.statistics.results import Cell, Claim, Measurement, pick
+from replication.statistics.selection import CHOICE
+from replication.statistics.verdicts import stands
 
-Measured = Mapping[str, Any]
-_ALL = "holm_all"
 _METRICS = ("overall", "many", "medium", "few")
+_PROTOCOLS = {"paper": "paper", "released_code": "released-code"}
 _HELPS = {
     "supported": "DLSA helps",
-    "contradicted": "DLSA does harm",
-    "undecided": "DLSA neither clearly helps nor clearly harms",
+    "contradicted": "DLSA hurts",
+    "undecided": "DLSA neither clearly helps nor clearly hurts",
     "not run": "not run",
+}
+# Rows of Table 2 that DLSA is compared with, as an answer names them.
+_OTHERS = {
+    "start": "the same features and head without it",
+    "balanced_softmax": "a Balanced Softmax head refitted to the same features",
 }
 
 
-def summary_section(measured: Mapping[str, Measured], title: str) -> str:
+def summary_page(
+    table2: Measurement, claims: Sequence[Claim], title: str, paper_data: str | None
+) -> str:
     """The summary on one benchmark on which Table 2 was measured.
 
     Args:
-        measured: page -> what its stage wrote on this benchmark; `table2` among them.
+        claims: of all sections on this benchmark, and those that need no data.
         title: of the benchmark.
+        paper_data: what print's Table 2 is made from; None where it is this benchmark.
     """
-    table2 = measured["table2"]
-    records, data = table2["records"], table2["data"]
-    claims = corrected([c for one in measured.values() for c in one["claims"]], _ALL)
     judged = [
         claim
         for claim in claims
-        if claim.get("protocol") in (None, "paper") and not claim.get("timed")
+        if claim.protocol in (None, "paper") and not claim.timed
     ]
-    worth = selection_worth(table2["diagnostics"]["full"])
-    runs = {run["stage"]: run for one in measured.values() for run in one["runs"]}
+    data, cells = table2.data, table2.cells
+    worth = pick(cells, metric=CHOICE)
+    overall = pick(cells, method="full", metric="overall", protocol="paper", minus=None)
     return render(
         "reporting/templates/summary.md.j2",
-        notice=notice(data, title, paper_data(data)),
+        notice=notice(data, title, paper_data),
         title=title,
         stand_in=data["stand_in"],
-        features=table2["features"],
-        seeds=sorted(table2["diagnostics"]["full"], key=int),
+        features=table2.about["features"],
+        seeds=len(overall.per_seed) if overall else 0,
         data_sentence=data_sentence(data),
-        answers=_answers(records),
-        values=_values(records),
-        worth=tables.with_interval({**vars(worth), "kind": "difference"}),
+        answers=_answers(cells),
+        values=_values(cells),
+        worth=in_unit(worth) if worth else None,
         judged=len(judged),
-        timed=sum(bool(claim.get("timed")) for claim in claims),
+        timed=sum(claim.timed for claim in claims),
         verdicts=_counted(judged),
         sentences=_sentences(judged, data["stand_in"]),
-        pages=sorted(measured),
-        origin=origin(data["hash"], "dvc repro", list(runs.values())),
     )
 
 
-def summarise_summary(measured: Mapping[str, Measured]) -> str:
+def summary_finding(table2: Measurement) -> str:
     """The answers under both protocols, in words."""
     return " ".join(
         f"Under the {name} protocol {answer}."
-        for name, answer in _answers(measured["table2"]["records"]).items()
+        for name, answer in _answers(table2.cells).items()
     )
 
 
-def _answers(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _answers(cells: Sequence[Cell]) -> dict[str, str]:
     """Protocol -> the answer to the page's question, with what it rests on."""
     answers = {}
-    for protocol, name in (("paper", "paper"), ("released_code", "released-code")):
-        gap = _difference(records, "start", protocol)
-        refit = _difference(records, "balanced_softmax", protocol)
-        answer = (
-            f"{_HELPS[gap['verdict']]}: {tables.with_interval(gap)} points Overall "
-            "against the same features and head without it"
-        )
-        if refit is not None:
-            answer += (
-                f"; {tables.with_interval(refit)} points against a Balanced Softmax "
-                "head refitted to the same features"
-            )
-        answers[name] = answer
+    for protocol, name in _PROTOCOLS.items():
+        gaps = {
+            words: pick(cells, minus=other, protocol=protocol, metric="overall")
+            for other, words in _OTHERS.items()
+        }
+        first = gaps[_OTHERS["start"]]
+        parts = [f"{shown(gap)} points against {w}" for w, gap in gaps.items() if gap]
+        parts[0:1] = [part.replace("points", "points Overall") for part in parts[0:1]]
+        verdict = first.verdict if first and first.verdict else "not run"
+        answers[name] = ": ".join(filter(None, (_HELPS[verdict], "; ".join(parts))))
     return answers
 
 
-def _difference(
-    records: Sequence[Mapping[str, Any]], method: str, protocol: str
-) -> Mapping[str, Any] | None:
-    return tables.find(
-        records, kind="difference", method=method, protocol=protocol, metric="overall"
-    )
-
-
-def _values(records: Sequence[Mapping[str, Any]]) -> str:
-    """The heads without DLSA, and the full model under both protocols."""
-    header = ["Percent"] + [tables.METRIC_NAMES[metric] for metric in _METRICS]
-    asked = (
-        ("start", "paper", "PaCo + BalSoftmax, no DLSA"),
-        ("balanced_softmax", "paper", "BalSoftmax refitted, no DLSA"),
-        ("full", "paper", "DLSA, paper protocol"),
-        ("full", "released_code", "DLSA, released-code protocol"),
-    )
+def _values(cells: Sequence[Cell]) -> str:
+    """The heads without DLSA, and the full model under both protocols, percent."""
+    labels = labels_of(cells)
+    asked = [(name, "paper", labels.get(name, name)) for name in _OTHERS]
+    asked += [
+        ("full", protocol, f"DLSA, {name} protocol")
+        for protocol, name in _PROTOCOLS.items()
+    ]
     rows = []
     for method, protocol, label in asked:
-        found = [
-            tables.find(
-                records, kind="value", method=method, protocol=protocol, metric=metric
-            )
+        some = [
+            pick(cells, method=method, protocol=protocol, metric=metric, minus=None)
             for metric in _METRICS
         ]
-        if all(found):
-            rows.append([label, *(tables.with_interval(one) for one in found)])
-    return tables.markdown_table(header, rows)
+        if all(some):
+            rows.append([label, *(shown(cell) for cell in some)])
+    return markdown_table(
+        ["Percent"] + [METRIC_NAMES[metric] for metric in _METRICS], rows
+    )
 
 
-def _counted(claims: Sequence[Mapping[str, Any]]) -> str:
+def _counted(claims: Sequence[Claim]) -> str:
     """How many tests came out how, in words; they add up."""
-    counts = Counter(claim["verdict"] for claim in claims)
-    shown = [word for word in _HELPS if counts[word] or word != "not run"]
-    return ", ".join(f"{counts[word]} {word}" for word in shown)
+    counts = Counter(claim.verdict for claim in claims)
+    named = [word for word in _HELPS if counts[word] or word != "not run"]
+    return ", ".join(f"{counts[word]} {word}" for word in named)
 
 
-def _sentences(
-    claims: Sequence[Mapping[str, Any]], stand_in: bool
-) -> dict[str, list[str]]:
+def _sentences(claims: Sequence[Claim], stand_in: bool) -> Mapping[str, list[str]]:
     """Heading -> tests that were decided: sentence, what is compared, its estimate.
 
     What needs no data stands apart: it is about the paper, whatever data is at hand.
     """
     on = "on the stand-in" if stand_in else "on this data"
-    return {
-        f"{heading} {where}": [
-            _sentence(claim)
-            for claim in claims
-            if claim["verdict"] == verdict and claim.get("data_free", False) == free
-        ]
-        for free, where in ((False, on), (True, "whatever the data"))
+    sentences: dict[str, list[str]] = {}
+    for free, where in ((False, on), (True, "whatever the data")):
         for heading, verdict in (
             ("Carried over", "supported"),
             ("Contradicted", "contradicted"),
-        )
-    }
+        ):
+            sentences[f"{heading} {where}"] = [
+                _sentence(claim)
+                for claim in claims
+                if claim.verdict == verdict and (claim.grade == "none needed") == free
+            ]
+    return sentences
 
 
-def _sentence(claim: Mapping[str, Any]) -> str:
-    mark = " †" if stands(claim, _ALL) is False else ""
-    return f"{claim['sentence']} *({test_in_words(claim)}: {shown(claim)})*{mark}"
+def _sentence(claim: Claim) -> str:
+    mark = " †" if stands(claim, "holm_all") is False else ""
+    return f"{claim.statement} *({claim.test}: {in_unit(claim)})*{mark}"

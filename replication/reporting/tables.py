@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from replication.statistics.results import Cell, Claim, pick, stands
+from replication.statistics.results import Cell, Claim, pick
+from replication.statistics.verdicts import stands
 
 METRIC_NAMES = {
     "overall": "Overall",
@@ -131,7 +132,7 @@ def could_see(result: Cell | Claim) -> str:
 
 def marked(claim: Claim) -> str:
     """A verdict, with a mark where it does not stand after Holm's correction."""
-    return claim.verdict + (" †" if stands(claim, claim.holm) is False else "")
+    return claim.verdict + (" †" if stands(claim) is False else "")
 
 
 # ---- Tables -----------------------------------------------------------------------
@@ -205,7 +206,7 @@ def difference_table(
             subtracted.
         first: heading of the labels.
     """
-    gaps = [cell for cell in cells if cell.minus is not None]
+    gaps = [cell for cell in cells if cell.minus is not None and cell.metric in metrics]
     printed = {cell.metric for cell in gaps if cell.printed is not None}
     header = [first]
     for metric in metrics:

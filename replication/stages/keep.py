@@ -1,106 +1,93 @@
-"""keep: a finished run's pages go into reports/<name>/, beside the default run's.
+"""keep: a finished run's pages, results and what made them go into runs/<name>/.
 
 Not a stage of the graph: `make keep NAME=cifar100_lt` after a run on data of one's own.
-reports/kept.md then has all kept runs side by side.
+runs/README.md then has all such runs side by side.
 """
 
-import os
+import json
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote
 
-from replication.core.files import (
-    BadInput,
-    read_json,
-    read_text,
-    write_bytes,
-    write_text,
-)
-from replication.core.record import record_of
+from replication.core.files import BadInput, write_text
+from replication.core.record import read_records, record_of, records_behind
 from replication.core.settings import PARAMS, load, read_recipe
-from replication.core.stage import REPORTS, RESULTS, read_record
-from replication.reporting.kept import KeptRun, kept_page
-from replication.reporting.staleness import LOCK, Checkout, read_lock, stale
+from replication.core.stage import REPORTS, RESULTS
+from replication.reporting.kept import KeptRun, kept_page, read_kept
+from replication.stages.report import tables_shown
 
+RUNS = Path("runs")
+_LOCK = Path("dvc.lock")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_LINK = re.compile(r"\]\(([^)#\s]+)")
-_ALSO = (PARAMS, LOCK)
-_SIDE_BY_SIDE = REPORTS / "kept.md"
 
 
 def keep(name: str) -> Path:
     """Copy all that says what the run at hand found, and what made it.
 
-    Pages and figures; under `run/` its results, its params.yaml and dvc.lock, and the
-    run record of every stage behind a page.
+    Pages and figures; under `run/` its results, params.yaml, dvc.lock, and the run
+    record of every stage behind a page.
 
     Args:
-        name: of the folder below reports/; what stood there before is replaced.
+        name: of the folder below runs/; what stood there before is replaced.
 
     Raises:
-        BadInput: an unusable name, nothing to keep, a run that params.yaml, dvc.lock or
-            the code are no longer of, or a link that leads out of what is kept.
+        BadInput: an unusable name, nothing to keep, or pages that are not what `dvc
+            repro` would make now.
     """
-    if not _NAME.fullmatch(name) or name == "figures":
+    if not _NAME.fullmatch(name):
         raise BadInput(
             f"keep: expected NAME of small letters, digits, _ and -, got {name!r}"
         )
-    pages = sorted(page for page in REPORTS.glob("*.md") if page != _SIDE_BY_SIDE)
-    if not pages:
+    if not (REPORTS / "README.md").is_file():
         raise BadInput(f"{REPORTS}: expected pages to keep, found none; run: dvc repro")
-    files = [*pages, *sorted((REPORTS / "figures").rglob("*.svg"))]
-    report = record_of("report")
-    behind = [record_of(stage) for stage in read_json(report)["behind"]]
-    target = REPORTS / name
-    kept = {target / file.relative_to(REPORTS): file for file in files}
-    made = [*sorted(RESULTS.glob("*")), *_ALSO]
-    kept |= {target / "run" / file.name: file for file in made}
-    kept |= {target / "run" / "records" / file.name: file for file in [*behind, report]}
-    _check(pages, target, kept)
-    runs = [read_record(file) for file in [*behind, report]]
-    if problems := stale(runs, Checkout(load(), read_lock())):
-        raise BadInput([f"keep: {problem} Run: dvc repro" for problem in problems])
+    if changed := changed_stages():
+        raise BadInput(
+            f"keep: expected pages of a finished run, got changes in "
+            f"{', '.join(changed)}; run: dvc repro"
+        )
+    target = RUNS / name
     shutil.rmtree(target, ignore_errors=True)
-    for place, file in kept.items():
-        write_bytes(place, file.read_bytes())
-    all_kept = kept_runs()
-    titles = {one.benchmark: read_recipe(one.benchmark)["title"] for one in all_kept}
-    write_text(_SIDE_BY_SIDE, kept_page(all_kept, titles))
+    shutil.copytree(REPORTS, target)
+    shutil.copytree(RESULTS, target / "run")
+    (target / "run" / "records").mkdir()
+    paths = [path.as_posix() for path in tables_shown(load())]
+    behind = records_behind(paths, read_records())
+    for file in (PARAMS, _LOCK):
+        shutil.copy(file, target / "run")
+    for file in (record_of(run["stage"]) for run in behind):
+        shutil.copy(file, target / "run" / "records")
+    write_overview()
     return target
 
 
-def kept_runs() -> list[KeptRun]:
-    """Every kept run that has a Table 2, by name."""
-    found = []
-    for file in sorted(REPORTS.glob("*/run/table2.json")):
-        folder = file.parent
-        runs = {path.stem: read_record(path) for path in folder.glob("records/*.json")}
-        records = read_json(file)["records"]
-        for benchmark in dict.fromkeys(one["benchmark"] for one in records):
-            mine = [one for one in records if one["benchmark"] == benchmark]
-            found.append(KeptRun(folder.parent.name, benchmark, mine, runs))
-    return found
+def changed_stages() -> list[str]:
+    """Stages that `dvc repro` would run again.
+
+    Raises:
+        BadInput: DVC cannot tell.
+    """
+    asked = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        last = asked.stderr.strip().splitlines()[-1:]
+        raise BadInput(f"keep: dvc status: {''.join(last)}")
+    return sorted(json.loads(asked.stdout))
 
 
-def _check(pages: list[Path], target: Path, kept: Mapping[Path, Path]) -> None:
-    """Refuse, before anything is replaced, what would not stand by itself."""
-    problems = [
-        f"{file}: expected a file, found nothing; run: dvc repro"
-        for file in kept.values()
-        if not file.is_file()
+def write_overview() -> None:
+    """runs/README.md, from every folder below runs/ that has pages."""
+    runs: list[KeptRun] = [
+        read_kept(index.parent) for index in sorted(RUNS.glob("*/README.md"))
     ]
-    problems += [
-        f"{page}: expected links to what is kept, got {link}"
-        for page in pages
-        for link in dict.fromkeys(_LINK.findall(read_text(page)))
-        if "://" not in link
-        and Path(os.path.normpath(target / unquote(link))) not in kept
-    ]
-    if problems:
-        raise BadInput(problems)
+    names = {cell.benchmark for run in runs for cell in run.cells}
+    titles = {name: read_recipe(name)["title"] for name in names}
+    write_text(RUNS / "README.md", kept_page(runs, titles))
 
 
 def main(arguments: list[str]) -> int:

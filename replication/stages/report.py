@@ -1,197 +1,287 @@
-"""report: what every stage measured becomes results/ and reports/."""
+"""report: what every section measured becomes results/ and reports/."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from replication.core.files import read_json, write_json, write_table, write_text
-from replication.core.settings import load, read_recipe
+from replication.core.files import write_json, write_table, write_text
+from replication.core.record import read_records, records_behind
+from replication.core.settings import Settings, read_recipe
 from replication.core.stage import OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_tables
-from replication.reporting.pages import (
-    Page,
-    benchmark_page,
-    claims_overview,
-    index_page,
-    kinds,
-    suite_pages,
-    summary_page,
+from replication.reporting.claims import claims_page
+from replication.reporting.pages import Page, Part, index_page
+from replication.reporting.provenance import Run
+from replication.reporting.summary import summary_finding, summary_page
+from replication.sections.table2.page import PAPER_DATA
+from replication.statistics.results import (
+    Cell,
+    Claim,
+    Measurement,
+    as_table,
+    data_in_words,
 )
-from replication.reporting.provenance import provenance, refuse_mixed_data
-from replication.reporting.staleness import Checkout, read_lock, stale
+from replication.statistics.verdicts import corrected
 
 TABLES = ("table1", "table2")
 
-Measured = Mapping[str, Any]
-Outdated = Callable[[Sequence[Mapping[str, Any]]], list[str]]
+
+@dataclass(frozen=True)
+class Section:
+    """A folder of sections/, and the page that it has.
+
+    Fields: `folder`; `title` for a reader; `listed`, the list in params.yaml that names
+    its benchmarks, None where it needs no data; `module` of the folder that makes the
+    page, called after the folder or, where it is another than `page`, after that.
+    """
+
+    folder: str
+    title: str
+    listed: str | None = None
+    module: str = "page"
+
+    @property
+    def name(self) -> str:
+        """Of the page."""
+        return self.folder if self.module == "page" else self.module
+
+    def tables(self, settings: Settings) -> list[Path]:
+        """Its measurements, one a benchmark."""
+        folders = settings.listed(self.listed) if self.listed else ("",)
+        return [OUTPUTS / "tables" / name / f"{self.folder}.json" for name in folders]
+
+
+# In the order of the paper; then what goes beyond it.
+SECTIONS = (
+    Section("separation", "Fig. 2, separation (Sect. 1)", "separation"),
+    Section("estimator", "Momentum estimator (Sect. 2)", "selection"),
+    Section("sigma", "Selection of σ (Sect. 3)", "selection"),
+    Section("confusion", "Fig. 3, confusion matrices (Sect. 4)", "confusion"),
+    Section("settings", "Hyper-parameters (Sect. 5)"),
+    Section("table1", "Table 1 (Sect. 6)", "comparison"),
+    Section("table2", "Table 2 (Sect. 7)", "ablation"),
+    Section("diagnosis", "What DLSA would need", "diagnosis"),
+    Section("audit", "Audit of the printed numbers"),
+    Section("settings", "Discrepancies", module="discrepancies"),
+)
+
+
+def tables_shown(settings: Settings) -> list[Path]:
+    """Every measurement that a report of these settings shows."""
+    tables = (path for section in SECTIONS for path in section.tables(settings))
+    return list(dict.fromkeys(tables))
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was measured.
+
+    Fields: `measured` by the file that has it; every Claim once, with its Holm p-value
+    among all; `titles` of the benchmarks; `records` of the runs by stage.
+    """
+
+    measured: Mapping[Path, Measurement]
+    claims: Sequence[Claim]
+    titles: Mapping[str | None, str]
+    records: dict[str, dict[str, Any]]
+
+    def runs(self, *paths: Path) -> list[Run]:
+        """Run records behind some measurements; without any, behind all."""
+        return records_behind(
+            [path.as_posix() for path in paths or self.measured], self.records
+        )
 
 
 def main(stage: Stage) -> None:
-    """Write results/*.json, metrics, plots, and every page with its figures."""
-    every = kinds(read_published_tables())
-    outdated = partial(stale, checkout=Checkout(load(), read_lock()))
-    measured = {
-        kind.name: [
-            _measured(stage, kind.name, benchmark, outdated)
-            for benchmark in stage.settings.listed(kind.listed)
+    """Write results/, and every page with its figures."""
+    paths = tables_shown(stage.settings)
+    measured = {path: Measurement.read(stage.reads(path)) for path in paths}
+    benchmarks = {one.benchmark for one in measured.values() if one.benchmark}
+    results = Results(
+        measured,
+        judged_together(measured.values()),
+        {name: read_recipe(name)["title"] for name in benchmarks},
+        read_records(),
+    )
+    write_results(results)
+    write_pages(
+        [
+            _claims_page(results),
+            _summary_page(results),
+            *(
+                _section_page(section, section.tables(stage.settings), results)
+                for section in SECTIONS
+            ),
         ]
-        for kind in every
-    }
-    titles = {
-        one["benchmark"]: read_recipe(one["benchmark"])["title"]
-        for some in measured.values()
-        for one in some
-    }
-    suite = [_suite(stage, name, outdated) for name in ("audit", "ledger")]
-    pages = [
-        claims_overview(measured, titles),
-        summary_page(measured, titles),
-        *(benchmark_page(kind, measured[kind.name], titles) for kind in every),
-        *suite_pages(*suite),
-    ]
-    _write_pages(pages)
-    _write_results(measured)
-    shown = [*(one for some in measured.values() for one in some), *suite]
-    stage.notes(behind=sorted({run["stage"] for one in shown for run in one["runs"]}))
+    )
     stage.finish()
 
 
-def _measured(
-    stage: Stage, name: str, benchmark: str, outdated: Outdated
-) -> dict[str, Any]:
-    """What a stage wrote on a benchmark, with its own run record behind it.
+def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
+    """Every Claim once, with its Holm p-value among all.
 
-    Raises:
-        BadInput: the runs behind it saw different data.
+    What needs no data comes out of several benchmarks' measurements alike.
     """
-    found = read_json(stage.reads(OUTPUTS / "tables" / benchmark / f"{name}.json"))
-    runs = [*found["runs"], *stage.behind(f"{name}@{benchmark}")]
-    refuse_mixed_data(f"{name}@{benchmark}", found["data"]["hash"], runs)
-    return found | {"runs": runs, "stale": outdated(runs)}
+    claims = dict.fromkeys(claim for one in measured for claim in one.claims)
+    return corrected(list(claims), "holm_all")
 
 
-def _suite(stage: Stage, name: str, outdated: Outdated) -> dict[str, Any]:
-    found = read_json(stage.reads(OUTPUTS / "tables" / f"{name}.json"))
-    runs = stage.behind(name)
-    return found | {"runs": runs, "stale": outdated(runs)}
+# ---- Results ----------------------------------------------------------------------
 
 
-def _write_pages(pages: Sequence[Page]) -> None:
-    for page in pages:
-        for file, svg in page.figures.items():
-            write_text(REPORTS / file, svg)
-        write_text(REPORTS / page.file, page.text)
-    write_text(REPORTS / "README.md", index_page(pages))
-
-
-def _write_results(measured: Mapping[str, Sequence[Measured]]) -> None:
-    """The numbers behind the pages, for machines, each with what made them.
-
-    Where a file has no room for that (a table for `dvc plots`, the metrics, of which
-    every number is compared), it stands in provenance.json under the file's name.
-    """
-    beside = {}
+def write_results(results: Results) -> None:
+    """The numbers behind the pages, for people and machines other than this suite."""
+    cells = [cell for one in results.measured.values() for cell in one.cells]
+    for name, rows, kind in (
+        ("cells", cells, Cell),
+        ("claims", results.claims, Claim),
+    ):
+        _table(name, as_table(rows, kind))
+        _json(name, [asdict(row) for row in rows])
+    _json("metrics", {name: headline(cells, name) for name in TABLES})
     for name in TABLES:
-        records = [record for one in measured[name] for record in one["records"]]
-        origins = _origins({name: measured[name]})
-        _write(f"{name}.json", {"provenance": origins, "records": records})
-        _write(f"{name}.csv", plot_points(records))
-        beside[f"{name}.csv"] = origins
-    claims = [
-        {"page": name, "benchmark": one["benchmark"], **claim}
-        for name, some in measured.items()
-        for one in some
-        for claim in one["claims"]
+        _table(name, plot_points(cells, name))
+    _table("training", training_curves(results.runs()))
+
+
+def _json(name: str, content: Any) -> None:
+    write_json(RESULTS / f"{name}.json", content, sealed=False)
+
+
+def _table(name: str, content: pd.DataFrame) -> None:
+    write_table(RESULTS / f"{name}.csv", content, sealed=False)
+
+
+def _of_paper(cells: Iterable[Cell], section: str) -> list[Cell]:
+    """Numbers of a table under protocol `paper`."""
+    return [
+        cell
+        for cell in cells
+        if cell.section == section
+        and cell.protocol == "paper"
+        and cell.minus is None
+        and cell.mean is not None
     ]
-    _write("claims.json", {"provenance": _origins(measured), "claims": claims})
-    tables = {name: measured[name] for name in TABLES}
-    _write("metrics.json", headline(tables))
-    _write("training.csv", training_curves(tables))
-    beside |= dict.fromkeys(("metrics.json", "training.csv"), _origins(tables))
-    _write("provenance.json", beside)
 
 
-def _write(name: str, content: Any) -> None:
-    """One file of results/, for readers other than this suite."""
-    if isinstance(content, pd.DataFrame):
-        write_table(RESULTS / name, content, sealed=False)
-    else:
-        write_json(RESULTS / name, content, sealed=False)
-
-
-def _origins(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
-    """What made some pages, by the stage that measured them."""
-    return {
-        f"{name}@{one['benchmark']}": provenance(one["data"]["hash"], one["runs"])
-        for name, some in measured.items()
-        for one in some
-    }
-
-
-def headline(
-    tables: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[str, Any]:
+def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
     """The few numbers that `dvc metrics show` is for: Overall and Few, in fractions."""
-    return {
-        name: {
-            one["benchmark"]: {
-                record["method"]: {
-                    found["metric"]: round(found["mean"], 4)
-                    for found in one["records"]
-                    if found["kind"] == "value"
-                    and found["protocol"] == "paper"
-                    and found["method"] == record["method"]
-                    and found["metric"] in ("overall", "few")
-                    and found["mean"] is not None
-                }
-                for record in one["records"]
-            }
-            for one in some
-        }
-        for name, some in tables.items()
-    }
+    numbers: dict[str, dict[str, dict[str, float]]] = {}
+    for cell in _of_paper(cells, section):
+        method = numbers.setdefault(cell.benchmark, {}).setdefault(cell.method, {})
+        if cell.metric in ("overall", "few"):
+            method[cell.metric] = round(cell.mean, 4)
+    return numbers
 
 
-def plot_points(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def plot_points(cells: Iterable[Cell], section: str) -> pd.DataFrame:
     """Rows for `dvc plots`: Overall of each method, protocol `paper`, percent."""
     rows = [
-        {
-            "method": f"{record['benchmark']}: {record['label']}",
-            "overall_percent": round(100 * record["mean"], 2),
-        }
-        for record in records
-        if record["kind"] == "value"
-        and record["metric"] == "overall"
-        and record["protocol"] == "paper"
-        and record["mean"] is not None
+        (f"{cell.benchmark}: {cell.label}", round(100 * cell.mean, 2))
+        for cell in _of_paper(cells, section)
+        if cell.metric == "overall"
     ]
     return pd.DataFrame(rows, columns=["method", "overall_percent"])
 
 
-def training_curves(
-    tables: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> pd.DataFrame:
+def training_curves(runs: Iterable[Run]) -> pd.DataFrame:
     """Rows for `dvc plots`: accuracy of each backbone trained here, percent."""
-    runs = {
-        run["stage"]: run
-        for some in tables.values()
-        for one in some
-        for run in one["runs"]
-        if run["stage"].startswith("backbone_")
-    }
     rows = [
-        {
-            "curve": f"{stage.removeprefix('backbone_')}: {name}",
-            "epoch": epoch,
-            "accuracy_percent": round(100 * value, 2),
-        }
-        for stage, run in sorted(runs.items())
+        (
+            f"{run['stage'].removeprefix('backbone_')}: {name}",
+            epoch,
+            round(100 * value, 2),
+        )
+        for run in sorted(runs, key=lambda run: run["stage"])
         for name in ("train_accuracy", "val_accuracy")
         for epoch, value in enumerate(run.get("history", {}).get(name, []), start=1)
+        if run["stage"].startswith("backbone_")
     ]
     return pd.DataFrame(rows, columns=["curve", "epoch", "accuracy_percent"])
+
+
+# ---- Pages ------------------------------------------------------------------------
+
+
+def write_pages(pages: Iterable[Page]) -> None:
+    """Every page that has something to show, its figures, and the index."""
+    pages = [page for page in pages if page.parts]
+    for page in pages:
+        write_text(REPORTS / page.file, page.text)
+        for part in page.parts:
+            for file, svg in part.figures.items():
+                write_text(REPORTS / file, svg)
+    write_text(REPORTS / "README.md", index_page(pages))
+
+
+def _section_page(section: Section, paths: Iterable[Path], results: Results) -> Page:
+    """A section on every benchmark that it was measured on."""
+    module = import_module(f"replication.sections.{section.folder}.{section.module}")
+    parts = []
+    for path in paths:
+        one = results.measured[path]
+        title = results.titles.get(one.benchmark, "")
+        folder = "-".join(filter(None, (f"figures/{section.name}", one.benchmark)))
+        text, figures = module.page(one, title, folder)
+        stage = "@".join(filter(None, (section.folder, one.benchmark)))
+        parts.append(
+            Part(
+                name=section.title + (f" on {title}" if title else ""),
+                data=data_in_words(one.data) if one.data else "none needed",
+                finding=module.finding(one),
+                text=text,
+                runs=results.runs(path),
+                command=f"dvc repro {stage}",
+                data_hash=one.data["hash"] if one.data else None,
+                figures={f"{folder}/{name}": svg for name, svg in figures.items()},
+            )
+        )
+    return Page(f"{section.name}.md", parts)
+
+
+def _claims_page(results: Results) -> Page:
+    """Every sentence of the supplement that could be wrong, with what came out."""
+    text, finding = claims_page(results.claims, results.titles)
+    data = [one.data["hash"] for one in results.measured.values() if one.data]
+    part = Part(
+        name="Claims",
+        data="all of the below",
+        finding=finding,
+        text=text,
+        runs=results.runs(),
+        command="dvc repro",
+        data_hash=", ".join(sorted(set(data))) or None,
+    )
+    return Page("claims.md", [part])
+
+
+def _summary_page(results: Results) -> Page:
+    """The half page to cite, for every benchmark that Table 2 was measured on."""
+    parts = []
+    for table2 in results.measured.values():
+        if table2.section != "table2":
+            continue
+        name = table2.benchmark
+        title = results.titles[name]
+        claims = [claim for claim in results.claims if claim.benchmark in (name, None)]
+        own = name == read_published_tables()["table2"].benchmark
+        here = [p for p, one in results.measured.items() if one.benchmark == name]
+        parts.append(
+            Part(
+                name=f"Summary: does DLSA help on {title}?",
+                data=data_in_words(table2.data),
+                finding=summary_finding(table2),
+                text=summary_page(table2, claims, title, None if own else PAPER_DATA),
+                runs=results.runs(*here),
+                command="dvc repro",
+                data_hash=table2.data["hash"],
+            )
+        )
+    return Page("summary.md", parts)
 
 
 if __name__ == "__main__":

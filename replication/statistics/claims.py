@@ -1,70 +1,92 @@
-"""Sentences of the supplement, each with every test that was made of it."""
+"""Sentences of the supplement, each with every Claim that tests it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
 
-from replication.published.reader import Sentence as Claim
-from replication.statistics.verdicts import corrected, stands
-
-Measured = Mapping[str, Any]
+from replication.core.files import read_yaml
+from replication.core.settings import PUBLISHED
+from replication.statistics.results import Claim
+from replication.statistics.verdicts import stands
 
 
 @dataclass(frozen=True)
-class Tested:
-    """One test of a sentence on one benchmark.
+class Sentence:
+    """A sentence of the supplement that could be wrong.
 
-    Fields: `page` whose stage made it; `benchmark`, None where no data is behind it;
-    `stand_in`; `record` with sentence, test, mean, low, high, verdict, and perhaps
-    protocol, unit, kind, variant, boundary; `stands`, whether the verdict holds after
-    Holm's correction over all tests of all pages, None where that is not asked.
+    Fields: `quote`, print's words; `why_not`, where nothing tests it, the reason.
     """
 
-    page: str
-    benchmark: str
-    stand_in: bool
-    record: Mapping[str, Any]
-    stands: bool | None = None
+    id: str
+    section: str
+    quote: str
+    why_not: str | None = None
 
 
-def tests_of(
-    claims: Sequence[Claim], measured: Mapping[str, Iterable[Measured]]
-) -> tuple[list[tuple[Claim, list[Tested]]], list[Tested]]:
+def read_sentences() -> tuple[Sentence, ...]:
+    """Every sentence of the supplement that could be wrong, in its order."""
+    return tuple(Sentence(**entry) for entry in read_yaml(PUBLISHED / "claims.yaml"))
+
+
+def by_sentence(
+    sentences: Sequence[Sentence], claims: Iterable[Claim]
+) -> tuple[dict[Sentence, list[Claim]], list[Claim]]:
     """Put each test to the sentence that it tests.
 
-    Args:
-        claims: as published.
-        measured: page -> what its stage wrote, a benchmark each.
-
     Returns:
-        Each claim with its tests, none where it was not run; and the tests that belong
-        to no printed sentence.
+        Sentence -> its tests, none where it was not run; and the tests that belong to
+        no printed sentence.
+
+    Raises:
+        ValueError: a test names a sentence that is not published.
     """
-    said = [
-        (page, one, record)
-        for page, every in measured.items()
-        for one in every
-        for record in one["claims"]
-    ]
-    every_test = corrected([record for *_, record in said], "holm_all")
-    tested = [
-        Tested(
-            page,
-            None if record.get("data_free") else one["benchmark"],
-            one["data"]["stand_in"] and not record.get("data_free", False),
-            record,
-            stands(found, "holm_all"),
-        )
-        for (page, one, record), found in zip(said, every_test, strict=True)
-    ]
-    of_claim = [
-        (claim, [one for one in tested if _tests(claim, one)]) for claim in claims
-    ]
-    printed = {id(one) for _, some in of_claim for one in some}
-    return of_claim, [one for one in tested if id(one) not in printed]
+    by_id = {sentence.id: sentence for sentence in sentences}
+    tests: dict[Sentence, list[Claim]] = {sentence: [] for sentence in sentences}
+    beyond = []
+    for claim in claims:
+        if claim.sentence is None:
+            beyond.append(claim)
+        elif claim.sentence in by_id:
+            tests[by_id[claim.sentence]].append(claim)
+        else:
+            raise ValueError(f"{claim.section}: {claim.id}: no such sentence")
+    return tests, beyond
 
 
-def _tests(claim: Claim, one: Tested) -> bool:
-    return one.page == claim.measured_by and one.record["sentence"].startswith(
-        claim.tests
+def overall(tests: Sequence[Claim]) -> str:
+    """One word on a sentence: that of its tests under protocol `paper`, if they agree.
+
+    A sentence of several parts is contradicted where one of them is.
+    """
+    return _word({claim.verdict for claim in tests if _counts(claim)})
+
+
+def after_correction(tests: Sequence[Claim]) -> str:
+    """What becomes of that word where all tests of all sections are judged at once.
+
+    A test that does not stand is undecided; one without a p-value keeps its verdict.
+    """
+    counted = [claim for claim in tests if _counts(claim)]
+    if all(stands(claim, "holm_all") is None for claim in counted):
+        return "—"
+    word = _word(
+        {
+            "undecided" if stands(claim, "holm_all") is False else claim.verdict
+            for claim in counted
+        }
     )
+    return "stands" if word == overall(tests) else word
+
+
+def _counts(claim: Claim) -> bool:
+    return claim.protocol in (None, "paper")
+
+
+def _word(verdicts: AbstractSet[str]) -> str:
+    if verdicts <= {"not run"}:
+        return "not run"
+    if "contradicted" in verdicts:
+        return "contradicted" if len(verdicts) == 1 else "contradicted in part"
+    if verdicts == {"supported"}:
+        return "supported"
+    return "supported in part" if "supported" in verdicts else "undecided"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import pandas as pd
+from pandas.api.types import is_any_real_numeric_dtype
 
 from replication.core.files import read_json, write_json
 from replication.statistics.intervals import Estimate
 
 Protocol = Literal["paper", "released_code"]
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "released_code")
-_RISK = 0.05
 Grade = Literal["paper's data", "real data", "stand-in", "none needed"]
 
 
@@ -169,21 +169,6 @@ def without_names(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key != "class_names"}
 
 
-def stands(claim: Claim, corrected: float | None) -> bool | None:
-    """Whether a verdict holds where a whole family of tests is judged at once.
-
-    Args:
-        corrected: its Holm p-value in that family.
-
-    Returns:
-        None where nothing was decided, or where the test has no p-value: equations,
-        and trends that are held against permutations.
-    """
-    if claim.verdict not in ("supported", "contradicted") or corrected is None:
-        return None
-    return corrected < _RISK
-
-
 def pick(cells: Iterable[Cell], **wanted: Any) -> Cell | None:
     """The first cell with these fields, or None."""
     for cell in cells:
@@ -193,9 +178,14 @@ def pick(cells: Iterable[Cell], **wanted: Any) -> Cell | None:
 
 
 def as_table(results: Sequence[Cell] | Sequence[Claim], kind: type) -> pd.DataFrame:
-    """A row a result; seeds' values in one column, separated by spaces."""
+    """A row a result; seeds' values in one column, separated by spaces.
+
+    A word that is not there is empty, a number that is not there NaN.
+    """
     rows = [asdict(result) for result in results]
     for row in rows:
         if "per_seed" in row:
             row["per_seed"] = " ".join(repr(float(value)) for value in row["per_seed"])
-    return pd.DataFrame(rows, columns=[field.name for field in fields(kind)])
+    table = pd.DataFrame(rows, columns=[field.name for field in fields(kind)])
+    words = [name for name in table if not is_any_real_numeric_dtype(table[name])]
+    return table.fillna(dict.fromkeys(words, ""))

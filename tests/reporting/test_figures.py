@@ -4,7 +4,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from replication.reporting.figures import STYLE, interval_panel, svg_text
-from tests.reporting.test_tables import cell, gap
+from tests.reporting.made import cell, gap
 
 
 def drawn(rows: list, **options: object) -> tuple[Figure, str]:

@@ -1,56 +1,12 @@
 """Cells and Claims as a reader sees them."""
 
 import math
-from typing import Any
 
 import pytest
 
 from replication.reporting import tables
 from replication.statistics.results import Cell, Claim
-
-
-def cell(**changes: Any) -> Cell:
-    """Overall of the full model of the ablation, with changes."""
-    plain = {
-        "section": "table2",
-        "benchmark": "x",
-        "data": "stand-in",
-        "method": "full",
-        "label": "Full model",
-        "metric": "overall",
-        "protocol": "paper",
-        "mean": 0.4,
-        "low": 0.38,
-        "high": 0.42,
-        "printed": 0.421,
-        "verdict": "partial",
-    }
-    return Cell(**plain | changes)
-
-
-def gap(**changes: Any) -> Cell:
-    """The full model minus the one without L_MLE."""
-    plain = {"minus": "no_mle", "label": "w/o L_MLE", "printed": None}
-    return cell(**plain | {"verdict": "undecided"} | changes)
-
-
-def claim(**changes: Any) -> Claim:
-    plain = {
-        "id": "helps",
-        "sentence": None,
-        "section": "table2",
-        "place": "Sect. 7",
-        "statement": "It helps.",
-        "test": "paired",
-        "benchmark": "x",
-        "grade": "real data",
-        "verdict": "supported",
-        "mean": 0.013,
-        "low": 0.002,
-        "high": 0.024,
-    }
-    return Claim(**plain | changes)
-
+from tests.reporting.made import cell, claim, gap
 
 # ---- Numbers
 

@@ -1,6 +1,5 @@
 """Imported features: every file that is read is an input of the run that read it."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,7 @@ from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_yaml
 from replication.core.settings import load
-from replication.core.stage import Stage, read_record, record_of
-from replication.reporting.staleness import Checkout, stale
+from replication.core.stage import Stage, record_of
 from replication.stages import features, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,16 +54,3 @@ def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
         stage = f"features_{objective}@own"
         features.main(Stage(stage, load()), "own", objective)
         assert inputs(stage) == files(objective, *samples, "classifier")
-
-
-def test_features_replaced_under_the_same_path_make_the_run_stale(checkout) -> None:
-    prepare.main(Stage("prepare@own", load()), "own")
-    features.main(Stage("features_ce@own", load()), "own", "ce")
-    runs = [read_record(record_of(name)) for name in ("prepare@own", "features_ce@own")]
-    assert stale(runs, Checkout(load(), None)) == []
-    shutil.copy("theirs/paco/feature_test.npz", "theirs/ce/feature_test.npz")
-    np.savez("theirs/ce/classifier.npz", weight=np.zeros((3, 4)), bias=np.zeros(3))
-    assert stale(runs, Checkout(load(), None)) == [
-        "features_ce@own: theirs/ce/classifier.npz, theirs/ce/feature_test.npz changed "
-        "since it ran."
-    ]

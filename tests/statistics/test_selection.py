@@ -2,7 +2,8 @@
 
 import pytest
 
-from replication.statistics.selection import selection_worth
+from replication.statistics.selection import selection_cell, selection_worth
+from tests.reporting.made import cell
 
 
 def seed(looks: dict[str, float], rest: dict[str, float]) -> dict:
@@ -30,3 +31,10 @@ def test_worth_is_the_best_look_less_the_last_weighted_by_samples() -> None:
 def test_a_classifier_without_samples_took_no_look_and_gains_nothing() -> None:
     worth = selection_worth({"0": seed({}, {"5": 0.3, "10": 0.2})})
     assert worth.per_seed == pytest.approx((0.07,))
+
+
+def test_its_cell_is_a_difference_to_the_last_epochs() -> None:
+    two = {name: seed({}, {"5": 0.3, "10": 0.2}) for name in ("0", "1")}
+    worth = selection_cell(cell(protocol="released_code"), two)
+    assert (worth.protocol, worth.minus) == ("released_code", "last_epoch")
+    assert (worth.mean, worth.printed) == (pytest.approx(0.07), None)
