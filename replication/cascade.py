@@ -280,9 +280,11 @@ def decide_each(
     predicted = [torch.full_like(test.labels, -1) for _ in runs]
     notes: list[list[dict]] = [[] for _ in runs]
     for number in range(len(runs[0].levels) + 1):
-        parts = [_part(run, number, splits, num_classes, protocol) for run in runs]
+        parts = [
+            classifier_part(run, number, splits, num_classes, protocol) for run in runs
+        ]
         problems = [
-            _problem(part, run.head, splits, protocol)
+            classifier_problem(part, run.head, splits, protocol)
             for part, run in zip(parts, runs, strict=True)
         ]
         fitted = fit_classifiers(problems, settings)
@@ -294,7 +296,7 @@ def decide_each(
     return list(zip(predicted, notes, strict=True))
 
 
-def _part(
+def classifier_part(
     run: SeedRun,
     number: int,
     splits: Mapping[str, Samples],
@@ -360,7 +362,7 @@ def _plain_inputs(part: Samples, rows: Tensor, protocol: Protocol) -> list[Rows]
     return [x, x] if protocol == "released_code" else [x]
 
 
-def _problem(
+def classifier_problem(
     part: _Part, head: Term, splits: Mapping[str, Samples], protocol: Protocol
 ) -> Problem:
     """One classifier to be fitted: the first term from the head, the others drawn."""
