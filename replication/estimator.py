@@ -428,4 +428,5 @@ def _value_errors() -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        raise ValueError(str(error).removeprefix("params.yaml: ")) from None
+        message = str(error).removeprefix("params.yaml: ").removeprefix("machine.")
+        raise ValueError(message) from None
