@@ -4,7 +4,7 @@
 # make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise;
 #                   Table 2 on a GPU: ARGS="--benchmark places_lt --published --seeds 3"
 # make check-data   what is wrong with the images that params.yaml names, in minutes; or
-#                   with others: make check-data BENCHMARK=inat18 IMAGES=/data/inat
+#                   with others: make check-data BENCHMARK=inat18 IMAGES="/data/my inat"
 # make clean   drop what can be made again         make lock   renew requirements.lock
 #
 # The first call sets up .venv from requirements.lock (hashes checked); later calls do
@@ -29,14 +29,10 @@ test: $(READY)
 
 bench: $(READY)
 	python -m bench
-	python -m bench.cluster_aided
-	python -m bench.precision
-	python -m bench.stacks
-	python -m bench.compiled
-	python -m bench.coverage
+	python -m bench.statistics
 
 rehearse: $(READY)
-	python -m bench.rehearsal --scratch '$(or $(SCRATCH),$(error make rehearse: expected SCRATCH=<folder with 20 GB>))' $(ARGS)
+	python -m bench --rehearse '$(or $(SCRATCH),$(error make rehearse: expected SCRATCH=<folder with 20 GB>))' $(ARGS)
 
 faults: $(READY)
 	python -m tests.faults
@@ -45,7 +41,7 @@ keep: $(READY)
 	python -m replication.stages.keep $(NAME)
 
 check-data: $(READY)
-	python -m replication.stages.check_data $(BENCHMARK) $(IMAGES)
+	python -m replication.stages.check_data $(if $(BENCHMARK),'$(BENCHMARK)') $(if $(IMAGES),'$(subst ','\'',$(IMAGES))')
 
 clean:
 	rm -rf outputs .resume .pytest_cache .ruff_cache .hypothesis

@@ -1,17 +1,20 @@
 """What is measured: each figure builds its data, then hands back the work to time.
 
-    python -m bench.figures NAME WHOSE DEVICE REPEATS KEY=VALUE ...
+    python -m bench.figures NAME WAY DEVICE REPEATS KEY=VALUE ...
 
-is one figure in a process of its own, `ours` or the `reference`, as a line of JSON.
+is one figure done one way in a process of its own, as a line of JSON.
 """
 
-import random
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
+from nflows.transforms import BatchNorm, MaskedAffineAutoregressiveTransform
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import loading, references
@@ -20,58 +23,45 @@ from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
 from replication.classifiers.fitting import Problem, fit_classifier
 from replication.classifiers.heads import Rows, Term, log_prior
+from replication.core.device import pick_device
 from replication.core.settings import ClassifierSettings, FilterSettings
-from replication.core.stage import pick_device
-from replication.flow_filter.fitting import (
-    PairDraws,
-    fit_flow_filter,
-    objective_terms,
-    read_clusters,
+from replication.flow_filter.fitting import latents, objective_terms, read_clusters
+from replication.flow_filter.flow import (
+    NUM_BLOCKS,
+    AffineAutoregressive,
+    BatchNormTransform,
+    FlowFilter,
+    TriangularLinear,
 )
-from replication.flow_filter.flow import NUM_BLOCKS, FlowFilter
 
 Size = Mapping[str, int]
 Work = Callable[[], Any]
+Build = Callable[[Size, torch.device], Work]
+SUITE = "suite"
 
 
 class Figure(NamedTuple):
-    """The suite's work, the plain reference's, and what both must at least do.
+    """Ways to do one thing, and what each must at least do.
 
-    Fields: `ours` and `reference` build their data when called and return the work;
-    `reference` None where there is no plainer way; `operations` of the dense products
-    that the equations ask for, masks ignored; `moved` bytes that cannot but be read or
-    written; `reference_mb` that the reference will need.
+    Fields: `ways` build their data when called and return the work; `operations` of the
+    dense products that the equations ask for, masks ignored; `moved` bytes that cannot
+    but be read or written.
     """
 
-    ours: Callable[[Size, torch.device], Work]
-    reference: Callable[[Size, torch.device], Work] | None
+    ways: Mapping[str, Build]
     operations: Callable[[Size], float]
     moved: Callable[[Size], float]
-    reference_mb: Callable[[Size], float]
 
 
 # --- Flow Filter
 
 
-def _filter_settings(size: Size, epochs: int = 1) -> FilterSettings:
+def _filter_settings(size: Size) -> FilterSettings:
     return FilterSettings(
-        lambda_mle=1.0,
-        lambda_bal=2.0,
-        lambda_pure=0.03,
-        num_clusters=size["K"],
-        sigma=0.05,
-        eta=0.7,
-        weight_exponent=2.0,
-        lr=0.1,
-        batch_size=size["B"],
-        epochs=epochs,
-    )
-
-
-def _pair(size: Size, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(2, size["B"], size["D"], generator=generator).to(device)
-    return x[0], x[1], torch.full((size["B"],), 1 / 365, device=device)
+        lambda_mle=1.0, lambda_bal=2.0, lambda_pure=0.03, num_clusters=size["K"],
+        sigma=0.05, eta=0.7, weight_exponent=2.0, lr=0.1, batch_size=size["B"],
+        epochs=1,
+    )  # fmt: skip
 
 
 def _flow(size: Size, device: torch.device) -> FlowFilter:
@@ -85,23 +75,47 @@ def _plain_flow(size: Size, device: torch.device) -> tuple[nn.Module, Tensor]:
     return references.plain_flow(size["D"]).to(device), centres.to(device)
 
 
-def _labels(samples: int, classes: int) -> Tensor:
-    """Long-tailed, every class at least once."""
-    place = torch.linspace(0, 1, samples).pow(3) * (classes - 1)
-    return torch.cat([torch.arange(classes), place.long()])[:samples]
+def without(kind: str, flow: FlowFilter) -> FlowFilter:
+    """The same filter with one of the suite's own operations done by autograd.
+
+    Args:
+        kind: `triangular products`, `affine gradient` or `batch-norm gradient`.
+    """
+    for module in flow.modules():
+        if kind == "triangular products" and isinstance(module, TriangularLinear):
+            module.forward = MethodType(_masked, module)
+        if kind == "affine gradient" and isinstance(module, AffineAutoregressive):
+            plain = MaskedAffineAutoregressiveTransform._elementwise_forward
+            module._elementwise_forward = MethodType(plain, module)
+        if kind == "batch-norm gradient" and isinstance(module, BatchNormTransform):
+            module.forward = MethodType(BatchNorm.forward, module)
+    return flow
 
 
-def _filter_step(size: Size, device: torch.device) -> Work:
-    flow, settings = _flow(size, device), _filter_settings(size)
-    optimiser = torch.optim.SGD(flow.parameters(), lr=settings.lr)
-    x_pos, x_neg, weights = _pair(size, device)
+def _masked(layer: TriangularLinear, inputs: Tensor) -> Tensor:
+    return F.linear(inputs, layer.weight * layer.mask, layer.bias)
+
+
+OWN_OPERATIONS = ("triangular products", "affine gradient", "batch-norm gradient")
+Objective = Callable[..., tuple[Tensor, Tensor]]
+
+
+def _step(
+    objective: Objective, network: nn.Module, size: Size, device: torch.device
+) -> Work:
+    """Objective, gradient and update, on the same pair of batches."""
+    generator = torch.Generator().manual_seed(1)
+    pair = torch.randn(2, size["B"], size["D"], generator=generator).to(device)
+    weights = torch.full((size["B"],), 1 / 365, device=device)
+    settings = _filter_settings(size)
+    optimiser = torch.optim.SGD(network.parameters(), lr=settings.lr)
     scale = torch.tensor([1.0, 2.0, 0.03], device=device)
     state = {"share": torch.zeros(size["K"], device=device), "step": 0}
 
     def step() -> None:
         state["step"] += 1
-        terms, state["share"] = objective_terms(
-            flow, x_pos, x_neg, weights, state["share"], state["step"], settings
+        terms, state["share"] = objective(
+            pair, weights, state["share"], state["step"], settings
         )
         optimiser.zero_grad(set_to_none=True)
         (terms @ scale).backward()
@@ -110,69 +124,40 @@ def _filter_step(size: Size, device: torch.device) -> Work:
     return step
 
 
-def _plain_filter_step(size: Size, device: torch.device) -> Work:
+def _filter_step(size: Size, device: torch.device, *left_out: str) -> Work:
+    flow = _flow(size, device)
+    for kind in left_out:
+        without(kind, flow)
+    return _step(
+        lambda pair, *rest: objective_terms(flow, *pair, *rest), flow, size, device
+    )
+
+
+def _plain_filter_step(
+    size: Size, device: torch.device, square: references.Square
+) -> Work:
     transform, centres = _plain_flow(size, device)
-    step = references.filter_step(transform, centres, _filter_settings(size))
-    pair = _pair(size, device)
-    return lambda: step(*pair)
+
+    def objective(pair: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        return references.objective(transform, centres, tuple(pair), *rest, square)
+
+    return _step(objective, transform, size, device)
 
 
-def _samples(size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
+def _features(size: Size, device: torch.device) -> Tensor:
     generator = torch.Generator().manual_seed(2)
-    features = torch.randn(size["N"], size["D"], generator=generator)
-    labels = _labels(size["N"], size.get("C", 2))
-    return features.to(device), labels.to(device)
-
-
-def _filter_epoch(size: Size, device: torch.device) -> Work:
-    features, labels = _samples(size, device)
-    return lambda: fit_flow_filter(features, labels, _filter_settings(size), seed=0)
-
-
-def _plain_filter_epoch(size: Size, device: torch.device) -> Work:
-    features, labels = _samples(size, device)
-    transform, centres = _plain_flow(size, device)
-    step = references.filter_step(transform, centres, _filter_settings(size))
-    by_class: dict[int, list[int]] = {}
-    for sample, label in enumerate(labels.tolist()):
-        by_class.setdefault(label, []).append(sample)
-    generator = random.Random(0)
-    weights = torch.full((size["B"],), 1 / len(by_class), device=device)
-
-    def epoch() -> None:
-        transform.train()
-        for _ in range(-(-size["N"] // size["B"])):
-            one, other = references.draw_pairs(by_class, size["B"], generator)
-            step(features[one], features[other], weights)
-        references.read(transform, centres, features)
-
-    return epoch
+    return torch.randn(size["N"], size["D"], generator=generator).to(device)
 
 
 def _read(size: Size, device: torch.device) -> Work:
-    features, _ = _samples(size, device)
-    flow = _flow(size, device)
+    features, flow = _features(size, device), _flow(size, device)
     return lambda: read_clusters(flow, features)
 
 
-def _plain_read(size: Size, device: torch.device) -> Work:
-    features, _ = _samples(size, device)
+def _plain_read(size: Size, device: torch.device, square: references.Square) -> Work:
+    features = _features(size, device)
     transform, centres = _plain_flow(size, device)
-    return lambda: references.read(transform, centres, features)
-
-
-def _draws(size: Size, device: torch.device) -> Work:
-    labels = _labels(size["N"], size["C"]).to(device)
-    draws = PairDraws(labels, torch.Generator(device).manual_seed(0))
-    return lambda: list(draws.epoch(size["B"]))
-
-
-def _plain_draws(size: Size, device: torch.device) -> Work:
-    by_class: dict[int, list[int]] = {}
-    for sample, label in enumerate(_labels(size["N"], size["C"]).tolist()):
-        by_class.setdefault(label, []).append(sample)
-    generator = random.Random(0)
-    return lambda: references.draw_pairs(by_class, size["N"], generator)
+    return lambda: references.read(transform, centres, features, square)
 
 
 def flow_operations(size: Size) -> float:
@@ -181,143 +166,138 @@ def flow_operations(size: Size) -> float:
 
 
 def _flow_bytes(size: Size) -> float:
-    return 4 * (NUM_BLOCKS * 4 * size["D"] ** 2 + size["K"] * size["D"])
-
-
-def _step_operations(size: Size) -> float:
-    """Both batches forward, and the gradient twice that."""
-    return 3 * 2 * size["B"] * flow_operations(size)
-
-
-def _step_bytes(size: Size) -> float:
-    """Weights and their gradients, read and written once in each of three passes."""
-    return 6 * _flow_bytes(size)
-
-
-def _differences_mb(size: Size) -> float:
-    """z - mu of both batches, kept for the gradient, and two more while it is made."""
-    return 4 * size["B"] * size["K"] * size["D"] * 4 / 2**20
-
-
-def _steps(size: Size) -> int:
-    return -(-size["N"] // size["B"])
+    return 2 * flow_operations(size)
 
 
 # --- classifiers
 
 
-def _classifier_settings(size: Size) -> ClassifierSettings:
-    return ClassifierSettings(lr=1e-4, batch_size=size["B"], epochs=1, evaluate_every=1)
+def _labels(size: Size, device: torch.device) -> Tensor:
+    """Long-tailed, every class at least once."""
+    place = torch.linspace(0, 1, size["N"]).pow(3) * (size["C"] - 1)
+    labels = torch.cat([torch.arange(size["C"]), place.long()])
+    return labels[: size["N"]].to(device)
 
 
-def _aided(size: Size, device: torch.device) -> tuple[list[Tensor], Tensor]:
-    """x, z (N, D), class frequencies (K, C), and the cluster of each sample."""
+def _clusters(size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Class frequencies (K, C), and the cluster of each sample (N,)."""
     generator = torch.Generator().manual_seed(3)
-    x, z = torch.randn(2, size["N"], size["D"], generator=generator)
     table = torch.rand(size["K"], size["C"], generator=generator)
     cluster = torch.randint(size["K"], (size["N"],), generator=generator)
-    table = table / table.sum(1, keepdim=True)
-    return [part.to(device) for part in (x, z, table)], cluster.to(device)
+    return (table / table.sum(1, keepdim=True)).to(device), cluster.to(device)
 
 
-def _head(size: Size, device: torch.device) -> Term:
-    weight = torch.zeros(size["C"], size["D"], device=device)
-    return Term(weight, torch.zeros(size["C"], device=device))
-
-
-def _classifier_epoch(
-    inputs: list[Rows], terms: list[Any], size: Size, device: torch.device
-) -> Work:
-    labels = _labels(size["N"], size["C"]).to(device)
-    counts = labels.bincount(minlength=size["C"])
-    settings = _classifier_settings(size)
-    problem = Problem(terms, inputs, labels, counts, None, seed=0)
-    return lambda: fit_classifier(problem, settings)
-
-
-def _aided_epoch(size: Size, device: torch.device) -> Work:
-    (x, z, table), cluster = _aided(size, device)
-    inputs = [Rows(x), Rows(z), Rows(table, cluster)]
-    head = _head(size, device)
+def _fit(inputs: list[Rows], size: Size, device: torch.device) -> Any:
+    """An epoch of the first input's head and drawn terms for the others."""
+    labels = _labels(size, device)
+    classes = size["C"]
+    weight = torch.zeros(classes, size["D"], device=device)
+    head = Term(weight, torch.zeros(classes, device=device))
     generator = torch.Generator().manual_seed(0)
-    terms = [head, *drawn_terms(inputs[1:], size["C"], generator, head)]
-    return _classifier_epoch(inputs, terms, size, device)
+    terms = [head, *drawn_terms(inputs[1:], classes, generator, head)]
+    counts = labels.bincount(minlength=classes)
+    settings = ClassifierSettings(
+        lr=1e-4, batch_size=size["B"], epochs=1, evaluate_every=1
+    )
+    return fit_classifier(Problem(terms, inputs, labels, counts, None, 0), settings)
 
 
 def _plain_epoch(size: Size, device: torch.device) -> Work:
-    (x, _, _), _ = _aided(size, device)
-    return _classifier_epoch([Rows(x)], [_head(size, device)], size, device)
+    features = _features(size, device)
+    return lambda: _fit([Rows(features)], size, device)
 
 
-def _reference_epoch(
-    inputs: Callable[[], Tensor], width: int, size: Size, device: torch.device
-) -> Work:
+def _aided_epoch(size: Size, device: torch.device) -> Work:
+    features, (table, cluster) = _features(size, device), _clusters(size, device)
+    inputs = [Rows(features), Rows(features.flip(0)), Rows(table, cluster)]
+    return lambda: _fit(inputs, size, device)
+
+
+def _aided_memory(size: Size, device: torch.device) -> Work:
+    """From features to a fitted cluster-aided classifier, latents included."""
+    features, (table, cluster) = _features(size, device), _clusters(size, device)
+    flow = _flow(size, device)
+
+    def work() -> None:
+        z = latents(flow, features)
+        some = torch.arange(20 * size["B"], device=device)
+        inputs = [Rows(features, some), Rows(z, some), Rows(table, cluster[some])]
+        _fit(inputs, {**size, "N": len(some)}, device)
+
+    return work
+
+
+def _reference_epoch(size: Size, device: torch.device, aided: bool) -> Work:
     """Inputs are made in the timed work: (N, D_in) is the reference's own memory."""
-    labels = _labels(size["N"], size["C"]).to(device)
-    layer = nn.Linear(width, size["C"]).to(device)
-    log_counts = log_prior(labels.bincount(minlength=size["C"]))
+    features, (table, cluster) = _features(size, device), _clusters(size, device)
+    labels, classes = _labels(size, device), size["C"]
+    width = 2 * size["D"] + classes if aided else size["D"]
+    layer = nn.Linear(width, classes).to(device)
+    log_counts = log_prior(labels.bincount(minlength=classes))
     order = torch.randperm(size["N"], device=device)
-    return lambda: references.classifier_epoch(
-        layer, inputs(), labels, order, log_counts, 1e-4, size["B"]
-    )
+
+    def work() -> None:
+        inputs = features
+        if aided:
+            inputs = torch.cat([features, features.flip(0), table[cluster]], 1)
+        references.classifier_epoch(
+            layer, inputs, labels, order, log_counts, 1e-4, size["B"]
+        )
+
+    return work
 
 
-def _reference_aided_epoch(size: Size, device: torch.device) -> Work:
-    (x, z, table), cluster = _aided(size, device)
-    width = 2 * size["D"] + size["C"]
-    return _reference_epoch(
-        lambda: torch.cat([x, z, table[cluster]], 1), width, size, device
-    )
-
-
-def _reference_plain_epoch(size: Size, device: torch.device) -> Work:
-    (x, _, _), _ = _aided(size, device)
-    return _reference_epoch(lambda: x, size["D"], size, device)
-
-
-def _epoch_operations(width: int) -> Callable[[Size], float]:
+def _epoch_operations(width: int, size: Size) -> float:
     """Logits and gradient of `width` terms of D inputs each; clusters cost no more."""
-    return lambda size: 4 * size["N"] * size["C"] * width * size["D"]
+    return 4 * size["N"] * size["C"] * width * size["D"]
 
 
-def _epoch_bytes(width: int) -> Callable[[Size], float]:
+def _epoch_bytes(width: int, size: Size) -> float:
     """The weights, read for the logits, read and written for the update, each step."""
-    return lambda size: 3 * 4 * _steps(size) * size["C"] * width * size["D"]
+    return 3 * 4 * -(-size["N"] // size["B"]) * size["C"] * width * size["D"]
 
 
-# --- extraction
+# --- networks
+
+
+def _network(size: Size, device: torch.device) -> tuple[nn.Module, Tensor]:
+    network = build_network(f"resnet{size['layers']}", 100, None, seed=0).to(device)
+    pixels = torch.randn(size["B"], 3, size["pixels"], size["pixels"], device=device)
+    return network, pixels
 
 
 def _extraction(size: Size, device: torch.device) -> Work:
-    """As `extract_features` does it, without decoding; both ResNets of the paper."""
-    network = build_network(f"resnet{size['layers']}", 2, None, seed=0)
-    network = network.eval().to(device, memory_format=torch.channels_last)
-    pixels = torch.randn(size["B"], 3, size["pixels"], size["pixels"], device=device)
+    """As `extract_features` does it, without decoding."""
+    network, pixels = _network(size, device)
+    network = network.eval().to(memory_format=torch.channels_last)
     pixels = pixels.to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def forward() -> None:
-        features_of(network, pixels)
-
-    return forward
+    return torch.inference_mode()(lambda: features_of(network, pixels))
 
 
 def _plain_extraction(size: Size, device: torch.device) -> Work:
     """One image after the other, in PyTorch's default layout."""
-    network = build_network(f"resnet{size['layers']}", 2, None, seed=0).eval()
-    network = network.to(device)
-    pixels = torch.randn(size["B"], 3, size["pixels"], size["pixels"], device=device)
-
-    @torch.no_grad()
-    def forward() -> None:
-        for image in pixels.split(1):
-            features_of(network, image)
-
-    return forward
+    network, pixels = _network(size, device)
+    network.eval()
+    return torch.no_grad()(lambda: [features_of(network, x) for x in pixels.split(1)])
 
 
-def _extraction_operations(size: Size) -> float:
-    """Counted by PyTorch on the network itself."""
+def _training_step(size: Size, device: torch.device) -> Work:
+    """Forward, backward and SGD of cross-entropy, without loading."""
+    network, pixels = _network(size, device)
+    labels = torch.arange(size["B"], device=device) % 100
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+
+    def step() -> None:
+        loss = F.cross_entropy(network(pixels), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def _network_operations(size: Size) -> float:
+    """Of a batch forward, counted by PyTorch on the network itself."""
     with torch.device("meta"):
         network = build_network(f"resnet{size['layers']}", 2, None, seed=0).eval()
         pixels = torch.empty(1, 3, size["pixels"], size["pixels"])
@@ -331,63 +311,58 @@ def _nothing(size: Size) -> float:
     return 0.0
 
 
+_SQUARES = {"nflows": references.expanded, "differences": references.differences}
 FIGURES = {
     "filter step": Figure(
-        _filter_step, _plain_filter_step, _step_operations, _step_bytes,
-        _differences_mb,
+        {SUITE: _filter_step}
+        | {way: partial(_plain_filter_step, square=f) for way, f in _SQUARES.items()}
+        | {
+            f"without {kind}": lambda size, device, kind=kind: _filter_step(
+                size, device, kind
+            )
+            for kind in OWN_OPERATIONS
+        },
+        # Both batches forward, and the gradient twice that.
+        lambda size: 6 * size["B"] * flow_operations(size),
+        # Weights and their gradients, read and written once in each of three passes.
+        lambda size: 6 * _flow_bytes(size),
     ),
-    "filter epoch": Figure(
-        _filter_epoch,
-        _plain_filter_epoch,
-        lambda size: size["N"] * 7 * flow_operations(size),
-        lambda size: _steps(size) * _step_bytes(size),
-        _differences_mb,
-    ),
-    "pair draws": Figure(_draws, _plain_draws, _nothing, _nothing, _nothing),
     "likelihood pass": Figure(
-        _read,
-        _plain_read,
+        {SUITE: _read}
+        | {way: partial(_plain_read, square=f) for way, f in _SQUARES.items()},
         lambda size: size["N"] * flow_operations(size),
         _flow_bytes,
-        lambda size: _differences_mb({**size, "B": 512}) / 2,
     ),
     "aided epoch": Figure(
-        _aided_epoch, _reference_aided_epoch, _epoch_operations(2), _epoch_bytes(2),
-        lambda size: 4 * (size["N"] + 3 * size["C"]) * (2 * size["D"] + size["C"])
-        / 2**20,
+        {SUITE: _aided_epoch, "plain": partial(_reference_epoch, aided=True)},
+        partial(_epoch_operations, 2),
+        partial(_epoch_bytes, 2),
     ),
     "plain epoch": Figure(
-        _plain_epoch, _reference_plain_epoch, _epoch_operations(1), _epoch_bytes(1),
-        _nothing,
+        {SUITE: _plain_epoch, "plain": partial(_reference_epoch, aided=False)},
+        partial(_epoch_operations, 1),
+        partial(_epoch_bytes, 1),
+    ),
+    "latents and 20 aided steps": Figure({SUITE: _aided_memory}, _nothing, _nothing),
+    "training step": Figure(
+        {SUITE: _training_step}, lambda size: 3 * _network_operations(size), _nothing
     ),
     "extraction": Figure(
-        _extraction, _plain_extraction, _extraction_operations, _nothing, _nothing
+        {SUITE: _extraction, "plain": _plain_extraction}, _network_operations, _nothing
     ),
-    "decode": Figure(
-        loading.decoding, loading.plain_decoding, _nothing, _nothing, _nothing
-    ),
-    "load to train": Figure(
-        loading.plain_training, loading.reference_plain_training, _nothing, _nothing,
-        _nothing,
-    ),
-    "load PaCo's views": Figure(
-        loading.paco_training, loading.reference_paco_training, _nothing, _nothing,
-        _nothing,
-    ),
-    "load to extract": Figure(
-        loading.extraction, loading.reference_extraction, _nothing, _nothing, _nothing
-    ),
-}  # fmt: skip
+    **{
+        name: Figure({SUITE: ours, "plain": plain}, _nothing, _nothing)
+        for name, (ours, plain) in loading.WAYS.items()
+    },
+}
 
 
 def main(arguments: list[str]) -> None:
     """One figure, measured beside the ceilings."""
-    name, whose, device_word, repeats, *sizes = arguments
+    name, way, device_word, repeats, *sizes = arguments
     device = pick_device(device_word)
     size = {key: int(value) for key, value in (one.split("=") for one in sizes)}
-    build = FIGURES[name].ours if whose == "ours" else FIGURES[name].reference
-    assert build is not None
-    taken = take(build(size, device), int(repeats), device)
+    taken = take(FIGURES[name].ways[way](size, device), int(repeats), device)
     print(as_json(taken, measure_ceilings(device)))
 
 

@@ -22,7 +22,6 @@ from replication.core.settings import BackboneSettings
 from replication.data.decoding import decode
 from replication.images.augmentation import paco_views, view_batches
 from replication.images.batches import ImageSplit, plain_batches, training_batches
-from replication.images.pixels import decode_pixels
 
 Size = Mapping[str, int]
 Work = Callable[[], Any]
@@ -96,16 +95,6 @@ def _settings(size: Size) -> BackboneSettings:
 # --- ours
 
 
-def decoding(size: Size, device: torch.device) -> Work:
-    """Bytes of a file to pixels."""
-    return _work(
-        size,
-        lambda images: [
-            decode_pixels(path.read_bytes(), path) for path in images.paths
-        ],
-    )
-
-
 def plain_training(size: Size, device: torch.device) -> Work:
     """Cross-entropy's: random crop, mirrored or not."""
 
@@ -138,17 +127,6 @@ def extraction(size: Size, device: torch.device) -> Work:
 
 
 # --- the reference
-
-
-def plain_decoding(size: Size, device: torch.device) -> Work:
-    """Pillow's."""
-    return _work(
-        size,
-        lambda images: [
-            transforms.functional.pil_to_tensor(decode(path.read_bytes(), path))
-            for path in images.paths
-        ],
-    )
 
 
 def _recipe(*steps: Any) -> transforms.Compose:
@@ -202,3 +180,10 @@ def reference_extraction(size: Size, device: torch.device) -> Work:
         transforms.CenterCrop(size["pixels"]),
     )
     return _by_pillow(size, device, recipe)
+
+
+WAYS = {
+    "load to train": (plain_training, reference_plain_training),
+    "load PaCo's views": (paco_training, reference_paco_training),
+    "load to extract": (extraction, reference_extraction),
+}

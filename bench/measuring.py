@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from replication.core.device import device_name
 from replication.core.files import BadInput
-from replication.core.stage import device_name
 
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = "5"  # proc(5): /proc/pid/clear_refs

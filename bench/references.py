@@ -1,11 +1,10 @@
-"""Plain references, written to the paper's equations; slow and large on purpose.
+"""Plain references, written to the paper's equations; tests hold them to the suite.
 
-What one writes first: nflows as it comes, (B, K, D) differences, one Python call for
-each sample drawn, concatenated inputs and autograd. Tests hold them against the suite.
+nflows as it comes, autograd, concatenated inputs. The square of z - mu is expanded, as
+anyone who is short of memory does, or taken of the (B, K, D) differences, as printed.
 """
 
 import math
-import random
 from collections.abc import Callable
 
 import torch
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.core.settings import FilterSettings
+
+Square = Callable[[Tensor, Tensor], Tensor]
 
 
 def plain_flow(dimensions: int) -> Transform:
@@ -40,13 +41,24 @@ def plain_flow(dimensions: int) -> Transform:
     return CompositeTransform([*block(), ReversePermutation(dimensions), *block()])
 
 
-def log_joint(transform: Transform, centres: Tensor, x: Tensor) -> Tensor:
-    """log P(x, h = k), (B, D) -> (B, K), by the differences z - mu_k, (B, K, D)."""
+def differences(z: Tensor, centres: Tensor) -> Tensor:
+    """|z - mu_k|^2, (B, D) and (K, D) -> (B, K), by way of (B, K, D)."""
+    return (z[:, None] - centres[None]).square().sum(2)
+
+
+def expanded(z: Tensor, centres: Tensor) -> Tensor:
+    """|z|^2 - 2 z.mu_k + |mu_k|^2, (B, D) and (K, D) -> (B, K)."""
+    return z.square().sum(1)[:, None] - 2 * z @ centres.T + centres.square().sum(1)
+
+
+def log_joint(
+    transform: Transform, centres: Tensor, x: Tensor, square: Square
+) -> Tensor:
+    """log P(x, h = k), (B, D) -> (B, K), nats."""
     z, log_det = transform(x)
     clusters, dimensions = centres.shape
-    square = (z[:, None] - centres[None]).square().sum(2)
     constant = 0.5 * dimensions * math.log(2 * math.pi) + math.log(clusters)
-    return -0.5 * square - constant + log_det[:, None]
+    return -0.5 * square(z, centres) - constant + log_det[:, None]
 
 
 def objective(
@@ -57,65 +69,34 @@ def objective(
     share: Tensor,
     step: int,
     settings: FilterSettings,
+    square: Square,
 ) -> tuple[Tensor, Tensor]:
     """L_MLE, L_bal, L_pure (3,) and p~_t (K,), each as it is printed."""
-    joint = [log_joint(transform, centres, x) for x in pairs]
+    joint = [log_joint(transform, centres, x, square) for x in pairs]
     likelihood = joint[0].logsumexp(1)
-    posterior = [torch.softmax(one, 1) for one in joint]
-    running = settings.eta * share + (1 - settings.eta) * posterior[0].mean(0)
-    estimate = running / (1 - settings.eta**step)
+    posterior = torch.softmax(joint[0], 1)
+    share = settings.eta * share + (1 - settings.eta) * posterior.mean(0)
+    estimate = share / (1 - settings.eta**step)
     balance = math.log(len(share)) + (estimate * estimate.log()).sum()
-    purity = (posterior[0].detach() * torch.log_softmax(joint[1], 1)).sum(1).mean()
+    purity = (posterior.detach() * torch.log_softmax(joint[1], 1)).sum(1).mean()
     mle = -(weights * likelihood).mean()
-    return torch.stack([mle, balance, purity]), running.detach()
-
-
-def draw_pairs(
-    by_class: dict[int, list[int]], size: int, generator: random.Random
-) -> tuple[list[int], list[int]]:
-    """Samples of two different classes, one Python call after the other."""
-    pairs = []
-    for _ in range(size):
-        one, other = generator.sample(list(by_class), 2)
-        pairs.append(
-            (generator.choice(by_class[one]), generator.choice(by_class[other]))
-        )
-    return [one for one, _ in pairs], [other for _, other in pairs]
-
-
-def filter_step(
-    transform: Transform, centres: Tensor, settings: FilterSettings
-) -> Callable[[Tensor, Tensor, Tensor], None]:
-    """A step of the fit: objective, gradient, update."""
-    optimiser = torch.optim.SGD(transform.parameters(), lr=settings.lr)
-    scale = centres.new_tensor(
-        [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
-    )
-    state = {"share": centres.new_zeros(len(centres)), "step": 0}
-
-    def step(x_pos: Tensor, x_neg: Tensor, weights: Tensor) -> None:
-        state["step"] += 1
-        terms, state["share"] = objective(
-            transform, centres, (x_pos, x_neg), weights, state["share"],
-            state["step"], settings,
-        )  # fmt: skip
-        optimiser.zero_grad()
-        (terms @ scale).backward()
-        optimiser.step()
-
-    return step
+    return torch.stack([mle, balance, purity]), share.detach()
 
 
 @torch.no_grad()
 def read(
-    transform: Transform, centres: Tensor, features: Tensor, batch: int = 512
+    transform: Transform,
+    centres: Tensor,
+    features: Tensor,
+    square: Square,
+    batch: int = 512,
 ) -> tuple[Tensor, Tensor]:
     """log P(x) (N,) and the most likely cluster (N,)."""
     transform.eval()
-    joint = [log_joint(transform, centres, part) for part in features.split(batch)]
-    return torch.cat([one.logsumexp(1) for one in joint]), torch.cat(
-        [one.argmax(1) for one in joint]
+    joint = torch.cat(
+        [log_joint(transform, centres, part, square) for part in features.split(batch)]
     )
+    return joint.logsumexp(1), joint.argmax(1)
 
 
 def classifier_epoch(
@@ -130,12 +111,11 @@ def classifier_epoch(
     """Balanced Softmax on concatenated inputs (N, D_in), by autograd, in place.
 
     Args:
-        order: (N,) of the samples; a batch is stacked sample by sample.
+        order: (N,) of the samples.
     """
     optimiser = torch.optim.SGD(layer.parameters(), lr=lr)
     for samples in order.split(batch):
-        rows = torch.stack([inputs[sample] for sample in samples.tolist()])
-        loss = F.cross_entropy(layer(rows) + log_counts, labels[samples])
+        loss = F.cross_entropy(layer(inputs[samples]) + log_counts, labels[samples])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

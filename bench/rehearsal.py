@@ -1,14 +1,14 @@
 """The real stages at a benchmark's true size, on synthetic cached features.
 
-    python -m bench.rehearsal --scratch /big/disk [--share 0.05] [--dimensions 512]
-    python -m bench.rehearsal --scratch /big/disk --benchmark places_lt --published
+    python -m bench --rehearse /big/disk [--share 0.05] [--dimensions 512]
+    python -m bench --rehearse /big/disk --benchmark places_lt --published
 
 (`make rehearse SCRATCH=/big/disk`.) Features of the published class counts are written
 in blocks, then each stage from `prepare` to the table (iNaturalist 2018: Table 1,
 Places-LT: Table 2) runs as `dvc repro` runs it, in a folder of its own with its own
-params.yaml. What is done is not done again: call it anew after a stop (after a change
-of the code with --keep, or all is run again). Few epochs, unless they are to be the
-published ones: it measures memory, and whether the chain stands at this size.
+params.yaml. What this code did is not done again: call it anew after a stop. Few
+epochs, unless they are to be the published ones: it measures memory, and whether the
+chain stands at this size.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from ruamel.yaml import YAML
 
 from bench import cost, page
 from bench.measuring import about_machine, slug
+from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
     content_hash,
@@ -37,7 +38,7 @@ from replication.core.files import (
     write_text,
 )
 from replication.core.settings import PARAMS, PUBLISHED
-from replication.core.stage import PACKAGE, RESUME, pick_device
+from replication.core.stage import PACKAGE, RESUME
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024
@@ -52,8 +53,8 @@ STAGES = {
         "features inat18 ce",
         "heads inat18 ce",
         "decoupling inat18",
-        "table1 inat18",
-        "confusion inat18",
+        "section table1 inat18",
+        "section confusion inat18",
     ),
     "places_lt": (
         "prepare places_lt",
@@ -71,7 +72,7 @@ STAGES = {
                 "clusters_1000",
             )
         ),
-        "table2 places_lt",
+        "section table2 places_lt",
     ),
 }
 # Validation images a class; iNaturalist 2018's own are its test set.
@@ -226,25 +227,17 @@ def run_stage(words: str, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Features, then the stages; one results file, renewed after each."""
     parser = argparse.ArgumentParser(description="The real stages at true size")
-    parser.add_argument(
-        "--scratch", type=Path, required=True, help="a folder with 20 GB"
-    )
-    parser.add_argument("--benchmark", choices=STAGES, default="inat18")
-    parser.add_argument(
-        "--published", action="store_true", help="epochs and depth as published"
-    )
-    parser.add_argument("--tf32", action="store_true", help="a GPU rounds its products")
-    parser.add_argument("--share", type=float, default=1.0, help="of the images, > 0")
-    parser.add_argument("--dimensions", type=int, default=2048, help="D")
-    parser.add_argument("--filter-epochs", type=int, default=1)
-    parser.add_argument("--classifier-epochs", type=int, default=1)
-    parser.add_argument("--depth", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument(
-        "--keep", action="store_true", help="what other code did; the page says so"
-    )
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    add = parser.add_argument
+    add("--rehearse", type=Path, required=True, help="a folder with 20 GB")
+    add("--benchmark", choices=STAGES, default="inat18")
+    add("--published", action="store_true", help="epochs and depth as published")
+    add("--tf32", action="store_true", help="a GPU rounds its products")
+    add("--share", type=float, default=1.0, help="of the images, > 0")
+    add("--dimensions", type=int, default=2048, help="D")
+    for name in ("filter-epochs", "classifier-epochs", "depth", "seeds"):
+        add(f"--{name}", type=int, default=1)
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--results", type=Path, default=HERE / "results")
     try:
         rehearse(vars(parser.parse_args()))
     except BadInput as error:
@@ -253,17 +246,13 @@ def main() -> None:
 
 
 def rehearse(chosen: dict[str, Any]) -> None:
-    """Run what is not done yet; write results and pages after each stage.
-
-    Settings have a folder each. From the first stage on that was not run there by this
-    code all is run, unless `keep`: then what is done stands, by whatever code.
-    """
+    """Run what this code has not done yet; write results and pages after each stage."""
     settings = {
         name: value
         for name, value in chosen.items()
-        if name not in ("scratch", "results", "keep")
+        if name not in ("rehearse", "results")
     }
-    scratch = chosen["scratch"].resolve()
+    scratch = chosen["rehearse"].resolve()
     benchmark = chosen["benchmark"]
     name = f"{benchmark}-{chosen['share']:g}-{chosen['dimensions']}"
     source = scratch / f"features-{name}"
@@ -273,17 +262,13 @@ def rehearse(chosen: dict[str, Any]) -> None:
     write_params(folder / PARAMS, source, settings)
     code = code_hash(folder / PARAMS)
     stages: list[dict[str, Any]] = []
-    stands = True
-    for words in STAGES[benchmark]:
-        kept = folder / "done" / f"{words.replace(' ', '-')}.json"
-        found = read_json(kept) if kept.is_file() else None
-        stands = (
-            stands and found is not None and (chosen["keep"] or found["code"] == code)
-        )
-        if not stands:
-            found = run_stage(words, folder) | {"code": code}
-            write_json(kept, found, sealed=False)
-        stages.append(found)
+    done = folder / "done.json"
+    before = read_json(done) if done.is_file() else {"code": None, "stages": []}
+    if before["code"] == code:
+        stages = before["stages"]
+    for words in STAGES[benchmark][len(stages) :]:
+        stages.append(run_stage(words, folder))
+        write_json(done, {"code": code, "stages": stages}, sealed=False)
         print(line(stages[-1]), flush=True)
         write_results(chosen, settings, size, stages)
 

@@ -8,3 +8,19 @@ Shape legend, used in every docstring and in names where it helps:
 Every accuracy inside the package is a fraction in [0, 1]; percent appears only in
 `replication.reporting`. `log` is the natural logarithm.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from replication.estimator import DLSA
+
+__all__ = ["DLSA"]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimator, imported once it is asked for: no stage waits for it."""
+    if name == "DLSA":
+        from replication.estimator import DLSA
+
+        return DLSA
+    raise AttributeError(f"module 'replication' has no attribute {name!r}")

@@ -103,7 +103,7 @@ def set_tf32(wanted: bool) -> None:
     """Have a GPU's matrix products round their factors to 10 bits, or keep all 23.
 
     Implements: not in the paper: the setting `tf32`. What it does to a filter's density
-    is measured in bench/precision.md. Convolutions are left as PyTorch has them.
+    is measured in bench/README.md. Convolutions are left as PyTorch has them.
     """
     torch.backends.cuda.matmul.allow_tf32 = wanted
 

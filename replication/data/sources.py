@@ -309,8 +309,6 @@ def _centre(image: Image.Image, resize: int, side: int) -> np.ndarray:
 def draw_stand_in(settings: DataSettings) -> Prepared:
     """Draw the embedded stand-in: glyphs, with the benchmark's published class curve.
 
-    Implements: not in the paper: lets every stage run where no data is at hand.
-
     Val and test are balanced. The hash of an image is that of its pixels.
     """
     published = read_json(PUBLISHED / "class_counts.json")

@@ -35,7 +35,7 @@ _GREY = 128
 class Cutout(v2.Transform):
     """Black out a square around a random pixel, cut off at the image's edges.
 
-    Implements: not in the paper: DeVries and Taylor (2017), one hole.
+    DeVries and Taylor (2017), one hole.
     """
 
     def __init__(self, side: int) -> None:
@@ -63,7 +63,7 @@ class Cutout(v2.Transform):
 class ColorJitter(v2.ColorJitter):
     """torchvision's, in the order drawn, on one copy of the image.
 
-    Implements: not in the paper: PaCo's jitter. Every step leaves whole levels, cut
+    PaCo's jitter. Every step leaves whole levels, cut
     off at 0 and 255, as torchvision's do; they take half of the time. Their mean is
     exact, so that it hangs on no number of threads.
     """
@@ -101,7 +101,7 @@ def _grey(values: Tensor) -> Tensor:
 class GaussianBlur(v2.Transform):
     """Blur by a Gaussian of a random width, along rows and then along columns.
 
-    Implements: not in the paper: PaCo's blur. It reaches 3 sigma, as Pillow's does,
+    PaCo's blur. It reaches 3 sigma, as Pillow's does,
     which PaCo takes: 6 pixels at most. (torchvision's weighs all 13 x 13 neighbours
     and takes eight times as long.)
     """
@@ -137,10 +137,7 @@ def _weighed(values: Tensor, weights: list[float], dim: int) -> Tensor:
 
 
 class RandAugment(v2.Transform):
-    """timm's RandAugment, fed from PyTorch's random numbers.
-
-    Implements: not in the paper: RandAugment as PaCo uses it.
-    """
+    """timm's RandAugment, fed from PyTorch's random numbers."""
 
     def __init__(self, config: str) -> None:
         super().__init__()
@@ -237,8 +234,6 @@ def paco_views(
     kind_query: View, kind_key: View, image_size: int
 ) -> tuple[v2.Compose, v2.Compose]:
     """Augmentations of queries and of keys.
-
-    Implements: not in the paper: PaCo's views.
 
     Args:
         kind_query: of the query's view.

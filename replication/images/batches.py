@@ -213,7 +213,7 @@ def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:
 def mixed_seed(*parts: int) -> int:
     """A seed of its own for each sequence of numbers, such as (seed, epoch, sample).
 
-    Implements: not in the paper: the finaliser of SplitMix64, chained.
+    The finaliser of SplitMix64, chained.
 
     Args:
         parts: at or above 0.
@@ -248,7 +248,7 @@ def worker_count(workers: str | int, sharing: int = 1) -> int:
 class Loader:
     """Batches of images that worker processes decode and transform.
 
-    Implements: not in the paper: the number of worker processes changes no batch. They
+    The number of worker processes changes no batch. They
     start with the first epoch, stay for those that follow, and end with this object.
     """
 

@@ -4,23 +4,42 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.__main__ import FULL, QUICK
-from bench.figures import FIGURES, flow_operations
-from bench.growth import PANELS, QUICK_PANELS, measure
+from bench.figures import FIGURES, OWN_OPERATIONS, flow_operations, without
 from bench.loading import write_photographs
 from bench.measuring import take
+from replication.flow_filter.flow import FlowFilter
 
 CPU = torch.device("cpu")
 TINY = {"N": 40, "B": 8, "K": 3, "D": 4, "C": 5, "layers": 50, "pixels": 32}
 TINY |= {"width": 64, "height": 48}
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_and_its_reference_run(name) -> None:
+@pytest.mark.parametrize(
+    ("name", "way"), [(name, way) for name in FIGURES for way in FIGURES[name].ways]
+)
+def test_a_figure_runs_every_way(name, way) -> None:
     figure = FIGURES[name]
-    for build in (figure.ours, figure.reference):
-        assert take(build(TINY, CPU), 2, CPU).seconds > 0
+    size = TINY | ({"N": 200} if "latents" in name else {})
+    assert take(figure.ways[way](size, CPU), 2, CPU).seconds > 0
     assert figure.operations(TINY) >= 0 and figure.moved(TINY) >= 0
+
+
+@pytest.mark.parametrize("kind", OWN_OPERATIONS)
+def test_without_an_own_operation_it_is_the_same_filter(kind) -> None:
+    """Density and gradients, in training, to rounding."""
+    x = torch.randn(16, 8, generator=torch.Generator().manual_seed(0)).double()
+    flows = [
+        FlowFilter(8, 3, 0.5, torch.Generator().manual_seed(1)).double()
+        for _ in range(2)
+    ]
+    changed = without(kind, flows[1])
+    given = []
+    for flow in (flows[0], changed):
+        density = flow.train()(x)
+        (density.log_likelihood.sum() + density.log_posterior[:, 0].sum()).backward()
+        weights = [weight.grad for weight in flow.parameters()]
+        given.append([density.log_likelihood, *weights])
+    torch.testing.assert_close(given[0], given[1])
 
 
 def test_operations_of_a_sample_worked() -> None:
@@ -41,14 +60,6 @@ def test_operations_of_resnet50_are_those_known() -> None:
     assert found == pytest.approx(2 * 4.1e9, rel=0.02)
 
 
-def test_every_size_names_what_its_figure_needs() -> None:
-    for name, size, repeats in [*FULL, *QUICK]:
-        assert FIGURES[name].operations(size) >= 0
-        assert FIGURES[name].reference_mb(size) >= 0
-        assert min(repeats) >= 2
-    assert PANELS.keys() == QUICK_PANELS.keys() == {"N", "D", "K", "C"}
-
-
 def test_photographs_are_as_large_as_photographs(tmp_path) -> None:
     """ImageNet's have 110 kB on average."""
     size = {"B": 2, "width": 500, "height": 375}
@@ -61,13 +72,5 @@ def test_photographs_are_as_large_as_photographs(tmp_path) -> None:
 
 def test_loading_leaves_the_threads_as_they_were() -> None:
     before = torch.get_num_threads()
-    FIGURES["decode"].ours(TINY, CPU)()
+    FIGURES["load to train"].ways["suite"](TINY, CPU)()
     assert torch.get_num_threads() == before
-
-
-def test_growth_has_points_of_both() -> None:
-    grown = measure(QUICK_PANELS, CPU)
-    for panel in grown.values():
-        points = panel["points"]
-        assert [value for value, _ in points["ours"]] == [16, 32]
-        assert all(seconds > 0 for _, seconds in points["ours"] + points["reference"])

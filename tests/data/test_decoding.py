@@ -96,15 +96,6 @@ def test_odd_file_becomes_rgb(case, tmp_path) -> None:
     assert np.array_equal(np.asarray(image), expected)
 
 
-def test_inks_become_rgb(tmp_path) -> None:
-    """CMYK without a profile: Pillow's (1 - ink)(1 - black), up to JPEG's own loss."""
-    inks = Image.new("CMYK", (SIDE, SIDE), (0, 255, 255, 0))
-    image = decode(written(inks, "JPEG", quality=100), tmp_path / "inks.jpg")
-    assert image.mode == "RGB"
-    found = np.asarray(image).astype(int)
-    assert np.abs(found - [255, 0, 0]).max() <= 2
-
-
 def test_a_camera_turned_by_exif_is_not_followed(tmp_path) -> None:
     turned = decode(with_orientation("JPEG"), tmp_path / "turned.jpg")
     upright = decode(written(photograph(), "JPEG"), tmp_path / "upright.jpg")
@@ -227,13 +218,6 @@ def test_the_faster_decoder_is_the_one_that_is_compared(tmp_path, monkeypatch) -
     for content in OTHERS.values():
         with pytest.raises(AssertionError, match="Pillow was asked"):
             decode_pixels(content, tmp_path / "a.jpg")
-
-
-def test_without_the_faster_decoder_pillow_does_all(tmp_path, monkeypatch) -> None:
-    content = JPEGS["greyscale"]
-    expected = decode_pixels(content, tmp_path / "a.jpg")
-    monkeypatch.setattr(pixels, "decode_jpeg", None)
-    assert torch.equal(decode_pixels(content, tmp_path / "a.jpg"), expected)
 
 
 @pytest.mark.parametrize("case", REFUSED)

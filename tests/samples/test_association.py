@@ -1,6 +1,6 @@
 """MCC and NMI as sample scores: against scikit-learn, and the coverage of intervals.
 
-The simulation is that of `bench/coverage.py`: a class has its own chances of the right
+The simulation is that of `bench/statistics.py`: a class has its own chances of the right
 and of five wrong answers, and a test image a difficulty of its own that all seeds and
 methods share. The truth is the expected statistic of a test set of this size. A
 coverage fails that is outside 93 to 97 % by more than two standard errors.
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import matthews_corrcoef, normalized_mutual_info_score
 
-from bench.coverage import Found, answers, association_coverage
+from bench.statistics import Found, answers, association_coverage
 from replication.samples.association import mcc_scores, nmi_scores
 from replication.statistics.intervals import estimate
 

@@ -1,6 +1,6 @@
 """Coverage of the intervals by simulation, and their worked cases.
 
-The simulation is that of `bench/coverage.py`, whose report goes through many more
+The simulation is that of `bench/statistics.py`, whose report goes through many more
 cases. 2,000 repetitions of a 95 % interval have a standard error of 0.5 points; a
 coverage fails that is outside 93 to 97 % by more than two of them.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.coverage import RULES, Case, coverage, draws, intervals, limit, power
+from bench.statistics import RULES, Case, coverage, draws, intervals, limit, power
 from replication.statistics.intervals import estimate, over_seeds
 
 REPETITIONS = 2000

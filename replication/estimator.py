@@ -1,0 +1,432 @@
+"""DLSA on arrays of one's own: an estimator in scikit-learn's conventions.
+
+The code is that of the stages: a Balanced Softmax head to start from, Flow Filters and
+classifiers from `replication.cascade`. Nothing is chosen on test data.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ValidationError
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from replication.cascade import (
+    Level,
+    SeedRun,
+    aided_inputs,
+    classifier_part,
+    classifier_problem,
+    fit_levels,
+)
+from replication.classifiers.fitting import fit_balanced_softmax_heads, fit_classifiers
+from replication.classifiers.heads import AnyTerm, Rows, Term, logits_of
+from replication.core.device import pick_device
+from replication.core.files import BadInput
+from replication.core.settings import (
+    CascadeSettings,
+    ClassifierSettings,
+    FilterSettings,
+    HeadSettings,
+    read_recipe,
+)
+from replication.flow_filter.fitting import Fitted, read_clusters
+from replication.flow_filter.flow import FlowFilter
+from replication.samples.features import Features, Samples, place
+
+# ImageNet-LT, which the published settings were made for.
+_IMAGES, _DIMENSIONS = 115_846, 2048
+_FEWEST_CLUSTERS, _FEWEST_PAIRS = 2, 32
+_AT_ONCE = 4096
+# Section of the recipe -> setting -> the estimator's parameter.
+_PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "filter": {
+        name: name
+        for name in (
+            "lambda_mle",
+            "lambda_bal",
+            "lambda_pure",
+            "num_clusters",
+            "sigma",
+            "eta",
+            "weight_exponent",
+        )
+    }
+    | {name: f"filter_{name}" for name in ("lr", "batch_size", "epochs")},
+    "cascade": {"depth": "depth", "leaving_share": "leaving_share"},
+    "classifier": {
+        name: f"classifier_{name}"
+        for name in ("lr", "batch_size", "epochs", "evaluate_every")
+    },
+    "head": {
+        name: f"head_{name}"
+        for name in ("epochs", "lr", "momentum", "weight_decay", "batch_size")
+    },
+}
+_SETTINGS: Mapping[str, type[BaseModel]] = {
+    "filter": FilterSettings,
+    "cascade": CascadeSettings,
+    "classifier": ClassifierSettings,
+    "head": HeadSettings,
+}
+
+
+def scaled(samples: int, dimensions: int) -> dict[str, float]:
+    """What ImageNet-LT's settings become at another size.
+
+    Kept are the samples and the pairs of a cluster, the mean squared distance of two
+    centres, and the classifiers' learning rate times their number of steps.
+
+    Args:
+        samples: N, training samples; dimensions: D.
+
+    Returns:
+        The estimator's parameters that depend on the size; at least 2 clusters and 32
+        pairs a batch.
+    """
+    ratio = samples / _IMAGES
+    return {
+        "num_clusters": max(_FEWEST_CLUSTERS, round(500 * ratio)),
+        "filter_batch_size": max(_FEWEST_PAIRS, round(1024 * ratio)),
+        "sigma": 0.05 * (_DIMENSIONS / dimensions) ** 0.5,
+        "classifier_lr": 1e-4 / ratio,
+    }
+
+
+@dataclass(frozen=True)
+class _Decider:
+    """A fitted classifier, and the filter before it; the last one has none.
+
+    Fields: `threshold` of log P(x), nats; `frequencies` (K, C) of the clusters.
+    """
+
+    terms: list[AnyTerm]
+    flow: FlowFilter | None = None
+    threshold: float = float("-inf")
+    frequencies: Tensor | None = None
+
+
+class DLSA(ClassifierMixin, BaseEstimator):
+    """Flow Filters and classifiers chained, on features (N, D) of a long tail.
+
+    A parameter that is None is as the recipe says; the names are the paper's. `filter_`
+    is of the Flow Filters, `classifier_` of the cascade's classifiers, `head_` of the
+    Balanced Softmax head that each of them starts from.
+
+    Args:
+        recipe: `scaled`: ImageNet-LT's settings at the size of the data, see `scaled`;
+            `verbatim`: as they stand.
+        device: auto, cpu, cuda or cuda:N.
+        random_state: seed of all weights, centres and draws.
+
+    Attributes:
+        classes_: (C,) labels, in the order of `predict_proba`'s columns.
+        settings_: every setting in use, by section.
+        filters_: for each Flow Filter its kept epoch, threshold of log P(x), clusters
+            and their purity, which shot groups leave, and its history.
+        leaving_: (N,) depth whose filter each training sample leaves at, from 1; 0
+            where it leaves at none and the last, plain classifier decides it.
+        classifiers_: for each classifier the samples it was fitted to, and the epoch
+            that was kept.
+        head_: weight (C, D) and bias (C,) of the head.
+    """
+
+    def __init__(
+        self,
+        recipe: Literal["scaled", "verbatim"] = "scaled",
+        *,
+        depth: int | None = None,
+        leaving_share: float | None = None,
+        lambda_mle: float | None = None,
+        lambda_bal: float | None = None,
+        lambda_pure: float | None = None,
+        num_clusters: int | None = None,
+        sigma: float | None = None,
+        eta: float | None = None,
+        weight_exponent: float | None = None,
+        filter_lr: float | None = None,
+        filter_batch_size: int | None = None,
+        filter_epochs: int | None = None,
+        classifier_lr: float | None = None,
+        classifier_batch_size: int | None = None,
+        classifier_epochs: int | None = None,
+        classifier_evaluate_every: int | None = None,
+        head_epochs: int | None = None,
+        head_lr: float | None = None,
+        head_momentum: float | None = None,
+        head_weight_decay: float | None = None,
+        head_batch_size: int | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        # scikit-learn's convention: parameters are stored as given, under their names.
+        for name, value in locals().copy().items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    def fit(
+        self,
+        X: ArrayLike | Tensor,
+        y: ArrayLike | Tensor,
+        validation: tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None = None,
+        head: tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None = None,
+    ) -> Self:
+        """Fit the head, the filters and the classifiers.
+
+        Args:
+            X: (N, D) features; y: (N,) labels, whole numbers or strings.
+            validation: features and labels that the classifiers' epochs are chosen on;
+                without them the last epoch stands.
+            head: weight (C, D) and bias (C,) to start from, in the order of the sorted
+                labels, instead of a fitted one: the network's own, where it was trained
+                with balanced logits as PaCo's is.
+
+        Raises:
+            ValueError: something given cannot be used; one line says what.
+        """
+        with _value_errors():
+            X, y = validate_data(self, _as_numpy(X), _as_numpy(y), dtype=np.float32)
+            check_classification_targets(y)
+            self.classes_, labels = np.unique(y, return_inverse=True)
+            if len(self.classes_) < 2:
+                raise BadInput("y: expected at least 2 classes, got 1 class")
+            settings = self._settings(*X.shape)
+            device = pick_device(self.device)
+            splits = _on_device(
+                {"train": (X, labels), "val": self._validation(validation)}, device
+            )
+            seed = self._seed()
+            start = self._start(splits["train"], settings["head"], head, seed)
+            levels, self.filters_ = fit_levels(
+                splits,
+                len(self.classes_),
+                settings["filter"],
+                settings["cascade"],
+                seed,
+            )
+            run = SeedRun(levels, start, seed)
+            self._fit_classifiers(run, splits, settings["classifier"])
+        self.settings_ = {name: one.model_dump() for name, one in settings.items()}
+        self.head_ = (start.weight.cpu().numpy(), start.bias.cpu().numpy())
+        leaving = torch.zeros(len(X), dtype=torch.long)
+        for depth, level in enumerate(levels, start=1):
+            leaving[level.leaving("train").cpu()] = depth
+        self.leaving_ = leaving.numpy()
+        return self
+
+    def predict(self, X: ArrayLike | Tensor) -> np.ndarray:
+        """Labels of samples, (n, D) -> (n,)."""
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(1).numpy()]
+
+    def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray:
+        """Probability of each class, of a balanced test set, (n, D) -> (n, C)."""
+        return self._logits(X).double().softmax(1).numpy()
+
+    def predict_head(self, X: ArrayLike | Tensor) -> np.ndarray:
+        """Labels by the head that DLSA starts from: what it is to be compared with."""
+        features = self._features(X)
+        everyone = torch.arange(len(features), device=features.device)
+        logits = _logits([self._head()], [Rows(features)], everyone)
+        return self.classes_[logits.argmax(1).numpy()]
+
+    def leaving(self, X: ArrayLike | Tensor) -> np.ndarray:
+        """Depth whose filter each sample leaves at, from 1; 0 where at none.
+
+        Args:
+            X: (n, D).
+        """
+        features = self._features(X)
+        depths = torch.zeros(len(features), dtype=torch.long)
+        for number, (_, rows, _) in enumerate(self._decided(features), start=1):
+            depths[rows.cpu()] = number if number < len(self._deciders) else 0
+        return depths.numpy()
+
+    # ---- Fitting ---------------------------------------------------------------------
+
+    def _settings(self, samples: int, dimensions: int) -> dict[str, Any]:
+        """Each section: the recipe, at this size, and the parameters over it."""
+        if self.recipe not in ("scaled", "verbatim"):
+            raise BadInput(f"recipe: expected scaled or verbatim, got {self.recipe!r}")
+        at_size = scaled(samples, dimensions) if self.recipe == "scaled" else {}
+        given = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.get_params().items()
+            if value is not None
+        }
+        published, over = read_recipe("imagenet_lt"), at_size | given
+        made, problems = {}, []
+        for section, parameters in _PARAMETERS.items():
+            values = {
+                name: over.get(parameter, published[section][name]["value"])
+                for name, parameter in parameters.items()
+            }
+            try:
+                made[section] = _SETTINGS[section](**values)
+            except ValidationError as error:
+                for one in error.errors():
+                    parameter = parameters[str(one["loc"][0])]
+                    problems.append(f"{parameter}: {one['msg']}, got {one['input']!r}")
+        if problems:
+            raise BadInput(problems)
+        return made
+
+    def _validation(
+        self, given: tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Validation features (n, D) and labels (n,) by number; none: n = 0."""
+        if given is None:
+            nothing = np.empty((0, self.n_features_in_), np.float32)
+            return nothing, np.empty(0, np.int64)
+        X, y = map(_as_numpy, given)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        y = column_or_1d(y)
+        if len(X) != len(y):
+            raise BadInput(f"validation: expected {len(X)} labels, got {len(y)}")
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise BadInput(
+                f"validation: expected labels of the training samples, got {unknown[0]}"
+            )
+        return X, np.searchsorted(self.classes_, y)
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, (int, np.integer)):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _start(
+        self,
+        train: Samples,
+        settings: HeadSettings,
+        head: tuple[ArrayLike | Tensor, ArrayLike | Tensor] | None,
+        seed: int,
+    ) -> Term:
+        """The head that every classifier starts from."""
+        device, classes = train.labels.device, len(self.classes_)
+        shape = (classes, self.n_features_in_)
+        if head is not None:
+            weight, bias = (
+                check_array(_as_numpy(part), dtype=np.float32, ensure_2d=False)
+                for part in head
+            )
+            if weight.shape != shape or bias.shape != shape[:1]:
+                raise BadInput(
+                    f"head: expected weight {shape} and bias {shape[:1]}, got "
+                    f"{weight.shape} and {bias.shape}"
+                )
+            return Term(*(torch.tensor(part, device=device) for part in (weight, bias)))
+        zeros = torch.zeros(shape, device=device)
+        counts = train.labels.bincount(minlength=classes)
+        return fit_balanced_softmax_heads(
+            train.features, train.labels, Term(zeros, zeros[:, 0].clone()), counts,
+            settings, [seed],
+        )[0]  # fmt: skip
+
+    def _fit_classifiers(
+        self, run: SeedRun, splits: Mapping[str, Samples], settings: ClassifierSettings
+    ) -> None:
+        """One classifier after each filter, and one for what stays to the end."""
+        self._deciders, self.classifiers_ = [], []
+        for number in range(len(run.levels) + 1):
+            part = classifier_part(run, number, splits, len(self.classes_), "paper")
+            problem = classifier_problem(part, run.head, splits, "paper")
+            [fitted] = fit_classifiers([problem], settings)
+            decider = _Decider(fitted.terms)
+            if number < len(run.levels):
+                level, table = run.levels[number], part.inputs["train"][-1].table
+                flow, threshold = level.fitted.flow, level.threshold
+                decider = _Decider(fitted.terms, flow, threshold, table)
+            self._deciders.append(decider)
+            self.classifiers_.append(
+                {
+                    "where": part.where,
+                    "samples": {name: len(rows) for name, rows in part.rows.items()},
+                    "epoch": fitted.epoch,
+                    "validation_accuracy": fitted.looks,
+                }
+            )
+
+    # ---- Deciding --------------------------------------------------------------------
+
+    def _logits(self, X: ArrayLike | Tensor) -> Tensor:
+        """Balanced logits of samples, (n, D) -> (n, C) on the CPU."""
+        features = self._features(X)
+        logits = torch.empty(len(features), len(self.classes_))
+        for terms, rows, inputs in self._decided(features):
+            everyone = torch.arange(len(rows), device=rows.device)
+            logits[rows.cpu()] = _logits(terms, inputs, everyone)
+        return logits
+
+    def _decided(
+        self, features: Features
+    ) -> Iterator[tuple[list[AnyTerm], Tensor, list[Rows]]]:
+        """Each classifier's terms, the samples that it decides, and their inputs."""
+        nobody = torch.empty(0, dtype=torch.long, device=features.device)
+        samples = Samples(features, nobody)
+        remain = torch.arange(len(features), device=features.device)
+        for one in self._deciders:
+            if one.flow is None:
+                yield one.terms, remain, [Rows(features, remain)]
+                return
+            reading = read_clusters(one.flow, features)
+            leave = reading.log_likelihood[remain] >= one.threshold
+            rows, remain = remain[leave], remain[~leave]
+            fitted, cluster = Fitted(one.flow, 0, []), {"new": reading.cluster}
+            level = Level(fitted, one.threshold, {}, {}, cluster)
+            inputs = aided_inputs(level, samples, rows, "new", one.frequencies, "paper")
+            yield one.terms, rows, inputs
+
+    def _features(self, X: ArrayLike | Tensor) -> Features:
+        check_is_fitted(self, "classes_")
+        X = validate_data(self, _as_numpy(X), dtype=np.float32, reset=False)
+        device = self._deciders[0].terms[0].fitted.device
+        return place({"new": torch.from_numpy(X)}, device)["new"]
+
+    def _head(self) -> Term:
+        device = self._deciders[0].terms[0].fitted.device
+        return Term(*(torch.from_numpy(part).to(device) for part in self.head_))
+
+
+def _logits(terms: list[AnyTerm], inputs: list[Rows], samples: Tensor) -> Tensor:
+    """Logits of some samples, on the CPU, so that (n, C) need not be on the device."""
+    parts = [logits_of(terms, inputs, some).cpu() for some in samples.split(_AT_ONCE)]
+    return torch.cat(parts)
+
+
+def _on_device(
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]], device: torch.device
+) -> dict[str, Samples]:
+    """Splits on the device; features that do not fit there are streamed to it."""
+    tables = {name: torch.from_numpy(X) for name, (X, _) in arrays.items()}
+    features = place(tables, device)
+    return {
+        name: Samples(features[name], torch.from_numpy(y).to(device))
+        for name, (_, y) in arrays.items()
+    }
+
+
+def _as_numpy(array: Any) -> Any:
+    """A tensor of any device and type as a NumPy array; all else as it is."""
+    if not isinstance(array, Tensor):
+        return array
+    array = array.detach().cpu()
+    return (array.float() if array.is_floating_point() else array).numpy()
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """A refusal is a ValueError here, as in scikit-learn."""
+    try:
+        yield
+    except BadInput as error:
+        message = str(error).removeprefix("params.yaml: ").removeprefix("machine.")
+        raise ValueError(message) from None
