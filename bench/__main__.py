@@ -90,7 +90,7 @@ def main() -> None:
             "bench.growth", arguments.device, "quick" if arguments.quick else "full"
         ),
     }
-    write_json(arguments.results / f"{slug(device)}.json", found, sealed=False)
+    write_json(arguments.results / f"{slug(device)}.json", found)
     page.write_pages(arguments.results)
 
 

@@ -282,7 +282,7 @@ def rehearse(chosen: dict[str, Any]) -> None:
         )
         if not stands:
             found = run_stage(words, folder) | {"code": code}
-            write_json(kept, found, sealed=False)
+            write_json(kept, found)
         stages.append(found)
         print(line(stages[-1]), flush=True)
         write_results(chosen, settings, size, stages)
@@ -320,7 +320,7 @@ def write_results(
         *(kind for kind in ("published", "tf32") if chosen[kind]),
     ]
     name = f"rehearsal-{'-'.join(words)}.json"
-    write_json(results / name, found, sealed=False)
+    write_json(results / name, found)
     rehearsals = [read_json(file) for file in sorted(results.glob("rehearsal-*.json"))]
     text = cost.page(page.load_results(results), rehearsals)
     write_text(results.parent / "cost.md", text)

@@ -115,9 +115,9 @@ def _write_results(measured: Mapping[str, Sequence[Measured]]) -> None:
 def _write(name: str, content: Any) -> None:
     """One file of results/, for readers other than this suite."""
     if isinstance(content, pd.DataFrame):
-        write_table(RESULTS / name, content, sealed=False)
+        write_table(RESULTS / name, content)
     else:
-        write_json(RESULTS / name, content, sealed=False)
+        write_json(RESULTS / name, content)
 
 
 def _origins(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
