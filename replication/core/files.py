@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pickle
+import re
 import uuid
 import warnings
 import zipfile
@@ -315,9 +316,12 @@ def read_state(path: PathLike) -> dict[str, Any]:
             return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        needs = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise BadInput(
-            f"{path}: expected a file of plain tensors, got one that wants to run code"
+            f"{path}: expected a file of plain tensors, got one that needs "
+            f"{needs[1] if needs else 'to run code'}; nothing in a file is run here: "
+            "re-save its state_dict alone as .safetensors"
         ) from None
     except Exception as error:  # torch raises half a dozen kinds on a broken file
         got = f"{type(error).__name__}: {_first_line(error)}{_remedy(path)}"
