@@ -30,10 +30,11 @@ def is_first() -> bool:
     return not launched() or int(rank) == 0
 
 
-def torchrun(module: str, arguments: list[str], number: int) -> int:
-    """Run a module in several processes of this machine, by torchrun.
+def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
+    """Run a stage in several processes of this machine, by torchrun.
 
     Args:
+        name: of the stage.
         module: run as `python -m`.
         arguments: of the module.
         number: of processes.
@@ -62,8 +63,8 @@ def torchrun(module: str, arguments: list[str], number: int) -> int:
         if failure.exitcode > 0:
             return failure.exitcode
         raise BadInput(
-            f"expected {number} processes to the end, process {rank} was ended by "
-            f"{signal.Signals(-failure.exitcode).name}, perhaps for want of memory; "
+            f"{name}: expected {number} processes to the end, process {rank} was ended "
+            f"by {signal.Signals(-failure.exitcode).name}, perhaps for want of memory; "
             "run it again and it goes on"
         ) from None
     finally:

@@ -47,6 +47,7 @@ REPORTS = Path("reports")
 DOWNLOADS = Path("downloads")
 RESUME = Path(".resume")
 ABOUT = "about.json"
+_UNTIL_FREE = 10.0  # seconds that children of a killed stage have to go
 _UNTIL_ENDED = 5.0  # seconds that a launcher has to end a process beside a failed one
 # What a disk answers that is full, read-only, not ours or not what was expected there.
 _DISK = frozenset(
@@ -233,7 +234,7 @@ def run(
         number = 1 if launched() else processes(settings, *arguments)
         if number > 1:
             module = sys.modules["__main__"].__spec__.name
-            sys.exit(torchrun(module, arguments, number))
+            sys.exit(torchrun(stage_name, module, arguments, number))
         with only_one(stage_name):
             body(Stage(stage_name, settings), *arguments)
     except BadInput as error:
@@ -248,7 +249,8 @@ def run(
             raise
         _refuse([f"{stage_name}: {problem}"])
     except KeyboardInterrupt:
-        _refuse([f"{stage_name}: interrupted; run it again and it goes on"], code=130)
+        again = f"{stage_name}: interrupted; run it again and it goes on"
+        _refuse([again] if is_first() else [], code=130)
 
 
 def _checked(name: Callable[..., str], arguments: list[str]) -> str:
@@ -269,7 +271,7 @@ def _checked(name: Callable[..., str], arguments: list[str]) -> str:
 
 
 def _refuse(problems: list[str], code: int = 2) -> None:
-    if not is_first():
+    if problems and not is_first():
         # What all processes refuse, the first one says, and the others are ended.
         time.sleep(_UNTIL_ENDED)
     for problem in BadInput(problems).problems:  # what was given is shown as escapes
@@ -294,7 +296,7 @@ def only_one(name: str) -> Iterator[None]:
     place = RESUME / "locks" / f"{name}.lock"
     place.parent.mkdir(parents=True, exist_ok=True)
     holder = place.with_suffix(".pid")
-    lock = FileLock(place, timeout=10)  # a killed stage's children need a moment to go
+    lock = FileLock(place, timeout=_UNTIL_FREE)
     try:
         with lock:
             holder.write_text(str(os.getpid()))

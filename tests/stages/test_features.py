@@ -1,6 +1,5 @@
 """Imported features: every file that is read is an input of the run that read it."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_yaml
+from replication.core.record import record_of
 from replication.core.settings import load
-from replication.core.stage import Stage, read_record, record_of
-from replication.reporting.staleness import Checkout, stale
-from replication.stages import features, prepare
+from replication.core.stage import OUTPUTS, Stage
+from replication.stages import backbone, features, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {"paco": "theirs/paco", "ce": "theirs/ce"}
@@ -42,8 +41,8 @@ def files(objective: str, *names: str) -> set[str]:
 
 
 def inputs(stage: str) -> set[str]:
-    found = read_json(record_of(stage))["inputs"]
-    return {name for name in found if not name.startswith("outputs/")}
+    recorded = read_json(record_of(stage))["inputs"]
+    return {name for name in recorded if not name.startswith("outputs/")}
 
 
 def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
@@ -53,19 +52,10 @@ def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
     samples = ("feature_train", "feature_test")
     assert inputs("prepare@own") == files("paco", *samples)
     for objective in GIVEN:
+        backbone.main(Stage(f"backbone_{objective}@own", load()), "own", objective)
         stage = f"features_{objective}@own"
         features.main(Stage(stage, load()), "own", objective)
         assert inputs(stage) == files(objective, *samples, "classifier")
-
-
-def test_features_replaced_under_the_same_path_make_the_run_stale(checkout) -> None:
-    prepare.main(Stage("prepare@own", load()), "own")
-    features.main(Stage("features_ce@own", load()), "own", "ce")
-    runs = [read_record(record_of(name)) for name in ("prepare@own", "features_ce@own")]
-    assert stale(runs, Checkout(load(), None)) == []
-    shutil.copy("theirs/paco/feature_test.npz", "theirs/ce/feature_test.npz")
-    np.savez("theirs/ce/classifier.npz", weight=np.zeros((3, 4)), bias=np.zeros(3))
-    assert stale(runs, Checkout(load(), None)) == [
-        "features_ce@own: theirs/ce/classifier.npz, theirs/ce/feature_test.npz changed "
-        "since it ran."
-    ]
+        about = read_json(OUTPUTS / "own" / objective / "features" / "about.json")
+        assert about["source"] == "none: features are imported"
+        assert about["one_folder"] is False
