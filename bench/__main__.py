@@ -106,7 +106,7 @@ def main() -> None:
     except BadInput as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    write_json(arguments.results / f"{slug(device)}.json", measured, sealed=False)
+    write_json(arguments.results / f"{slug(device)}.json", measured)
     page.write_pages(arguments.results)
 
 

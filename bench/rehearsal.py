@@ -268,7 +268,7 @@ def rehearse(chosen: dict[str, Any]) -> None:
         stages = before["stages"]
     for words in STAGES[benchmark][len(stages) :]:
         stages.append(run_stage(words, folder))
-        write_json(done, {"code": code, "stages": stages}, sealed=False)
+        write_json(done, {"code": code, "stages": stages})
         print(line(stages[-1]), flush=True)
         write_results(chosen, settings, size, stages)
 
@@ -305,7 +305,7 @@ def write_results(
         *(kind for kind in ("published", "tf32") if chosen[kind]),
     ]
     name = f"rehearsal-{'-'.join(words)}.json"
-    write_json(results / name, found, sealed=False)
+    write_json(results / name, found)
     rehearsals = [read_json(file) for file in sorted(results.glob("rehearsal-*.json"))]
     text = cost.page(page.load_results(results), rehearsals)
     write_text(results.parent / "cost.md", text)

@@ -20,8 +20,8 @@ _CIFAR_RESNET = re.compile(r"resnet(\d+)_cifar")
 class OptionABlock(nn.Module):
     """Two 3x3 convolutions; where the size changes, a shortcut without parameters.
 
-    Implements: not in the paper: option A of He et al. (2016), Sect. 4.2: stride by
-    slicing, new channels filled with zeros, half on either side.
+    Option A of He et al. (2016), Sect. 4.2: stride by slicing, new channels filled with
+    zeros, half on either side.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -47,7 +47,7 @@ class OptionABlock(nn.Module):
 class CifarResNet(nn.Module):
     """ResNet for 32-pixel images: 6n + 2 layers, widths 16, 32, 64, features of 64.
 
-    Implements: not in the paper: the backbone of every CIFAR-LT number in the field.
+    The backbone of every CIFAR-LT number in the field.
     """
 
     def __init__(self, depth: int, num_classes: int) -> None:

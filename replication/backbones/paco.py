@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from replication.backbones.networks import build_network, features_of
 from replication.backbones.training import (
-    Report,
     Trained,
     decoders,
     epoch_order,
@@ -25,6 +24,7 @@ from replication.backbones.training import (
     validated,
 )
 from replication.core.files import BadInput
+from replication.core.progress import Tell
 from replication.core.settings import PacoSettings
 from replication.images.augmentation import ViewEpoch, paco_views, view_batches
 from replication.images.batches import ImageSplit, mixed_seed
@@ -40,9 +40,9 @@ _VIEWS, _SHUFFLE = 0, 1
 
 
 def log_class_prior(class_counts: Tensor) -> Tensor:
-    """Logarithm of each class's share of the training images.
+    """Logarithm of each class's share of the training images: PaCo's prior.
 
-    Implements: not in the paper: the prior in PaCo's loss, log(share + 1e-9).
+    log(share + 1e-9).
 
     Args:
         class_counts: (C,) training images a class, 0 allowed.
@@ -69,10 +69,9 @@ def paco_loss(
     temperature: float,
     supt: float,
 ) -> Tensor:
-    """PaCo's loss, the mean over the queries.
+    """PaCo's loss (Cui et al., ICCV 2021), the mean over the queries.
 
-    Implements: not in the paper: PaCo (Cui et al., ICCV 2021). For query i with label
-    y_i, the scores of the classes and of the other samples are
+    For query i with label y_i, the scores of the classes and of the other samples are
 
         s_ic = (logit_ic + log prior_c) / supt,      t_ij = q_i . z_j / temperature,
 
@@ -99,8 +98,7 @@ def paco_loss(
     Returns:
         A scalar: float32, or float64 where both kinds of scores are. Lower is better.
     """
-    # Mixed precision would take these products in half precision, and a temperature of
-    # 0.05 makes twenty times its rounding error of them.
+    # Not in half precision: a temperature of 0.05 makes its error twenty times larger.
     with torch.autocast(queries.device.type, enabled=False):
         class_scores = (_at_least_float32(class_logits) + log_prior) / supt
         queries, contrast = _at_least_float32(queries), _at_least_float32(contrast)
@@ -128,11 +126,11 @@ def _at_least_float32(values: Tensor) -> Tensor:
 class Paco(nn.Module):
     """A network, its slowly following copy, their projections, a queue of keys.
 
-    Implements: not in the paper: PaCo's model. The network's own classifier is PaCo's
-    class head, with its bias, on pooled features that are not normalised: a trained
-    network needs nothing of this class. The copy follows the network's weights; its
-    batch-norm statistics are its own. The queue starts with random keys of unit length
-    and the label -1: they repel, but no query counts them among its own class.
+    The network's own classifier is PaCo's class head, with its bias, on pooled features
+    that are not normalised: a trained network needs nothing of this class. The copy
+    follows the network's weights; its batch-norm statistics are its own. The queue
+    starts with random keys of unit length and the label -1: they repel, but no query
+    counts them among its own class.
     """
 
     def __init__(
@@ -217,8 +215,8 @@ def _unit(projected: Tensor) -> Tensor:
 def freeze_for_places(network: nn.Module) -> None:
     """Freeze every convolution but those of the last block of `layer4`.
 
-    Implements: not in the paper: PaCo's rule for Places-LT. Batch-norm layers still
-    train and their running statistics move on; so does the head.
+    PaCo's rule for Places-LT. Batch-norm layers still train and their running
+    statistics move on; so does the head.
 
     Raises:
         BadInput: the network has no `layer4`.
@@ -252,11 +250,10 @@ def contrast_step(
 ) -> tuple[Tensor, Tensor]:
     """Loss of one batch; the copy follows and the queue moves on.
 
-    Implements: not in the paper: one step of PaCo. Queries and keys of all processes
-    are contrasted with one another, gradients included: the mean of the processes'
-    losses is the loss of the global batch, however many processes share it. (The
-    released code contrasts each process's own; with one process there is no
-    difference.) The queue joins in as it was before this batch.
+    Queries and keys of all processes are contrasted with one another, gradients
+    included: the mean of the processes' losses is the loss of the global batch, however
+    many processes share it. (The released code contrasts each process's own; with one
+    process there is no difference.) The queue joins in as it was before this batch.
 
     Args:
         fabric: launched.
@@ -309,8 +306,8 @@ def _shuffled_keys(
     with fabric.autocast():
         if fabric.world_size == 1:
             return paco.keys(pixels)
-        mine = shuffle.view(fabric.world_size, -1)[fabric.global_rank]
-        pixels = _gathered(fabric, pixels)[mine]
+        share = shuffle.view(fabric.world_size, -1)[fabric.global_rank]
+        pixels = _gathered(fabric, pixels)[share]
         keys = paco.keys(pixels.contiguous(memory_format=torch.channels_last))
     return _gathered(fabric, keys)[shuffle.argsort()]
 
@@ -331,12 +328,9 @@ def train_paco(
     settings: PacoSettings,
     workers: str | int,
     resume: Path | None,
-    report: Report,
+    report: Tell,
 ) -> Trained:
-    """Train a network by PaCo.
-
-    Implements: not in the paper: PaCo, whose features the paper's experiments start
-    from (Sect. 5).
+    """Train a network by PaCo, whose features the paper starts from (Sect. 5).
 
     Args:
         fabric: launched.
@@ -359,18 +353,7 @@ def train_paco(
             batch, devices, queue and images do not fit one another.
     """
     _check_sizes(fabric, len(train), settings)
-    network = build_network(
-        settings.network, num_classes, settings.pretrained, settings.seed
-    ).to(memory_format=torch.channels_last)
-    if settings.freeze:
-        freeze_for_places(network)
-    paco = Paco(
-        network,
-        settings.projection_dim,
-        settings.queue_size,
-        settings.key_momentum,
-        settings.seed,
-    )
+    paco = _fresh(settings, num_classes)
     log_prior = log_class_prior(class_counts).to(fabric.device)
     number = decoders(workers)
     batches = view_batches(
@@ -385,21 +368,28 @@ def train_paco(
     def one_epoch(
         module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
     ) -> dict[str, float]:
-        metrics = _one_epoch(
-            fabric,
-            module,
-            paco,
-            optimiser,
-            batches,
-            len(train),
-            log_prior,
-            settings,
-            epoch,
-        )
+        given = (optimiser, batches, len(train), log_prior, settings, epoch)
+        metrics = _one_epoch(fabric, module, paco, *given)
         return metrics | validated(fabric, module, val, settings, number)
 
     history = train_epochs(fabric, paco, settings, resume, one_epoch, report)
-    return Trained(network, history)
+    return Trained(paco.encoder_q, history)
+
+
+def _fresh(settings: PacoSettings, num_classes: int) -> Paco:
+    """What is trained, as it starts."""
+    network = build_network(
+        settings.network, num_classes, settings.pretrained, settings.seed
+    ).to(memory_format=torch.channels_last)
+    if settings.freeze:
+        freeze_for_places(network)
+    return Paco(
+        network,
+        settings.projection_dim,
+        settings.queue_size,
+        settings.key_momentum,
+        settings.seed,
+    )
 
 
 def _check_sizes(fabric: Fabric, num_images: int, settings: PacoSettings) -> None:
@@ -447,8 +437,8 @@ def _one_epoch(
     batch, world = settings.batch_size, fabric.world_size
     order = epoch_order(num_images, settings.seed, epoch)
     order = order[: len(order) - len(order) % batch]
-    mine = share_of(order, batch, fabric.global_rank, world)
-    views = batches(mine, mixed_seed(settings.seed, epoch, _VIEWS))
+    share = share_of(order, batch, fabric.global_rank, world)
+    views = batches(share, mixed_seed(settings.seed, epoch, _VIEWS))
     generator = torch.Generator().manual_seed(
         mixed_seed(settings.seed, epoch, _SHUFFLE)
     )

@@ -6,21 +6,27 @@ resumed passes through the same states as one that was not.
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.networks import build_network
 from replication.core.files import BadInput, read_state, write_state
-from replication.core.ranks import ALONE, Rank, find_rank
+from replication.core.processes import launched
+from replication.core.progress import Tell
 from replication.core.settings import (
     BackboneSettings,
     ImageSettings,
@@ -31,11 +37,11 @@ from replication.images.batches import (
     Epoch,
     ImageSplit,
     plain_batches,
+    subset,
     training_batches,
     worker_count,
 )
 
-Report = Callable[[int, int, Mapping[str, float]], None]
 Recipe = BackboneSettings | PacoSettings
 
 
@@ -48,10 +54,10 @@ class Trained:
 
 
 def learning_rate(settings: Recipe, epoch: int) -> float:
-    """Learning rate of an epoch, counted from 0.
+    """Learning rate of an epoch, counted from 0, by PaCo's schedules.
 
-    Implements: not in the paper: PaCo's schedules. Warm-up lr (e + 1) / w over w
-    epochs; then the cosine, or steps of 0.1 at 80 % and 0.01 at 90 % of the epochs.
+    Warm-up lr (e + 1) / w over w epochs; then the cosine, or steps of 0.1 at 80 % and
+    0.01 at 90 % of the epochs.
     """
     lr, epochs, warmup = settings.lr, settings.epochs, settings.warmup_epochs
     if epoch < warmup:
@@ -91,55 +97,75 @@ def share_of(order: Tensor, batch_size: int, rank: int, world: int) -> Tensor:
 def make_fabric(machine: MachineSettings) -> Fabric:
     """This process's device, among those of all processes that train together.
 
-    How many there are says the environment alone, whoever started them.
+    How many there are says the launcher alone: torchrun, srun, or none.
 
     Raises:
-        BadInput: a device that this machine does not have.
+        BadInput: a device that this machine does not have, or a job of SLURM that does
+            not say how many of its tasks share a machine.
     """
-    rank = find_rank(os.environ) or ALONE
-    accelerator, chosen = _devices(machine.device, rank)
+    try:
+        launcher = _launcher()
+    except RuntimeError as error:  # SLURM's settings, by Fabric's own words
+        raise BadInput(f"srun: {error}") from None
+    number, world = _processes_here(), launcher.world_size()
+    accelerator, chosen = _devices(machine.device, number, world)
     fabric = Fabric(
         accelerator=accelerator,
         devices=chosen,
-        num_nodes=rank.nodes,
-        strategy="ddp" if rank.world > 1 else "auto",
-        plugins=[TorchElasticEnvironment()] if rank.world > 1 else None,
+        num_nodes=world // number,
+        strategy="ddp" if world > 1 else "auto",
+        plugins=[launcher],
         precision=machine.precision,
     )
     fabric.launch()
     return fabric
 
 
-def _devices(device: str, rank: Rank) -> tuple[str, int | list[int]]:
+def _launcher() -> ClusterEnvironment:
+    """Not left to Fabric, which takes each job of SLURM that has tasks for srun's."""
+    if not launched():
+        return LightningEnvironment()
+    torchrun = TorchElasticEnvironment.detect()
+    return TorchElasticEnvironment() if torchrun else SLURMEnvironment()
+
+
+def _processes_here() -> int:
+    """Processes on this machine that train together, this one included."""
+    if not launched():
+        return 1
+    by_srun = os.environ.get("SLURM_NTASKS_PER_NODE", "1")
+    return int(os.environ.get("LOCAL_WORLD_SIZE", by_srun))
+
+
+def _devices(device: str, processes: int, world: int) -> tuple[str, int | list[int]]:
     """Fabric's words for the devices of this machine's processes."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BadInput(f"device: expected a device of this machine, got {device!r}")
     if device == "cpu" or not torch.cuda.is_available():
-        return "cpu", rank.local_world
+        return "cpu", processes
     there = torch.cuda.device_count()
     if ":" in device:
         number = int(device.split(":")[1])
-        if number >= there or rank.world > 1:
+        if number >= there or world > 1:
             raise BadInput(
                 f"device: expected one of {there} devices and one process, "
-                f"got {device!r} and {rank.world}"
+                f"got {device!r} and {world}"
             )
         return "cuda", [number]
-    if rank.local_world > there:
+    if processes > there:
         raise BadInput(
             f"devices: expected at most the {there} that each process sees on its "
-            f"machine, got {rank.local_world}"
+            f"machine, got {processes}"
         )
-    return "cuda", rank.local_world
+    return "cuda", processes
 
 
 def decoders(workers: str | int) -> int:
-    """Worker processes that decode for this process.
+    """Worker processes that decode for this process, of those on its machine.
 
-    Those that share a machine share its cores, unless srun gave each its own.
+    By torchrun they share its cores; srun gives each its own.
     """
-    rank = find_rank(os.environ) or ALONE
-    return worker_count(workers, 1 if rank.bound else rank.local_world)
+    return worker_count(workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def train_network(
@@ -150,12 +176,9 @@ def train_network(
     settings: BackboneSettings,
     workers: str | int,
     resume: Path | None,
-    report: Report,
+    report: Tell,
 ) -> Trained:
-    """Train a network by cross-entropy.
-
-    Implements: not in the paper: the plain recipe of the field, the features that
-    long-tailed methods are compared on.
+    """Train a network by cross-entropy, the plain recipe of the field.
 
     Args:
         fabric: launched.
@@ -180,7 +203,7 @@ def train_network(
         settings.network, num_classes, settings.pretrained, settings.seed
     ).to(memory_format=torch.channels_last)
     if settings.augmentation != "imagenet":  # else worker processes read the pixels
-        train = _on_device(train, fabric.device)
+        train = _moved(train, fabric.device)
     number = decoders(workers)
     batches = training_batches(
         train, settings.batch_size // fabric.world_size, settings, fabric.device, number
@@ -204,15 +227,14 @@ def train_epochs(
     settings: Recipe,
     resume: Path | None,
     one_epoch: Callable[[nn.Module, torch.optim.Optimizer, int], dict[str, float]],
-    report: Report,
+    report: Tell,
 ) -> list[dict[str, float]]:
     """Train a model by SGD epoch after epoch, from wherever its state file stands.
 
-    Implements: not in the paper: a run that is killed goes on where it was, on as many
-    processes as it then has. The state is that of the first process: weights, momentum
-    and gradient scale are the same in all; of the batch-norm statistics, each process's
-    batches move its own, and before every pass PyTorch's DDP replaces them by the first
-    one's.
+    A run that is killed goes on where it was, on as many processes as it then has. The
+    state is that of the first process: weights, momentum and gradient scale are the
+    same in all; of the batch-norm statistics, each process's batches move its own, and
+    before every pass PyTorch's DDP replaces them by the first one's.
 
     Args:
         fabric: launched.
@@ -297,12 +319,12 @@ def _one_epoch(
         group["lr"] = lr
     rank, world = fabric.global_rank, fabric.world_size
     order = epoch_order(num_images, settings.seed, epoch)
-    mine = share_of(order, settings.batch_size, rank, world)
+    share = share_of(order, settings.batch_size, rank, world)
     seed = _stream_seed(settings.seed, epoch, stream=1 + rank)
     seen: list[Tensor] = []
     normed = any(isinstance(part, _BatchNorm) for part in module.modules())
-    for pixels, labels in batches(mine, seed):
-        if normed and len(labels) == 1 and len(mine) > 1:
+    for pixels, labels in batches(share, seed):
+        if normed and len(labels) == 1 and len(share) > 1:
             continue  # one image has no variance; the next epochs' orders take it in
         logits = module(pixels)
         loss = F.cross_entropy(logits, labels)
@@ -345,27 +367,24 @@ def accuracy(
     module.eval()
     each = math.ceil(len(images) / fabric.world_size)
     rows = torch.arange(each) + fabric.global_rank * each
-    mine = _part(images, rows % len(images))
-    batches = plain_batches(mine, 512, settings, fabric.device, workers)
+    share = subset(images, rows % len(images))
+    batches = plain_batches(share, 512, settings, fabric.device, workers)
     right = [module(pixels).argmax(1) == labels for pixels, labels in batches]
     counted = torch.cat(right) & (rows < len(images)).to(fabric.device)
     return fabric.all_reduce(counted.sum(), reduce_op="sum").item() / len(images)
 
 
-def _part(images: ImageSplit, rows: Tensor) -> ImageSplit:
-    pixels = None if images.pixels is None else images.pixels[rows]
-    paths = tuple(images.paths[row] for row in rows) if images.paths else ()
-    return ImageSplit(images.labels[rows], pixels, paths)
-
-
-def _on_device(images: ImageSplit, device: torch.device) -> ImageSplit:
+def _moved(images: ImageSplit, device: torch.device) -> ImageSplit:
     if images.pixels is None:
         return images
     return ImageSplit(images.labels, images.pixels.to(device), images.paths)
 
 
 def _stream_seed(seed: int, epoch: int, stream: int) -> int:
-    """A seed of its own for each (seed, epoch, stream), by 64-bit mixing."""
+    """A seed of its own for each (seed, epoch, stream).
+
+    Not `mixed_seed`, which gives other orders: weights come out as they always did.
+    """
     mixed = (seed + 1) * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + stream
     mixed &= 2**64 - 1
     mixed ^= mixed >> 31

@@ -2,8 +2,7 @@
 
 A file appears under its name only when it is whole: it is written beside its place,
 flushed to disk and renamed. A killed process leaves at most a `.partial` file, which
-nothing reads. What is read back later is sealed: it carries a SHA-256 of what it holds,
-so that a flipped bit is a refusal and never a wrong number.
+nothing reads.
 """
 
 import copy
@@ -12,6 +11,7 @@ import io
 import json
 import os
 import pickle
+import re
 import uuid
 import warnings
 import zipfile
@@ -31,8 +31,6 @@ from safetensors.numpy import save as _safetensors_bytes
 
 PathLike = str | os.PathLike[str]
 _LONGEST = 600
-_SEAL = "sha256"
-_VALUE = "value"
 _MADE_HERE = (".resume", "outputs")  # by stages, which make them again
 
 
@@ -49,6 +47,10 @@ class BadInput(Exception):
         self.problems = [_printable(line) for line in lines]
         super().__init__("\n".join(self.problems))
 
+    def __reduce__(self) -> tuple[type["BadInput"], tuple[list[str]]]:
+        """As lines, also out of another process."""
+        return BadInput, (self.problems,)
+
 
 def _printable(line: str) -> str:
     shown = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
@@ -61,8 +63,6 @@ def _printable(line: str) -> str:
 @contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
     """Yield a place to write to that becomes `path` when the block ends well.
-
-    Implements: not in the paper: a half-written result must never look whole.
 
     Raises:
         BadInput: the folder cannot be created or written to, or the disk is full.
@@ -109,49 +109,27 @@ def read_text(path: PathLike) -> str:
         ) from None
 
 
-def write_json(path: PathLike, value: Any, sealed: bool = True) -> None:
-    """Write JSON with sorted keys; a number that is not finite becomes null.
-
-    Args:
-        sealed: put the value beside its SHA-256, as `{"sha256": ..., "value": ...}`;
-            False for what others than `read_json` read.
-    """
-    value = _plain(value)
-    if sealed:
-        value = {_SEAL: content_hash(value), _VALUE: value}
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+def write_json(path: PathLike, value: Any) -> None:
+    """Write JSON with sorted keys; a number that is not finite becomes null."""
+    text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def read_json(path: PathLike) -> Any:
-    """Read JSON, sealed or not.
+    """Read JSON.
 
     Raises:
-        BadInput: the file is missing, is not JSON, or its seal does not fit.
+        BadInput: the file is missing or is not JSON.
     """
     try:
-        found = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise BadInput(
-            f"{path}: expected JSON, line {error.lineno}: {error.msg}{_remedy(path)}"
-        ) from None
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise BadInput(
-            f"{path}: expected JSON, got {_first_line(error)}{_remedy(path)}"
-        ) from None
-    # Either name alone is a seal whose other name is damaged.
-    if not isinstance(found, dict) or not {_SEAL, _VALUE} & found.keys():
-        return found
-    if found.keys() != {_SEAL, _VALUE} or found[_SEAL] != content_hash(found[_VALUE]):
-        raise _damaged(path)
-    return found[_VALUE]
+        raise _unreadable(path, "JSON", error) from None
 
 
-def _damaged(path: PathLike) -> BadInput:
-    return BadInput(
-        f"{path}: expected what was written there, got something else: its SHA-256 "
-        f"does not fit{_remedy(path)}"
-    )
+def _unreadable(path: PathLike, expected: str, error: BaseException) -> BadInput:
+    got = f"{_first_line(error)}{_remedy(path)}"
+    return BadInput(f"{path}: expected {expected}, got {got}")
 
 
 def _remedy(path: PathLike) -> str:
@@ -206,7 +184,7 @@ def write_arrays(
     arrays: Mapping[str, np.ndarray | torch.Tensor],
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write named arrays, and what they are, as sealed safetensors.
+    """Write named arrays, and what they are, as safetensors.
 
     Args:
         path: the file, by custom ending in `.safetensors`.
@@ -220,63 +198,34 @@ def write_arrays(
         )
         for name, value in sorted(arrays.items())
     }
-    facts = _plain(about or {})
-    sealed = {_SEAL: _seal_of(plain, facts), _VALUE: facts}
     # One entry: the order of several is another in every process.
-    header = {"about": json.dumps(sealed, sort_keys=True)}
+    header = {"about": json.dumps(_plain(about or {}), sort_keys=True)}
     write_bytes(path, _safetensors_bytes(plain, metadata=header))
 
 
 def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
-    """Read every array that `write_arrays` wrote.
+    """Read every array of a safetensors file.
 
     Raises:
-        BadInput: the file is missing, truncated, not safetensors, or not sealed by
-            what it holds.
+        BadInput: the file is missing, truncated or not safetensors.
     """
-    return _read_sealed(path)[0]
+    with _opened(path) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
 def read_about(path: PathLike) -> dict[str, Any]:
     """Read the facts that `write_arrays` kept in the header; none in another's file.
 
     Raises:
-        BadInput: the file is missing, truncated, not safetensors, or its seal does not
-            fit.
+        BadInput: the file is missing, truncated or not safetensors.
     """
     with _opened(path) as opened:
-        about = _about(opened)
-    if {_SEAL, _VALUE} & about.keys():
-        return _read_sealed(path)[1]
-    return about
-
-
-def _read_sealed(path: PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    with _opened(path) as opened:
-        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        about = _about(opened)
-    facts = about.get(_VALUE)
-    if about.get(_SEAL) != _seal_of(arrays, facts) or not isinstance(facts, dict):
-        raise _damaged(path)
-    return arrays, facts
-
-
-def _about(opened: Any) -> dict[str, Any]:
-    """What the header says in JSON; nothing where another program wrote it."""
+        header = opened.metadata() or {}
     try:
-        about = json.loads((opened.metadata() or {}).get("about", "{}"))
+        about = json.loads(header.get("about", "{}"))
     except (ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
-
-
-def _seal_of(arrays: Mapping[str, np.ndarray], facts: Any) -> str:
-    """SHA-256 of names, types, shapes, values and facts: 64 hexadecimal digits."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -287,28 +236,20 @@ def _opened(path: PathLike) -> Iterator[Any]:
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise BadInput(
-            f"{path}: expected safetensors, got {_first_line(error)}{_remedy(path)}"
-        ) from None
+        raise _unreadable(path, "safetensors", error) from None
 
 
-def write_table(path: PathLike, table: pd.DataFrame, sealed: bool = True) -> None:
+def write_table(path: PathLike, table: pd.DataFrame) -> None:
     """Write a table: `.csv` as text, anything else by column as safetensors.
 
     A column of text is kept as codes with its alphabet in the header, so that ten
     million predictions are a few arrays and not a few hundred megabytes of text.
-
-    Args:
-        sealed: begin a `.csv` with a line that holds the SHA-256 of the rest; False for
-            what others than `read_table` read.
     """
     if Path(path).suffix == ".csv":
-        buffer = io.StringIO()
-        table.to_csv(
-            buffer, index=False, lineterminator="\n", float_format="%.9g", na_rep="nan"
+        text = table.to_csv(
+            index=False, lineterminator="\n", float_format="%.9g", na_rep="nan"
         )
-        text = buffer.getvalue()
-        write_text(path, f"# {_SEAL} {content_hash(text)}\n{text}" if sealed else text)
+        write_text(path, text)
         return
     arrays: dict[str, np.ndarray] = {}
     alphabets: dict[str, list[str]] = {}
@@ -323,18 +264,15 @@ def write_table(path: PathLike, table: pd.DataFrame, sealed: bool = True) -> Non
     write_arrays(path, arrays, {"columns": list(table.columns), "text": alphabets})
 
 
-def read_table(path: PathLike, sealed: bool = True) -> pd.DataFrame:
+def read_table(path: PathLike) -> pd.DataFrame:
     """Read what `write_table` wrote.
 
-    Args:
-        sealed: as it was written.
-
     Raises:
-        BadInput: the file is missing, not a table, or its seal does not fit.
+        BadInput: the file is missing or not a table.
     """
     if Path(path).suffix == ".csv":
-        return _read_csv(path, sealed)
-    arrays, about = _read_sealed(path)
+        return _read_csv(path)
+    arrays, about = read_arrays(path), read_about(path)
     if "columns" not in about:
         raise BadInput(f"{path}: expected a table, got arrays {sorted(arrays)}")
     table = pd.DataFrame({name: arrays[name] for name in about["columns"]})
@@ -343,19 +281,12 @@ def read_table(path: PathLike, sealed: bool = True) -> pd.DataFrame:
     return table
 
 
-def _read_csv(path: PathLike, sealed: bool) -> pd.DataFrame:
+def _read_csv(path: PathLike) -> pd.DataFrame:
     """A missing number is `nan`, as we write it; text such as `NA` stays text."""
-    text = read_text(path)
-    if sealed:
-        first, _, text = text.partition("\n")
-        if first != f"# {_SEAL} {content_hash(text)}":
-            raise _damaged(path)
     try:
-        table = pd.read_csv(io.StringIO(text), keep_default_na=False)
+        table = pd.read_csv(io.StringIO(read_text(path)), keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        raise BadInput(
-            f"{path}: expected a table, got {_first_line(error)}{_remedy(path)}"
-        ) from None
+        raise _unreadable(path, "a table", error) from None
     for name in table.columns:
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column) and (column == "nan").any():
@@ -385,32 +316,22 @@ def read_state(path: PathLike) -> dict[str, Any]:
             return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        needs = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise BadInput(
-            f"{path}: expected a file of plain tensors, got one that wants to run code"
+            f"{path}: expected a file of plain tensors, got one that needs "
+            f"{needs[1] if needs else 'to run code'}; nothing in a file is run here: "
+            "re-save its state_dict alone as .safetensors"
         ) from None
     except Exception as error:  # torch raises half a dozen kinds on a broken file
-        raise BadInput(
-            f"{path}: expected a file of plain tensors, got "
-            f"{type(error).__name__}: {_first_line(error)}{_remedy(path)}"
-        ) from None
+        got = f"{type(error).__name__}: {_first_line(error)}{_remedy(path)}"
+        raise BadInput(f"{path}: expected a file of plain tensors, got {got}") from None
 
 
 def _check_zip(path: PathLike) -> None:
-    """Hold each part of what `torch.save` wrote against its CRC-32: torch does not.
-
-    Files from before torch 1.6 are no zip files and have no checksum.
-    """
-    with Path(path).open("rb") as file:
-        if file.read(2) != b"PK":
-            return
-    with zipfile.ZipFile(path) as archive:
-        # Nothing that torch writes is compressed; what unpacks to more is a zip bomb.
-        unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > Path(path).stat().st_size:
-            raise zipfile.BadZipFile(f"it would unpack to {unpacked} bytes")
-        if (damaged := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
+    """Hold what `torch.save` wrote against its checksums: `torch.load` does not."""
+    if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+        raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
 
 
 def content_hash(*contents: Any) -> str:

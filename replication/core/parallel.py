@@ -4,6 +4,9 @@ At the sizes of linear heads and small features a second thread adds nothing, a 
 process doubles the pace. On a GPU the pieces go one after the other: there one piece
 fills the device. So they do where there are more than twice as many cores as pieces,
 each piece with all threads: a forked process can have only one.
+
+Not by joblib: its workers get tensors as copies, and none of its ways of forking
+notices a worker that was killed. Forked workers find the pieces where they are.
 """
 
 import ctypes
@@ -11,17 +14,20 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import torch
 
-from replication.core.device import refusal
 from replication.core.files import BadInput
+from replication.core.progress import Tell
 
-Tell = Callable[[int, int, Mapping[str, float]], None]
 Piece = Callable[[Tell], None]
+_FORK = multiprocessing.get_context("fork")
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+_LOOK = 0.2  # seconds between two looks at what the pieces report
+_inherited: tuple[Sequence[Piece], Any] = ((), None)  # in a worker alone
 
 
 def side_by_side(of: int, device: torch.device) -> bool:
@@ -35,15 +41,14 @@ def run_pieces(
 ) -> None:
     """Run pieces of work that do not need one another; each keeps what it made itself.
 
-    Implements: not in the paper: how a piece is run does not depend on how many of its
-    sisters are still to do, so that a run that was killed comes out the same.
+    How a piece is run does not depend on how many of its sisters are still to do, so
+    that a run that was killed comes out the same.
 
     Args:
         pieces: those still to do; each told where to report (step, steps, metrics) and
             writes its own file.
         of: how many there are together with those already done.
-        device: on the CPU as many pieces run at once as there are cores; they are
-            forked, so that the features are in memory once.
+        device: on the CPU as many pieces run at once as there are cores.
         tell: reported to.
 
     Raises:
@@ -56,40 +61,40 @@ def run_pieces(
     cores = torch.get_num_threads()
     torch.set_num_threads(1)  # no other thread may be at work when a process forks
     try:
-        _forked(list(pieces), cores, tell)
+        _run_forked(pieces, cores, tell)
+    except BrokenProcessPool:
+        raise BadInput(
+            "expected every process to finish, one was killed, perhaps for want of "
+            "memory; run it again and it goes on"
+        ) from None
     finally:
         torch.set_num_threads(cores)
 
 
-def _forked(pieces: list[Piece], at_once: int, tell: Tell) -> None:
-    context = multiprocessing.get_context("fork")
-    live: dict[Connection, BaseProcess] = {}
-    try:
-        while pieces or live:
-            while pieces and len(live) < at_once:
-                ours, theirs = context.Pipe(duplex=False)
-                work = (pieces.pop(0), theirs, os.getpid())
-                process = context.Process(target=_one_piece, args=work)
-                process.start()
-                theirs.close()
-                live[ours] = process
-            for ready in wait(list(live)):
-                try:
-                    kind, content = ready.recv()
-                except EOFError:
-                    _check_end(live.pop(ready))
-                    continue
-                if kind == "refused":
-                    raise BadInput(content)
-                tell(*content)
-    finally:
-        for process in live.values():
-            process.kill()
-            process.join()
+def _run_forked(pieces: Sequence[Piece], at_once: int, tell: Tell) -> None:
+    told = _FORK.SimpleQueue()
+    workers = ProcessPoolExecutor(
+        at_once, _FORK, initializer=_begin, initargs=(os.getpid(), pieces, told)
+    )
+    with workers:
+        try:
+            running = {workers.submit(_run_piece, i) for i in range(len(pieces))}
+            while running:
+                done, running = wait(running, _LOOK, FIRST_EXCEPTION)
+                while not told.empty():
+                    tell(*told.get())
+                for piece in done:
+                    piece.result()
+        except BaseException:
+            for process in (workers._processes or {}).values():
+                process.kill()
+            raise
 
 
-def _one_piece(piece: Piece, out: Connection, parent: int) -> None:
-    """What a child does: work, report, and never outlive its parent."""
+def _begin(parent: int, pieces: Sequence[Piece], told: Any) -> None:
+    """A worker works on one thread, and never outlives its parent."""
+    global _inherited
+    _inherited = (pieces, told)  # forked with it, never copied
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and stops us
     if hasattr(libc := ctypes.CDLL(None), "prctl"):
         libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -97,27 +102,11 @@ def _one_piece(piece: Piece, out: Connection, parent: int) -> None:
         os._exit(1)
     torch.set_num_threads(1)
 
+
+def _run_piece(number: int) -> None:
+    pieces, told = _inherited
+
     def tell(step: int, steps: int, metrics: Mapping[str, float]) -> None:
-        out.send(("told", (step, steps, dict(metrics))))
+        told.put((step, steps, dict(metrics)))
 
-    try:
-        piece(tell)
-    except BadInput as error:
-        out.send(("refused", error.problems))
-    except RuntimeError as error:
-        if not (problem := refusal(error)):
-            raise
-        out.send(("refused", [problem]))
-
-
-def _check_end(process: BaseProcess) -> None:
-    process.join()
-    if process.exitcode == 0:
-        return
-    if process.exitcode is not None and process.exitcode < 0:
-        name = signal.Signals(-process.exitcode).name
-        raise BadInput(
-            f"expected every process to finish, one was ended by {name}, perhaps for "
-            "want of memory; run it again and it goes on"
-        )
-    raise RuntimeError("a piece of this stage failed; its traceback stands above")
+    pieces[number](tell)

@@ -66,16 +66,30 @@ def loaded_modules() -> dict[str, str]:
 
 
 def code_hash() -> str:
-    """Hash of what the loaded modules of this package do: comments do not count."""
+    """Hash of what the loaded modules of this package do.
+
+    Neither comments nor docstrings count, nor where a line is broken.
+    """
     return content_hash(
-        {_called(path): ast.dump(ast.parse(path.read_text())) for path in _loaded()}
+        {_called(path): _without_words(path.read_text()) for path in _loaded()}
     )
 
 
+def _without_words(code: str) -> str:
+    """A module's syntax tree, without its docstrings, as text."""
+    tree = ast.parse(code)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
+
+
 def _loaded() -> list[Path]:
+    """Files of loaded modules, if still there: one may go while a stage runs."""
     files = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
-    mine = {Path(file).resolve() for file in files if file and PACKAGE.name in file}
-    return sorted(path for path in mine if PACKAGE in path.parents)
+    paths = {Path(file).resolve() for file in files if file and PACKAGE.name in file}
+    return sorted(p for p in paths if PACKAGE in p.parents and p.is_file())
 
 
 def _called(path: Path) -> str:

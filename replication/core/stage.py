@@ -29,6 +29,7 @@ from replication.core.device import (
     set_tf32,
 )
 from replication.core.files import BadInput, content_hash, read_json, write_json
+from replication.core.processes import is_first, launched, torchrun
 from replication.core.record import (
     PACKAGE,
     code_hash,
@@ -46,6 +47,8 @@ REPORTS = Path("reports")
 DOWNLOADS = Path("downloads")
 RESUME = Path(".resume")
 ABOUT = "about.json"
+_UNTIL_FREE = 10.0  # seconds that children of a killed stage have to go
+_UNTIL_ENDED = 5.0  # seconds that a launcher has to end a process beside a failed one
 # What a disk answers that is full, read-only, not ours or not what was expected there.
 _DISK = frozenset(
     {
@@ -211,18 +214,29 @@ def _input_hash(name: str) -> str | None:
     return content_hash(path) if path.is_file() else None
 
 
-def run(body: Callable[..., None], name: Callable[..., str]) -> None:
+def run(
+    body: Callable[..., None],
+    name: Callable[..., str],
+    processes: Callable[..., int] = lambda settings, *_: 1,
+) -> None:
     """Run a stage from its command line.
 
     Args:
         body: the stage; gets a `Stage` and the command line's arguments.
         name: the stage's name in dvc.yaml, from the same arguments.
+        processes: how many run the body together where neither torchrun nor srun has
+            started any; of the settings and the same arguments.
     """
     arguments = sys.argv[1:]
     stage_name = _checked(name, arguments)
     try:
+        settings = load()
+        number = 1 if launched() else processes(settings, *arguments)
+        if number > 1:
+            module = sys.modules["__main__"].__spec__.name
+            sys.exit(torchrun(stage_name, module, arguments, number))
         with only_one(stage_name):
-            body(Stage(stage_name, load()), *arguments)
+            body(Stage(stage_name, settings), *arguments)
     except BadInput as error:
         _refuse(error.problems)
     except OSError as error:
@@ -235,7 +249,8 @@ def run(body: Callable[..., None], name: Callable[..., str]) -> None:
             raise
         _refuse([f"{stage_name}: {problem}"])
     except KeyboardInterrupt:
-        _refuse([f"{stage_name}: interrupted; run it again and it goes on"], code=130)
+        again = f"{stage_name}: interrupted; run it again and it goes on"
+        _refuse([again] if is_first() else [], code=130)
 
 
 def _checked(name: Callable[..., str], arguments: list[str]) -> str:
@@ -256,6 +271,9 @@ def _checked(name: Callable[..., str], arguments: list[str]) -> str:
 
 
 def _refuse(problems: list[str], code: int = 2) -> None:
+    if problems and not is_first():
+        # What all processes refuse, the first one says, and the others are ended.
+        time.sleep(_UNTIL_ENDED)
     for problem in BadInput(problems).problems:  # what was given is shown as escapes
         print(problem, file=sys.stderr)
     sys.stdout.flush()
@@ -267,18 +285,18 @@ def only_one(name: str) -> Iterator[None]:
     """Hold the stage's lock: a second process is told who has it.
 
     Killing `dvc` leaves its stage running, and the next `dvc repro` starts a second
-    one. Of several processes that compute together, the first alone takes the lock.
+    one. Of several processes of one stage the first alone takes the lock.
 
     Raises:
         BadInput: another process runs this stage in this checkout.
     """
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0:
+    if not is_first():
         yield
         return
     place = RESUME / "locks" / f"{name}.lock"
     place.parent.mkdir(parents=True, exist_ok=True)
     holder = place.with_suffix(".pid")
-    lock = FileLock(place, timeout=10)  # a killed stage's children need a moment to go
+    lock = FileLock(place, timeout=_UNTIL_FREE)
     try:
         with lock:
             holder.write_text(str(os.getpid()))

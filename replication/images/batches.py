@@ -72,6 +72,13 @@ def _paths(index: pd.DataFrame, mine: np.ndarray, root: Path) -> tuple[Path, ...
     return tuple(root / path for path in index["path"].to_numpy()[mine])
 
 
+def subset(images: ImageSplit, rows: Tensor) -> ImageSplit:
+    """Some images of a split, by their numbers (n,)."""
+    pixels = None if images.pixels is None else images.pixels[rows]
+    paths = tuple(images.paths[row] for row in rows) if images.paths else ()
+    return ImageSplit(images.labels[rows], pixels, paths)
+
+
 def training_batches(
     images: ImageSplit,
     batch_size: int,
@@ -248,8 +255,8 @@ def worker_count(workers: str | int, sharing: int = 1) -> int:
 class Loader:
     """Batches of images that worker processes decode and transform.
 
-    The number of worker processes changes no batch. They
-    start with the first epoch, stay for those that follow, and end with this object.
+    The number of worker processes changes no batch. They start with the first epoch,
+    stay for those that follow, and end with this object.
     """
 
     def __init__(

@@ -4,7 +4,6 @@ Where it trains on several devices, each process runs all of this module; the fi
 alone writes.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,10 @@ from replication.backbones.networks import build_network
 from replication.backbones.paco import train_paco
 from replication.backbones.training import Trained, make_fabric, train_network
 from replication.core.files import read_about, read_json, write_arrays, write_table
+from replication.core.processes import is_first
 from replication.core.progress import progress
-from replication.core.ranks import ALONE, find_rank
 from replication.core.settings import ImageSettings, Settings
-from replication.core.stage import OUTPUTS, Stage
-from replication.core.together import run_together
+from replication.core.stage import OUTPUTS, Stage, run
 from replication.images.batches import read_split
 
 IMPORTED = "imported, not made here"
@@ -34,7 +32,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     """Write weights.safetensors; where it trains, training.csv and curves in live/."""
     folder = OUTPUTS / benchmark / objective / "backbone"
     curves = OUTPUTS / benchmark / objective / "training"
-    first = (find_rank(os.environ) or ALONE).first
+    first = is_first()
     trains = _trains(stage.settings, benchmark, objective)
     if not (first or trains):
         return
@@ -60,10 +58,11 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         stage.finish()
 
 
-def devices(settings: Settings, benchmark: str, objective: str) -> int:
-    """Processes that the stage is to have where no launcher says so."""
-    wanted = settings.get("machine.devices")
-    return wanted if _trains(settings, benchmark, objective) else 1
+def processes(settings: Settings, benchmark: str, objective: str) -> int:
+    """How many the stage is to have: as many as devices, where it trains at all."""
+    if not _trains(settings, benchmark, objective):
+        return 1
+    return settings.machine(benchmark, objective).devices
 
 
 def _trains(settings: Settings, benchmark: str, objective: str) -> bool:
@@ -161,6 +160,8 @@ def _import(
 
 
 if __name__ == "__main__":
-    run_together(
-        main, lambda benchmark, objective: f"backbone_{objective}@{benchmark}", devices
+    run(
+        main,
+        lambda benchmark, objective: f"backbone_{objective}@{benchmark}",
+        processes,
     )

@@ -149,11 +149,11 @@ def write_results(results: Results) -> None:
 
 
 def _json(name: str, content: Any) -> None:
-    write_json(RESULTS / f"{name}.json", content, sealed=False)
+    write_json(RESULTS / f"{name}.json", content)
 
 
 def _table(name: str, content: pd.DataFrame) -> None:
-    write_table(RESULTS / f"{name}.csv", content, sealed=False)
+    write_table(RESULTS / f"{name}.csv", content)
 
 
 def _of_paper(cells: Iterable[Cell], section: str) -> list[Cell]:

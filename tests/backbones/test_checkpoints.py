@@ -9,24 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from replication.backbones import checkpoints
-from replication.backbones.checkpoints import Imported, _scaled, read_checkpoint
+from replication.backbones.checkpoints import Imported, read_checkpoint
 from replication.backbones.networks import build_network, features_of
-from replication.core.files import read_state, write_arrays
+from replication.core.files import write_arrays
 
 CLASSES = 7
-SMALL = "resnet8_cifar"  # 59 keys: 48 of the body, 9 counters, 2 of the head
+SMALL = "resnet8_cifar"
 
 
 def unlike_fresh(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -193,27 +188,6 @@ def test_paco(tmp_path: Path, backbone, pixels) -> None:
     )
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("prefix", [True, False])
-@pytest.mark.parametrize("wrapped", [True, False])
-def test_paco_however_it_was_saved(
-    tmp_path: Path, little, pixels, wrapped, prefix, legacy
-) -> None:
-    content = paco(little, prefix)
-    content = content if wrapped else content["state_dict"]
-    imported = read_checkpoint(saved(content, tmp_path / "a", legacy), SMALL, CLASSES)
-    assert imported.source == "PaCo"
-    assert_same(imported, little, pixels)
-
-
-def test_paco_as_safetensors(tmp_path: Path, little, pixels) -> None:
-    path = tmp_path / "a.safetensors"
-    save_file(paco(little)["state_dict"], path)
-    imported = read_checkpoint(path, SMALL, CLASSES)
-    assert imported.source == "PaCo"
-    assert_same(imported, little, pixels)
-
-
 def test_decouple(tmp_path: Path, backbone, pixels) -> None:
     path = saved(best(decouple(backbone)), tmp_path / "final_model_checkpoint.pth")
     imported = read_checkpoint(path, name_of(backbone), CLASSES)
@@ -227,18 +201,44 @@ def test_decouple(tmp_path: Path, backbone, pixels) -> None:
     )
 
 
+HOWEVER: dict[str, Callable[[nn.Module], Any]] = {
+    "PaCo: wrapped": paco,
+    "PaCo: bare": lambda b: paco(b)["state_dict"],
+    "PaCo: without prefix": lambda b: paco(b, prefix=False),
+    "Decouple: bare": decouple,
+    "Decouple: latest": lambda b: {"epoch": 12, "state_dict": decouple(b)},
+    "Decouple: without prefix": lambda b: best(decouple(b, prefix=False)),
+    "torchvision or timm: bare": lambda b: b.state_dict(),
+    "torchvision or timm: wrapped": lambda b: {"model": b.state_dict(), "epoch": 3},
+    "torchvision or timm: parallel": lambda b: nn.DataParallel(b).state_dict(),
+    "torchvision or timm: compiled": lambda b: _prefixed("_orig_mod.", b),
+    "torchvision or timm: averaged": lambda b: {
+        "state_dict": _prefixed("", unlike_fresh(copy.deepcopy(b), 3)),
+        "state_dict_ema": b.state_dict(),
+    },
+}
+
+
+def _prefixed(prefix: str, network: nn.Module) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in network.state_dict().items()}
+
+
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("prefix", [True, False])
-@pytest.mark.parametrize("which", ["best", "latest", "bare"])
-def test_decouple_however_it_was_saved(
-    tmp_path: Path, little, pixels, which, prefix, legacy
+@pytest.mark.parametrize("how", HOWEVER)
+def test_every_format_however_it_was_saved(
+    tmp_path: Path, little, pixels, how, legacy
 ) -> None:
-    parts = decouple(little, prefix=prefix)
-    latest = {"epoch": 12, "state_dict": parts}
-    content = {"best": best(parts), "latest": latest, "bare": parts}[which]
-    imported = read_checkpoint(saved(content, tmp_path / "a", legacy), SMALL, CLASSES)
-    assert imported.source == "Decouple"
+    path = saved(HOWEVER[how](little), tmp_path / "a.pth", legacy)
+    imported = read_checkpoint(path, SMALL, CLASSES)
+    assert imported.source == how.split(":")[0]
     assert_same(imported, little, pixels)
+
+
+@pytest.mark.parametrize("how", ["PaCo: bare", "torchvision or timm: bare"])
+def test_flat_formats_as_safetensors(tmp_path: Path, little, pixels, how) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(HOWEVER[how](little), path)
+    assert_same(read_checkpoint(path, SMALL, CLASSES), little, pixels)
 
 
 def test_decouple_prefers_the_best_weights(tmp_path: Path, little, pixels) -> None:
@@ -267,172 +267,61 @@ def test_lws_scales_go_into_the_head(tmp_path: Path, little, pixels, flattened) 
     assert torch.equal(imported.head[1], little.fc.bias * scales)
 
 
-@examples(max_examples=50)
-@given(st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=6))
-def test_folded_scales_scale_every_logit(values) -> None:
-    scales = torch.tensor(values)
-    generator = torch.Generator().manual_seed(len(values))
-    head = nn.Linear(5, len(values))
-    x = torch.randn(4, 5, generator=generator)
-    weights = {"fc.weight": head.weight, "fc.bias": head.bias, "scales": scales}
-    folded = _scaled(weights, "fc")
-    assert folded.keys() == {"fc.weight", "fc.bias"}
-    logits = x @ folded["fc.weight"].T + folded["fc.bias"]
-    torch.testing.assert_close(logits, head(x) * scales, rtol=1e-5, atol=1e-5)
-
-
-def test_torchvision(tmp_path: Path, theirs, pixels) -> None:
-    path = saved(theirs.state_dict(), tmp_path / "any.pth")
+@pytest.mark.parametrize("maker", ["torchvision", "timm"])
+def test_flat_weights(tmp_path: Path, theirs, pixels, maker) -> None:
+    twin = unlike_fresh(timm.create_model("resnet18", num_classes=CLASSES), seed=4)
+    network = {"torchvision": theirs, "timm": twin}[maker]
+    path = saved(network.state_dict(), tmp_path / "any.pth")
     imported = read_checkpoint(path, "resnet18", CLASSES)
-    assert imported.source == "torchvision" and imported.ignored == ()
-    assert_same(imported, theirs, pixels)
-
-
-@pytest.mark.parametrize("ending", ["pth", "safetensors"])
-def test_timm(tmp_path: Path, pixels, ending) -> None:
-    network = unlike_fresh(timm.create_model("resnet18", num_classes=CLASSES), seed=4)
-    path = tmp_path / f"model.{ending}"
-    state = network.state_dict()
-    save_file(state, path) if ending == "safetensors" else saved(state, path)
-    imported = read_checkpoint(path, "resnet18", CLASSES)
-    assert imported.source == "timm" and imported.ignored == ()
+    assert imported.source == "torchvision or timm" and imported.ignored == ()
     assert torch.equal(loaded(imported, "resnet18")(pixels), network(pixels))
-
-
-@pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
-@pytest.mark.parametrize("ending", ["pth", "safetensors"])
-def test_flat_weights_however_they_were_saved(
-    tmp_path: Path, little, pixels, ending, wrapper, prefix
-) -> None:
-    flat = {prefix + key: value for key, value in little.state_dict().items()}
-    path = tmp_path / f"a.{ending}"
-    if ending == "safetensors":
-        save_file(flat, path)
-    else:
-        saved(flat if wrapper is None else {wrapper: flat, "epoch": 3}, path)
-    imported = read_checkpoint(path, SMALL, CLASSES)
-    assert_same(imported, little, pixels)
-    left = wrapper is not None and ending == "pth"
-    assert imported.ignored == ("epoch: not of the chosen weights",) * left
-
-
-@pytest.mark.parametrize(
-    ("name", "source"),
-    [
-        ("resnet8_cifar-f37072fd.pth", "torchvision"),
-        ("resnet8_cifar-f37072fd.pt", "timm"),
-        ("resnet8_cifar_a1-f37072fd.pth", "timm"),
-        ("resnet14_cifar-f37072fd.pth", "timm"),
-        ("resnet8_cifar.pth", "timm"),
-    ],
-)
-def test_flat_weights_without_memory_are_known_by_name(
-    tmp_path: Path, little, name, source
-) -> None:
-    path = saved(dict(little.state_dict()), tmp_path / name)
-    assert read_checkpoint(path, SMALL, CLASSES).source == source
-
-
-def test_flat_weights_are_known_by_their_modules(tmp_path: Path, theirs) -> None:
-    """Even in a parallel wrapper, and whatever the file is called."""
-    twin = timm.create_model("resnet18", num_classes=CLASSES)
-    for network, source in ((theirs, "torchvision"), (twin, "timm")):
-        state = nn.DataParallel(network).state_dict()
-        path = saved({"state_dict": state}, tmp_path / "resnet18-00000000.pth")
-        assert read_checkpoint(path, "resnet18", CLASSES).source == source
 
 
 @pytest.mark.parametrize("network", [SMALL, "regnetx_002"])
 def test_weights_of_our_backbone_stage(tmp_path: Path, network) -> None:
     trained = unlike_fresh(build_network(network, 4, None, seed=1))
     path = tmp_path / "weights.safetensors"
-    write_arrays(path, trained.state_dict(), {"network": network, "classes": 4})
+    about = {"network": f"{network}.tv_in1k", "classes": 4}
+    write_arrays(path, trained.state_dict(), about)
     imported = read_checkpoint(path, network, 4)
     assert imported.source == "ours" and imported.ignored == ()
     back = build_network(network, 4, None, seed=2).eval()
     back.load_state_dict(imported.state, strict=True)
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(back(x), trained(x))
-    head = trained.get_classifier()
-    assert imported.head is not None
-    assert torch.equal(imported.head[0], head.weight)
-    assert torch.equal(imported.head[1], head.bias)
-
-
-def test_weights_of_our_backbone_stage_of_a_tagged_network(
-    tmp_path: Path, little
-) -> None:
-    path = tmp_path / "a.safetensors"
-    about = {"network": f"{SMALL}.tv_in1k", "classes": CLASSES}
-    write_arrays(path, little.state_dict(), about)
-    assert read_checkpoint(path, SMALL, CLASSES).source == "ours"
-
-
-@pytest.mark.parametrize("about", ["no JSON", "3", '{"network": "x"}'])
-def test_a_foreign_note_does_not_make_weights_ours(
-    tmp_path: Path, little, about
-) -> None:
-    path = tmp_path / "a.safetensors"
-    save_file(little.state_dict(), path, metadata={"about": about})
-    assert read_checkpoint(path, SMALL, CLASSES).source == "timm"
 
 
 @pytest.mark.parametrize("layout", ["flat", "PaCo", "Decouple"])
-def test_without_a_head_the_backbone_alone(
-    tmp_path: Path, little, pixels, layout
-) -> None:
+def test_without_a_head_the_backbone_alone(tmp_path: Path, little, layout) -> None:
     bare = {k: v for k, v in little.state_dict().items() if not k.startswith("fc.")}
     state = paco(little)["state_dict"]
     content = {
         "flat": bare,
         "PaCo": {k: v for k, v in state.items() if ".linear." not in k},
-        "Decouple": best({"feat_model": bare}),
+        "Decouple": best(decouple(little) | {"classifier": None}),
     }[layout]
-    imported = read_checkpoint(saved(content, tmp_path / "a.pth"), SMALL, 3)
+    imported = read_checkpoint(saved(content, tmp_path / "a.pth"), SMALL, CLASSES)
     assert imported.head is None
-    network = build_network(SMALL, 3, None, seed=9)
-    answer = network.load_state_dict(imported.state, strict=False)
-    assert answer.missing_keys == ["fc.weight", "fc.bias"]
-    assert answer.unexpected_keys == []
-    assert torch.equal(features_of(network.eval(), pixels), pooled(little, pixels))
+    assert imported.state.keys() == bare.keys()
+    assert all(torch.equal(imported.state[name], bare[name]) for name in bare)
 
 
-def test_old_files_lack_the_counter_of_batches(tmp_path: Path, little, pixels) -> None:
-    state = little.state_dict()
-    old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    assert len(old) == len(state) - 7
-    path = saved(old, tmp_path / "a.pth")
-    assert_same(read_checkpoint(path, SMALL, CLASSES), little, pixels)
-
-
-def test_a_counter_of_batches_may_have_an_axis(tmp_path: Path, little, pixels) -> None:
-    state = {
-        k: v.reshape(-1) if v.ndim == 0 else v
-        for k, v in dict(little.state_dict()).items()
-    }
-    path = saved(state, tmp_path / "a.pth")
-    imported = read_checkpoint(path, SMALL, CLASSES)
-    assert_same(imported, little, pixels)
+def test_counters_may_be_missing_or_have_an_axis(tmp_path: Path, little) -> None:
+    state = dict(little.state_dict())
+    del state["layer1.0.bn1.num_batches_tracked"]
+    state["bn1.num_batches_tracked"] = torch.tensor([12])
+    imported = read_checkpoint(saved(state, tmp_path / "a.pth"), SMALL, CLASSES)
     assert imported.state["bn1.num_batches_tracked"] == 12
+    loaded(imported, SMALL)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("ending", ["pth", "safetensors"])
-def test_other_precisions_become_float32(tmp_path: Path, little, dtype, ending) -> None:
+def test_other_precisions_become_float32(tmp_path: Path, little, dtype) -> None:
     state = copy.deepcopy(little).to(dtype).state_dict()
-    path = tmp_path / f"a.{ending}"
-    save_file(state, path) if ending == "safetensors" else saved(state, path)
-    imported = read_checkpoint(path, SMALL, CLASSES)
+    imported = read_checkpoint(saved(state, tmp_path / "a.pth"), SMALL, CLASSES)
     for name, value in little.state_dict().items():
         assert imported.state[name].dtype == value.dtype
         assert torch.equal(imported.state[name], state[name].to(value.dtype))
-
-
-def test_keys_come_in_the_order_of_the_network(tmp_path: Path, little) -> None:
-    backwards = dict(reversed(little.state_dict().items()))
-    imported = read_checkpoint(saved(backwards, tmp_path / "a.pth"), SMALL, CLASSES)
-    assert list(imported.state) == list(little.state_dict())
 
 
 # --- what does not fit
@@ -455,56 +344,37 @@ def test_each_key_that_does_not_fit_is_named(tmp_path: Path, refused, small) -> 
     ]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "more"), [(5, None), (6, "1 more key"), (8, "3 more keys")]
-)
 def test_five_keys_are_named_and_the_rest_counted(
-    tmp_path: Path, refused, theirs, wrong, more
+    tmp_path: Path, refused, theirs
 ) -> None:
     state = dict(theirs.state_dict())
-    names = [name for name, value in state.items() if value.shape == (64,)][:wrong]
+    names = [name for name, value in state.items() if value.shape == (64,)][:8]
     for name in names:
         state[name] = torch.zeros(65)
     path = saved(state, tmp_path / "a.pth")
-    rest = [] if more is None else [f"{path}: {more} of 122 like these"]
     assert refused(lambda: read_checkpoint(path, "resnet18", CLASSES)) == [
         *(f"{path}: {name}: expected (64,), got (65,)" for name in names[:5]),
-        *rest,
+        f"{path}: 3 more keys of 122 like these",
     ]
 
 
-def test_numbers_that_are_not_finite_are_refused(
-    tmp_path: Path, refused, small
-) -> None:
-    small["layer1.0.conv1.weight"][0, 0, 0] = torch.nan
-    small["fc.bias"][1] = torch.inf
-    path = saved(small, tmp_path / "a.pth")
-    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
-        f"{path}: layer1.0.conv1.weight: expected finite numbers, got 3 NaN or "
-        "infinite",
-        f"{path}: fc.bias: expected finite numbers, got 1 NaN or infinite",
-    ]
+NOT_PLAIN = "expected plain numbers, got "
+NOT_FINITE = "expected finite numbers, got NaN or infinite ones"
+NOT_REAL = "expected floating-point numbers, got "
 
 
 @pytest.mark.parametrize(
     ("name", "change", "problem"),
     [
-        ("fc.weight", Tensor.long, "expected floating-point numbers, got int64"),
-        (
-            "fc.weight",
-            lambda value: value.to(torch.complex64),
-            "expected floating-point numbers, got complex64",
-        ),
-        ("fc.weight", Tensor.to_sparse, "expected plain numbers, got sparse_coo"),
+        ("fc.weight", lambda value: value * torch.nan, NOT_FINITE),
+        ("fc.bias", lambda value: value.double() + 1e300, NOT_FINITE),
+        ("fc.weight", Tensor.long, f"{NOT_REAL}int64"),
+        ("fc.weight", lambda value: value.to(torch.complex64), f"{NOT_REAL}complex64"),
+        ("fc.weight", Tensor.to_sparse, f"{NOT_PLAIN}sparse, quantized or no ones"),
         (
             "fc.weight",
             lambda value: torch.ones(1, 1).expand(value.shape),
-            "expected plain numbers, got one number repeated",
-        ),
-        (
-            "fc.bias",
-            lambda value: torch.full((3,), 1e300, dtype=torch.float64),
-            "expected finite numbers, got 3 NaN or infinite",
+            f"{NOT_PLAIN}one number repeated",
         ),
         (
             "bn1.running_var",
@@ -535,52 +405,19 @@ def test_half_a_head_is_refused(tmp_path: Path, refused, small) -> None:
 def test_scales_of_other_classes_are_refused(tmp_path: Path, refused, little) -> None:
     path = saved(best(decouple(little, torch.ones(6))), tmp_path / "a.pth")
     assert refused(lambda: read_checkpoint(path, SMALL, CLASSES)) == [
-        f"{path}: scales: expected no such key, got (6,)"
-    ]
-
-
-def test_another_classifier_of_decouple_is_refused(
-    tmp_path: Path, refused, little
-) -> None:
-    parts = decouple(little)
-    parts["classifier"] = {"module.weight": torch.zeros(7, 64)}
-    path = saved(best(parts), tmp_path / "a.pth")
-    assert refused(lambda: read_checkpoint(path, SMALL, CLASSES)) == [
-        f"{path}: classifier.weight: expected no such key, got (7, 64)"
+        f"{path}: scales: expected (7,), got (6,)"
     ]
 
 
 @pytest.mark.parametrize("layout", [lambda b: b.state_dict(), paco, decouple])
-@pytest.mark.parametrize("classes", [6, 8, 1000])
+@pytest.mark.parametrize("classes", [6, 8])
 def test_a_head_of_other_classes_is_refused(
     tmp_path: Path, refused, little, layout: Callable, classes
 ) -> None:
-    content = layout(little)
-    path = saved(content, tmp_path / "a.pth")
+    path = saved(layout(little), tmp_path / "a.pth")
     assert refused(lambda: read_checkpoint(path, SMALL, classes)) == [
         f"{path}: expected a head of {classes} classes, got one of 7; a file without "
         "its head gives the backbone alone"
-    ]
-
-
-def test_classes_and_keys_are_refused_together(tmp_path: Path, refused, small) -> None:
-    small["bn1.bias"] = torch.zeros(1)
-    path = saved(small, tmp_path / "a.pth")
-    assert refused(lambda: read_checkpoint(path, SMALL, 1)) == [
-        f"{path}: bn1.bias: expected (16,), got (1,)",
-        f"{path}: expected a head of 1 class, got one of 3; a file without its head "
-        "gives the backbone alone",
-    ]
-
-
-def test_a_head_of_another_width_is_a_key_that_does_not_fit(
-    tmp_path: Path, refused, small
-) -> None:
-    small["fc.weight"], small["fc.bias"] = torch.zeros(4, 65), torch.zeros(4)
-    path = saved(small, tmp_path / "a.pth")
-    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
-        f"{path}: fc.weight: expected (3, 64), got (4, 65)",
-        f"{path}: fc.bias: expected (3,), got (4,)",
     ]
 
 
@@ -590,20 +427,14 @@ def test_a_head_of_another_width_is_a_key_that_does_not_fit(
         (
             "resnet14_cifar",
             SMALL,
-            "0 keys missing, 30 unknown, 0 of another shape",
-            "layer1.1.bn1.bias: expected no such key, got (16,)",
-        ),
-        (
-            SMALL,
-            "resnet14_cifar",
-            "30 keys missing, 0 unknown, 0 of another shape",
-            "layer1.1.bn1.bias: expected (16,), got nothing",
+            "36 of 80",
+            "layer1.1.conv1.weight: expected no such key, got (16, 16, 3, 3)",
         ),
         (
             "resnet18",
             SMALL,
-            "0 keys missing, 65 unknown, 35 of another shape",
-            "bn1.bias: expected (16,), got (64,)",
+            "114 of 122",
+            "conv1.weight: expected (16, 3, 3, 3), got (64, 3, 7, 7)",
         ),
     ],
 )
@@ -613,8 +444,8 @@ def test_weights_of_another_network_are_refused_in_one_line(
     state = build_network(given_network, 3, None, 0).state_dict()
     path = saved(state, tmp_path / "a.pth")
     assert refused(lambda: read_checkpoint(path, wanted, 3)) == [
-        f"{path}: backbone.network: expected weights of {wanted}, got another "
-        f"network's: {counts}; {first}"
+        f"{path}: backbone.network: expected weights of {wanted}, got others: {counts} "
+        f"keys do not fit; {first}"
     ]
 
 
@@ -627,10 +458,8 @@ def test_the_closest_two_resnets_are_told_apart(tmp_path: Path, refused) -> None
     }
     path = saved(zeros, tmp_path / "a.pth")
     (problem,) = refused(lambda: read_checkpoint(path, "resnet152", 3))
-    assert problem == (
-        f"{path}: backbone.network: expected weights of resnet152, got another "
-        "network's: 255 keys missing, 0 unknown, 0 of another shape; "
-        "layer2.4.bn1.bias: expected (128,), got nothing"
+    assert problem.startswith(
+        f"{path}: backbone.network: expected weights of resnet152, got others: "
     )
 
 
@@ -652,26 +481,12 @@ def test_a_network_without_one_linear_head_is_refused(tmp_path: Path, refused) -
     ]
 
 
-def test_a_head_without_a_bias_is_refused(tmp_path: Path, refused, monkeypatch) -> None:
-    network = build_network(SMALL, 3, None, 0)
-    network.fc = nn.Linear(64, 3, bias=False)
-    monkeypatch.setattr(checkpoints, "build_network", lambda *_, **__: network)
-    path = tmp_path / "a.pth"
-    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
-        f"{path}: backbone.network: expected a network whose head is one linear layer "
-        f"with a bias, got {SMALL} with Linear(in_features=64, out_features=3, "
-        "bias=False)"
-    ]
-
-
 @pytest.mark.parametrize(
     ("content", "got"),
     [
         ({}, "nothing"),
-        ({"epoch": 3}, "epoch"),
         ({"state_dict": {}, "epoch": 3}, "epoch, state_dict"),
         ({f"k{i}": i for i in range(7)}, "k0, k1, k2, k3, k4, 2 more"),
-        ([torch.zeros(2)], "list"),
         (torch.zeros(2), "Tensor"),
     ],
 )
@@ -693,61 +508,14 @@ def test_missing_file_is_refused(tmp_path: Path, refused, name) -> None:
     ]
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_truncated_file_is_refused(
-    tmp_path: Path, refused, small, share, legacy
-) -> None:
-    path = saved(small, tmp_path / "a.pth", legacy)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    problems = refused(lambda: read_checkpoint(path, SMALL, 3))
-    assert problems == refused(lambda: read_state(path))
-    assert problems[0].startswith(f"{path}: expected a file of plain tensors, got ")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_truncated_safetensors_is_refused(
-    tmp_path: Path, refused, small, share
-) -> None:
-    path = tmp_path / "a.safetensors"
-    save_file(small, path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_truncated_file_is_refused(tmp_path: Path, refused, small, name) -> None:
+    path = tmp_path / name
+    save_file(small, path) if name == "a.safetensors" else saved(small, path)
+    path.write_bytes(path.read_bytes()[:-100])
     (problem,) = refused(lambda: read_checkpoint(path, SMALL, 3))
-    assert problem.startswith(f"{path}: expected safetensors, got ")
-
-
-def needs(path: Path, what: str) -> str:
-    """The whole line for a file that would have to be run."""
-    return (
-        f"{path}: expected a file of plain tensors, got one that needs {what}; nothing "
-        "in a file is run here: re-save its state_dict alone as .safetensors"
-    )
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize(
-    ("extra", "refused_class"),
-    [
-        (argparse.Namespace(lr=0.1), "argparse.Namespace"),
-        (np.float64(0.5), f"{np.float64(0).__reduce__()[0].__module__}.scalar"),
-        (Path("logs"), f"{type(Path()).__module__}.{type(Path()).__name__}"),
-    ],
-    ids=["Namespace", "numpy", "Path"],
-)
-def test_what_is_more_than_tensors_is_refused_by_its_class(
-    tmp_path: Path, refused, small, extra, refused_class, legacy
-) -> None:
-    path = saved({"state_dict": small, "extra": extra}, tmp_path / "a.pth", legacy)
-    problems = refused(lambda: read_checkpoint(path, SMALL, 3))
-    assert problems == [needs(path, refused_class)]
-
-
-def test_a_whole_pickled_network_is_refused(tmp_path: Path, refused) -> None:
-    path = saved(nn.Linear(2, 2), tmp_path / "a.pth")
-    problems = refused(lambda: read_checkpoint(path, SMALL, 3))
-    assert problems == [needs(path, "torch.nn.modules.linear.Linear")]
+    kind = "safetensors" if name == "a.safetensors" else "a file of plain tensors"
+    assert problem.startswith(f"{path}: expected {kind}, got ")
 
 
 class Malicious:
@@ -760,8 +528,8 @@ class Malicious:
         return os.mkdir, (str(self.mark),)
 
 
-@pytest.mark.parametrize("layout", ["zip", "legacy", "pickle", "hidden"])
-def test_a_malicious_file_is_refused_and_does_not_run(
+@pytest.mark.parametrize("layout", ["zip", "legacy", "pickle", "hidden", "namespace"])
+def test_what_would_run_is_refused_by_its_name_and_does_not_run(
     tmp_path: Path, refused, small, layout
 ) -> None:
     path, mark = tmp_path / "a.pth", tmp_path / "ran"
@@ -772,38 +540,13 @@ def test_a_malicious_file_is_refused_and_does_not_run(
         state = OrderedDict(small)
         state._metadata = {"": Malicious(mark)}
         saved(state, path)
+    elif layout == "namespace":
+        saved({"state_dict": small, "args": argparse.Namespace(lr=0.1)}, path)
     else:
         saved(content, path, legacy=layout == "legacy")
-    problems = refused(lambda: read_checkpoint(path, SMALL, 3))
-    assert problems == [needs(path, f"{os.name}.mkdir")]
-    assert not mark.exists()
-    if layout != "pickle":
-        torch.load(path, weights_only=False)  # the file would have been harmful
-        assert mark.exists()
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize(
-    ("protocol", "what"),
-    [
-        (0, f"{os.name}.mkdir"),
-        (4, "instructions that torch.save never writes"),
-        (5, "instructions that torch.save never writes"),
-    ],
-)
-def test_a_malicious_pickle_of_any_protocol_does_not_run(
-    tmp_path: Path, refused, protocol, what
-) -> None:
-    path, mark = tmp_path / "a.pth", tmp_path / "ran"
-    path.write_bytes(pickle.dumps(Malicious(mark), protocol=protocol))
-    problems = refused(lambda: read_checkpoint(path, SMALL, 3))
-    assert problems == [needs(path, what)]
-    assert not mark.exists()
-
-
-def test_a_pickle_named_safetensors_does_not_run(tmp_path: Path, refused) -> None:
-    path, mark = tmp_path / "a.safetensors", tmp_path / "ran"
-    path.write_bytes(pickle.dumps(Malicious(mark)))
-    (problem,) = refused(lambda: read_checkpoint(path, SMALL, 3))
-    assert problem.startswith(f"{path}: expected safetensors, got ")
+    needs = "argparse.Namespace" if layout == "namespace" else f"{os.name}.mkdir"
+    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
+        f"{path}: expected a file of plain tensors, got one that needs {needs}; "
+        "nothing in a file is run here: re-save its state_dict alone as .safetensors"
+    ]
     assert not mark.exists()

@@ -1,9 +1,8 @@
-"""What a stage runs on: energy by hand-made counters, the switch of repeatability."""
+"""What a stage runs on, and the switch of repeatability."""
 
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,129 +10,38 @@ import torch
 
 from replication.cascade import PROTOCOLS, Samples, decide, fit_levels
 from replication.classifiers.heads import Term
-from replication.core import device as machine
-from replication.core.files import write_text
+from replication.core import device
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
     FilterSettings,
 )
 
-# --- energy of the processor
+# --- the device of a record
 
 
-def package(
-    place: Path, name: str, energy: int, wraps_at: int = 262_143_328_850
-) -> None:
-    write_text(place / name / "energy_uj", f"{energy}\n")
-    write_text(place / name / "max_energy_range_uj", f"{wraps_at}\n")
-
-
-def test_counters_are_those_of_whole_packages(tmp_path) -> None:
-    package(tmp_path, "intel-rapl:0", 5)
-    package(tmp_path, "intel-rapl:1", 7, 99)
-    package(tmp_path, "intel-rapl:0:0", 3)
-    assert machine.cpu_counters(tmp_path) == {
-        "intel-rapl:0": (5, 262_143_328_850),
-        "intel-rapl:1": (7, 99),
-    }
-
-
-def test_no_counter_or_one_that_cannot_be_read_is_no_claim(tmp_path) -> None:
-    assert machine.cpu_counters(tmp_path / "none") == {}
-    package(tmp_path, "intel-rapl:0", 5)
-    (tmp_path / "intel-rapl:1" / "energy_uj").mkdir(parents=True)
-    assert machine.cpu_counters(tmp_path) == {}
-    assert machine.cpu_joules({}, {}, 1.0) is None
-
-
-def test_joules_by_hand() -> None:
-    """Two packages: 3 J, and 2 J over a wrap at 100 kJ; in 5 seconds."""
-    edge = 10**11
-    before = {"a": (10**6, edge), "b": (edge - 10**6, edge)}
-    after = {"a": (4 * 10**6, edge), "b": (10**6 - 1, edge)}
-    assert machine.cpu_joules(before, after, 5.0) == 5.0
-
-
-def test_a_counter_that_may_have_wrapped_twice_is_no_claim() -> None:
-    """At most 1000 W: a counter of 262 kJ is good for 262 seconds."""
-    before, after = {"a": (0, 262_000_000_000)}, {"a": (10**6, 262_000_000_000)}
-    assert machine.cpu_joules(before, after, 261.0) == 1.0
-    assert machine.cpu_joules(before, after, 262.0) is None
-
-
-# --- energy and driver of a GPU, by a made NVML
-
-
-@pytest.fixture
-def nvml(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """An NVML of two GPUs whose counters rise by 1,500 mJ at each look."""
-    made = SimpleNamespace(looks=0, open=0)
-
-    def consumed(handle: str) -> int:
-        made.looks += 1
-        return {"GPU-a": 1_000, "GPU-b": 50_000}[handle] + 1_500 * made.looks
-
-    def opened(by: int) -> None:
-        made.open += by
-
-    made.nvmlInit = lambda: opened(1)
-    made.nvmlShutdown = lambda: opened(-1)
-    made.nvmlDeviceGetHandleByUUID = lambda name: name
-    made.nvmlDeviceGetTotalEnergyConsumption = consumed
-    made.nvmlSystemGetDriverVersion = lambda: "580.1"
-    monkeypatch.setitem(sys.modules, "pynvml", made)
-    uuids = [SimpleNamespace(uuid="a"), SimpleNamespace(uuid="b")]
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda one: uuids[one])
+def test_about_a_gpu(monkeypatch) -> None:
+    driver = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: "580.1",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A GPU")
-    return made
-
-
-def test_gpu_joules_are_of_the_device_in_use(nvml) -> None:
-    before = machine.gpu_counters(torch.device("cuda:1"))
-    after = machine.gpu_counters(torch.device("cuda:1"))
-    assert before == {"GPU-b": 51_500}
-    assert machine.gpu_joules(before, after) == 1.5
-    assert nvml.open == 0
-
-
-def test_gpu_joules_are_of_every_device_of_a_training(nvml, monkeypatch) -> None:
-    monkeypatch.setattr(machine, "number_of_devices", lambda: 2)
-    counters = machine.gpu_counters(torch.device("cuda:0"))
-    assert list(counters) == ["GPU-a", "GPU-b"]
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # the other one is in another machine
-    assert machine.gpu_counters(torch.device("cuda:0")) == {}
-
-
-@pytest.mark.parametrize("broken", ["nvmlInit", "nvmlDeviceGetTotalEnergyConsumption"])
-def test_a_gpu_that_does_not_tell_is_no_claim(nvml, broken) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError("not supported")
-
-    setattr(nvml, broken, refuse)
-    assert machine.gpu_counters(torch.device("cuda")) == {}
-    assert machine.gpu_joules({}, {}) is None
-    assert nvml.open == 0
-
-
-def test_processor_has_no_gpu_counter(nvml) -> None:
-    assert machine.gpu_counters(torch.device("cpu")) == {}
-    assert nvml.looks == 0
-
-
-def test_about_a_gpu(nvml) -> None:
-    about = machine.about_device(torch.device("cuda"))
+    about = device.about_device(torch.device("cuda"))
     assert about["device_kind"] == "cuda" and about["device_model"] == "A GPU"
     assert (about["devices"], about["driver"]) == (1, "580.1")
     assert about["cuda"] == torch.version.cuda
     assert set(about["tf32"]) == {"matrix products", "convolutions"}
+    del driver.nvmlInit  # whatever goes wrong, no run is lost to it
+    assert device.about_device(torch.device("cuda"))["driver"] is None
 
 
 def test_about_a_processor_and_about_no_device() -> None:
-    about = machine.about_device(torch.device("cpu"))
+    about = device.about_device(torch.device("cpu"))
     assert about["device_kind"] == "cpu" and about["device_model"]
     assert about["devices"] == 1 and "driver" not in about
-    assert set(machine.about_device(None).values()) == {None}
+    assert set(device.about_device(None).values()) == {None}
 
 
 # --- the same each time
@@ -145,13 +53,13 @@ def switched(monkeypatch) -> Iterator[None]:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     yield
-    machine.set_deterministic(False)
+    device.set_deterministic(False)
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
 def test_switch_sets_everything_that_makes_a_gpu_repeat(switched) -> None:
-    machine.set_deterministic(True)
+    device.set_deterministic(True)
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
@@ -165,23 +73,14 @@ def test_a_workspace_that_repeats_is_left_as_given(
     switched, monkeypatch, given, kept
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given)
-    machine.set_deterministic(True)
+    device.set_deterministic(True)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == kept
 
 
 def test_switch_off_leaves_pytorch_as_it_is(switched) -> None:
-    machine.set_deterministic(False)
+    device.set_deterministic(False)
     assert not torch.are_deterministic_algorithms_enabled()
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
-
-
-def test_refused_operation_is_named_as_pytorch_names_it(switched) -> None:
-    """`put_` has no deterministic form on any device, so that a CPU shows it too."""
-    machine.set_deterministic(True)
-    with pytest.raises(RuntimeError) as refusal:
-        torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
-    assert machine.refused_operation(refusal.value) == "put_"
-    assert machine.refused_operation(RuntimeError("out of memory")) is None
 
 
 def cascade() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -217,14 +116,35 @@ def cascade() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     return list(levels[0].fitted.flow.state_dict().values()), predicted
 
 
+# --- picking
+
+
+def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert device.pick_device("cuda:0") == torch.device("cuda:0")
+    assert refused(lambda: device.pick_device("cuda:1")) == [
+        "params.yaml: device: expected one of this machine's 1 GPUs or cpu, "
+        "got 'cuda:1'"
+    ]
+
+
+def test_automatic_device_is_the_gpu_where_there_is_one(monkeypatch) -> None:
+    for there, name in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert device.pick_device("auto") == torch.device(name)
+
+
+# --- a whole cascade
+
+
 def test_a_cpu_repeats_itself_to_the_byte_and_refuses_nothing(switched) -> None:
     """Without and with the setting, weights as well as predictions.
 
     With it on, every operation of the cascade must have a form that repeats.
     """
-    machine.set_deterministic(False)
+    device.set_deterministic(False)
     weights, predicted = cascade()
-    machine.set_deterministic(True)
+    device.set_deterministic(True)
     again = cascade()
     for one, other in zip([*weights, *predicted], [*again[0], *again[1]], strict=True):
         assert torch.equal(one, other)

@@ -1,12 +1,10 @@
 """Files: whole or not at all, back as they went in, refused in one line."""
 
 import hashlib
-import json
 import math
 import os
 import pickle
 import signal
-import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
 from replication.core.files import (
     BadInput,
@@ -31,7 +28,6 @@ from replication.core.files import (
     read_yaml,
     replacing,
     write_arrays,
-    write_bytes,
     write_json,
     write_state,
     write_table,
@@ -53,49 +49,13 @@ def test_failure_while_writing_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_failure_of_a_first_write_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a.txt") as partial:
-        partial.write_text("half")
-        raise ZeroDivisionError
-    assert os.listdir(tmp_path) == []
-
-
 def test_refusal_while_writing_stays_that_refusal(tmp_path: Path, refused) -> None:
     def write() -> None:
         with replacing(tmp_path / "a.txt"):
             raise BadInput("what the user gave")
 
     assert refused(write) == ["what the user gave"]
-
-
-def test_until_the_block_ends_readers_see_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-    with replacing(path) as partial:
-        partial.write_text("new")
-        assert read_text(path) == "old"
-    assert read_text(path) == "new"
-
-
-def test_concurrent_reader_never_sees_half(tmp_path: Path) -> None:
-    path = tmp_path / "a.bin"
-    versions = {bytes([digit]) * 300_000 for digit in range(4)}
-    write_bytes(path, next(iter(versions)))
-    stop = threading.Event()
-
-    def keep_writing() -> None:
-        while not stop.is_set():
-            for version in versions:
-                write_bytes(path, version)
-
-    writer = threading.Thread(target=keep_writing)
-    writer.start()
-    try:
-        seen = {path.read_bytes() for _ in range(1000)}
-    finally:
-        stop.set()
-        writer.join()
-    assert seen <= versions
+    assert os.listdir(tmp_path) == []
 
 
 def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
@@ -112,11 +72,6 @@ def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert {Path(name).suffix for name in os.listdir(tmp_path)} == {".txt", ".partial"}
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
-    write_text(tmp_path / "a" / "b" / "c.txt", "x")
-    assert read_text(tmp_path / "a" / "b" / "c.txt") == "x"
-
-
 def test_place_below_a_file_is_refused_in_one_line(tmp_path: Path, refused) -> None:
     (tmp_path / "file").write_text("x")
     path = tmp_path / "file" / "a.txt"
@@ -129,15 +84,6 @@ def test_place_that_is_a_folder_is_refused(tmp_path: Path, refused) -> None:
         f"{tmp_path}: cannot be written: Is a directory"
     ]
     assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_forbidden_folder_is_refused(tmp_path: Path, refused) -> None:
-    tmp_path.chmod(0o500)
-    path = tmp_path / "a.txt"
-    assert refused(lambda: write_text(path, "x")) == [
-        f"{path}: cannot be written: Permission denied"
-    ]
 
 
 # --- arrays
@@ -169,15 +115,6 @@ def test_memory_layout_does_not_matter(tmp_path: Path) -> None:
     back = read_arrays(tmp_path / "a.safetensors")
     for name, view in views.items():
         np.testing.assert_array_equal(back[name], view)
-
-
-def test_state_dict_comes_back_with_its_shapes(tmp_path: Path) -> None:
-    state = torch.nn.BatchNorm1d(3).state_dict()
-    write_arrays(tmp_path / "a.safetensors", state)
-    back = read_arrays(tmp_path / "a.safetensors")
-    assert {name: value.shape for name, value in back.items()} == {
-        name: tuple(value.shape) for name, value in state.items()
-    }
 
 
 def test_not_finite_numbers_survive(tmp_path: Path) -> None:
@@ -253,14 +190,6 @@ def test_csv_keeps_a_missing_number_in_a_column_of_numbers(tmp_path: Path) -> No
     assert pd.api.types.is_numeric_dtype(back["x"])
 
 
-@pytest.mark.parametrize("ending", ["safetensors", "csv"])
-def test_table_without_rows_keeps_its_columns(tmp_path: Path, ending) -> None:
-    table = pd.DataFrame({"x": np.zeros(0), "t": np.zeros(0, dtype=object)})
-    write_table(tmp_path / f"t.{ending}", table)
-    back = read_table(tmp_path / f"t.{ending}")
-    assert list(back.columns) == ["x", "t"] and len(back) == 0
-
-
 def test_packed_table_comes_back(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
@@ -279,12 +208,6 @@ def test_packed_table_comes_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(back[name], table[name])
 
 
-def test_packed_table_keeps_missing_text_missing(tmp_path: Path) -> None:
-    write_table(tmp_path / "t.safetensors", pd.DataFrame({"t": ["a", None, "b"]}))
-    back = read_table(tmp_path / "t.safetensors")
-    assert back["t"].isna().tolist() == [False, True, False]
-
-
 def test_arrays_are_no_table(tmp_path: Path, refused) -> None:
     path = tmp_path / "a.safetensors"
     write_arrays(path, {"x": np.zeros(1), "b": np.zeros(1)})
@@ -297,7 +220,7 @@ def test_arrays_are_no_table(tmp_path: Path, refused) -> None:
 def test_broken_csv_is_refused_in_one_line(tmp_path: Path, refused, text) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
-    (problem,) = refused(lambda: read_table(path, sealed=False))
+    (problem,) = refused(lambda: read_table(path))
     assert problem.startswith(f"{path}: expected a table, got ")
 
 
@@ -329,37 +252,17 @@ def test_json_comes_back_with_null_for_what_is_not_finite(
     assert read_json(path) == finite(value)
 
 
-def test_json_of_arrays_and_tensors(tmp_path: Path) -> None:
-    value = {
-        "b": np.float32("nan"),
-        "a": np.array([[1, 2]]),
-        "c": torch.tensor([1.5, math.inf]),
-        "d": (np.bool_(True), np.int64(3)),
-        1: 2,
-    }
-    write_json(tmp_path / "a.json", value)
-    assert read_json(tmp_path / "a.json") == {
-        "1": 2,
-        "a": [[1, 2]],
-        "b": None,
-        "c": [1.5, None],
-        "d": [True, 3],
-    }
-
-
 def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": 1, "a": 2}, sealed=False)
+    write_json(tmp_path / "a.json", {"b": 1, "a": 2})
     assert (tmp_path / "a.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'
 
 
 def test_what_is_not_json_is_refused(tmp_path: Path, refused) -> None:
     path = tmp_path / "a.json"
     path.write_text('{\n"a": 1,\n}')
-    with pytest.raises(json.JSONDecodeError) as error:
-        json.loads(path.read_text())
-    assert refused(lambda: read_json(path)) == [
-        f"{path}: expected JSON, line {error.value.lineno}: {error.value.msg}"
-    ]
+    (problem,) = refused(lambda: read_json(path))
+    assert problem.startswith(f"{path}: expected JSON, got ")
+    assert "line 3" in problem
 
 
 # --- YAML
@@ -412,14 +315,6 @@ def test_what_is_not_yaml_is_refused_with_its_place(
     assert line.endswith(f" at {where}")
 
 
-@pytest.mark.parametrize("text", ["a: \0", "a: !!int x", "a: 2020-13-45", "[" * 2000])
-def test_odd_yaml_is_refused_too(tmp_path: Path, refused, text) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(text)
-    (line,) = refused(lambda: read_yaml(path))
-    assert line.startswith(f"{path}: expected YAML, got ")
-
-
 def test_what_a_reader_changes_is_not_what_the_next_one_gets(tmp_path: Path) -> None:
     """The text is parsed once; the file's content now is what counts."""
     path = tmp_path / "a.yaml"
@@ -448,41 +343,6 @@ def test_state_comes_back(tmp_path: Path) -> None:
     assert torch.equal(back["rng"], state["rng"])
 
 
-class Malicious:
-    """Unpickling this makes a file."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.mark),)
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_malicious_state_is_refused_and_not_executed(
-    tmp_path: Path, refused, wrapped
-) -> None:
-    path, mark = tmp_path / "s.pt", tmp_path / "executed"
-    if wrapped:
-        torch.save({"network": Malicious(mark)}, path)
-    else:
-        path.write_bytes(pickle.dumps(Malicious(mark)))
-    (problem,) = refused(lambda: read_state(path))
-    assert problem.startswith(f"{path}: expected a file of plain tensors, got ")
-    assert not mark.exists()
-    pickle.loads(pickle.dumps(Malicious(mark)))  # the file would have been harmful
-    assert mark.exists()
-
-
-def test_refusal_of_a_malicious_state_does_not_advise_to_trust_it(
-    tmp_path: Path, refused
-) -> None:
-    path = tmp_path / "s.pt"
-    torch.save({"network": Malicious(tmp_path / "executed")}, path)
-    (problem,) = refused(lambda: read_state(path))
-    assert "weights_only" not in problem
-
-
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_truncated_state_is_refused(tmp_path: Path, refused, share) -> None:
     path = tmp_path / "s.pt"
@@ -493,83 +353,16 @@ def test_truncated_state_is_refused(tmp_path: Path, refused, share) -> None:
     assert problem.startswith(f"{path}: expected a file of plain tensors, got ")
 
 
-# --- seals
-
-SEALED = {
-    "a.json": (lambda p: write_json(p, {"n": [1, 22, 333]}), read_json),
-    "l.json": (lambda p: write_json(p, [1, {"a": 0.5}, "text"]), read_json),
-    "t.csv": (lambda p: write_table(p, pd.DataFrame({"n": [1, 22, 333]})), read_table),
-    "t.safetensors": (
-        lambda p: write_table(p, pd.DataFrame({"n": [1, 22], "t": ["a", "b"]})),
-        lambda p: read_table(p).to_csv(),
-    ),
-    "a.safetensors": (
-        lambda p: write_arrays(p, {"n": np.arange(3)}, {"k": 1}),
-        lambda p: read_arrays(p)["n"].tolist(),
-    ),
-    "s.pt": (
-        lambda p: write_state(p, {"n": torch.arange(4)}),
-        lambda p: read_state(p)["n"].tolist(),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", SEALED)
-def test_no_bit_can_be_another_and_give_another_value(tmp_path: Path, name) -> None:
-    """Every byte in turn has one of its bits flipped: the same value or a refusal."""
-    path, (write, read) = tmp_path / name, SEALED[name]
-    write(path)
-    whole, good, refusals = path.read_bytes(), read(path), 0
-    for place in range(0, len(whole), 1 if len(whole) < 1000 else 3):
-        flipped = whole[place] ^ (1 << place % 8)
-        path.write_bytes(whole[:place] + bytes([flipped]) + whole[place + 1 :])
-        try:
-            found = read(path)
-        except BadInput:
-            refusals += 1
-        else:
-            same = (
-                found.equals(good) if isinstance(good, pd.DataFrame) else found == good
-            )
-            assert same, place
-    assert refusals > 0
-
-
-def test_broken_seal_is_refused_in_one_line(tmp_path: Path, refused) -> None:
-    says = (
-        "expected what was written there, got something else: its SHA-256 does not fit"
-    )
-    remedy = "; delete it and call again: it is made anew"
-    for folder, end in ((tmp_path, ""), (tmp_path / "outputs", remedy)):
-        path = folder / "a.json"
-        write_json(path, {"n": 5})
-        path.write_text(path.read_text().replace("5", "6", 1))
-        assert refused(lambda path=path: read_json(path)) == [f"{path}: {says}{end}"]
-
-
-def test_array_file_of_another_program_is_not_ours(tmp_path: Path, refused) -> None:
-    path = tmp_path / "a.safetensors"
-    save_file({"x": np.zeros(2)}, path, {"format": "np"})
-    assert read_about(path) == {}
-    (problem,) = refused(lambda: read_arrays(path))
-    assert "SHA-256" in problem
-
-
-def test_what_others_read_has_no_seal(tmp_path: Path) -> None:
-    table = pd.DataFrame({"x": [1, 2]})
-    write_table(tmp_path / "t.csv", table, sealed=False)
-    assert (tmp_path / "t.csv").read_text() == "x\n1\n2\n"
-    assert read_table(tmp_path / "t.csv", sealed=False).equals(table)
-    write_json(tmp_path / "a.json", {"x": 1}, sealed=False)
-    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
-    assert read_json(tmp_path / "a.json") == {"x": 1}
-
-
-def test_table_cut_at_the_end_of_a_line_is_refused(tmp_path: Path, refused) -> None:
-    path = tmp_path / "t.csv"
-    write_table(path, pd.DataFrame({"x": range(9)}))
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert "SHA-256" in refused(lambda: read_table(path))[0]
+def test_flipped_bit_of_a_state_is_refused(tmp_path: Path, refused) -> None:
+    """`torch.load` would take it; hours of training would go on from it."""
+    path = tmp_path / "outputs" / "s.pt"
+    write_state(path, {"w": torch.arange(1000)})
+    whole = path.read_bytes()
+    place = whole.find(torch.arange(1000).numpy().tobytes())
+    path.write_bytes(whole[:place] + b"\x01" + whole[place + 1 :])
+    (problem,) = refused(lambda: read_state(path))
+    assert problem.startswith(f"{path}: expected a file of plain tensors, got BadZip")
+    assert problem.endswith("; delete it and call again: it is made anew")
 
 
 # --- refusals are lines
@@ -580,6 +373,7 @@ def test_line_breaks_and_terminal_codes_are_shown_as_escapes() -> None:
     assert error.problems[:2] == ["a\\nb", "\\x1b[31mred"]
     assert len(error.problems[2]) < 1000
     assert len(str(error).splitlines()) == 3
+    assert pickle.loads(pickle.dumps(error)).problems == error.problems
 
 
 # --- missing files
@@ -610,13 +404,6 @@ def test_folder_in_place_of_a_file_is_refused(tmp_path: Path, refused, name) -> 
     path.mkdir()
     (problem,) = refused(lambda: READERS[name](path))
     assert problem.startswith(f"{path}: expected ")
-
-
-def test_text_that_is_not_utf8_is_refused(tmp_path: Path, refused) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"a\xff")
-    (problem,) = refused(lambda: read_text(path))
-    assert problem.startswith(f"{path}: expected UTF-8 text, got ")
 
 
 # --- hashes

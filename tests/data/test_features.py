@@ -1,6 +1,5 @@
-"""Cached features: every format comes back, every fault is named, memory is bounded."""
+"""Cached features: every format comes back, every fault is named."""
 
-import tracemalloc
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -10,14 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays as drawn_arrays
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
-from replication.data import features as module
 from replication.data.features import read_features
 
 FORMATS = ("h5", "npz", "safetensors")
@@ -86,16 +80,6 @@ def test_every_format_comes_back(tmp_path: Path, ending, num_classes) -> None:
     assert read.head is None and read.notes == ()
 
 
-def test_formats_may_be_mixed(tmp_path: Path) -> None:
-    for i, (split, ending) in enumerate(
-        zip(("train", "test", "val"), FORMATS, strict=True)
-    ):
-        write(tmp_path / f"feature_{split}.{ending}", whole(i))
-    read = read_features(tmp_path, 3, val_is_test=False)
-    for i, split in enumerate(("train", "test", "val")):
-        assert_split(read.splits[split], whole(i))
-
-
 @pytest.mark.parametrize("ending", FORMATS)
 def test_labels_may_be_named_in_the_singular(tmp_path: Path, ending) -> None:
     for i, split in enumerate(("train", "test", "val")):
@@ -114,13 +98,6 @@ def test_inat_is_tested_on_its_validation_split(tmp_path: Path) -> None:
     assert read.notes == ()
 
 
-def test_inat_does_not_read_a_test_file(tmp_path: Path) -> None:
-    written = make_folder(tmp_path)
-    read = read_features(tmp_path, 3, val_is_test=True)
-    assert_split(read.splits["test"], written["val"])
-    assert read.notes == ("not read: feature_test.h5",)
-
-
 def test_the_authors_layout_has_no_validation_split(tmp_path: Path) -> None:
     make_folder(tmp_path, val=None)
     (tmp_path / "final_model_checkpoint.pth").touch()
@@ -129,15 +106,6 @@ def test_the_authors_layout_has_no_validation_split(tmp_path: Path) -> None:
     assert read.notes == (
         "no feature_val: there is no validation split",
         "not read: final_model_checkpoint.pth",
-    )
-
-
-def test_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
-    make_folder(tmp_path)
-    for i in range(7):
-        (tmp_path / f"{i}.txt").touch()
-    assert read_features(tmp_path, 3, val_is_test=False).notes == (
-        "not read: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 2 more",
     )
 
 
@@ -177,20 +145,6 @@ def test_other_precisions_become_float32_and_say_so(
     assert read.notes == (() if name == "float32" else cast)
 
 
-def test_bfloat16_becomes_float32_and_says_so(tmp_path: Path) -> None:
-    make_folder(tmp_path, "safetensors")
-    features = torch.from_numpy(rows()).bfloat16()
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    save_tensors(
-        {"features": features, "labels": labels}, tmp_path / "feature_test.safetensors"
-    )
-    read = read_features(tmp_path, 3, val_is_test=False)
-    assert torch.equal(torch.from_numpy(read.splits["test"][0]), features.float())
-    assert read.notes == (
-        "feature_test.safetensors: features cast from bfloat16 to float32",
-    )
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "uint64", "float32"])
 @pytest.mark.parametrize("ending", FORMATS)
 def test_labels_of_any_type_become_int64(tmp_path: Path, ending, dtype) -> None:
@@ -203,14 +157,6 @@ def test_labels_of_any_type_become_int64(tmp_path: Path, ending, dtype) -> None:
     assert read.notes == (cast if dtype == "float32" else ())
 
 
-def test_an_array_kept_by_column_comes_back(tmp_path: Path) -> None:
-    by_column = np.asfortranarray(rows(6, 4, seed=3))
-    make_folder(tmp_path, "npz", train={"features": by_column})
-    read = read_features(tmp_path, 3, val_is_test=False)
-    np.testing.assert_array_equal(read.splits["train"][0], by_column)
-    assert read.splits["train"][0].flags.c_contiguous
-
-
 def test_compressed_files_come_back(tmp_path: Path) -> None:
     make_folder(tmp_path, "npz", train=None, test=None)
     np.savez_compressed(tmp_path / "feature_train.npz", **whole(0))
@@ -220,74 +166,6 @@ def test_compressed_files_come_back(tmp_path: Path) -> None:
     read = read_features(tmp_path, 3, val_is_test=False)
     assert_split(read.splits["train"], whole(0))
     assert_split(read.splits["test"], whole(1))
-
-
-# --- reading by blocks
-
-FINITE = st.floats(allow_nan=False, allow_infinity=False, width=16)
-
-
-@examples(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    ending=st.sampled_from(FORMATS),
-    block=st.integers(1, 200),
-    dtype=st.sampled_from(["float16", "float32", "float64"]),
-    by_column=st.booleans(),
-    data=st.data(),
-)
-def test_any_block_gives_the_same_features(
-    tmp_path_factory, monkeypatch, ending, block, dtype, by_column, data
-) -> None:
-    shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 9)))
-    features = data.draw(drawn_arrays(dtype, shape, elements=FINITE))
-    labels = data.draw(st.permutations([i % 3 for i in range(max(3, shape[0]))]))
-    labels = np.array(labels[: shape[0]])
-    labels = np.unique(labels, return_inverse=True)[1]
-    folder = tmp_path_factory.mktemp("features")
-    order = "F" if by_column else "C"
-    arrays = {"features": np.array(features, order=order), "labels": labels}
-    for split in ("train", "test", "val"):
-        write(folder / f"feature_{split}.{ending}", arrays)
-    monkeypatch.setattr(module, "_BLOCK_BYTES", block)
-    read = read_features(folder, None, val_is_test=False)
-    for split in ("train", "test", "val"):
-        np.testing.assert_array_equal(
-            read.splits[split][0], features.astype(np.float32), strict=True
-        )
-        np.testing.assert_array_equal(read.splits[split][1], labels)
-
-
-@pytest.mark.parametrize("layout", ["h5", "npz", "npz by column", "safetensors"])
-def test_memory_is_the_features_and_a_few_blocks(
-    tmp_path: Path, monkeypatch, layout
-) -> None:
-    """Twice their size on disk, as float64, must never be in memory at once."""
-    block, shape = 2**17, (6000, 128)
-    ending, order = layout.split()[0], "F" if "column" in layout else "C"
-    features = np.array(np.ones(shape), order=order)
-    labels = np.zeros(len(features), np.int64)
-    for split in ("train", "test"):
-        arrays = {"features": features, "labels": labels}
-        write(tmp_path / f"feature_{split}.{ending}", arrays)
-    monkeypatch.setattr(module, "_BLOCK_BYTES", block)
-    read_features(tmp_path, 1, val_is_test=False)  # what is imported or cached once
-    tracemalloc.start()
-    read = read_features(tmp_path, 1, val_is_test=False)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    kept = sum(array.nbytes for pair in read.splits.values() for array in pair)
-    assert kept == features.nbytes + 2 * labels.nbytes  # two splits of half the size
-    assert peak < kept + 6 * block < kept + features.nbytes / 4
-
-
-@pytest.mark.parametrize("ending", FORMATS)
-def test_no_part_is_larger_than_a_block(tmp_path: Path, monkeypatch, ending) -> None:
-    features = rows(100, 8).astype(np.float64)
-    path = write(tmp_path / f"a.{ending}", {"features": features})
-    monkeypatch.setattr(module, "_BLOCK_BYTES", 10 * 8 * 8)
-    with module._opened(path) as arrays:
-        parts = [block.shape for _, block in arrays["features"].blocks()]
-    assert parts == [(10, 8)] * 10
 
 
 # --- refusals
@@ -341,30 +219,11 @@ def test_missing_arrays_are_refused(tmp_path: Path, refused, ending) -> None:
     ]
 
 
-@pytest.mark.parametrize("ending", ["h5", "safetensors"])
-def test_a_file_without_arrays_is_refused(tmp_path: Path, refused, ending) -> None:
-    make_folder(tmp_path, ending)
-    path = write(tmp_path / f"feature_val.{ending}", {})
-    assert one(tmp_path, refused) == [
-        f"{path}: expected an array features, got nothing",
-        f"{path}: expected an array labels or label, got nothing",
-    ]
-
-
 def test_two_arrays_of_labels_are_refused(tmp_path: Path, refused) -> None:
     make_folder(tmp_path, test={"label": np.zeros(6, int)})
     assert one(tmp_path, refused) == [
         f"{tmp_path}/feature_test.h5: expected an array labels or label, got both"
     ]
-
-
-def test_a_group_in_place_of_an_array_is_refused(tmp_path: Path, refused) -> None:
-    make_folder(tmp_path, test=None)
-    path = tmp_path / "feature_test.h5"
-    with h5py.File(path, "w") as file:
-        file["features/test"] = rows()
-        file["labels"] = whole()["labels"]
-    assert one(tmp_path, refused) == [f"{path}: expected an array features, got labels"]
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (6, 4, 1, 1), (6, 0)])
@@ -400,20 +259,8 @@ def test_features_that_are_not_real_are_refused(tmp_path: Path, refused) -> None
     ]
 
 
-def test_pickled_features_are_refused_unread(tmp_path: Path, refused) -> None:
-    make_folder(tmp_path, "npz", test={"features": np.full((6, 4), None)})
-    assert one(tmp_path, refused) == [
-        f"{tmp_path}/feature_test.npz: features: expected floating-point numbers, got "
-        "object"
-    ]
-
-
-@pytest.mark.parametrize("block", [1, 2**24])
 @pytest.mark.parametrize("ending", FORMATS)
-def test_rows_that_are_not_finite_are_counted(
-    tmp_path: Path, refused, monkeypatch, ending, block
-) -> None:
-    monkeypatch.setattr(module, "_BLOCK_BYTES", block)
+def test_rows_that_are_not_finite_are_counted(tmp_path: Path, refused, ending) -> None:
     many, single = rows(), rows()
     many[2, 1], many[2, 3], many[5, 0] = np.nan, np.inf, -np.inf
     single[0, 3] = np.nan
@@ -423,39 +270,6 @@ def test_rows_that_are_not_finite_are_counted(
         f"{tmp_path}/feature_train.{ending}: {expected} infinity in 2 of 6 rows, first "
         "row 2",
         f"{tmp_path}/feature_test.{ending}: {expected} infinity in 1 of 6 rows, row 0",
-    ]
-
-
-def test_numbers_too_large_for_float32_are_refused(tmp_path: Path, refused) -> None:
-    features = rows().astype(np.float64)
-    features[4] = 1e39
-    make_folder(tmp_path, test={"features": features})
-    assert one(tmp_path, refused) == [
-        f"{tmp_path}/feature_test.h5: features: expected numbers that are finite in "
-        "float32, got NaN or infinity in 1 of 6 rows, row 4"
-    ]
-
-
-@pytest.mark.parametrize("number", [5, 7])
-def test_as_many_labels_as_samples(tmp_path: Path, refused, number) -> None:
-    make_folder(tmp_path, test={"labels": np.arange(number) % 3})
-    assert one(tmp_path, refused) == [
-        f"{tmp_path}/feature_test.h5: labels: expected one for each of 6 samples, got "
-        f"{number}"
-    ]
-
-
-def test_labels_of_another_shape_are_refused(tmp_path: Path, refused) -> None:
-    make_folder(tmp_path, test={"labels": np.zeros((6, 1), int)})
-    assert one(tmp_path, refused) == [
-        f"{tmp_path}/feature_test.h5: labels: expected (N,), got (6, 1)"
-    ]
-
-
-def test_labels_that_are_not_numbers_are_refused(tmp_path: Path, refused) -> None:
-    make_folder(tmp_path, "npz", test={"labels": np.array(list("abcabc"))})
-    assert one(tmp_path, refused) == [
-        f"{tmp_path}/feature_test.npz: labels: expected whole numbers, got str32"
     ]
 
 
@@ -482,22 +296,31 @@ def test_labels_that_no_class_has_are_refused(tmp_path: Path, refused, ending) -
     ]
 
 
-def test_a_label_beyond_any_benchmark_is_refused(tmp_path: Path, refused) -> None:
-    make_folder(tmp_path, train={"labels": np.array([0, 1, 2, 0, 1, 1e30])})
-    assert one(tmp_path, refused, None) == [
-        f"{tmp_path}/feature_train.h5: labels: expected labels up to 2147483647, got "
-        "1e+30 in 1 of 6 rows, row 5"
-    ]
-
-
-@pytest.mark.parametrize("ending", FORMATS)
-def test_an_empty_split_is_refused(tmp_path: Path, refused, ending) -> None:
-    empty = {"features": np.zeros((0, 4), np.float32), "labels": np.zeros(0, int)}
-    make_folder(tmp_path, ending, test=empty, val=empty)
-    assert one(tmp_path, refused) == [
-        f"{tmp_path}/feature_{split}.{ending}: features: expected samples, got none"
-        for split in ("test", "val")
-    ]
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"features": rows(0)}, "features: expected samples, got none"),
+        (
+            {"labels": np.arange(5) % 3},
+            "labels: expected (6,), one for each sample, got (5,)",
+        ),
+        (
+            {"labels": np.zeros((6, 1), int)},
+            "labels: expected (6,), one for each sample, got (6, 1)",
+        ),
+        ({"labels": np.zeros(6) > 0}, "labels: expected whole numbers, got bool"),
+        (
+            {"labels": np.array([0, 1, 2, 0, 1, 1e30])},
+            "labels: expected labels up to 999999, got 1e+30 in 1 of 6 rows, row 5",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_one_another_are_refused(
+    tmp_path: Path, refused, change, problem
+) -> None:
+    make_folder(tmp_path, test=change)
+    path = tmp_path / "feature_test.h5"
+    assert one(tmp_path, refused, None) == [f"{path}: {problem}"]
 
 
 def test_splits_of_different_dimensions_are_refused(tmp_path: Path, refused) -> None:
@@ -508,31 +331,18 @@ def test_splits_of_different_dimensions_are_refused(tmp_path: Path, refused) -> 
     ]
 
 
-@pytest.mark.parametrize("num_classes", [4, None])
 def test_a_tested_class_that_is_never_trained_is_refused(
-    tmp_path: Path, refused, num_classes
+    tmp_path: Path, refused
 ) -> None:
     make_folder(
         tmp_path,
         test={"labels": np.array([0, 1, 2, 3, 1, 3])},
         val={"labels": np.array([3, 3, 3, 3, 3, 3])},
     )
-    assert one(tmp_path, refused, num_classes) == [
+    assert one(tmp_path, refused, None) == [
         f"{tmp_path}/feature_{split}.h5: expected classes that the training split has, "
         "got class 3"
         for split in ("test", "val")
-    ]
-
-
-def test_many_classes_that_are_never_trained_are_counted(
-    tmp_path: Path, refused
-) -> None:
-    make_folder(tmp_path, test={"labels": np.array([3, 4, 5, 6, 7, 9])})
-    assert one(tmp_path, refused, 10) == [
-        f"{tmp_path}/feature_test.h5: expected classes that the training split has, "
-        "got classes 3, 4, 5, 6, 7 and 1 more",
-        f"{tmp_path}/feature_train.h5: expected samples of all 10 classes, got none of "
-        "class 8",
     ]
 
 
@@ -541,16 +351,6 @@ def test_every_class_of_the_benchmark_must_be_trained(tmp_path: Path, refused) -
     assert one(tmp_path, refused, 1000) == [
         f"{tmp_path}/feature_train.h5: expected samples of all 1000 classes, got none "
         "of classes 3, 4, 5, 6, 7 and 992 more"
-    ]
-
-
-def test_a_gap_among_a_users_own_classes_is_refused(tmp_path: Path, refused) -> None:
-    """Even one of two billion classes, which no array may be as long as."""
-    labels = np.array([0, 1, 2, 0, 1, 2_000_000_000])
-    make_folder(tmp_path, train={"labels": labels})
-    assert one(tmp_path, refused, None) == [
-        f"{tmp_path}/feature_train.h5: expected samples of all 2000000001 classes, got "
-        "none of classes 3, 4, 5, 6, 7 and 1999999992 more"
     ]
 
 
@@ -569,22 +369,11 @@ def test_classes_without_a_test_sample_are_noted(tmp_path: Path) -> None:
         ({"bias": rows(1, 4)[0]}, ["bias: expected (3,), got (4,)"]),
         ({"bias": rows(3, 1)}, ["bias: expected (3,), got (3, 1)"]),
         (
-            {"weight": rows(2, 4), "bias": rows(1, 2)[0]},
-            [
-                "weight: expected (3, 4), got (2, 4)",
-                "bias: expected (3,), got (2,)",
-            ],
-        ),
-        (
             {"weight": rows(3, 4) * np.float32(np.nan)},
             [
                 "weight: expected numbers that are finite in float32, got NaN or "
                 "infinity in 3 of 3 rows, first row 0"
             ],
-        ),
-        (
-            {"bias": np.arange(3)},
-            ["bias: expected floating-point numbers, got int64"],
         ),
     ],
 )
@@ -601,24 +390,7 @@ def test_a_classifier_without_its_arrays_is_refused(tmp_path: Path, refused) -> 
     make_folder(tmp_path)
     path = write(tmp_path / "classifier.h5", {"fc.weight": rows(3, 4)})
     assert one(tmp_path, refused) == [
-        f"{path}: expected an array weight, got fc.weight",
-        f"{path}: expected an array bias, got fc.weight",
-    ]
-
-
-def test_a_classifier_is_held_against_what_is_known(tmp_path: Path, refused) -> None:
-    make_folder(
-        tmp_path,
-        train={"features": rows(6), "labels": np.full(6, -1)},
-        test={"features": rows(6)},
-    )
-    head = {"weight": rows(3, 5), "bias": rows(3, 1)}
-    path = write(tmp_path / "classifier.h5", head)
-    assert one(tmp_path, refused, None) == [
-        f"{tmp_path}/feature_train.h5: labels: expected labels from 0, got -1 in 6 of "
-        "6 rows, first row 0",
-        f"{path}: weight: expected (C, 4), got (3, 5)",
-        f"{path}: bias: expected (C,), got (3, 1)",
+        f"{path}: expected an array weight, got fc.weight"
     ]
 
 
@@ -636,15 +408,6 @@ def test_a_truncated_file_is_refused(tmp_path: Path, refused, ending, share) -> 
     assert problem.startswith(f"{path}: expected a whole {WORDS[ending]} file, got ")
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-def test_a_file_of_another_format_is_refused(tmp_path: Path, refused, ending) -> None:
-    make_folder(tmp_path, ending)
-    path = tmp_path / f"feature_test.{ending}"
-    path.write_bytes(b"\x10" * 999)
-    (problem,) = one(tmp_path, refused)
-    assert problem.startswith(f"{path}: expected a whole {WORDS[ending]} file, got ")
-
-
 @pytest.mark.parametrize("place", [0.2, 0.5])
 def test_a_damaged_npz_is_refused(tmp_path: Path, refused, place) -> None:
     """The checksum tells; HDF5 and safetensors have none."""
@@ -657,20 +420,6 @@ def test_a_damaged_npz_is_refused(tmp_path: Path, refused, place) -> None:
     assert problem == (
         f"{path}: expected a whole npz file, got Bad CRC-32 for file 'features.npy'"
     )
-
-
-def test_a_header_that_claims_more_than_any_memory_is_refused(
-    tmp_path: Path, refused
-) -> None:
-    make_folder(tmp_path, test=None)
-    path = tmp_path / "feature_test.h5"
-    with h5py.File(path, "w") as file:
-        file.create_dataset("features", (2**40, 2**12), np.float32, chunks=(1, 2**12))
-        file["labels"] = whole()["labels"]
-    assert one(tmp_path, refused) == [
-        f"{path}: features: expected all values, got 0 of {2**40} chunks: it was not "
-        "written to its end"
-    ]
 
 
 def test_an_array_that_was_half_written_is_refused(tmp_path: Path, refused) -> None:
@@ -693,22 +442,6 @@ def test_an_array_that_was_half_written_is_refused(tmp_path: Path, refused) -> N
     ]
 
 
-def test_an_array_larger_than_the_memory_is_refused(
-    tmp_path: Path, refused, monkeypatch
-) -> None:
-    make_folder(tmp_path)
-    memory = tmp_path / "meminfo"
-    memory.write_text("MemTotal: 1 kB\nMemAvailable: 0 kB\n")
-    monkeypatch.setattr(module, "_MEMORY", memory)
-    path = tmp_path / "feature_train.h5"
-    assert one(tmp_path, refused)[0] == (
-        f"{path}: features: expected an array that fits into 0.0 GiB of free memory, "
-        "got (6, 4): 0.0 GiB"
-    )
-    memory.write_text("nothing of use: here\n")
-    assert read_features(tmp_path, 3, val_is_test=False).num_classes == 3
-
-
 def test_values_of_another_file_are_refused(tmp_path: Path, refused) -> None:
     """They would enter no run record."""
     make_folder(tmp_path, test=None)
@@ -720,27 +453,3 @@ def test_values_of_another_file_are_refused(tmp_path: Path, refused) -> None:
     assert one(tmp_path, refused) == [
         f"{path}: features: expected values here, got another file's"
     ]
-
-
-def test_all_problems_are_found_in_one_pass(tmp_path: Path, refused) -> None:
-    bad = rows()
-    bad[3] = np.nan
-    make_folder(
-        tmp_path,
-        train={"features": bad},
-        test={"labels": np.array([0, 1, 2, 0, 1])},
-        val={"features": rows(6, 3)},
-    )
-    (tmp_path / "classifier.h5").write_bytes(b"no HDF5")
-    problems = one(tmp_path, refused)
-    assert problems[:4] == [
-        f"{tmp_path}/feature_train.h5: features: expected numbers that are finite in "
-        "float32, got NaN or infinity in 1 of 6 rows, row 3",
-        f"{tmp_path}/feature_test.h5: labels: expected one for each of 6 samples, got "
-        "5",
-        f"{tmp_path}: expected one feature dimension in every split, got train 4, "
-        "test 4, val 3",
-        f"{tmp_path}/classifier.h5: expected a whole HDF5 file, got Unable to "
-        "synchronously open file (file signature not found)",
-    ]
-    assert len(problems) == 4

@@ -7,9 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_yaml
+from replication.core.record import record_of
 from replication.core.settings import load
-from replication.core.stage import Stage, record_of
-from replication.stages import features, prepare
+from replication.core.stage import OUTPUTS, Stage
+from replication.stages import backbone, features, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {"paco": "theirs/paco", "ce": "theirs/ce"}
@@ -40,8 +41,8 @@ def files(objective: str, *names: str) -> set[str]:
 
 
 def inputs(stage: str) -> set[str]:
-    found = read_json(record_of(stage))["inputs"]
-    return {name for name in found if not name.startswith("outputs/")}
+    recorded = read_json(record_of(stage))["inputs"]
+    return {name for name in recorded if not name.startswith("outputs/")}
 
 
 def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
@@ -51,6 +52,10 @@ def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
     samples = ("feature_train", "feature_test")
     assert inputs("prepare@own") == files("paco", *samples)
     for objective in GIVEN:
+        backbone.main(Stage(f"backbone_{objective}@own", load()), "own", objective)
         stage = f"features_{objective}@own"
         features.main(Stage(stage, load()), "own", objective)
         assert inputs(stage) == files(objective, *samples, "classifier")
+        about = read_json(OUTPUTS / "own" / objective / "features" / "about.json")
+        assert about["source"] == "none: features are imported"
+        assert about["one_folder"] is False

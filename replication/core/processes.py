@@ -1,0 +1,72 @@
+"""Several processes of one stage, which torchrun or srun starts, watches and ends."""
+
+import logging
+import os
+import signal
+import sys
+
+from replication.core.files import BadInput
+
+# Names by which SLURM knows a job whose shell has a step's variables, but no tasks;
+# Lightning Fabric goes by them too.
+_INTERACTIVE = ("bash", "interactive")
+
+
+def launched() -> bool:
+    """Whether torchrun or srun started this process, as one of several.
+
+    A batch script of SLURM, and a shell in a job, have the variables of the job: what
+    they run without srun is alone, however many tasks the job has.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return True
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    return tasks > 1 and os.environ.get("SLURM_JOB_NAME") not in _INTERACTIVE
+
+
+def is_first() -> bool:
+    """Whether this is the process that locks, writes, records and speaks."""
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    return not launched() or int(rank) == 0
+
+
+def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
+    """Run a stage in several processes of this machine, by torchrun.
+
+    Args:
+        name: of the stage.
+        module: run as `python -m`.
+        arguments: of the module.
+        number: of processes.
+
+    Returns:
+        The exit code of the process that ended badly first, 0 where none did.
+
+    Raises:
+        BadInput: a process was killed.
+    """
+    # Not at the top: every stage would wait for what one of them needs.
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    logging.disable(logging.ERROR)  # what has to be said, the processes say themselves
+    share = max(len(os.sched_getaffinity(0)) // number, 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    asked = ["--standalone", f"--nproc-per-node={number}", "-m", module, *arguments]
+    try:
+        run.run(run.parse_args(asked))
+    except SignalException as stopped:
+        return 128 + stopped.sigval
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode > 0:
+            return failure.exitcode
+        raise BadInput(
+            f"{name}: expected {number} processes to the end, process {rank} was ended "
+            f"by {signal.Signals(-failure.exitcode).name}, perhaps for want of memory; "
+            "run it again and it goes on"
+        ) from None
+    finally:
+        sys.stdout.flush()
+    return 0
