@@ -267,7 +267,7 @@ def decide(
     predicted = torch.full_like(splits["test"].labels, -1)
     notes = []
     for part in parts(levels, splits, num_classes, protocol, seed):
-        fitted = fit_classifier(_problem(part, head, splits, protocol), settings)
+        fitted = fit_classifier(problem_of(part, head, splits, protocol), settings)
         predicted[part.rows["test"]] = predict(
             fitted.terms, part.inputs["test"], part.everyone("test")
         )
@@ -287,7 +287,7 @@ def parts(
         table = cluster_frequencies(level, splits["train"], num_classes, protocol)
         rows = {split: level.leaving(split) for split in splits}
         inputs = {
-            split: _aided_inputs(
+            split: aided_inputs(
                 level, splits[split], rows[split], split, table, protocol
             )
             for split in splits
@@ -319,7 +319,7 @@ def cluster_frequencies(
     return counts / counts.sum(1, keepdim=True).clamp_min(1)
 
 
-def _aided_inputs(
+def aided_inputs(
     level: Level,
     samples: Samples,
     rows: Tensor,
@@ -335,7 +335,7 @@ def _aided_inputs(
     return [x, Rows(latents(level.fitted.flow, samples.features, rows)), frequencies]
 
 
-def _problem(
+def problem_of(
     part: Part, head: Term, splits: Mapping[str, Samples], protocol: Protocol
 ) -> Problem:
     """One classifier to be fitted: the first term from the head, the others drawn."""

@@ -4,9 +4,10 @@ The code is that of the stages: a Balanced Softmax head to start from, Flow Filt
 classifiers from `replication.cascade`. Nothing is chosen on test data.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,14 +21,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from replication.cascade import (
+    PAPER,
     Level,
-    SeedRun,
     aided_inputs,
-    classifier_part,
-    classifier_problem,
     fit_levels,
+    parts,
+    problem_of,
 )
-from replication.classifiers.fitting import fit_balanced_softmax_heads, fit_classifiers
+from replication.classifiers.fitting import fit_balanced_softmax_heads, fit_classifier
 from replication.classifiers.heads import AnyTerm, Rows, Term, logits_of
 from replication.core.device import pick_device
 from replication.core.files import BadInput
@@ -212,8 +213,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
                 settings["cascade"],
                 seed,
             )
-            run = SeedRun(levels, start, seed)
-            self._fit_classifiers(run, splits, settings["classifier"])
+            self._fit_classifiers(levels, start, splits, settings["classifier"], seed)
         self.settings_ = {name: one.model_dump() for name, one in settings.items()}
         self.head_ = (start.weight.cpu().numpy(), start.bias.cpu().numpy())
         leaving = torch.zeros(len(X), dtype=torch.long)
@@ -332,17 +332,21 @@ class DLSA(ClassifierMixin, BaseEstimator):
         )[0]  # fmt: skip
 
     def _fit_classifiers(
-        self, run: SeedRun, splits: Mapping[str, Samples], settings: ClassifierSettings
+        self,
+        levels: Sequence[Level],
+        start: Term,
+        splits: Mapping[str, Samples],
+        settings: ClassifierSettings,
+        seed: int,
     ) -> None:
         """One classifier after each filter, and one for what stays to the end."""
         self._deciders, self.classifiers_ = [], []
-        for number in range(len(run.levels) + 1):
-            part = classifier_part(run, number, splits, len(self.classes_), "paper")
-            problem = classifier_problem(part, run.head, splits, "paper")
-            [fitted] = fit_classifiers([problem], settings)
+        fitted_parts = parts(levels, splits, len(self.classes_), PAPER, seed)
+        for part, level in zip_longest(fitted_parts, levels):
+            fitted = fit_classifier(problem_of(part, start, splits, PAPER), settings)
             decider = _Decider(fitted.terms)
-            if number < len(run.levels):
-                level, table = run.levels[number], part.inputs["train"][-1].table
+            if level is not None:
+                table = part.inputs["train"][-1].table
                 flow, threshold = level.fitted.flow, level.threshold
                 decider = _Decider(fitted.terms, flow, threshold, table)
             self._deciders.append(decider)
@@ -382,7 +386,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
             rows, remain = remain[leave], remain[~leave]
             fitted, cluster = Fitted(one.flow, 0, []), {"new": reading.cluster}
             level = Level(fitted, one.threshold, {}, {}, cluster)
-            inputs = aided_inputs(level, samples, rows, "new", one.frequencies, "paper")
+            inputs = aided_inputs(level, samples, rows, "new", one.frequencies, PAPER)
             yield one.terms, rows, inputs
 
     def _features(self, X: ArrayLike | Tensor) -> Features:

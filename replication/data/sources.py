@@ -20,6 +20,7 @@ from replication.samples.shots import class_counts, exponential_counts, thin
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 PACKED_SIDE = 64
+SMALLEST_GLYPH = 16  # pixels a side
 _FINE_GRAINED = frozenset({"inat18"})
 _TWIN_STRAIN = 0.5
 _AT_ONCE = 64
@@ -314,6 +315,11 @@ def draw_stand_in(settings: DataSettings) -> Prepared:
     published = read_json(PUBLISHED / "class_counts.json")
     histogram = _curve(settings.benchmark, published)
     num_classes, num_images = settings.num_classes, settings.num_images
+    if settings.image_size < SMALLEST_GLYPH:
+        raise BadInput(
+            f"params.yaml: view.image_size: expected at least {SMALLEST_GLYPH} pixels, "
+            f"to draw the stand-in, got {settings.image_size}"
+        )
     try:
         alphabet = glyph_alphabet(num_classes, settings.benchmark in _FINE_GRAINED)
         counts = stand_in_counts(histogram, num_classes, num_images)

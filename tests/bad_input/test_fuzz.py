@@ -1,8 +1,9 @@
 """Damaged files of every format that is read: the same values, or a refusal.
 
 A format with a checksum never gives another value. In one without (HDF5, safetensors,
-weights from before torch 1.6) a flipped bit of a number is a number:
-there the reader gives no other shape and nothing that is not finite.
+weights from before torch 1.6) a flipped bit of a number is a number: there the reader
+gives no other shape and nothing that is not finite. Of what stages write for each other
+DVC holds the hashes.
 `FUZZ=3000 pytest tests/bad_input/test_fuzz.py` tries more.
 """
 

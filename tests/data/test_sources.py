@@ -453,4 +453,11 @@ def test_stand_in_that_cannot_be_drawn_is_refused(
     with path.open("w") as file:
         YAML(typ="safe", pure=True).dump(params, file)
     (problem,) = refused(lambda: prepare(load(path).data("places_lt"), tmp_path))
-    assert "data." in problem and str(value) in problem
+    assert f"data.{key}" in problem and str(value) in problem
+
+
+def test_a_stand_in_too_small_to_show_a_glyph_is_refused(tmp_path, refused) -> None:
+    assert refused(lambda: prepare(data_settings(None, image_size=15), tmp_path)) == [
+        "params.yaml: view.image_size: expected at least 16 pixels, to draw the "
+        "stand-in, got 15"
+    ]

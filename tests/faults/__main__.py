@@ -30,8 +30,8 @@ WHAT = {
     "read-only disk": "then writable, and run again",
     "file too large": "a limit on a file's size; then none, and run again",
     "unwritable": "a file where the stage needs a folder; then run again",
-    "damaged input": "a file that the stage reads, cut or one bit flipped",
-    "damaged state": "killed; its state cut or one bit flipped; then run again",
+    "damaged input": "arrays that the stage reads, their end cut off",
+    "damaged state": "killed; the end of its state cut off; then run again",
     "changed setting": "killed; a setting changed; then run again",
     "twice at once": "two runs of one stage in one checkout",
 }
@@ -91,9 +91,10 @@ def page(outcomes: Sequence[Outcome], seed: int, minutes: float) -> str:
     ]
     return (
         "# Disturbed runs\n\n"
-        "Survived: the stage ended with the bytes of an undisturbed run, or it stopped "
-        "with one line and a code that is not 0, left nothing half, and ended with "
-        "those bytes once the disturbance was gone.\n\n"
+        f"**{len(outcomes) - len(failures)} of {len(outcomes)} disturbed runs "
+        "survived**: the stage ended with the bytes of an undisturbed run, or it "
+        "stopped with one line and a code that is not 0, left nothing half, and "
+        "ended with those bytes once the disturbance was gone.\n\n"
         f"{model_name(torch.device('cpu'))}, 1 thread (2 for "
         f"{', '.join(SIDE_BY_SIDE)}), Python {platform.python_version()}, PyTorch "
         f"{torch.__version__}; {stamp}; {minutes:.1f} minutes; seed {seed}; "

@@ -39,9 +39,9 @@ STAGES: Mapping[str, Stage] = {
     "features ce": ("features_ce@places_lt", "features", *CE),
     "decoupling": ("decoupling@places_lt", "decoupling", "places_lt"),
     "dlsa": ("dlsa@places_lt", "dlsa", "places_lt", "full"),
-    "sigma": ("sigma@places_lt", "sigma", "places_lt"),
-    "estimator": ("estimator@places_lt", "estimator", "places_lt"),
-    "separation": ("separation@places_lt", "separation", "places_lt"),
+    "sigma": ("sigma@places_lt", "section", "sigma", "places_lt"),
+    "estimator": ("estimator@places_lt", "section", "estimator", "places_lt"),
+    "separation": ("separation@places_lt", "section", "separation", "places_lt"),
 }
 LONG = tuple(name for name in STAGES if name != "features ce")
 SMALL: Mapping[str, Any] = {
@@ -57,7 +57,7 @@ SMALL: Mapping[str, Any] = {
         )
     },
     "seeds": [0, 1],
-    "machine": {"workers": 0},
+    "machine": {"workers": 0, "device": "cpu"},
     "num_clusters": 8,
     "filter": {"epochs": 2, "batch_size": 64},
     "cascade": {"depth": 2},
@@ -67,9 +67,9 @@ SMALL: Mapping[str, Any] = {
     "sweep": {"sigmas": [0.5], "draws": 20},
     "estimator": {"draws": 20, "steps": [1, 5], "probes": 3, "clusters": 4},
     "fig2": {
-        "epochs": 1,
         "linear_epochs": 3,
         "boundaries": ["half_classes"],
+        "epochs": 1,
         "probabilities": [0.5, 1.0],
     },
     "data": {
@@ -86,7 +86,7 @@ SMALL: Mapping[str, Any] = {
 # one: two that wait for each other are slow where a machine has other work.
 SIDE_BY_SIDE = ("dlsa", "sigma", "separation")
 # What says when and how fast something ran differs from run to run.
-_TIMED = ("records", "live")
+_TIMED = ("records", "live", "timing.json")
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,25 @@ class Project:
         ]
 
     def inputs(self, name: str) -> list[str]:
-        """Files of the project that a stage read, by its own record."""
+        """Arrays of the project that a stage read, by its own record.
+
+        Of other files DVC compares the hashes before it runs a stage.
+        """
         inputs = read_json(self.folder / record_of(STAGES[name][0]))["inputs"]
-        return sorted(path for path in inputs if (self.folder / path).is_file())
+        arrays = (path for path in inputs if path.endswith(".safetensors"))
+        return sorted(path for path in arrays if (self.folder / path).is_file())
 
 
 def start_server() -> None:
     """Import everything once; later processes are forked from there."""
     context = multiprocessing.get_context("forkserver")
-    modules = sorted({stage[1] for stage in (PREPARE, *STAGES.values())})
-    context.set_forkserver_preload([f"replication.stages.{name}" for name in modules])
+    stages = {f"replication.stages.{stage[1]}" for stage in STAGES.values()}
+    sections = {
+        f"replication.sections.{stage[2]}.measure"
+        for stage in STAGES.values()
+        if stage[1] == "section"
+    }
+    context.set_forkserver_preload(sorted(stages | sections))
 
 
 def started(
@@ -184,7 +193,7 @@ def _run(folder: Path, stage: Stage, log: Path, largest: int | None) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-    torch.set_num_threads(2 if module in SIDE_BY_SIDE else 1)
+    torch.set_num_threads(2 if stage[0].split("@")[0] in SIDE_BY_SIDE else 1)
     sys.argv = [f"{module}.py", *arguments]
     sys.modules.pop(f"replication.stages.{module}", None)
     runpy.run_module(f"replication.stages.{module}", run_name="__main__")

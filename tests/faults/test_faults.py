@@ -46,6 +46,9 @@ def test_every_disturbance_of_every_long_stage_is_planned(trials) -> None:
     planned = plan(trials.project, 2 * len(LONG), seed=0)
     for fault in TRIED:
         stages = {name for kind, name, _ in planned if kind == fault}
+        if fault == "damaged input":  # backbones read an index, no arrays
+            assert stages >= {"features", "heads", "dlsa"}
+            continue
         assert stages == set(RESUMING if fault == "damaged state" else LONG), fault
     assert sum(kind == "SIGKILL" for kind, _, _ in planned) == 2 * len(LONG)
 
