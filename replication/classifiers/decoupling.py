@@ -40,9 +40,10 @@ def class_aware_order(
 ) -> Tensor:
     """Draw samples class by class, each class as often as any other.
 
-    The sampler of cRT and LWS. Classes come in rounds, in a new order each round; a class's turn is `per_class` samples in a row. Its samples
-    come in a random order, and in a new one whenever all have been drawn, so that a
-    class with fewer than `per_class` samples repeats them within a turn.
+    The sampler of cRT and LWS. Classes come in rounds, in a new order each round; a
+    class's turn is `per_class` samples in a row. Its samples come in a random order,
+    and in a new one whenever all have been drawn, so that a class with fewer than
+    `per_class` samples repeats them within a turn.
 
     Args:
         labels: (N,) at or above 0; classes without samples never appear.

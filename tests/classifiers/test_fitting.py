@@ -1,14 +1,13 @@
 """Fitting linear classifiers on toy data: what is kept, and what is lifted."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-import replication.classifiers.fitting as fitting
 from replication.classifiers.fitting import (
+    FittedHead,
     Problem,
     Watched,
     fit_balanced_softmax_heads,
@@ -16,7 +15,6 @@ from replication.classifiers.fitting import (
     fit_softmax_head,
 )
 from replication.classifiers.heads import Rows, Term, predict
-from replication.classifiers.stacks import Stack
 from replication.core.files import BadInput
 from replication.core.settings import ClassifierSettings, HeadSettings
 
@@ -48,7 +46,7 @@ def overlapping(counts: list[int], seed: int) -> tuple[Tensor, Tensor]:
     return noise + 1.2 * torch.eye(len(counts))[labels], labels
 
 
-def fit_balanced_softmax_head(*arguments: Any) -> Term:
+def fit_balanced_softmax_head(*arguments: object) -> Term:
     """Of one seed, the last argument."""
     *rest, seed = arguments
     (head,) = fit_balanced_softmax_heads(*rest, [seed])
@@ -106,27 +104,6 @@ def test_balanced_softmax_is_unbiased_where_features_say_nothing() -> None:
     assert not head.weight.any()
 
 
-def test_head_follows_the_cosine_of_its_settings(monkeypatch) -> None:
-    """lr_e = lr (1 + cos(pi e / E)) / 2 in every step of epoch e; all are passed on."""
-    features, labels = overlapping([20, 20], seed=1)
-    seen = []
-
-    def step(stack, samples, lr, momentum, decay):
-        seen.append((lr, momentum, decay, samples.shape[1]))
-        return torch.zeros(1)
-
-    monkeypatch.setattr(Stack, "step", step)
-    settings = head_settings(epochs=4)
-    counts = labels.bincount()
-    fit_balanced_softmax_head(features, labels, zero_term(2, 2), counts, settings, 0)
-    rates = [0.1, 0.05 * (1 + math.sqrt(0.5)), 0.05, 0.05 * (1 - math.sqrt(0.5))]
-    assert [row[0] for row in seen] == pytest.approx(
-        [rate for rate in rates for _ in range(2)]
-    )
-    assert {row[1:3] for row in seen} == {(0.9, 5e-4)}
-    assert [row[3] for row in seen] == [32, 8] * 4
-
-
 def test_head_follows_its_seed_and_leaves_its_start_alone() -> None:
     features, labels = overlapping([60, 20], seed=1)
     start, counts = zero_term(2, 2), labels.bincount()
@@ -171,30 +148,14 @@ def test_softmax_head_is_balanced_softmax_with_even_counts() -> None:
     assert not torch.allclose(plain.weight, uneven.weight, atol=0.01)
 
 
-def test_softmax_head_takes_up_the_class_shares() -> None:
-    """Features say nothing: the biases become the log counts, 300 : 60 : 20."""
-    counts = torch.tensor([300, 60, 20])
-    labels = torch.arange(3).repeat_interleave(counts)
-    head = fit_softmax_head(
-        torch.zeros(380, 2), labels, zero_term(3, 2),
-        head_settings(weight_decay=0.0), 0,
+def test_heads_of_several_seeds_are_told_of_as_one_job() -> None:
+    features, labels = overlapping([20, 20], seed=1)
+    told: list[tuple[int, int]] = []
+    fit_balanced_softmax_heads(
+        features, labels, zero_term(2, 2), labels.bincount(), head_settings(epochs=2),
+        (0, 1), lambda step, of, _: told.append((step, of)),
     )  # fmt: skip
-    wanted = counts.log() - counts.log().mean()
-    # As above: each step's noise is bounded by lr, which ends at 0.
-    assert (head.bias - head.bias.mean() - wanted).abs().max() < 0.1
-
-
-def test_softmax_head_follows_its_seed_and_leaves_its_start_alone() -> None:
-    features, labels = overlapping([60, 20], seed=1)
-    start = zero_term(2, 2)
-    first, again, other = (
-        fit_softmax_head(features, labels, start, head_settings(), seed)
-        for seed in (3, 3, 4)
-    )
-    assert torch.equal(first.weight, again.weight)
-    assert torch.equal(first.bias, again.bias)
-    assert not torch.equal(first.weight, other.weight)
-    assert not start.weight.any() and not start.bias.any()
+    assert told == [(step, 4) for step in range(4)]
 
 
 # --- fit_classifier
@@ -206,7 +167,7 @@ TRAIN_LABELS = torch.tensor([0, 1]).repeat(16)
 
 def fit_line(
     watched: Watched | None, start: Term | None = None, **changes: float
-) -> fitting.FittedHead:
+) -> FittedHead:
     problem = Problem(
         [start or zero_term(2, 1)], [Rows(TRAIN)], TRAIN_LABELS,
         TRAIN_LABELS.bincount(), watched, 5,
@@ -267,39 +228,6 @@ def test_the_last_epoch_stands_where_nothing_is_watched(
     # The last of 4 epochs, not an earlier one: it has moved on from epoch 3.
     shorter = fit_line(None, epochs=3)
     assert fitted.terms[0].weight[0, 0] > shorter.terms[0].weight[0, 0] > 0
-
-
-def test_looking_does_not_change_the_fit() -> None:
-    """Watching draws nothing: the last epoch is the same with and without."""
-    watched = watched_at([1.0, -1.0], [0, 1])
-    fitted = fit_line(watched, worsening_start(), epochs=6, evaluate_every=6)
-    blind = fit_line(None, worsening_start(), epochs=6)
-    assert fitted.epoch == blind.epoch == 6
-    assert torch.equal(fitted.terms[0].weight, blind.terms[0].weight)
-
-
-def test_classifier_follows_its_seed() -> None:
-    features, labels = overlapping([60, 20], seed=1)
-    start = [zero_term(2, 2), Term(torch.zeros(2, 2), None)]
-    inputs = [Rows(features), Rows(features.flip(0))]
-    first, again, other = (
-        fit_classifier(
-            Problem(
-                [term.clone() for term in start],
-                inputs,
-                labels,
-                labels.bincount(),
-                None,
-                seed,
-            ),
-            classifier_settings(),
-        )
-        for seed in (3, 3, 4)
-    )
-    for mine, its in zip(first.terms, again.terms, strict=True):
-        assert torch.equal(mine.weight, its.weight)
-    assert not torch.equal(first.terms[0].weight, other.terms[0].weight)
-    assert first.terms[1].bias is None
 
 
 def test_an_empty_training_part_keeps_the_start() -> None:

@@ -12,7 +12,6 @@ from replication.core.files import BadInput
 from replication.core.settings import FilterSettings
 from replication.flow_filter.fitting import (
     PairDraws,
-    class_table,
     cluster_quality,
     fit_flow_filter,
     latents,
@@ -74,13 +73,6 @@ def test_an_epoch_is_as_many_pairs_as_samples_in_even_batches(batch_size: int) -
     assert max(sizes) <= batch_size
 
 
-@pytest.mark.parametrize("batch_size", [2, 3, 10])
-def test_no_batch_has_a_single_pair(batch_size: int) -> None:
-    """A batch-norm of one sample has no variance, so that the loss would be NaN."""
-    for batch in PairDraws(LABELS, generator()).epoch(batch_size):
-        assert len(batch[0]) >= 2
-
-
 def test_pairs_are_always_of_two_classes_and_positions_name_the_first() -> None:
     """x+ and x- differ in class; the position looks x+'s class up in `classes`."""
     draws = PairDraws(LABELS, generator())
@@ -111,27 +103,6 @@ def test_draws_are_uniform_over_ordered_pairs_of_classes() -> None:
     assert ((off - total * share).abs() < 4.5 * error).all()
 
 
-@pytest.mark.parametrize("side", [0, 1])
-def test_draws_are_uniform_within_a_class(side: int) -> None:
-    """A sample of class y has share 1 / (C n_y), within 4.5 std. errors."""
-    drawn = many_pairs(LABELS, 500)[side]
-    total = len(drawn)
-    sizes = LABELS.bincount()[LABELS]
-    share = 1 / (5 * sizes.double())
-    error = (total * share * (1 - share)).sqrt()
-    counts = drawn.bincount(minlength=len(LABELS))
-    assert ((counts - total * share).abs() < 4.5 * error).all()
-
-
-def test_two_classes_of_one_sample_each_are_enough() -> None:
-    """The smallest set that pairs can be drawn from."""
-    ((positive, negative, position),) = PairDraws(
-        torch.tensor([4, 1]), generator()
-    ).epoch(8)
-    assert sorted([positive[0].item(), negative[0].item()]) == [0, 1]
-    assert torch.equal(position, 1 - positive)
-
-
 @pytest.mark.parametrize(("labels", "classes"), [([3, 3, 3], 1), ([], 0)])
 def test_fewer_than_two_classes_are_refused(labels: list[int], classes: int) -> None:
     with pytest.raises(BadInput) as refusal:
@@ -143,15 +114,6 @@ def test_fewer_than_two_classes_are_refused(labels: list[int], classes: int) -> 
 
 
 # --- Clusters
-
-
-def test_class_table_by_hand() -> None:
-    """Rows are clusters, columns classes; each cell counts samples."""
-    cluster = torch.tensor([0, 0, 2, 2, 2, 0])
-    labels = torch.tensor([1, 1, 0, 3, 3, 2])
-    table = class_table(cluster, labels, 4, 4)
-    assert table.tolist() == [[0, 2, 1, 0], [0, 0, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]]
-    assert table.dtype == torch.int64
 
 
 def test_cluster_quality_by_hand() -> None:
@@ -187,15 +149,6 @@ def test_reading_is_the_flows_own_word_whatever_the_batch(monkeypatch) -> None:
     torch.testing.assert_close(parts.log_likelihood, whole.log_likelihood)
     assert torch.equal(parts.cluster, whole.cluster)
     torch.testing.assert_close(latents(flow, features), density.latent)
-
-
-def test_reading_nothing_gives_nothing() -> None:
-    """An empty split has empty readings, of the right types."""
-    flow = FlowFilter(6, 5, 0.05, generator()).eval()
-    reading = read_clusters(flow, torch.empty(0, 6))
-    assert reading.log_likelihood.shape == reading.cluster.shape == (0,)
-    assert reading.cluster.dtype == torch.int64
-    assert latents(flow, torch.empty(0, 6)).shape == (0, 6)
 
 
 # --- The objective
@@ -253,14 +206,6 @@ def test_fit_follows_its_seed_and_no_global_state() -> None:
     assert equal_states(first.flow, again.flow)
     assert first.history == again.history
     assert not equal_states(first.flow, other.flow)
-
-
-def test_fit_leaves_its_inputs_as_they_were() -> None:
-    features, labels = toy()
-    before = features.clone(), labels.clone()
-    fit_flow_filter(features, labels, filter_settings(epochs=1), 0)
-    assert torch.equal(features, before[0])
-    assert torch.equal(labels, before[1])
 
 
 def test_likelihood_grows_and_its_loss_falls() -> None:
@@ -355,23 +300,4 @@ def test_features_that_are_not_finite_are_refused_with_their_epoch() -> None:
         rf"filter: the loss is not finite in epoch 1, step \d+ \({LOSSES}\); "
         "a smaller filter.lr may help",
         str(refusal.value),
-    )
-
-
-@pytest.mark.parametrize("lr", [1e9, 1e30])
-def test_a_last_step_that_breaks_the_filter_is_refused(lr: float) -> None:
-    """One batch in all: its loss is finite, the filter that its step leaves is not."""
-    features, labels = toy()
-    with pytest.raises(BadInput, match=r"^filter: .*not finite after epoch 1"):
-        fit_flow_filter(
-            features, labels, filter_settings(lr=lr, batch_size=1000, epochs=1), 0
-        )
-
-
-def test_one_class_is_refused() -> None:
-    features, labels = toy((20,))
-    with pytest.raises(BadInput) as refusal:
-        fit_flow_filter(features, labels, filter_settings(), 0)
-    assert str(refusal.value) == (
-        "filter: expected samples of at least 2 classes to draw pairs from, got 1"
     )

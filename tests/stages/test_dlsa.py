@@ -1,6 +1,5 @@
-"""One variant under every seed: what is kept is not fitted again, in any grouping."""
+"""One variant under a seed: what was fitted is not fitted again."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from replication.core.settings import (
 from replication.samples.features import Samples
 from replication.stages import dlsa
 
-CLASSES, DIMENSIONS, SEEDS = 5, 8, (0, 3)
+CLASSES, DIMENSIONS = 5, 8
 FILTER = FilterSettings(
     lambda_mle=2.0,
     lambda_bal=0.6,
@@ -47,7 +46,7 @@ def cascades(folder: Path) -> dlsa.Cascades:
     return dlsa.Cascades(
         {"train": split(200), "val": split(50), "test": split(100)},
         CLASSES,
-        dict.fromkeys(SEEDS, head),
+        {0: head},
         FILTER,
         CASCADE,
         CLASSIFIER,
@@ -59,94 +58,23 @@ def silent(*_: object) -> None:
     """Report to nobody."""
 
 
-def test_seeds_made_together_are_those_made_alone(tmp_path) -> None:
-    alone, together = cascades(tmp_path / "a"), cascades(tmp_path / "t")
-    for seed in SEEDS:
-        alone.make([seed], silent)
-    together.make(SEEDS, silent)
-    for seed in SEEDS:
-        files = alone.done(seed), together.done(seed)
-        one, other = (read_arrays(file) for file in files)
-        assert one.keys() == other.keys() == {"paper", "released_code"}
-        for protocol, predicted in one.items():
-            assert predicted.tolist() == other[protocol].tolist()
-        facts = [read_about(file) for file in files]
-        assert facts[0]["classifiers"] == facts[1]["classifiers"]
-        assert facts[0]["filters"] == facts[1]["filters"]
-        assert facts[0]["timing"].keys() == {"epoch_seconds", "seconds_per_1000"}
-    assert read_arrays(alone.done(0))["paper"].tolist() != (
-        read_arrays(alone.done(3))["paper"].tolist()
-    )
-
-
 def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) -> None:
     """Killed between filters and classifiers: the filters are not fitted again."""
     undisturbed, killed = cascades(tmp_path / "u"), cascades(tmp_path / "k")
-    undisturbed.make([0], silent)
+    undisturbed.decide(0, silent)
     with monkeypatch.context() as patch:
-        patch.setattr(dlsa, "decide_each", lambda *_: (_ for _ in ()).throw(KeyError))
+        patch.setattr(dlsa, "decide", lambda *_: (_ for _ in ()).throw(KeyError))
         with pytest.raises(KeyError):
-            killed.make([0], silent)
-    assert not killed.done(0).exists()
+            killed.decide(0, silent)
+    assert not killed.decided(0).exists()
     monkeypatch.setattr(dlsa, "fit_levels", lambda *_: pytest.fail("fitted again"))
-    killed.make([0], silent)
-    mine, its = (read_arrays(one.done(0)) for one in (undisturbed, killed))
-    for protocol, predicted in mine.items():
-        assert predicted.tolist() == its[protocol].tolist()
-    assert (
-        read_about(undisturbed.done(0))["filters"]
-        == read_about(killed.done(0))["filters"]
-    )
-
-
-@dataclasses.dataclass
-class On:
-    """What is asked of samples on a device that this machine need not have."""
-
-    device: torch.device
-    shape: tuple[int, int]
-
-    @property
-    def features(self) -> "On":
-        return self
-
-    @property
-    def labels(self) -> "On":
-        return self
-
-    @property
-    def nbytes(self) -> int:
-        return 4 * self.shape[0] * self.shape[1]
-
-
-@pytest.mark.parametrize(
-    ("device", "threads", "dimensions", "groups"),
-    [
-        ("cuda", 1, 2048, [[0, 1, 2]]),  # a step costs its launches
-        ("cuda", 1, 2049, [[0], [1], [2]]),  # latents would not fit
-        ("cpu", 2, 64, [[0], [1], [2]]),  # a process each
-        ("cpu", 1, 64, [[0, 1, 2]]),  # one core, small heads: side by side
-        ("cpu", 1, 2048, [[0], [1], [2]]),  # large heads gain nothing
-        ("cpu", 8, 2048, [[0], [1], [2]]),  # and are kept one by one
-    ],
-)
-def test_how_seeds_are_grouped(
-    device, threads, dimensions, groups, monkeypatch
-) -> None:
-    """Latents: 3 seeds x 0.5 x (100 + 20 + 100) x 2,048 float32 are 2,703,360 bytes."""
-    before = torch.get_num_threads()
-    monkeypatch.setattr(
-        dlsa,
-        "total_memory",
-        lambda one: 4 * 2_703_360 if one.type == "cuda" else float("inf"),
-    )
-    place = torch.device(device)
-    splits = {
-        "train": On(place, (100, dimensions)),
-        "test": On(place, (20, dimensions)),
-    }
-    torch.set_num_threads(threads)
-    try:
-        assert dlsa._groups([0, 1, 2], splits, 100, 0.5) == groups
-    finally:
-        torch.set_num_threads(before)
+    killed.decide(0, silent)
+    files = undisturbed.decided(0), killed.decided(0)
+    arrays, again = map(read_arrays, files)
+    assert arrays.keys() == again.keys() == {"paper", "released_code"}
+    for protocol, predicted in arrays.items():
+        assert predicted.tolist() == again[protocol].tolist()
+    about, later = map(read_about, files)
+    assert about["filters"] == later["filters"]
+    assert about["classifiers"] == later["classifiers"]
+    assert about["timing"].keys() == {"epoch_seconds", "seconds_per_1000"}

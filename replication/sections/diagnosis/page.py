@@ -85,8 +85,8 @@ def finding(measured: Measurement) -> str:
     if not measured.details["steps"]:
         first = (
             f"{on}DLSA gains from no other settings on validation images; with those "
-            f"in use it reaches {percent(tuned.mean)} % Overall on test, {in_unit(gap)} "
-            "against the head that it starts from."
+            f"in use it reaches {percent(tuned.mean)} % Overall on test, "
+            f"{in_unit(gap)} against the head that it starts from."
         )
     gap = _overall(measured, "chosen", "plain")
     words = {
