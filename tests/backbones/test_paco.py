@@ -1,11 +1,7 @@
-"""PaCo: the loss against a loop, the queue by hand, resuming, two processes."""
+"""PaCo: the loss against a loop, the queue by hand, resuming."""
 
 import copy
 import math
-import os
-import runpy
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,12 +30,9 @@ from replication.backbones.training import (
     learning_rate,
     make_fabric,
 )
-from replication.core.files import read_state, write_json, write_state
+from replication.core.files import read_state
 from replication.core.settings import MachineSettings
 from replication.images.batches import ImageSplit
-
-ROOT = Path(__file__).resolve().parents[2]
-CPU = torch.device("cpu")
 
 
 def paco_settings(**changes: Any) -> PacoSettings:
@@ -189,16 +181,6 @@ WEIGHTS = [
 ]
 
 
-@pytest.mark.parametrize("changes", WEIGHTS)
-@pytest.mark.parametrize("first", [0, 3])
-def test_loss_is_what_the_facts_say(changes, first) -> None:
-    for seed in range(4):
-        given_ = case(seed, first=first) | changes
-        torch.testing.assert_close(
-            paco_loss(**given_), looped(**given_), rtol=1e-12, atol=1e-12
-        )
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**20),
@@ -220,16 +202,6 @@ def test_loss_of_any_small_case(
     torch.testing.assert_close(
         paco_loss(**given_), looped(**given_), rtol=1e-10, atol=1e-10
     )
-
-
-def test_ties_and_a_class_of_one() -> None:
-    """All queries, keys and queue alike; one class with one sample, one with none."""
-    given_ = case(0, batch=3, classes=4, queue=2)
-    given_["queries"] = given_["queries"][:1].expand(3, -1).clone()
-    given_["contrast"] = given_["queries"][:1].expand(8, -1).clone()
-    given_["labels"] = torch.tensor([0, 0, 1])
-    given_["contrast_labels"] = torch.tensor([0, 0, 1, 0, 0, 1, -1, 3])
-    torch.testing.assert_close(paco_loss(**given_), looped(**given_))
 
 
 def test_loss_of_one_sample_by_hand() -> None:
@@ -258,20 +230,6 @@ def test_without_samples_it_is_balanced_softmax() -> None:
     torch.testing.assert_close(paco_loss(**given_), expected)
 
 
-def test_queue_without_labels_only_repels() -> None:
-    """Label -1 is no positive: taking one row away can only lower the loss."""
-    given_ = case(2, queue=1)
-    given_["contrast_labels"][-1] = -1
-    fewer = given_ | {
-        "contrast": given_["contrast"][:-1],
-        "contrast_labels": given_["contrast_labels"][:-1],
-    }
-    assert paco_loss(**given_) > paco_loss(**fewer)
-    repelled = given_ | {"contrast": given_["contrast"].clone()}
-    repelled["contrast"][-1] *= 0
-    assert paco_loss(**repelled) != paco_loss(**given_)
-
-
 def leaves(given_: Mapping[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
     """Logits, queries and the rest of the contrast as leaves; queries stand in it."""
     first, batch = given_["first"], len(given_["queries"])
@@ -292,22 +250,6 @@ def test_gradient_is_that_of_the_loop(first) -> None:
         inputs, given_ = leaves(case(seed, first=first) | changes)
         expected = torch.autograd.grad(looped(**given_), inputs)
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
-
-
-def test_gradcheck() -> None:
-    given_ = case(3)
-    rest = given_["contrast"][4:]
-
-    def loss(logits: Tensor, queries: Tensor, rest: Tensor) -> Tensor:
-        changed = {"class_logits": logits, "queries": queries}
-        return paco_loss(
-            **{**given_, **changed, "contrast": torch.cat([queries, rest])}
-        )
-
-    inputs = [given_["class_logits"], given_["queries"], rest]
-    assert torch.autograd.gradcheck(
-        loss, [value.clone().requires_grad_() for value in inputs]
-    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -583,13 +525,6 @@ def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
         assert torch.equal(value, state[f"encoder_q.{name}"])
 
 
-def test_images_that_fill_no_batch_are_left_out(fabric, tmp_path) -> None:
-    train(fabric, paco_settings(epochs=1, queue_size=48), tmp_path, images(47))
-    state = final(tmp_path)["model"]
-    assert state["pointer"] == 32
-    assert (state["queue_labels"] >= 0).tolist() == [True] * 32 + [False] * 16
-
-
 class Killed(Exception):
     """Stands for a kill after an epoch."""
 
@@ -617,16 +552,6 @@ def test_resumed_run_equals_one_that_was_not_stopped(fabric, tmp_path) -> None:
     assert resumed.history == whole.history
     assert equal(resumed.network.state_dict(), whole.network.state_dict())
     assert equal(final(tmp_path / "whole"), final(resume))
-
-
-def test_training_follows_its_seed(fabric, tmp_path) -> None:
-    states = []
-    for i, seed in enumerate((0, 0, 1)):
-        torch.manual_seed(i)
-        train(fabric, paco_settings(epochs=1, seed=seed), tmp_path / str(i))
-        states.append(final(tmp_path / str(i)))
-    assert equal(states[0], states[1])
-    assert not equal(states[0]["model"], states[2]["model"])
 
 
 def test_mixed_precision_has_nearly_the_same_loss(fabric, tmp_path) -> None:
@@ -676,178 +601,3 @@ def test_loss_that_is_not_finite_is_refused(fabric, tmp_path, refused) -> None:
         "backbone: the loss is not finite in epoch 1, step 2"
     ]
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"beta": 0.0},
-        {"temperature": 0.0},
-        {"key_momentum": 1.0},
-        {"alpha": -0.1},
-        {"query_view": "strong"},
-        {"unknown": 1},
-    ],
-)
-def test_impossible_settings_are_refused(change) -> None:
-    with pytest.raises(ValidationError, match=next(iter(change))):
-        paco_settings(**change)
-
-
-# --- two processes
-
-SHARED = """
-import copy
-import os
-import sys
-from pathlib import Path
-
-import torch
-
-from replication.backbones.networks import build_network, features_of
-from replication.backbones.paco import (
-    Paco, PacoSettings, contrast_step, log_class_prior, train_paco
-)
-from replication.core.ranks import find_rank
-from replication.backbones.training import make_fabric
-from replication.images.batches import ImageSplit
-from replication.core.files import read_json, read_state, write_state
-from replication.core.settings import MachineSettings
-from replication.core.together import start_others
-
-folder, devices = Path(sys.argv[1]), int(sys.argv[2])
-if devices == 2 and find_rank(os.environ) is None:
-    start_others(2)
-torch.set_num_threads(1)
-fabric = make_fabric(
-    MachineSettings(device="cpu", devices=devices, precision="32-true", workers=0)
-)
-rank = fabric.global_rank
-given = read_state(folder / "given.pt")
-settings = PacoSettings(**read_json(folder / "settings.json"))
-log_prior = log_class_prior(torch.tensor([5, 3, 2]))
-
-# The second process starts with a queue, and weights, of its own.
-paco = Paco(build_network("resnet8_cifar", 3, None, rank), 8, 32, 0.9, rank)
-module, optimiser = fabric.setup(paco, torch.optim.SGD(
-    [w for w in paco.parameters() if w.requires_grad], lr=0.05, momentum=0.9
-))
-started = paco.queue.clone()
-module.train()
-for part in paco.modules():
-    if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-        part.eval()
-losses, gradients = [], []
-for queries, keys, labels, shuffle in given["steps"]:
-    mine = slice(rank * 16 // devices, (rank + 1) * 16 // devices)
-    loss, _ = contrast_step(
-        fabric, module, paco, queries[mine], keys[mine], labels[mine], shuffle,
-        log_prior, settings,
-    )
-    optimiser.zero_grad()
-    fabric.backward(loss)
-    gradients.append([w.grad.clone() for w in paco.parameters() if w.requires_grad])
-    optimiser.step()
-    losses.append(fabric.all_reduce(loss.detach(), reduce_op="mean"))
-stepped = {
-    "losses": torch.stack(losses), "gradients": gradients, "started": started,
-    "features": features_of(paco.encoder_q, given["steps"][0][0]).detach(),
-    "queue": paco.queue, "queue_labels": paco.queue_labels, "pointer": paco.pointer,
-}
-
-# Batch-norm on: what the processes share stays equal, also through a resumed run.
-split = ImageSplit(given["labels"], given["pixels"], ())
-trained = train_paco(
-    fabric, split, split, 3, torch.bincount(split.labels), settings, 0,
-    folder / f"resume{devices}", lambda *_: None,
-)
-further = PacoSettings(**{**settings.model_dump(), "epochs": 3})
-trained = train_paco(
-    fabric, split, split, 3, torch.bincount(split.labels), further, 0,
-    folder / f"resume{devices}", lambda *_: None,
-)
-write_state(folder / f"{devices}-{rank}.pt", {
-    "stepped": stepped, "weights": dict(trained.network.named_parameters()),
-    "history": trained.history,
-})
-fabric.barrier()
-"""
-
-
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory) -> dict[str, dict[str, Any]]:
-    """What one process, and each of two through gloo, made of the same batches."""
-    folder = tmp_path_factory.mktemp("processes")
-    generator = torch.Generator().manual_seed(0)
-
-    def draw() -> Tensor:
-        return torch.randn(16, 3, 8, 8, generator=generator)
-
-    steps = [
-        [
-            draw(),
-            draw(),
-            torch.randint(3, (16,), generator=generator),
-            torch.randperm(16, generator=generator),
-        ]
-        for _ in range(4)
-    ]
-    split = images(38)
-    given_ = {"steps": steps, "labels": split.labels, "pixels": split.pixels}
-    write_state(folder / "given.pt", given_)
-    write_json(folder / "settings.json", paco_settings(epochs=2).model_dump())
-    script = folder / "shared.py"
-    script.write_text(SHARED)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-    command = [sys.executable, str(script), str(folder), "2"]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [str(script), str(folder), "1"])
-        runpy.run_path(str(script))
-    return {name: read_state(folder / f"{name}.pt") for name in ("1-0", "2-0", "2-1")}
-
-
-def test_two_processes_have_the_loss_of_one(processes) -> None:
-    """Batch-norm in evaluation mode; four steps, weights moving and queue wrapping."""
-    one, zero, other = (part["stepped"] for part in processes.values())
-    torch.testing.assert_close(zero["losses"], one["losses"], rtol=1e-5, atol=1e-6)
-    assert torch.equal(zero["losses"], other["losses"])
-    torch.testing.assert_close(zero["features"], one["features"], rtol=1e-4, atol=1e-5)
-    assert torch.equal(zero["features"], other["features"])
-
-
-def test_two_processes_have_the_gradient_of_one(processes) -> None:
-    one, zero, other = (part["stepped"] for part in processes.values())
-    for step in range(4):
-        torch.testing.assert_close(
-            zero["gradients"][step], one["gradients"][step], rtol=1e-3, atol=1e-6
-        )
-    assert equal(zero["gradients"], other["gradients"])
-
-
-def test_two_processes_have_one_queue(processes) -> None:
-    """Started from the first's; then filled in the order of the global batch."""
-    one, zero, other = (part["stepped"] for part in processes.values())
-    assert torch.equal(zero["started"], one["started"])
-    for name in ("started", "queue", "queue_labels", "pointer"):
-        assert torch.equal(zero[name], other[name])
-    torch.testing.assert_close(zero["queue"], one["queue"], rtol=1e-4, atol=1e-5)
-    assert torch.equal(zero["queue_labels"], one["queue_labels"])
-    assert not torch.equal(zero["queue"], zero["started"])
-
-
-def test_two_processes_train_one_network(processes) -> None:
-    """With each process's own batch statistics; and resumed from the first's state."""
-    zero, other = processes["2-0"], processes["2-1"]
-    assert len(zero["history"]) == 3
-    assert zero["history"] == other["history"]
-    assert equal(zero["weights"], other["weights"])
-    assert not equal(zero["weights"], processes["1-0"]["weights"])

@@ -1,14 +1,11 @@
-"""Training: the schedule, the order, resuming, several processes."""
+"""Training: the schedule, the order, the first steps, resuming, refusals."""
 
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -17,7 +14,6 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from replication.backbones import training
-from replication.backbones.extraction import extract_features
 from replication.backbones.networks import build_network
 from replication.backbones.training import (
     Trained,
@@ -30,13 +26,9 @@ from replication.backbones.training import (
     train_epochs,
     train_network,
 )
-from replication.core.files import read_json, read_state, write_json, write_state
-from replication.core.ranks import Rank
-from replication.core.settings import BackboneSettings, ImageSettings, MachineSettings
+from replication.core.files import read_state
+from replication.core.settings import BackboneSettings, MachineSettings
 from replication.images.batches import ImageSplit, normalise, training_batches
-
-ROOT = Path(__file__).resolve().parents[2]
-CPU = torch.device("cpu")
 
 
 def machine(device: str = "cpu", devices: int = 1) -> MachineSettings:
@@ -104,11 +96,6 @@ def test_cosine_by_hand(backbone_settings) -> None:
     settings = backbone_settings(lr=2.0, epochs=5, warmup_epochs=2)
     root = math.sqrt(0.5)
     assert rates(settings) == pytest.approx([1, 2, 1 + root, 1, 1 - root])
-
-
-def test_cosine_ends_low_but_above_zero(backbone_settings) -> None:
-    last = rates(backbone_settings(lr=1.0, epochs=400, warmup_epochs=10))[-1]
-    assert 0 < last < 1e-4
 
 
 def test_steps_at_80_and_90_percent(backbone_settings) -> None:
@@ -231,19 +218,6 @@ def test_each_epoch_visits_every_image_in_another_order(
     assert len(set(seeds)) == 3
 
 
-def test_report_is_told_each_epoch(fabric, backbone_settings, tmp_path) -> None:
-    told = []
-    got = train(
-        fabric,
-        backbone_settings(epochs=3),
-        tmp_path,
-        report=lambda *arguments: told.append(arguments),
-    )
-    rows = [row | {"devices": 1} for *_, row in told]
-    assert [one[:2] for one in told] == [(epoch, 3) for epoch in range(3)]
-    assert rows == got.history
-
-
 def test_last_batch_of_one_image_is_no_crash(
     fabric, backbone_settings, tmp_path
 ) -> None:
@@ -296,16 +270,6 @@ def test_resumed_run_equals_one_that_was_not_stopped(
     resumed = train(fabric, settings, resume, split, val, report)
     assert told == [*range(killed_in + 1), *range(killed_in, 4)]
     assert same(whole, resumed)
-
-
-def test_finished_run_is_taken_up_as_it_is(fabric, backbone_settings, tmp_path) -> None:
-    settings = backbone_settings()
-    first = train(fabric, settings, tmp_path)
-
-    def report(*_: Any) -> None:
-        raise AssertionError("nothing was left to train")
-
-    assert same(first, train(fabric, settings, tmp_path, report=report))
 
 
 class Pair(torch.nn.Module):
@@ -379,43 +343,6 @@ def test_weights_that_are_not_trained_are_not_decayed_either(
     assert set(read_state(state)["model"]) == {"moves", "stays"}
 
 
-@pytest.mark.parametrize("killed_in", [0, 1, 3])
-def test_killed_epochs_are_taken_up_where_they_were(
-    fabric, backbone_settings, tmp_path, killed_in
-) -> None:
-    """With momentum and history; what was done is not done again."""
-    settings = backbone_settings(epochs=4, weight_decay=0.5)
-    whole, resumed, told = Pair(), Pair(), []
-    expected = train_epochs(
-        fabric, whole, settings, tmp_path / "whole", one_step(fabric), silent
-    )
-    folder = tmp_path / "resumed"
-    with pytest.raises(Killed):
-        train_epochs(
-            fabric, Pair(), settings, folder, one_step(fabric, killed_in), silent
-        )
-    history = train_epochs(
-        fabric, resumed, settings, folder, one_step(fabric),
-        lambda epoch, *_: told.append(epoch),
-    )  # fmt: skip
-    assert told == list(range(killed_in, 4))
-    assert history == expected
-    assert torch.equal(resumed.moves.data, whole.moves.data)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_truncated_state_is_refused(
-    fabric, backbone_settings, tmp_path, refused, share
-) -> None:
-    settings = backbone_settings(epochs=1)
-    train(fabric, settings, tmp_path)
-    (state,) = tmp_path.iterdir()
-    content = state.read_bytes()
-    state.write_bytes(content[: int(share * len(content))])
-    (problem,) = refused(lambda: train(fabric, settings, tmp_path))
-    assert problem.startswith(f"{state}: expected a file of plain tensors, got ")
-
-
 # --- refusals
 
 
@@ -424,18 +351,11 @@ def test_loss_that_is_not_finite_is_refused(
 ) -> None:
     """And no state is left that a later run would take up."""
     settings = backbone_settings(lr=1e30)
-    (problem,) = refused(lambda: train(fabric, settings, tmp_path))
-    assert problem.startswith("backbone: the loss is not finite in epoch 1")
+    assert refused(lambda: train(fabric, settings, tmp_path)) == [
+        "backbone: the loss is not finite in epoch 1, step 2; a smaller backbone.lr "
+        "may help"
+    ]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_refusal_of_a_loss_names_the_step(
-    fabric, backbone_settings, tmp_path, refused
-) -> None:
-    """The line names stage, epoch and step."""
-    settings = backbone_settings(lr=1e30)
-    (problem,) = refused(lambda: train(fabric, settings, tmp_path))
-    assert "step" in problem
 
 
 def test_batch_that_does_not_divide_is_refused(
@@ -460,11 +380,24 @@ def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
         ]
 
 
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "x",
+    "RANK": "1",
+    "WORLD_SIZE": "4",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+}
+
+
 def test_more_processes_than_devices_are_refused(refused, monkeypatch) -> None:
-    """Whoever started them; and of several, none can have a device by its number."""
+    """And of several processes, none can have a device by its number."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(os, "environ", Rank(1, 4, 1, 2).environment())
+    assert refused(lambda: make_fabric(machine("cuda:7"))) == [
+        "device: expected one of 1 devices and one process, got 'cuda:7' and 1"
+    ]
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
     assert refused(lambda: make_fabric(machine("auto"))) == [
         "devices: expected at most the 1 that each process sees on its machine, got 2"
     ]
@@ -473,248 +406,25 @@ def test_more_processes_than_devices_are_refused(refused, monkeypatch) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("cores", "rank", "expected"),
-    [
-        (16, None, 15),
-        (16, Rank(0, 8, 0, 4), 3),
-        (2, Rank(0, 8, 0, 4), 0),
-        (4, Rank(0, 8, 0, 4, bound=True), 3),
-    ],
-    ids=["alone", "four share", "too few", "srun gave each its own"],
-)
-def test_processes_of_a_machine_share_its_cores(
-    monkeypatch, cores, rank, expected
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-    environment = rank.environment() if rank else {}
-    if rank and rank.bound:
-        environment["SLURM_CPUS_PER_TASK"] = str(cores)
-    monkeypatch.setattr(os, "environ", environment)
-    assert decoders("auto") == expected
-    assert decoders(5) == 5
+def test_a_batch_job_without_srun_trains_alone(monkeypatch) -> None:
+    """Fabric would refuse it, or wait for the job's other tasks."""
+    for name, value in {"NTASKS": "4", "PROCID": "0", "JOB_ID": "7"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert make_fabric(machine()).world_size == 1
 
 
-def test_number_of_a_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    (problem,) = refused(lambda: make_fabric(machine("cuda:7")))
-    assert problem.startswith("device: expected ") and "'cuda:7'" in problem
+def test_tasks_of_srun_must_be_counted_by_machine(refused, monkeypatch) -> None:
+    names = ("NTASKS", "STEP_NUM_TASKS")
+    for name in names:
+        monkeypatch.setenv(f"SLURM_{name}", "4")
+    (problem,) = refused(lambda: make_fabric(machine()))
+    assert problem.startswith("srun: ") and "--ntasks-per-node" in problem
 
 
-# --- two processes
-
-# Rates that do not depend on how many epochs there are: runs of one and of two agree.
-TWO_SETTINGS = {"epochs": 2, "lr": 0.05, "batch_size": 8, "schedule": "steps"}
-NETWORKS = ("resnet8_cifar", "test_convnext")  # with batch-norm, and without
-TWO = """
-import os
-import sys
-from pathlib import Path
-
-import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins import MixedPrecision
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
-
-from replication.core.ranks import find_rank
-from replication.backbones.training import make_fabric, train_epochs, train_network
-from replication.images.batches import ImageSplit
-from replication.core.files import read_json, read_state, write_json, write_state
-from replication.core.settings import BackboneSettings, MachineSettings
-from replication.core.together import start_others
-
-if find_rank(os.environ) is None:
-    start_others(2)
-folder = Path(sys.argv[1])
-torch.set_num_threads(1)
-fabric = make_fabric(
-    MachineSettings(device="cpu", devices=2, precision="32-true", workers=0)
-)
-given = read_state(folder / "images.pt")
-split = ImageSplit(given["labels"], given["pixels"], ())
-val = ImageSplit(split.labels[:11], split.pixels[:11], ())
-for network, settings in read_json(folder / "settings.json").items():
-
-    def trained(epochs, resume):
-        # The first process alone finds a state.
-        place = folder / resume / network if fabric.is_global_zero else None
-        recipe = BackboneSettings(**settings | {"epochs": epochs})
-        return train_network(fabric, split, val, 3, recipe, 0, place, lambda *_: None)
-
-    trained(1, "stopped")
-    for kind in ("resume", "begun"):
-        got = trained(2, kind)
-        name = f"{network}-{kind}-{fabric.global_rank}"
-        write_state(folder / f"{name}.pt", dict(got.network.named_parameters()))
-        write_json(folder / f"{name}.json", got.history)
-
-# Half precision as on a GPU, where a scale keeps small gradients from vanishing.
-settings = BackboneSettings(**settings)
-seen = {"scales": [], "weights": []}
-for epochs in (1, 2):  # the second run resumes the first
-    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    precision = MixedPrecision("16-mixed", "cpu", scaler)
-    half = Fabric(accelerator="cpu", devices=2, strategy="ddp",
-                  plugins=[TorchElasticEnvironment(), precision])
-    half.launch()
-    model = torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.ones_(model.weight)
-
-    def one_epoch(module, optimiser, epoch):
-        large = epoch == 0 and half.global_rank == 1
-        loss = module(torch.ones(1, 1)).sum().float()
-        optimiser.zero_grad()
-        half.backward(loss * torch.inf if large else loss)
-        optimiser.step()
-        return {}
-
-    recipe = settings.model_copy(
-        update={"epochs": epochs, "lr": 0.25, "weight_decay": 0.0}
-    )
-    train_epochs(half, model, recipe, folder / "half", one_epoch, lambda *_: None)
-    seen["scales"].append(scaler.get_scale())
-    seen["weights"].append(model.weight.item())
-write_json(folder / f"scale-{half.global_rank}.json", seen)
-"""
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory, backbone_settings) -> Path:
-    """Folder of what two processes trained on the CPU, through gloo.
-
-    `resume`: both epochs; `begun`: the second, the first being one process's;
-    `stopped`: the first, and no more.
-    """
-    folder = tmp_path_factory.mktemp("two")
-    split = images(26, side=32)
-    write_state(folder / "images.pt", {"labels": split.labels, "pixels": split.pixels})
-    plain = {}
-    for network in NETWORKS:
-        settings = backbone_settings(network=network, **TWO_SETTINGS)
-        plain[network] = settings.model_dump()
-        begun = folder / "begun" / network
-        train(make_fabric(machine()), settings.model_copy(update={"epochs": 1}), begun,
-              split, eleven(split))  # fmt: skip
-    write_json(folder / "settings.json", plain)
-    script = folder / "two.py"
-    script.write_text(TWO)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def eleven(split: ImageSplit) -> ImageSplit:
-    """An odd number of images: two processes' shares of them differ."""
-    assert split.pixels is not None
-    return ImageSplit(split.labels[:11], split.pixels[:11], ())
-
-
-def one(fabric: Fabric, settings: BackboneSettings, resume: Path) -> Trained:
-    """What one process makes of the same, from wherever its state stands."""
-    split = images(26, side=32)
-    return train(fabric, settings, resume, split, eleven(split))
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_two_processes_end_with_the_same_weights(two, network) -> None:
-    first, other = (read_state(two / f"{network}-resume-{rank}.pt") for rank in (0, 1))
-    assert first.keys() == other.keys()
-    assert all(torch.equal(first[key], other[key]) for key in first)
-    histories = [read_json(two / f"{network}-resume-{rank}.json") for rank in (0, 1)]
-    assert histories[0] == histories[1] and len(histories[0]) == 2
-    assert all(math.isfinite(row["train_loss"]) for row in histories[0])
-    assert [row["devices"] for row in histories[0]] == [2, 2]
-
-
-def differences(
-    weights: dict[str, torch.Tensor], history: list[dict[str, float]], by_one: Trained
-) -> dict[str, float]:
-    """Largest differences from one process: of losses, and of the features' values."""
-    settings = ImageSettings(network="test_convnext", image_size=32, resize=32,
-                             mean=[0.4, 0.5, 0.6], std=[0.2, 0.25, 0.5])  # fmt: skip
-    features = []
-    for state in (weights, dict(by_one.network.named_parameters())):
-        network = build_network("test_convnext", 3, None, 0)
-        network.load_state_dict(state)
-        split = images(26, side=32)
-        features.append(extract_features(network, split, settings, CPU, 0))
-    losses = [[row["train_loss"] for row in rows] for rows in (history, by_one.history)]
-    return {
-        "features": float(np.abs(features[0] - features[1]).max()),
-        "of": float(np.abs(features[1]).max()),
-        "losses": float(np.abs(np.subtract(*losses)).max()),
-    }
-
-
-@pytest.mark.parametrize("kind", ["resume", "begun", "stopped"])
-def test_two_processes_equal_one_where_images_do_not_mix(
-    two, fabric, backbone_settings, tmp_path, kind
-) -> None:
-    """Without batch-norm the mean of two half batches' gradients is the batch's.
-
-    Nor does it matter which of the epochs two processes trained: both, the second, or
-    the first. Only the order of the sums differs; a thousandth part of what training
-    moved would be found.
-    """
-    settings = backbone_settings(network="test_convnext", **TWO_SETTINGS)
-    start = dict(build_network("test_convnext", 3, None, 0).named_parameters())
-    expected = one(fabric, settings, tmp_path)
-    if kind == "stopped":
-        resumed = one(fabric, settings, two / kind / "test_convnext")
-        history, got = resumed.history, dict(resumed.network.named_parameters())
-    else:
-        history = read_json(two / f"test_convnext-{kind}-0.json")
-        got = read_state(two / f"test_convnext-{kind}-0.pt")
-    moved = 0.0
-    for key, value in expected.network.named_parameters():
-        torch.testing.assert_close(got[key], value, rtol=1e-4, atol=1e-6)
-        moved = max(moved, (value - start[key]).abs().max().item())
-    assert moved > 1e-3
-    devices = {"resume": [2, 2], "begun": [1, 2], "stopped": [2, 1]}[kind]
-    assert [row.pop("devices") for row in history] == devices
-    for row, other in zip(history, expected.history, strict=True):
-        assert row == pytest.approx({key: other[key] for key in row}, rel=1e-4)
-    apart = differences(got, history, expected)
-    assert apart["losses"] < 1e-5 and apart["features"] < 1e-5 * apart["of"]
-
-
-@pytest.mark.parametrize("kind", ["resume", "begun", "stopped"])
-def test_two_processes_have_batch_norm_of_their_own(
-    two, fabric, backbone_settings, tmp_path, kind
-) -> None:
-    """As published: each normalises by its half of the batch; it trains as one does."""
-    settings = backbone_settings(network="resnet8_cifar", **TWO_SETTINGS)
-    by_one = one(fabric, settings, tmp_path).history
-    if kind == "stopped":
-        history = one(fabric, settings, two / kind / "resnet8_cifar").history
-    else:
-        history = read_json(two / f"resnet8_cifar-{kind}-0.json")
-    losses = [[row["train_loss"] for row in rows] for rows in (by_one, history)]
-    assert losses[1] != losses[0]
-    assert losses[1][1] < losses[1][0]
-    assert losses[1][1] == pytest.approx(losses[0][1], abs=0.2)  # chance has 1.1
-
-
-def test_processes_share_the_scale_of_half_precision(two) -> None:
-    """A gradient that is too large in one process halves the scale in all of them.
-
-    Neither takes that step; and a resumed run goes on with the halved scale.
-    """
-    rows = [read_json(two / f"scale-{rank}.json") for rank in (0, 1)]
-    assert rows[0] == rows[1]
-    assert rows[0]["scales"] == [512, 512]
-    assert rows[0]["weights"][0] == 1 and rows[0]["weights"][1] == 0.75
+def test_processes_of_a_machine_share_its_cores(monkeypatch) -> None:
+    """Where torchrun started them; srun gives each cores of its own."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert decoders("auto") == 15
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert (decoders("auto"), decoders(5)) == (3, 5)
