@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from replication.cascade import Level, decide, fit_levels
+from replication.cascade import PAPER, Level, decide, fit_levels
 from replication.classifiers.heads import Term
 from replication.core.files import BadInput
 from replication.core.settings import (
@@ -342,7 +342,7 @@ class Sweep:
         numbers = self._numbers(diagnoses[0], levels[0].fitted.flow)
         levels, splits = validation_as_test(levels, self.splits)
         predicted, _ = decide(
-            levels, splits, self.num_classes, head, self.classifier, "paper", seed
+            levels, splits, self.num_classes, head, self.classifier, PAPER, seed
         )
         decided = predicted.cpu().numpy().astype(np.int32)
         first = len(self.splits["val"].labels)
@@ -501,7 +501,7 @@ class Swept:
         return Cell(section="sigma", benchmark=benchmark, data=words, **fields)
 
 
-_DLSA = {"method": "full", "label": "DLSA", "protocol": "paper"}
+_DLSA = {"method": "full", "label": "DLSA", "protocol": PAPER.key}
 
 
 def theory_claims(ratios: Sequence[Cell]) -> list[Claim]:
@@ -614,7 +614,7 @@ def _best_claim(
         f"Overall on test, sigma = {published:g} minus each other, paired; the "
         "smallest, Bonferroni over sigmas",
         judge_claim(low, high),
-        **{"mean": mean, "low": low, "high": high, "protocol": "paper"},
+        **{"mean": mean, "low": low, "high": high, "protocol": PAPER.key},
         p_value=joint_p_value([(gap.mean, gap.p_value) for gap in differences]),
         **about,
     )
