@@ -329,8 +329,8 @@ def diagnostics_table(diagnostics: Mapping[str, Any], labels: Mapping[str, str])
         for depth, filters in enumerate(
             zip(*(run["filters"] for run in seeds.values()), strict=True), start=1
         ):
-            tests = [one["splits"]["test"] for one in filters]
-            groups = [one["leaving_by_group"] for one in tests]
+            tests = [fitted["splits"]["test"] for fitted in filters]
+            groups = [test["leaving_by_group"] for test in tests]
             rows.append(
                 [
                     labels[variant],

@@ -100,7 +100,7 @@ def main(stage: Stage) -> None:
     """Write results/, and every page with its figures."""
     paths = tables_shown(stage.settings)
     measured = {path: Measurement.read(stage.reads(path)) for path in paths}
-    benchmarks = {one.benchmark for one in measured.values() if one.benchmark}
+    benchmarks = {table.benchmark for table in measured.values()} - {None}
     results = Results(
         measured,
         judged_together(measured.values()),
@@ -126,7 +126,7 @@ def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
 
     What needs no data comes out of several benchmarks' measurements alike.
     """
-    claims = dict.fromkeys(claim for one in measured for claim in one.claims)
+    claims = dict.fromkeys(claim for table in measured for claim in table.claims)
     return corrected(list(claims), "holm_all")
 
 
@@ -135,7 +135,7 @@ def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
 
 def write_results(results: Results) -> None:
     """The numbers behind the pages, for people and machines other than this suite."""
-    cells = [cell for one in results.measured.values() for cell in one.cells]
+    cells = [cell for table in results.measured.values() for cell in table.cells]
     for name, rows, kind in (
         ("cells", cells, Cell),
         ("claims", results.claims, Claim),
@@ -223,20 +223,20 @@ def _section_page(section: Section, paths: Iterable[Path], results: Results) -> 
     module = import_module(f"replication.sections.{section.folder}.{section.module}")
     parts = []
     for path in paths:
-        one = results.measured[path]
-        title = results.titles.get(one.benchmark, "")
-        folder = "-".join(filter(None, (f"figures/{section.name}", one.benchmark)))
-        text, figures = module.page(one, title, folder)
-        stage = "@".join(filter(None, (section.folder, one.benchmark)))
+        table = results.measured[path]
+        title = results.titles.get(table.benchmark, "")
+        folder = "-".join(filter(None, (f"figures/{section.name}", table.benchmark)))
+        text, figures = module.page(table, title, folder)
+        stage = "@".join(filter(None, (section.folder, table.benchmark)))
         parts.append(
             Part(
                 name=section.title + (f" on {title}" if title else ""),
-                data=data_in_words(one.data) if one.data else "none needed",
-                finding=module.finding(one),
+                data=data_in_words(table.data) if table.data else "none needed",
+                finding=module.finding(table),
                 text=text,
                 runs=results.runs(path),
                 command=f"dvc repro {stage}",
-                data_hash=one.data["hash"] if one.data else None,
+                data_hash=table.data["hash"] if table.data else None,
                 figures={f"{folder}/{name}": svg for name, svg in figures.items()},
             )
         )
@@ -246,7 +246,7 @@ def _section_page(section: Section, paths: Iterable[Path], results: Results) -> 
 def _claims_page(results: Results) -> Page:
     """Every sentence of the supplement that could be wrong, with what came out."""
     text, finding = claims_page(results.claims, results.titles)
-    data = [one.data["hash"] for one in results.measured.values() if one.data]
+    data = [table.data["hash"] for table in results.measured.values() if table.data]
     part = Part(
         name="Claims",
         data="all of the below",
@@ -269,7 +269,7 @@ def _summary_page(results: Results) -> Page:
         title = results.titles[name]
         claims = [claim for claim in results.claims if claim.benchmark in (name, None)]
         own = name == read_published_tables()["table2"].benchmark
-        here = [p for p, one in results.measured.items() if one.benchmark == name]
+        here = [p for p, table in results.measured.items() if table.benchmark == name]
         parts.append(
             Part(
                 name=f"Summary: does DLSA help on {title}?",
