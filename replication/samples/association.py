@@ -9,8 +9,8 @@ Other ways fail where classes have few test images (iNaturalist18 has 3). A boot
 raises NMI, because a resampled pair (label, prediction) is its own duplicate. The
 derivative with respect to a sample's weight understates the error of NMI, because
 k log k is far from straight at k = 3. The jackknife moves whole samples: simulated
-(`bench/statistics.md`), its intervals hold about as often as those of the accuracy with 5
-or more images of a class; with 3 also where wrong answers fall on a few classes, but 90
+(`bench/statistics.md`), its intervals hold about as often as those of the accuracy
+with 5 or more images of a class; with 3 also where wrong answers fall on a few classes, but 90
 times in 100 where they scatter over all and there is one seed. MCC is nearly linear:
 its intervals hold as often as those of the accuracy.
 

@@ -7,7 +7,7 @@ variances are estimated and added, less what both contain: luck of one seed on o
 sample.
 
 Three choices make a 95 % interval hold the truth 93 to 97 times in 100, or nearly;
-`bench/statistics.md` says where, as measured by simulation (`python -m bench.statistics`).
+`bench/statistics.md` says where, by simulation (`python -m bench.statistics`).
 
 - **Freedom.** Few seeds estimate their part of the variance badly. The critical value
   lies between Student's of S - 1 and that of test sampling, linearly in the seeds'

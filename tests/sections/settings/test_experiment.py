@@ -243,7 +243,7 @@ def test_settings_are_looked_up_in_the_run(load_with: LoadWith, write: Write) ->
     assert (record["supplement"], record["effect"]) == (None, None)
     assert [
         (one["benchmark"], one["name"], one["value"], one["origin"])
-        for some in record["we_run"]["settings"]
+        for one in record["we_run"]["settings"]
     ] == [
         ("places_lt", "lr", 0.1, "published"),
         ("places_lt", "eta", 0.9, "overridden"),
