@@ -10,8 +10,9 @@ raises NMI, because a resampled pair (label, prediction) is its own duplicate. T
 derivative with respect to a sample's weight understates the error of NMI, because
 k log k is far from straight at k = 3. The jackknife moves whole samples: simulated
 (`bench/statistics.md`), its intervals hold about as often as those of the accuracy
-with 5 or more images of a class; with 3 also where wrong answers fall on a few classes, but 90
-times in 100 where they scatter over all and there is one seed. MCC is nearly linear:
+with 5 or more images of a class; with 3 also where wrong answers fall on a few classes,
+but 90 times in 100 where they scatter over all and there is one seed. MCC is nearly
+linear:
 its intervals hold as often as those of the accuracy.
 
 The truth that is meant is the expected statistic of a test set of this size: NMI falls

@@ -1,7 +1,8 @@
 """MCC and NMI as sample scores: against scikit-learn, and the coverage of intervals.
 
 The simulation is that of `bench/statistics.py`: a class has its own chances of the
-right and of five wrong answers, and a test image a difficulty of its own that all seeds and
+right and of five wrong answers, and a test image a difficulty of its own that all seeds
+and
 methods share. The truth is the expected statistic of a test set of this size. A
 coverage fails that is outside 93 to 97 % by more than two standard errors.
 """
