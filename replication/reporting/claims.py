@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from replication.published.reader import Sentence, read_published_claims
 from replication.reporting.rendering import render
 from replication.reporting.tables import in_unit, markdown_table
 from replication.statistics.claims import (
-    Sentence,
     after_correction,
     by_sentence,
     overall,
-    read_sentences,
 )
 from replication.statistics.results import Claim
 from replication.statistics.verdicts import stands
@@ -28,7 +27,7 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str
         claims: of all sections and benchmarks, with `holm_all`.
         titles: of the benchmarks.
     """
-    tests, beyond = by_sentence(read_sentences(), claims)
+    tests, beyond = by_sentence(read_published_claims(), claims)
     verdicts = Counter(overall(some) for some in tests.values())
     finding = f"{len(tests)} sentences: " + ", ".join(
         f"{number} {verdict}" for verdict, number in sorted(verdicts.items())

@@ -2,30 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
-from replication.core.files import read_yaml
-from replication.core.settings import PUBLISHED
+from replication.published.reader import Sentence
 from replication.statistics.results import Claim
 from replication.statistics.verdicts import stands
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """A sentence of the supplement that could be wrong.
-
-    Fields: `quote`, print's words; `why_not`, where nothing tests it, the reason.
-    """
-
-    id: str
-    section: str
-    quote: str
-    why_not: str | None = None
-
-
-def read_sentences() -> tuple[Sentence, ...]:
-    """Every sentence of the supplement that could be wrong, in its order."""
-    return tuple(Sentence(**entry) for entry in read_yaml(PUBLISHED / "claims.yaml"))
 
 
 def by_sentence(

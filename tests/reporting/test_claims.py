@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from replication.published.reader import read_published_claims
 from replication.reporting.claims import claims_page
-from replication.statistics.claims import read_sentences
 from replication.statistics.results import Claim
 from tests.reporting.made import claim
 
 TITLES = {"places_lt": "Places-LT", "inat18": "iNaturalist 2018"}
-SENTENCES = read_sentences()
+SENTENCES = read_published_claims()
 QUOTE = {sentence.id: sentence.quote for sentence in SENTENCES}
 
 

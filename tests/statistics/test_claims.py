@@ -2,18 +2,19 @@
 
 import pytest
 
+from replication.published.reader import Sentence, read_published_claims
 from replication.statistics.claims import (
-    Sentence,
     after_correction,
     by_sentence,
     overall,
-    read_sentences,
 )
 from replication.statistics.results import Claim
 from tests.reporting.made import claim
 
-SENTENCES = read_sentences()
-ONE, OTHER = (Sentence(name, "Sect. 1", f"{name}.") for name in ("one", "other"))
+SENTENCES = read_published_claims()
+ONE, OTHER = (
+    Sentence(id=name, section="Sect. 1", quote=f"{name}.") for name in ("one", "other")
+)
 
 
 def test_sentences_are_there_once_and_in_the_supplements_order() -> None:

@@ -264,4 +264,4 @@ def test_settings_that_are_not_published_are_named(measured) -> None:
     text, _ = page.diagnosis_page(changed, "CIFAR-100-LT", "figures")
     assert "Not as published there: filter.lambda_pure." in text
     assert text.count("No source publishes these for CIFAR-100-LT, [") == 1
-    assert "(hyperparameters.md): filter.lr." in text
+    assert "(settings.md): filter.lr." in text
