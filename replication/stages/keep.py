@@ -1,7 +1,7 @@
-"""keep: a finished run's pages, results and what made them go into runs/<name>/.
+"""keep: a finished run's pages, results and what made them go into kept/<name>/.
 
 Not a stage of the graph: `make keep NAME=cifar100_lt` after a run on data of one's own.
-runs/README.md then has all such runs side by side.
+kept/README.md then has all such runs side by side.
 """
 
 import json
@@ -18,7 +18,7 @@ from replication.core.stage import REPORTS, RESULTS
 from replication.reporting.kept import KeptRun, kept_page, read_kept
 from replication.stages.report import tables_shown
 
-RUNS = Path("runs")
+KEPT = Path("kept")
 _LOCK = Path("dvc.lock")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -30,7 +30,7 @@ def keep(name: str) -> Path:
     record of every stage behind a page.
 
     Args:
-        name: of the folder below runs/; what stood there before is replaced.
+        name: of the folder below kept/; what stood there before is replaced.
 
     Raises:
         BadInput: an unusable name, nothing to keep, or pages that are not what `dvc
@@ -47,7 +47,7 @@ def keep(name: str) -> Path:
             f"keep: expected pages of a finished run, got changes in "
             f"{', '.join(changed)}; run: dvc repro"
         )
-    target = RUNS / name
+    target = KEPT / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(REPORTS, target)
     shutil.copytree(RESULTS, target / "run")
@@ -81,13 +81,13 @@ def changed_stages() -> list[str]:
 
 
 def write_overview() -> None:
-    """runs/README.md, from every folder below runs/ that has pages."""
+    """kept/README.md, from every folder below kept/ that has pages."""
     runs: list[KeptRun] = [
-        read_kept(index.parent) for index in sorted(RUNS.glob("*/README.md"))
+        read_kept(index.parent) for index in sorted(KEPT.glob("*/README.md"))
     ]
     names = {cell.benchmark for run in runs for cell in run.cells}
     titles = {name: read_recipe(name)["title"] for name in names}
-    write_text(RUNS / "README.md", kept_page(runs, titles))
+    write_text(KEPT / "README.md", kept_page(runs, titles))
 
 
 def main(arguments: list[str]) -> int:

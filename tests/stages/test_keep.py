@@ -34,10 +34,10 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_pages_figures_results_and_the_records_behind_them_are_kept(finished) -> None:
-    write_text("runs/mine/old.md", "of an earlier run")
-    assert keep("mine") == Path("runs/mine")
-    files = (path for path in Path("runs/mine").rglob("*") if path.is_file())
-    assert {path.relative_to("runs/mine").as_posix() for path in files} == {
+    write_text("kept/mine/old.md", "of an earlier run")
+    assert keep("mine") == Path("kept/mine")
+    files = (path for path in Path("kept/mine").rglob("*") if path.is_file())
+    assert {path.relative_to("kept/mine").as_posix() for path in files} == {
         "README.md",
         "audit.md",
         "figures/a/b.svg",
@@ -46,20 +46,20 @@ def test_pages_figures_results_and_the_records_behind_them_are_kept(finished) ->
         "run/dvc.lock",
         "run/records/audit.json",
     }
-    overview = Path("runs/README.md").read_text()
+    overview = Path("kept/README.md").read_text()
     assert "| [mine](mine/README.md) | Places-LT | paper |" in overview
 
 
 def test_pages_that_are_not_of_this_checkout_are_refused(
     finished, refused, monkeypatch
 ) -> None:
-    write_text("runs/mine/old.md", "of an earlier run")
+    write_text("kept/mine/old.md", "of an earlier run")
     monkeypatch.setattr(stage, "changed_stages", lambda: ["audit", "report"])
     assert refused(lambda: keep("mine")) == [
         "keep: expected pages of a finished run, got changes in audit, report; run: "
         "dvc repro"
     ]
-    assert Path("runs/mine/old.md").is_file()
+    assert Path("kept/mine/old.md").is_file()
 
 
 @pytest.mark.parametrize("name", ["", "../up", "A", "a/b"])
