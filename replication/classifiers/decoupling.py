@@ -1,6 +1,6 @@
-"""cRT and LWS: a head fitted to balanced draws while the network stays as it is.
+"""cRT, LWS and the τ-normalised classifier: a new head while the network stays.
 
-Both draw samples class by class. On images each batch passes through the frozen
+cRT and LWS draw samples class by class. On images each batch passes through the frozen
 network, whose batch-norm layers go on as in training; on features there is no network.
 Nothing is chosen by epoch: the last one stands.
 """
@@ -24,7 +24,7 @@ from replication.core.settings import (
     ImageSettings,
 )
 from replication.images.batches import ImageSplit, mixed_seed, training_batches
-from replication.samples.features import Features
+from replication.samples.features import Features, Samples
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 # Epoch, from 0 -> its batches: features (B, D) and labels (B,).
@@ -91,6 +91,36 @@ def _shuffled_passes(
     # Passes are contiguous: sorting a permutation by pass permutes within each.
     slot = shuffled[pass_of[shuffled].argsort(stable=True)]
     return by_class[slot + shift[pass_of]]
+
+
+def tau_normalised(head: Term, val: Samples) -> tuple[Term, float]:
+    """Decouple's τ-normalised classifier: a class's weights over their norm to the τ.
+
+    Args:
+        head: trained; its bias is dropped, as in Decouple.
+        val: validation samples, on which τ is chosen out of 0, 0.1, ... 1 by class-mean
+            accuracy, the smallest of equals; where there are none, τ is 1.
+
+    Returns:
+        The classifier, and τ.
+    """
+    norms = head.weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+    def scaled(tau: float) -> Term:
+        return Term(head.weight / norms**tau, torch.zeros_like(head.bias))
+
+    if len(val.labels) == 0:
+        return scaled(1.0), 1.0
+    rows = torch.arange(len(val.labels), device=val.labels.device)
+    sizes = val.labels.bincount(minlength=len(head.weight))
+
+    def accuracy(tau: float) -> float:
+        right = predict([scaled(tau)], [Rows(val.features)], rows) == val.labels
+        share = val.labels[right].bincount(minlength=len(sizes)) / sizes
+        return float(share[sizes > 0].mean())
+
+    tau = max((step / 10 for step in range(11)), key=accuracy)
+    return scaled(tau), tau
 
 
 def lws_step(

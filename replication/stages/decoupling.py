@@ -1,4 +1,4 @@
-"""decoupling: cRT and LWS on cross-entropy features, or on augmented images."""
+"""decoupling: cRT, LWS and τ-normalisation of a network trained by cross-entropy."""
 
 import copy
 
@@ -11,6 +11,7 @@ from replication.classifiers.decoupling import (
     fit_lws,
     fit_on_images,
     predict_images,
+    tau_normalised,
 )
 from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Rows, Term, predict
@@ -35,19 +36,23 @@ Predictions = dict[str, dict[int, np.ndarray]]
 
 
 def main(stage: Stage, benchmark: str) -> None:
-    """Write predictions of both methods, every seed."""
+    """Write predictions of every method and seed."""
     settings = stage.settings.decoupling(benchmark)
     folder = OUTPUTS / benchmark / "ce"
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
-    splits = read_splits(stage, folder / "features", ("train", "test"), device)
+    splits = read_splits(stage, folder / "features", ("train", "val", "test"), device)
     train, test = splits["train"], splits["test"]
     head, fitted_with = _head(stage, benchmark, train, device)
     if settings.inputs == "features":
         found = _on_features(stage, settings, head, train, test.features)
     else:
         found = _on_images(stage, benchmark, settings, head, fitted_with, device)
+    term, tau = tau_normalised(head, splits["val"])
+    everyone = torch.arange(len(test.features), device=device)
+    normalised = predict([term], [Rows(test.features)], everyone).cpu().numpy()
+    found["tau"] = dict.fromkeys(stage.settings.seeds(), normalised)  # none enters it
     labels = test.labels.cpu().numpy()
     for name, of_seed in found.items():
         both = {
@@ -64,7 +69,7 @@ def main(stage: Stage, benchmark: str) -> None:
         {name: mean_accuracies(some, labels, counts) for name, some in found.items()},
     )
     stage.makes(folder / "decoupling")
-    facts = settings.model_dump()
+    facts = settings.model_dump() | {"tau": tau}
     stage.states(folder / "decoupling", folder / "features", decoupling=facts)
     stage.finish()
 

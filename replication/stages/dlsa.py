@@ -126,7 +126,7 @@ class Cascades:
         write_arrays(file, arrays, {"levels": facts, "about": about})
 
 
-def main(stage: Stage, benchmark: str, variant: str) -> None:
+def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
     """Write predictions, diagnostics of filters and classifiers, and metrics."""
     row = _row(stage, variant)
     settings = {
@@ -134,7 +134,7 @@ def main(stage: Stage, benchmark: str, variant: str) -> None:
         "cascade": stage.settings.cascade(benchmark),
         "classifier": stage.settings.classifier(benchmark),
     }
-    folder = OUTPUTS / benchmark / "paco"
+    folder = OUTPUTS / benchmark / objective
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = read_splits(stage, folder / "features", SPLITS, device)
@@ -226,10 +226,10 @@ def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:
     return means
 
 
-def name(benchmark: str, variant: str) -> str:
+def name(benchmark: str, variant: str, objective: str) -> str:
     """The stage's name: the full model serves every table, others the ablation."""
-    group = "dlsa" if variant == "full" else "ablation"
-    return f"{group}@{benchmark}-{variant}"
+    group = {"paco": "dlsa", "ce": "dlsa_ce"}[objective]
+    return f"{group if variant == 'full' else 'ablation'}@{benchmark}-{variant}"
 
 
 if __name__ == "__main__":

@@ -725,8 +725,8 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "unknown objective": ("backbone", "places_lt", "sgd"),
     "objective outside": ("features", "places_lt", "../ce"),
     "objective before benchmark": ("heads", "ce", "places_lt"),
-    "unknown variant": ("dlsa", "places_lt", "no_flow"),
-    "variant outside": ("dlsa", "places_lt", "../../../x"),
+    "unknown variant": ("dlsa", "places_lt", "no_flow", "paco"),
+    "variant outside": ("dlsa", "places_lt", "../../../x", "paco"),
     "two for none": ("report", "a", "b"),
 }
 NAMES = ("", ".", "..", "../x", "a/b", "/etc", "A", "a b", "a\n", "figures", "-x", "é")

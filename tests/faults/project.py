@@ -38,7 +38,7 @@ STAGES: Mapping[str, Stage] = {
     "backbone ce": ("backbone_ce@places_lt", "backbone", *CE),
     "features ce": ("features_ce@places_lt", "features", *CE),
     "decoupling": ("decoupling@places_lt", "decoupling", "places_lt"),
-    "dlsa": ("dlsa@places_lt", "dlsa", "places_lt", "full"),
+    "dlsa": ("dlsa@places_lt-full", "dlsa", "places_lt", "full", "paco"),
     "sigma": ("sigma@places_lt", "section", "sigma", "places_lt"),
     "estimator": ("estimator@places_lt", "section", "estimator", "places_lt"),
     "separation": ("separation@places_lt", "section", "separation", "places_lt"),
