@@ -185,7 +185,8 @@ def as_table(results: Sequence[Cell] | Sequence[Claim], kind: type) -> pd.DataFr
     rows = [asdict(result) for result in results]
     for row in rows:
         if "per_seed" in row:
-            row["per_seed"] = " ".join(repr(float(value)) for value in row["per_seed"])
+            seeds = ("nan" if v is None else repr(float(v)) for v in row["per_seed"])
+            row["per_seed"] = " ".join(seeds)
     table = pd.DataFrame(rows, columns=[field.name for field in fields(kind)])
     words = [name for name in table if not is_any_real_numeric_dtype(table[name])]
     return table.fillna(dict.fromkeys(words, ""))
