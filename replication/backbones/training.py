@@ -156,8 +156,8 @@ def _devices(device: str, processes: int, world: int) -> tuple[str, int | list[i
         return "cuda", [number]
     if processes > there:
         raise BadInput(
-            f"machine.devices: expected at most the {there} that each process sees on its "
-            f"machine, got {processes}"
+            f"machine.devices: expected at most the {there} that each process sees on "
+            f"its machine, got {processes}"
         )
     return "cuda", processes
 

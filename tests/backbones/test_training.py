@@ -398,7 +398,8 @@ def test_more_processes_than_devices_are_refused(refused, monkeypatch) -> None:
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     assert refused(lambda: make_fabric(machine("auto"))) == [
-        "machine.devices: expected at most the 1 that each process sees on its machine, got 2"
+        "machine.devices: expected at most the 1 that each process sees on its "
+        "machine, got 2"
     ]
     assert refused(lambda: make_fabric(machine("cuda:0"))) == [
         "machine.device: expected one of 1 devices and one process, got 'cuda:0' and 4"
