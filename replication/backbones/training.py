@@ -140,7 +140,9 @@ def _processes_here() -> int:
 def _devices(device: str, processes: int, world: int) -> tuple[str, int | list[int]]:
     """Fabric's words for the devices of this machine's processes."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(f"device: expected a device of this machine, got {device!r}")
+        raise BadInput(
+            f"machine.device: expected a device of this machine, got {device!r}"
+        )
     if device == "cpu" or not torch.cuda.is_available():
         return "cpu", processes
     there = torch.cuda.device_count()
@@ -148,14 +150,14 @@ def _devices(device: str, processes: int, world: int) -> tuple[str, int | list[i
         number = int(device.split(":")[1])
         if number >= there or world > 1:
             raise BadInput(
-                f"device: expected one of {there} devices and one process, "
+                f"machine.device: expected one of {there} devices and one process, "
                 f"got {device!r} and {world}"
             )
         return "cuda", [number]
     if processes > there:
         raise BadInput(
-            f"devices: expected at most the {there} that each process sees on its "
-            f"machine, got {processes}"
+            f"machine.devices: expected at most the {there} that each process sees on "
+            f"its machine, got {processes}"
         )
     return "cuda", processes
 
@@ -196,7 +198,7 @@ def train_network(
     """
     if settings.batch_size % fabric.world_size:
         raise BadInput(
-            f"backbone.batch_size: expected a multiple of the {fabric.world_size} "
+            f"ce.batch_size: expected a multiple of the {fabric.world_size} "
             f"devices, got {settings.batch_size}"
         )
     network = build_network(
@@ -341,7 +343,7 @@ def _one_epoch(
     if not finite.all():
         raise BadInput(
             f"backbone: the loss is not finite in epoch {epoch + 1}, step "
-            f"{int(finite.int().argmin()) + 1}; a smaller backbone.lr may help"
+            f"{int(finite.int().argmin()) + 1}; a smaller ce.lr may help"
         )
     loss_sum, correct, samples = steps.sum(0).tolist()
     return {

@@ -352,8 +352,7 @@ def test_loss_that_is_not_finite_is_refused(
     """And no state is left that a later run would take up."""
     settings = backbone_settings(lr=1e30)
     assert refused(lambda: train(fabric, settings, tmp_path)) == [
-        "backbone: the loss is not finite in epoch 1, step 2; a smaller backbone.lr "
-        "may help"
+        "backbone: the loss is not finite in epoch 1, step 2; a smaller ce.lr may help"
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -368,7 +367,7 @@ def test_batch_that_does_not_divide_is_refused(
 
     settings = backbone_settings(batch_size=7)
     assert refused(lambda: train(Two(), settings, tmp_path)) == [
-        "backbone.batch_size: expected a multiple of the 2 devices, got 7"
+        "ce.batch_size: expected a multiple of the 2 devices, got 7"
     ]
 
 
@@ -376,7 +375,7 @@ def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device in ("cuda", "cuda:1"):
         assert refused(lambda device=device: make_fabric(machine(device))) == [
-            f"device: expected a device of this machine, got {device!r}"
+            f"machine.device: expected a device of this machine, got {device!r}"
         ]
 
 
@@ -394,15 +393,16 @@ def test_more_processes_than_devices_are_refused(refused, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert refused(lambda: make_fabric(machine("cuda:7"))) == [
-        "device: expected one of 1 devices and one process, got 'cuda:7' and 1"
+        "machine.device: expected one of 1 devices and one process, got 'cuda:7' and 1"
     ]
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     assert refused(lambda: make_fabric(machine("auto"))) == [
-        "devices: expected at most the 1 that each process sees on its machine, got 2"
+        "machine.devices: expected at most the 1 that each process sees on its "
+        "machine, got 2"
     ]
     assert refused(lambda: make_fabric(machine("cuda:0"))) == [
-        "device: expected one of 1 devices and one process, got 'cuda:0' and 4"
+        "machine.device: expected one of 1 devices and one process, got 'cuda:0' and 4"
     ]
 
 
