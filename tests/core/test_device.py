@@ -111,7 +111,7 @@ def cascade() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     levels, _ = fit_levels(splits, 6, filters, chained, 0)
     predicted = [
         decide(levels, splits, 6, head, classifier, protocol, 0)[0]
-        for protocol in PROTOCOLS
+        for protocol in PROTOCOLS.values()
     ]
     return list(levels[0].fitted.flow.state_dict().values()), predicted
 
@@ -123,7 +123,7 @@ def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert device.pick_device("cuda:0") == torch.device("cuda:0")
     assert refused(lambda: device.pick_device("cuda:1")) == [
-        "params.yaml: device: expected one of this machine's 1 GPUs or cpu, "
+        "params.yaml: machine.device: expected one of this machine's 1 GPUs or cpu, "
         "got 'cuda:1'"
     ]
 
