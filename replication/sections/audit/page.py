@@ -289,7 +289,7 @@ def _bounds_figure(bounds: Sequence[Bound]) -> str:
             axis.set_title(_PANELS[check])
             axis.set_xlabel("points from the printed number")
         axes[0].set_yticks(range(len(rows)), rows)
-        axes[0].set_ylim(len(rows) - 0.5, -0.5)
+        axes[0].set_ylim(max(len(rows), 1) - 0.5, -0.5)
         legends = (axis.get_legend_handles_labels() for axis in axes)
         handles = {
             name: handle for pair in legends for handle, name in zip(*pair, strict=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from replication.core.settings import read_recipe, recipe_file
+from replication.core.settings import STAND_IN, read_recipe, recipe_file
 from replication.core.stage import Stage
 from replication.sections.settings.experiment import (
     DISCREPANCIES,
@@ -17,7 +17,7 @@ from replication.statistics.results import Measurement
 def measure(stage: Stage) -> Measurement:
     """Settings of each benchmark, how many of them are guesses, discrepancies."""
     benchmarks = stage.settings.listed("benchmarks")
-    for file in (DISCREPANCIES, *map(recipe_file, benchmarks)):
+    for file in (DISCREPANCIES, *map(recipe_file, (*benchmarks, STAND_IN))):
         stage.reads(file)
     of_benchmark = {name: settings_in_use(stage.settings, name) for name in benchmarks}
     in_use = [some for settings in of_benchmark.values() for some in settings]

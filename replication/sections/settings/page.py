@@ -10,7 +10,7 @@ from replication.statistics.results import Measurement, pick
 
 _TITLES = {
     "data": "Data",
-    "view": "What a network sees of an image",
+    "view": "How an image is seen",
     "backbone": "Network",
     "ce": "Training by cross-entropy, for cRT and LWS",
     "paco": "Training by PaCo",

@@ -65,7 +65,6 @@ MEASURES = {
 PRINTED_DIMENSIONS = 1024
 RESNET_DIMENSIONS = 2048
 PRINTED_READING = 0.04
-THREE = 3.0
 # A sample of a unit Gaussian lies outside this radius once in a thousand times.
 INSIDE = 0.999
 _PERMUTATIONS = 9999
@@ -74,22 +73,6 @@ _TAIL = (1 - LEVEL) / 2
 
 
 # ---- Centres: Eq. 5 ---------------------------------------------------------------
-
-
-def squared_reading(dimensions: int) -> float:
-    """Sigma at which the mean *squared* distance of two centres is 3.
-
-    Implements: Sect. 3, as printed: sigma = sqrt(3 / (2 D)).
-    """
-    return (THREE / (2 * dimensions)) ** 0.5
-
-
-def distance_reading(dimensions: int) -> float:
-    """Sigma at which the distance itself is 3 (root mean square).
-
-    Implements: Sect. 3's words, `three-sigma borders`: 2 D sigma^2 = 3^2.
-    """
-    return THREE / (2 * dimensions) ** 0.5
 
 
 def distance_in_theory(dimensions: int, sigma: float) -> dict[str, float]:

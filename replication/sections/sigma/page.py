@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
+from replication.flow_filter.centres import THREE
 from replication.reporting.figures import COLOURS, STYLE, svg_text
 from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
@@ -21,7 +22,6 @@ from replication.reporting.tables import (
 )
 from replication.sections.sigma.experiment import (
     READINGS,
-    THREE,
     point,
 )
 from replication.statistics.results import Cell, Claim, Measurement, pick

@@ -1,15 +1,15 @@
 """What DLSA would need: the ladder's laws, the search, differences by hand."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from replication.cascade import (
-    PROTOCOLS,
+    PAPER,
     Level,
     decide,
     fit_levels,
@@ -22,13 +22,13 @@ from replication.core.files import read_about, read_arrays, write_arrays
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
-    DiagnoseSettings,
     FilterSettings,
 )
 from replication.samples.features import Samples
-from replication.sections.diagnosis import experiment
-from replication.sections.diagnosis.experiment import Answers, Setting, Tried
-from replication.sections.sigma.experiment import validation_as_test
+from replication.sections.diagnosis import experiment, search
+from replication.sections.diagnosis.experiment import Answers, Tried
+from replication.sections.diagnosis.search import Setting
+from replication.statistics.results import pick
 
 CLASSES, DIMENSIONS = 6, 8
 COUNTS = [150, 120, 60, 30, 12, 6]
@@ -46,17 +46,7 @@ FILTER = FilterSettings(
 )
 CASCADE = CascadeSettings(depth=2, leaving_share=0.3)
 CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=3, evaluate_every=1)
-BASE = experiment.setting_in_use(FILTER, CASCADE, CLASSIFIER)
-GRID = DiagnoseSettings(
-    search_seeds=2,
-    lr_factors=[10, 1],
-    depths=[1, 2],
-    leaving_shares=[0.5],
-    sigmas=[1.0, 0.05],
-    num_clusters=[9, 20],
-    weight_exponents=[0.0],
-    without=["lambda_pure"],
-)
+BASE = search.setting_in_use(FILTER, CASCADE, CLASSIFIER)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -104,105 +94,71 @@ def of_head(split: str) -> np.ndarray:
     return predict([HEAD], [Rows(SPLITS[split].features)], everything).numpy()
 
 
-# ---- The ladder
+# ---- One setting, one seed
 
 
 @pytest.mark.parametrize("which", ["levels", "few_clusters"])
 def test_the_settings_in_use_decide_as_the_cascade_does(which, request) -> None:
     levels = request.getfixturevalue(which)
-    found = tried(BASE, levels)
-    joined, both = validation_as_test(levels, SPLITS)
-    expected, notes = decide(
-        joined, both, CLASSES, HEAD, CLASSIFIER, PROTOCOLS[0], seed=0
-    )
-    first = len(SPLITS["val"].labels)
-    assert found.predictions["val"].tolist() == expected[:first].tolist()
-    assert found.predictions["test"].tolist() == expected[first:].tolist()
-    assert [one["epoch"] for one in found.notes] == [one["epoch"] for one in notes]
-
-
-def test_each_rung_is_one_step_from_the_one_before() -> None:
-    rungs = experiment.ladder(BASE)
-    assert list(rungs) == [*experiment.RUNGS, "untrained"]
-    assert rungs["drawn"] == BASE
-    changed = []
-    for old, new in zip(experiment.RUNGS, experiment.RUNGS[1:], strict=False):
-        before, after = asdict(rungs[old]), asdict(rungs[new])
-        changed.append({name for name in before if before[name] != after[name]})
-    assert changed == [
-        {"depth"},
-        {"depth", "trained"},  # the split is taken back: it has changed nothing
-        {"depth"},
-        {"own_prior"},
-        {"z"},
-        {"frequencies"},
-        {"drawn"},
-    ]
+    ours = tried(BASE, levels)
+    expected, notes = decide(levels, SPLITS, CLASSES, HEAD, CLASSIFIER, PAPER, seed=0)
+    assert ours.predictions["test"].tolist() == expected.tolist()
+    assert [note["epoch"] for note in ours.notes] == [note["epoch"] for note in notes]
+    # Each classifier's best look is what its predictions of validation samples say.
+    right = (ours.predictions["val"] == SPLITS["val"].labels.numpy()).sum()
+    looks = (max(note["looks"].values()) * note["samples"]["val"] for note in notes)
+    assert right == pytest.approx(sum(looks))
 
 
 def test_splitting_alone_changes_no_prediction(levels) -> None:
-    rungs = experiment.ladder(BASE)
-    for name in ("head", "split"):
-        found = tried(rungs[name], levels)
+    rungs = search.ladder(BASE)
+    for name, parts in (("head", {0}), ("split", {0, 1, 2})):
+        ours = tried(rungs[name], levels)
         for split in experiment.DECIDED:
-            assert found.predictions[split].tolist() == of_head(split).tolist()
-        assert {note["moved"] for note in found.notes} == {0.0}
-    assert set(tried(rungs["head"], levels).part) == {0}
-    assert set(tried(rungs["split"], levels).part) == {0, 1, 2}
+            assert ours.predictions[split].tolist() == of_head(split).tolist()
+        assert {note["moved"] for note in ours.notes} == {0.0}
+        assert set(ours.part) == parts
+
+
+@pytest.mark.parametrize("name", ["retrained", "own_prior", "parts"])
+def test_rungs_without_second_terms_by_hand(name, levels) -> None:
+    """One classifier of all samples, or of those that leave, with either prior."""
+    rung = search.ladder(BASE)[name]
+    part, seed = SPLITS, 0
+    if rung.depth:
+        rows = {split: levels[0].leaving(split) for split in SPLITS}
+        part = {
+            split: Samples(some.features[rows[split]], some.labels[rows[split]])
+            for split, some in SPLITS.items()
+        }
+        seed = 1
+    counted = part["train"] if rung.own_prior else SPLITS["train"]
+    problem = Problem(
+        [HEAD.clone()],
+        [Rows(part["train"].features)],
+        part["train"].labels,
+        counted.labels.bincount(minlength=CLASSES),
+        Watched([Rows(part["val"].features)], part["val"].labels),
+        seed,
+    )
+    by_hand = fit_classifier(problem, CLASSIFIER)
+    everything = torch.arange(len(part["test"].labels))
+    expected = predict(by_hand.terms, [Rows(part["test"].features)], everything)
+    ours = tried(rung, levels if rung.depth else [])
+    assert ours.predictions["test"][ours.part == 0].tolist() == expected.tolist()
+    moved = (by_hand.terms[0].weight - HEAD.weight).norm() / HEAD.weight.norm()
+    assert ours.notes[0]["moved"] == pytest.approx(moved.item())
 
 
 @pytest.mark.parametrize("which", ["levels", "few_clusters"])
 def test_second_terms_at_zero_leave_the_head_drawn_ones_do_not(which, request) -> None:
     levels = request.getfixturevalue(which)
-    untrained = experiment.ladder(BASE)["untrained"]
+    untrained = search.ladder(BASE)["untrained"]
     at_zero = tried(replace(untrained, drawn=False), levels)
     assert at_zero.predictions["test"].tolist() == of_head("test").tolist()
     assert tried(untrained, levels).predictions["test"].tolist() != at_zero.predictions[
         "test"
     ].tolist()  # fmt: skip
-
-
-def test_without_a_split_one_classifier_sees_everything() -> None:
-    found = tried(experiment.ladder(BASE)["retrained"], [])
-    train, val = SPLITS["train"], SPLITS["val"]
-    problem = Problem(
-        [HEAD.clone()],
-        [Rows(train.features)],
-        train.labels,
-        torch.tensor(COUNTS),
-        Watched([Rows(val.features)], val.labels),
-        0,
-    )
-    by_hand = fit_classifier(problem, CLASSIFIER)
-    everything = torch.arange(len(SPLITS["test"].labels))
-    expected = predict(by_hand.terms, [Rows(SPLITS["test"].features)], everything)
-    assert found.predictions["test"].tolist() == expected.tolist()
-    moved = (by_hand.terms[0].weight - HEAD.weight).norm() / HEAD.weight.norm()
-    assert found.notes[0]["moved"] == pytest.approx(moved.item())
-    assert found.notes[0]["samples"] == {"train": 378, "val": 30, "test": 120}
-
-
-def test_a_part_has_the_prior_of_its_own_samples_or_of_all(levels) -> None:
-    rows = {split: levels[0].leaving(split) for split in SPLITS}
-    inputs = {split: [Rows(SPLITS[split].features, rows[split])] for split in SPLITS}
-    labels = {split: SPLITS[split].labels[rows[split]] for split in SPLITS}
-    own = labels["train"].bincount(minlength=CLASSES)
-    assert (own / own.sum()).tolist() != (torch.tensor(COUNTS) / sum(COUNTS)).tolist()
-    rungs = experiment.ladder(BASE)
-    for name, prior in (("own_prior", own), ("parts", torch.tensor(COUNTS))):
-        problem = Problem(
-            [HEAD.clone()],
-            inputs["train"],
-            labels["train"],
-            prior,
-            Watched(inputs["val"], labels["val"]),
-            1,
-        )
-        by_hand = fit_classifier(problem, CLASSIFIER)
-        everything = torch.arange(len(rows["test"]))
-        expected = predict(by_hand.terms, inputs["test"], everything)
-        found = tried(rungs[name], levels).predictions["test"][rows["test"].numpy()]
-        assert found.tolist() == expected.tolist()
 
 
 def test_inputs_that_are_not_given_are_not_used(levels) -> None:
@@ -219,17 +175,17 @@ def test_inputs_that_are_not_given_are_not_used(levels) -> None:
     assert given.tolist() != moved.tolist()
 
 
-# ---- Filters, kept
+# ---- Filters from a file
 
 
-def test_kept_filters_are_those_that_were_fitted(levels, tmp_path) -> None:
+def test_filters_from_a_file_are_those_that_were_fitted(levels, tmp_path) -> None:
     file = tmp_path / "levels.safetensors"
     arrays, facts = levels_as_arrays(levels)
     write_arrays(file, arrays, {"levels": facts})
     again = levels_from_arrays(
         read_arrays(file), read_about(file)["levels"], FILTER.sigma, torch.device("cpu")
     )
-    assert [one.threshold for one in again] == [one.threshold for one in levels]
+    assert [some.threshold for some in again] == [some.threshold for some in levels]
     fast = replace(BASE, lr=1.0)
     for setting in (fast, replace(fast, depth=1)):
         before, after = tried(setting, levels), tried(setting, again)
@@ -237,155 +193,7 @@ def test_kept_filters_are_those_that_were_fitted(levels, tmp_path) -> None:
         assert before.notes == after.notes
 
 
-def test_the_first_filters_of_a_deep_chain_are_those_of_a_shallow_one(levels) -> None:
-    shallow = CASCADE.model_copy(update={"depth": 1})
-    alone = fit_levels(SPLITS, CLASSES, FILTER, shallow, 0)[0]
-    one = replace(BASE, depth=1, lr=1.0)
-    assert tried(one, levels).notes == tried(one, alone).notes
-
-
-def test_filters_serve_what_they_hold() -> None:
-    deep = experiment.fit_of(BASE, FILTER)
-    assert deep.filter == FILTER and deep.cascade == CASCADE
-    for changes, served in (
-        ({"depth": 1}, True),
-        ({"lr": 3.0, "z": False}, True),
-        ({"depth": 3}, False),
-        ({"sigma": 1.0}, False),
-        ({"lambda_pure": 0.0, "depth": 1}, False),
-        ({"leaving_share": 0.5}, False),
-    ):
-        other = experiment.fit_of(replace(BASE, **changes), FILTER)
-        assert deep.serves(other) == served, changes
-
-
-# ---- The search
-
-
-def test_alternatives_leave_out_what_is_in_use() -> None:
-    others = experiment.alternatives(BASE, GRID, dimensions=24)
-    assert list(others) == list(experiment.FACTORS)
-    assert others == {
-        "lr": [0.5],
-        "depth": [1],
-        "refitted": [True],
-        "drawn": [False],
-        "z": [False],
-        "frequencies": [False],
-        "own_prior": [False],
-        "sigma": [0.25, 0.433013, 1.0],  # sqrt(3 / 48), 3 / sqrt(48)
-        "num_clusters": [20],
-        "weight_exponent": [0.0],
-        "lambda_mle": [],
-        "lambda_bal": [],
-        "lambda_pure": [0.0],
-        "leaving_share": [0.5],
-    }
-    singles = experiment.one_at_a_time(BASE, others)
-    assert len(singles) == 14
-    for factor, setting in singles:
-        before, after = asdict(BASE), asdict(setting)
-        assert {n for n in before if before[n] != after[n]} == {factor}
-
-
-def test_the_plain_head_gets_the_same_learning_rates_and_starts() -> None:
-    bare = experiment.without_split(BASE, experiment.alternatives(BASE, GRID, 24))
-    assert [(one.lr, one.refitted) for one in bare["plain"]] == [
-        (0.05, False), (0.5, False), (0.05, True), (0.5, True),
-    ]  # fmt: skip
-    for some in bare.values():
-        assert all((one.depth, one.z, one.frequencies) == (0, False, False)
-                   for one in some)  # fmt: skip
-    assert bare["head"] == [experiment.ladder(BASE)["head"]]
-    assert replace(bare["refitted"][0], refitted=False) == bare["head"][0]
-
-
-class Worth:
-    """A made-up validation accuracy, and what it was asked about."""
-
-    def __init__(self, **worth: Any) -> None:
-        self.worth = worth
-        self.asked: set[Setting] = set()
-
-    def __call__(self, settings: Sequence[Setting]) -> dict[Setting, float]:
-        self.asked |= set(settings)
-        return {one: self.of(one) for one in settings}
-
-    def of(self, setting: Setting) -> float:
-        return sum(
-            gain.get(getattr(setting, factor), 0) for factor, gain in self.worth.items()
-        )
-
-
-OTHERS = {
-    **{factor: [] for factor in experiment.FACTORS},
-    "lr": [0.5, 5.0],
-    "refitted": [True],
-    "drawn": [False],
-    "sigma": [0.5, 1.0],
-    "num_clusters": [20],
-}
-
-
-def test_the_search_finds_what_helps_and_says_each_step() -> None:
-    score = Worth(lr={0.5: 3, 5.0: 2}, drawn={False: 1}, sigma={0.5: 1, 1.0: 2})
-    found, steps = experiment.search(BASE, OTHERS, score)
-    assert found == replace(BASE, lr=0.5, drawn=False, sigma=1.0)
-    assert [asdict(step) for step in steps] == [
-        {"factor": "lr", "old": 0.05, "new": 0.5, "before": 0, "after": 3},
-        {"factor": "drawn", "old": True, "new": False, "before": 3, "after": 4},
-        {"factor": "sigma", "old": 0.05, "new": 1.0, "before": 4, "after": 6},
-    ]
-    # Filters are the costly part: each value alone, and with the classifiers found.
-    tuned = replace(BASE, lr=0.5, drawn=False)
-    wide = {one for one in score.asked if one.sigma == 0.5}
-    assert wide == {replace(one, sigma=0.5) for one in (BASE, tuned)}
-    assert replace(tuned, num_clusters=20) in score.asked
-
-
-def test_the_factor_that_is_worth_most_alone_comes_first() -> None:
-    """So that what is found is never worse than the best single factor."""
-
-    class Crowded(Worth):
-        def of(self, setting: Setting) -> float:
-            return max(5 * setting.refitted, 3 * (setting.lr == 0.5))
-
-    found, steps = experiment.search(BASE, OTHERS, Crowded())
-    assert found == replace(BASE, refitted=True)
-    assert [step.factor for step in steps] == ["refitted"]
-
-
-def test_a_factor_that_helps_only_after_another_is_found_in_a_second_pass() -> None:
-    class Together(Worth):
-        def of(self, setting: Setting) -> float:
-            return setting.refitted + 2 * (setting.refitted and setting.lr == 5.0)
-
-    found, steps = experiment.search(BASE, OTHERS, Together())
-    assert found == replace(BASE, refitted=True, lr=5.0)
-    assert [(step.factor, step.new) for step in steps] == [
-        ("refitted", True),
-        ("lr", 5.0),
-    ]
-
-
-def test_two_filters_that_help_alone_but_not_together_are_not_put_together() -> None:
-    class Apart(Worth):
-        def of(self, setting: Setting) -> float:
-            wide, many = setting.sigma == 1.0, setting.num_clusters == 20
-            return 2 * wide + 3 * many - 4 * (wide and many)
-
-    found, steps = experiment.search(BASE, OTHERS, Apart())
-    assert found == replace(BASE, num_clusters=20)
-    assert len(steps) == 1
-
-
-def test_where_nothing_helps_the_base_stays() -> None:
-    """Nor does what only ties: the current one is kept."""
-    score = Worth(lr={0.5: -1, 5.0: 0})
-    assert experiment.search(BASE, OTHERS, score) == (BASE, [])
-
-
-# ---- What was found
+# ---- What it came to
 
 
 def made(val: list[int], test: list[int], part: list[int]) -> Tried:
@@ -408,73 +216,78 @@ RESULTS = {
 }
 
 
-@pytest.fixture
-def answers() -> Answers:
-    return Answers(RESULTS, LABELS, np.array([150, 5]))
+def answers_of(results=RESULTS, labels=LABELS, counts=(150, 5)) -> Answers:
+    return Answers(results, labels, np.array(counts), "small", "stand-in")
 
 
-def test_validation_accuracy_by_hand() -> None:
-    # 3 of 4 and 4 of 4; the test samples do not enter.
+def test_differences_by_hand() -> None:
+    answers = answers_of()
+    # On validation 3 of 4 and 4 of 4 are right; the test samples do not enter.
     assert experiment.validation_accuracy(RESULTS[BASE], LABELS["val"]) == 7 / 8
-
-
-def test_differences_by_hand(answers) -> None:
+    assert answers.accuracy(OTHER, "val", "overall").mean == 0.5
     # Right on test: 3 and 5 of 6 against 3 and 4.
     overall = answers.difference(BASE, OTHER, "test", "overall")
-    assert overall["per_seed"] == pytest.approx([0, 1 / 6])
-    assert overall["mean"] == pytest.approx(1 / 12)
+    assert overall.per_seed == pytest.approx([0, 1 / 6])
     few = answers.difference(BASE, OTHER, "test", "few")
-    assert few["per_seed"] == pytest.approx([-1 / 3, 1 / 3])
+    assert few.per_seed == pytest.approx([-1 / 3, 1 / 3])
     assert answers.changed(BASE, OTHER) == pytest.approx(3 / 12)
     assert answers.moved(BASE) == pytest.approx(0.2)
-    assert answers.accuracy(OTHER, "val", "overall")["mean"] == 0.5
 
 
-def test_contributions_by_hand_add_up_to_the_difference(answers) -> None:
-    first, second = answers.contributions(BASE, OTHER)
-    assert first["share"] == pytest.approx(5 / 12)
-    assert (first["first"], first["second"]) == (0.8, 0.6)
-    assert first["per_seed"] == pytest.approx([1 / 6, 0])
-    assert second["per_seed"] == pytest.approx([-1 / 6, 1 / 6])
+def test_contributions_by_hand_add_up_to_the_difference() -> None:
+    answers = answers_of()
+    (share, ours, theirs, first), (*_, second) = answers.contributions(BASE, OTHER)
+    assert share == pytest.approx(5 / 12)
+    assert (ours, theirs) == (0.8, 0.6)
+    assert first.per_seed == pytest.approx([1 / 6, 0])
+    assert second.per_seed == pytest.approx([-1 / 6, 1 / 6])
     whole = answers.difference(BASE, OTHER, "test", "overall")
-    assert first["mean"] + second["mean"] == pytest.approx(whole["mean"])
+    assert first.mean + second.mean == pytest.approx(whole.mean)
 
 
-def test_a_setting_whose_filters_diverged_is_wrong_everywhere_and_named() -> None:
-    empty = experiment.undecided(SPLITS)
-    assert {name: len(some) for name, some in empty.items()} == {
-        "val": 30, "test": 120, "part": 120,
-    }  # fmt: skip
-    part = empty.pop("part")
-    failed = Tried(empty, part, [])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_seed_whose_filters_diverged_is_wrong_everywhere(seed) -> None:
+    failed = experiment.undecided(SPLITS)
     labels = {split: SPLITS[split].labels.numpy() for split in experiment.DECIDED}
     assert experiment.validation_accuracy({0: failed}, labels["val"]) == 0
-    fine = Tried(labels, part * 0, [{"moved": 0.0}])
-    both = Answers({OTHER: {0: failed}, BASE: {0: fine}}, labels, np.array(COUNTS))
-    (record,) = experiment.factor_records(both, BASE, [("lr", OTHER)])
-    assert (record["value"], record["base"], record["refused"]) == (0.5, 0.05, 1.0)
-    assert record["gain"]["test"]["mean"] == pytest.approx(-1)
+    halves = np.arange(len(labels["test"])) % 2
+    fine = Tried(labels, halves, [{"moved": 0.0}, {"moved": 0.0}])
+    results = {OTHER: {0: fine, 1: fine} | {seed: failed}, BASE: {0: fine, 1: fine}}
+    answers = answers_of(results, labels, COUNTS)
+    cells = experiment.factor_cells(answers, BASE, [("lr", OTHER)])
+    assert pick(cells, metric="diverged").mean == 0.5
+    gap = pick(cells, metric="overall", at="")
+    assert (gap.method, gap.minus) == ("lr=0.5", "published")
+    assert gap.label == "learning rate of the classifiers 0.5 instead of 0.05"
+    assert gap.mean == pytest.approx(-0.5)
+    shares = [share for share, *_ in answers.contributions(OTHER, BASE)]
+    assert shares == [0.25, 0.25]
 
 
-def test_records_of_a_ladder_hold_steps_that_add_up(levels) -> None:
-    rungs = experiment.ladder(replace(BASE, lr=0.5))
+def test_steps_of_a_ladder_add_up(levels) -> None:
+    rungs = search.ladder(replace(BASE, lr=0.5))
     results = {
         rung: {seed: tried(rung, levels, seed) for seed in (0, 1)}
         for rung in rungs.values()
     }
     labels = {split: SPLITS[split].labels.numpy() for split in experiment.DECIDED}
-    answers = Answers(results, labels, np.array(COUNTS))
-    records = experiment.ladder_records(answers, rungs)
-    assert [one["name"] for one in records] == list(rungs)
-    assert records[0]["step"] is None and records[-1]["step"] is None
-    assert records[1]["step"]["test"]["mean"] == records[1]["changed"] == 0
-    on_it = records[:-1]
-    for split in experiment.DECIDED:
-        total = sum(one["step"][split]["mean"] for one in on_it[1:])
-        assert total == pytest.approx(on_it[-1]["from_head"][split]["mean"])
+    answers = answers_of(results, labels, COUNTS)
+    cells = experiment.ladder_cells(answers, 0.5, rungs)
+    for at in ("lr 0.5", "lr 0.5, validation"):
+        names = list(search.RUNGS)
+        steps = [
+            pick(cells, method=name, minus=before, metric="overall", at=at)
+            for before, name in itertools.pairwise(names)
+        ]
+        whole = pick(cells, method="drawn", minus="head", at=at)
+        assert sum(step.mean for step in steps) == pytest.approx(whole.mean)
+        assert pick(cells, method="head", minus="head", at=at) is None
+    assert pick(cells, method="split", metric="changed").mean == 0
     named = dict.fromkeys(("plain", "chosen", "refitted"), rungs["retrained"])
     named |= {"head": rungs["head"], "published": rungs["drawn"]}
-    methods, differences = experiment.compared(answers, named)
-    assert [one["name"] for one in methods] == list(named)
-    gap = next(one for one in differences if one["first"] == "published")
-    assert gap["test"]["overall"] == on_it[-1]["from_head"]["test"]
+    gap = pick(
+        experiment.method_cells(answers, named),
+        method="published", minus="head", metric="overall",
+    )  # fmt: skip
+    same = pick(cells, method="drawn", minus="head", at="lr 0.5")
+    assert (gap.mean, gap.low, gap.high) == (same.mean, same.low, same.high)

@@ -1,22 +1,27 @@
 """The page of what DLSA would need, on made answers."""
 
-import copy
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from replication.core.files import read_json, write_json
-from replication.sections.diagnosis import experiment, page
-from replication.sections.diagnosis.experiment import Answers, Setting, Tried
+from replication.sections.diagnosis import search
+from replication.sections.diagnosis.experiment import (
+    PAIRS,
+    Answers,
+    Tried,
+    all_cells,
+    details,
+)
+from replication.sections.diagnosis.page import finding, page
+from replication.sections.diagnosis.search import Chosen, Setting, Step
+from replication.statistics.results import Measurement
+from tests.made import as_read
 
 SEEDS = (0, 1, 2)
-LABELS = {
-    "val": np.repeat(np.arange(4), 30),
-    "test": np.repeat(np.arange(4), 100),
-}
+LABELS = {"val": np.repeat(np.arange(4), 30), "test": np.repeat(np.arange(4), 100)}
 COUNTS = np.array([200, 120, 50, 5])
 BASE = Setting(
     lr=1e-4,
@@ -29,7 +34,7 @@ BASE = Setting(
     lambda_bal=1.0,
     lambda_pure=0.02,
 )
-CHOSEN = replace(BASE, refitted=True, drawn=False)
+TUNED = replace(BASE, refitted=True, drawn=False)
 SINGLES = [
     ("lr", replace(BASE, lr=0.1)),
     ("refitted", replace(BASE, refitted=True)),
@@ -48,90 +53,63 @@ def answered(share: float, classifiers: int, seed: int) -> Tried:
     return Tried(predictions, part, [{"moved": share}] * classifiers)
 
 
-def made(chosen: float, plain: float, steps: bool = True) -> dict[str, Any]:
-    """What the stage writes where settings come to these accuracies."""
-    found = CHOSEN if steps else BASE
-    rungs = {lr: experiment.ladder(replace(BASE, lr=lr)) for lr in (1e-4, 0.1)}
-    bare = experiment.without_split(BASE, {"lr": [0.1]})
-    worth = {one: 0.4 for some in rungs.values() for one in some.values()}
+def made(
+    tuned: float, plain: float, steps: bool = True, diverged: bool = False
+) -> Measurement:
+    """What is measured where settings come to these accuracies."""
+    rungs = {lr: search.ladder(replace(BASE, lr=lr)) for lr in (1e-4, 0.1)}
+    bare = search.without_split(BASE, {"lr": [0.1]})
+    worth = {rung: 0.4 for some in rungs.values() for rung in some.values()}
     worth |= {SINGLES[0][1]: 0.5, SINGLES[1][1]: 0.6, SINGLES[2][1]: 0.45}
     worth |= {bare["refitted"][0]: 0.6, bare["plain"][1]: plain, BASE: 0.15}
-    worth |= {CHOSEN: chosen} if steps else {}
+    worth |= {TUNED: tuned} if steps else {}
     results = {
         setting: {
             seed: answered(share, setting.depth + 1, seed) for seed in SEEDS
         }
         for setting, share in worth.items()
     }  # fmt: skip
-    answers = Answers(results, LABELS, COUNTS)
+    if diverged:
+        refused = results[SINGLES[1][1]][2]
+        results[SINGLES[1][1]][2] = replace(refused, notes=[])
     named = {
         "head": bare["head"][0],
         "refitted": bare["refitted"][0],
         "plain": bare["plain"][1],
         "published": BASE,
-        "chosen": found,
+        "chosen": TUNED if steps else BASE,
     }
-    methods, differences = experiment.compared(answers, named)
-    kept = {"factor": "refitted", "old": False, "new": True}
-    run = {
-        "stage": "diagnosis@cifar100_lt",
-        "commit": "0123456789abcdef",
-        "clean": True,
-        "device": "a processor",
-        "seconds": 3.4,
-        "peak_memory_mb": 900,
-        "libraries": {"torch": "2"},
-    }
-    return {
-        "benchmark": "cifar100_lt",
-        "data": {
+    step = Step("refitted", False, True, 0.3, tuned)
+    chosen = Chosen(named, rungs, SINGLES, [step] if steps else [], 17, 4)
+    answers = Answers(results, LABELS, COUNTS, "cifar100_lt", "images abc")
+    about = {"overridden": ["filter.lambda_pure"], "guessed": ["filter.lr"]}
+    about |= {"seeds": [0, 1, 2], "searched": [0, 1]}
+    return Measurement(
+        "diagnosis",
+        "cifar100_lt",
+        cells=tuple(all_cells(chosen, answers, answers)),
+        data={
             "benchmark": "cifar100_lt",
             "stand_in": False,
-            "hash": "0123456789abcdef",
+            "hash": "abc",
             "images": {"val": 120},
         },
-        "tried": {"cascades": 17, "plain": 4},
-        "methods": methods,
-        "differences": differences,
-        "factors": experiment.factor_records(answers, BASE, SINGLES),
-        "steps": [kept | {"before": 0.3, "after": chosen}] if steps else [],
-        "ladders": [
-            {"lr": lr, "rungs": experiment.ladder_records(answers, some)}
-            for lr, some in rungs.items()
-        ],
-        "parts": [
-            {
-                "first": first,
-                "second": second,
-                "parts": answers.contributions(named[first], named[second]),
-            }
-            for first, second in (("published", "head"), ("chosen", "plain"))
-        ],
-        "claims": [],
-        "settings": {
-            "overridden": [],
-            "guessed": [],
-            "seeds": [0, 1, 2],
-            "searched": [0, 1],
-        },
-        "runs": [run],
-    }
-
-
-def through_json(measured: dict[str, Any], folder) -> dict[str, Any]:
-    file = folder / "diagnosis.json"
-    write_json(file, measured)
-    return read_json(file)
+        details=details(chosen) | about,
+    )
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> dict[str, Any]:
-    return through_json(made(0.7, 0.7), tmp_path_factory.mktemp("diagnosis"))
+def written(tmp_path_factory) -> tuple[str, dict[str, str]]:
+    folder: Path = tmp_path_factory.mktemp("diagnosis")
+    return page(as_read(made(0.7, 0.7), folder), "CIFAR-100-LT", "figures/diagnosis")
 
 
-@pytest.fixture(scope="module")
-def written(measured) -> tuple[str, dict[str, str]]:
-    return page.diagnosis_page(measured, "CIFAR-100-LT", "figures/diagnosis")
+def rows_of(text: str, heading: str) -> list[str]:
+    """Rows of the first table below a line that begins so."""
+    lines = text.split(heading, 1)[1].splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("|"))
+    rows = lines[start + 2 :]
+    return rows[: next(n for n, row in enumerate(rows) if not row.startswith("|"))]
 
 
 def test_the_page_begins_with_its_data_and_its_finding(written) -> None:
@@ -139,129 +117,95 @@ def test_the_page_begins_with_its_data_and_its_finding(written) -> None:
     assert lines[0].startswith("> **CIFAR-100-LT**, not the paper's benchmarks:")
     assert lines[2] == "# What DLSA would need on CIFAR-100-LT"
     assert lines[4].startswith(
-        "The best of 17 settings, chosen on validation alone, beats the head that DLSA "
-        "starts from: "
+        "DLSA tuned on validation images beats the head that it starts from: "
     )
-    assert lines[6].startswith(
-        "This is a search, not a replication: 17 settings of the cascade and 4 of a "
-        "plain head were tried"
-    )
-    assert "on the 120 validation images alone, mean over seeds 0, 1;" in lines[6]
+    assert "17 settings of the cascade and 4 of a plain head were tried" in written[0]
+    assert "on the 120 validation images alone, under seeds 0, 1;" in written[0]
+    assert "Overridden there: filter.lambda_pure." in written[0]
+    assert "Of these no source publishes, for CIFAR-100-LT, filter.lr (" in written[0]
 
 
-def test_every_figure_is_linked_and_is_a_picture(written) -> None:
+def test_every_figure_is_linked_and_comes_out_the_same(written) -> None:
     text, figures = written
     assert set(figures) == {"ladder.svg", "factors.svg"}
     for name, drawing in figures.items():
         assert f"(figures/diagnosis/{name})" in text
         assert ElementTree.fromstring(drawing).tag.endswith("svg")
-
-
-def test_the_same_records_give_the_same_figures(measured, written) -> None:
-    assert page.ladder_figure(measured["ladders"]) == written[1]["ladder.svg"]
-    assert page.factors_figure(measured["factors"]) == written[1]["factors.svg"]
+    assert page(made(0.7, 0.7), "CIFAR-100-LT", "figures")[1] == figures
 
 
 @pytest.mark.parametrize(
-    ("chosen", "plain", "head", "cascade"),
+    ("tuned", "plain", "head", "cascade"),
     [
-        (0.9, 0.6, "beats the head", "so that the cascade itself is worth something"),
-        (0.7, 0.9, "beats the head", "so that the cascade itself takes away"),
-        (0.1, 0.9, "loses to the head", "so that the cascade itself takes away"),
-        (
-            0.41,
-            0.42,
-            "is not distinguishable from the head",
-            "so that no gain of the cascade itself is shown",
-        ),
+        (0.9, 0.6, "beats the head", "so the cascade itself is worth something"),
+        (0.7, 0.9, "beats the head", "so the cascade itself takes away"),
+        (0.1, 0.9, "loses to the head", "so the cascade itself takes away"),
+        (0.41, 0.42, "is not distinguishable", "so no gain of the cascade itself"),
     ],
 )
-def test_the_finding_can_come_out_every_way(chosen, plain, head, cascade) -> None:
-    said = page.summarise_diagnosis(made(chosen, plain))
+def test_the_finding_can_come_out_every_way(tuned, plain, head, cascade) -> None:
+    said = finding(made(tuned, plain))
     assert head in said and cascade in said
-    assert "The published settings reach " in said
 
 
-def test_the_finding_names_the_factor_that_matters_on_validation(measured) -> None:
-    said = page.summarise_diagnosis(measured)
-    assert (
-        "The single factor that matters most is first terms start from the refitted "
-        "head instead of the head as it is: +"
-    ) in said
-    # Its filters diverged under one seed: another one is named, and the table says so.
-    failed = copy.deepcopy(measured)
-    next(one for one in failed["factors"] if one["factor"] == "refitted")["refused"] = (
-        0.5
+def test_where_nothing_helps_the_page_says_so() -> None:
+    measured = made(0.3, 0.7, steps=False)
+    assert finding(measured).startswith(
+        "DLSA gains from no other settings on validation images; with those in use it "
     )
-    said = page.summarise_diagnosis(failed)
-    assert "is learning rate of the classifiers 0.1 instead of 0.0001: +" in said
-    last = page.factors_table(failed["factors"]).splitlines()[-1]
-    assert "| diverged on 50 % of the seeds | — |" in last
-
-
-def test_where_nothing_helps_the_page_says_so(tmp_path) -> None:
-    nothing = through_json(made(0.3, 0.7, steps=False), tmp_path)
-    said = page.summarise_diagnosis(nothing)
-    assert said.startswith(
-        "Of 17 settings tried, none is better than the published ones on validation; "
-        "nothing was found that DLSA would need. The published settings reach "
-    )
-    text, _ = page.diagnosis_page(nothing, "CIFAR-100-LT", "figures")
+    text, _ = page(measured, "CIFAR-100-LT", "figures")
     assert "Nothing: no change helped." in text
-    assert "Chosen on validation, DLSA: nothing." in text
+    assert "Tuning changed of DLSA: nothing." in text
 
 
-def test_steps_of_the_ladder_by_hand(measured) -> None:
-    rows = page.ladder_table(measured["ladders"][0]["rungs"]).splitlines()[2:]
+def test_the_setting_that_helps_most_is_one_that_did_not_diverge(written) -> None:
+    assert (
+        "The single change that helps most: first terms start from the refitted head "
+        "instead of the head as it is, +"
+    ) in written[0]
+    text, _ = page(made(0.7, 0.7, diverged=True), "CIFAR-100-LT", "figures")
+    assert (
+        "helps most: learning rate of the classifiers 0.1 instead of 0.0001, +" in text
+    )
+    last = rows_of(text, "## One setting at a time")[-1]
+    assert "| diverged on 33 % of the seeds | — |" in last
+
+
+def test_a_ladder_has_a_row_a_rung(written) -> None:
+    rows = rows_of(written[0], "Learning rate 0.0001:")
     assert len(rows) == 9
     first, split, *_, whole, untrained = rows
-    assert first.startswith("| the head | ") and "| — |" in first
+    assert first.startswith("| the head | ") and first.endswith("| — | 0.4 | 0.0 |")
     # Answers depend on nothing but a setting's accuracy here: the split is the head.
-    assert "| +0.0 [" in split and split.endswith("| 0.4 | 0.0 |")
+    assert "| +0.0 ± " in split and split.endswith("| 0.4 | 0.0 |")
     assert whole.startswith("| + second terms drawn: DLSA |")
-    assert untrained.startswith("| off the ladder: ")
-    worst = page.summarise_diagnosis(measured)
-    assert "at learning rate 0.0001 “+ second terms drawn: DLSA” (−" in worst
-    assert "; at learning rate 0.1 “split, a head retrained on each part” (−" in worst
-    unharmed = page.summarise_diagnosis(made(0.7, 0.4))
+    assert untrained.startswith("| DLSA before its first step |")
+    assert "at learning rate 0.0001 “+ second terms drawn: DLSA” (−" in written[0]
+    assert "; at learning rate 0.1 “split, a head retrained on each" in written[0]
+    unharmed, _ = page(made(0.7, 0.4), "CIFAR-100-LT", "figures")
     assert "; at learning rate 0.1 none, the lowest is “" in unharmed
 
 
-def test_tables_have_a_row_for_each_record(measured) -> None:
-    methods = page.methods_table(measured["methods"]).splitlines()
-    assert [row.split("|")[1].strip() for row in methods[2:]] == list(
-        page.METHODS.values()
-    )
-    measured["methods"][0]["refused"] = 0.2
-    marked = page.methods_table(measured["methods"]).splitlines()[2]
-    assert "(diverged under 20 % of the seeds, counted as wrong) |" in marked
-    differences = page.differences_table(measured["differences"]).splitlines()
-    assert len(differences) == 2 + len(experiment.PAIRS)
-    assert differences[2].endswith("| yes |")
-    parts = page.parts_table(measured["parts"][0]["parts"]).splitlines()[2:]
-    assert [row.split("|")[1].strip() for row in parts] == [
-        "leaving at depth 1",
-        "leaving at depth 2",
-        "plain classifier, the rest",
+def test_tables_have_a_row_a_model_pair_part_and_step(written) -> None:
+    models = rows_of(written[0], "## Tuned and untuned")
+    assert [row.split(" | ")[0] for row in models] == [
+        "| Head",
+        "| Head, refitted",
+        "| Plain classifier, tuned",
+        "| DLSA, untuned",
+        "| DLSA, tuned",
     ]
-    steps = page.steps_table(measured["steps"]).splitlines()
-    assert steps[2] == (
+    pairs = rows_of(written[0], models[-1])
+    assert len(pairs) == len(PAIRS)
+    assert pairs[0].startswith("| DLSA, tuned | Head | **+")
+    assert pairs[0].endswith("| yes |")
+    parts = rows_of(written[0], "DLSA, untuned, minus Head:")
+    assert [row.split(" | ")[0] for row in parts] == [
+        "| leaving at depth 1",
+        "| leaving at depth 2",
+        "| plain classifier",
+    ]
+    assert rows_of(written[0] + "\n", "## The search") == [
         "| first terms start from | the head as it is | the refitted head | 30.00 | "
         "70.00 |"
-    )
-
-
-def test_every_factor_and_rung_has_a_name() -> None:
-    assert set(page.FACTORS) == set(experiment.FACTORS)
-    assert set(page.RUNGS) == {*experiment.RUNGS, "untrained"}
-    assert {one for pair in experiment.PAIRS for one in pair} == set(page.METHODS)
-
-
-def test_settings_that_are_not_published_are_named(measured) -> None:
-    changed = copy.deepcopy(measured)
-    changed["settings"]["overridden"] = ["filter.lambda_pure"]
-    changed["settings"]["guessed"] = ["filter.lr"]
-    text, _ = page.diagnosis_page(changed, "CIFAR-100-LT", "figures")
-    assert "Not as published there: filter.lambda_pure." in text
-    assert text.count("No source publishes these for CIFAR-100-LT, [") == 1
-    assert "(settings.md): filter.lr." in text
+    ]

@@ -12,7 +12,14 @@ import torch
 from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_yaml
-from replication.core.settings import BENCHMARKS, PUBLISHED, Settings, load, read_recipe
+from replication.core.settings import (
+    BENCHMARKS,
+    PUBLISHED,
+    STAND_IN,
+    Settings,
+    load,
+    read_recipe,
+)
 from replication.flow_filter.losses import class_weights
 from replication.sections.settings.experiment import (
     DISCREPANCIES,
@@ -108,7 +115,7 @@ def test_origin_of_a_stand_in(load_with: LoadWith) -> None:
     found = by_key(load_with({}), "places_lt")
     network = found["backbone.network"]
     assert (network.origin, network.published) == ("stand-in", "resnet152")
-    assert network.value == SHIPPED["stand_in"]["network"]
+    assert network.value == read_recipe(STAND_IN)["backbone"]["network"]["value"]
     assert found["filter.lr"].origin == "published"
     assert found["filter.lr"].source.startswith("Sect. 5")
     assert found["head.lr"].origin == "guess"
@@ -117,7 +124,7 @@ def test_origin_of_a_stand_in(load_with: LoadWith) -> None:
 def test_what_is_overridden_is_so_even_where_a_stand_in_or_a_guess_stood(
     load_with: LoadWith,
 ) -> None:
-    settings = load_with({"lambda_pure": 0.5, "backbone.lr": 0.3, "head.lr": 0.3})
+    settings = load_with({"lambda_pure": 0.5, "paco.lr": 0.3, "head.lr": 0.3})
     found = by_key(settings, "places_lt")
     for key, value, published in (
         ("filter.lambda_pure", 0.5, 0.03),
@@ -178,7 +185,7 @@ def test_every_shipped_entry_is_valid(entries: list[Discrepancy]) -> None:
         "ours",
     }
     for some in entries:
-        # A point on which both sources are silent is only some if we had to guess.
+        # A point on which both sources are silent is only one if we had to guess.
         if some.supplement is None:
             assert some.released_code is not None, some.topic
         assert (some.part == "protocol") == (some.we_run.paper is not None), some.topic
@@ -242,8 +249,8 @@ def test_settings_are_looked_up_in_the_run(load_with: LoadWith, write: Write) ->
     assert plain["we_run"] == {"both": "The same"}
     assert (record["supplement"], record["effect"]) == (None, None)
     assert [
-        (one["benchmark"], one["name"], one["value"], one["origin"])
-        for one in record["we_run"]["settings"]
+        (some["benchmark"], some["name"], some["value"], some["origin"])
+        for some in record["we_run"]["settings"]
     ] == [
         ("places_lt", "lr", 0.1, "published"),
         ("places_lt", "eta", 0.9, "overridden"),
