@@ -22,7 +22,7 @@ MakeBackbone = Callable[..., BackboneSettings]
 
 
 # Files that take longest, which start processes of their own.
-LONGEST = ("test_whole.py", "test_together.py", "test_paco.py", "test_training.py")
+LONGEST = ("test_whole.py", "test_processes.py", "test_two_processes.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

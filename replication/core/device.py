@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ def model_name(device: torch.device) -> str:
     """The GPU's or the processor's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    for line in _lines(Path("/proc/cpuinfo")):
+    about = Path("/proc/cpuinfo")
+    for line in about.read_text().splitlines() if about.is_file() else []:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
@@ -40,7 +40,7 @@ def about_device(device: torch.device | None) -> dict[str, Any]:
     if device.type == "cuda":
         about |= {
             "cuda": torch.version.cuda,
-            "driver": _of_nvml(lambda nvml: nvml.nvmlSystemGetDriverVersion()),
+            "driver": _driver(),
             "tf32": {
                 "matrix products": torch.backends.cuda.matmul.allow_tf32,
                 "convolutions": torch.backends.cudnn.allow_tf32,
@@ -51,13 +51,13 @@ def about_device(device: torch.device | None) -> dict[str, Any]:
 
 def number_of_devices() -> int:
     """Processes, a device each, that this one computes with; itself included."""
-    together = torch.distributed
-    started = together.is_available() and together.is_initialized()
-    return together.get_world_size() if started else 1
+    distributed = torch.distributed
+    started = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if started else 1
 
 
-def _of_nvml(ask: Callable[[Any], Any]) -> Any | None:
-    """What the GPUs' driver answers; None where there is none to ask.
+def _driver() -> str | None:
+    """The GPU driver's version; None where it does not say.
 
     Whatever goes wrong here, a run of days must not be lost to it.
     """
@@ -66,7 +66,7 @@ def _of_nvml(ask: Callable[[Any], Any]) -> Any | None:
 
         pynvml.nvmlInit()
         try:
-            return ask(pynvml)
+            return pynvml.nvmlSystemGetDriverVersion()
         finally:
             pynvml.nvmlShutdown()
     except Exception:
@@ -79,14 +79,14 @@ def _of_nvml(ask: Callable[[Any], Any]) -> Any | None:
 def set_deterministic(wanted: bool) -> None:
     """Have every operation compute the same bytes each time, or refuse.
 
-    Implements: not in the paper: the setting `deterministic`. On a CPU a run repeats
-    itself without it, as long as the number of threads is the same. On a GPU what
-    PyTorch lists under torch.use_deterministic_algorithms may not; of that this suite
-    uses convolutions, `scatter_add_` and the gradients of `gather` and `index_select`,
-    which have a deterministic form that is selected here. It uses none of those that
-    have no such form; a network of timm's may (the gradient of `interpolate`, or of
-    adaptive pooling to more than one cell), and is then refused by name. Products are
-    kept at full precision, without TF32.
+    The setting `deterministic`. On a CPU a run repeats itself without it, as long as
+    the number of threads is the same. On a GPU what PyTorch lists under
+    torch.use_deterministic_algorithms may not; of that this suite uses convolutions,
+    `scatter_add_` and the gradients of `gather` and `index_select`, which have a
+    deterministic form that is selected here. It uses none of those that have no such
+    form; a network of timm's may (the gradient of `interpolate`, or of adaptive pooling
+    to more than one cell), and is then refused by name. Products are kept at full
+    precision, without TF32.
 
     Called before the first product on a GPU, since cuBLAS reads its workspace once.
     """
@@ -102,30 +102,25 @@ def set_deterministic(wanted: bool) -> None:
 def set_tf32(wanted: bool) -> None:
     """Have a GPU's matrix products round their factors to 10 bits, or keep all 23.
 
-    Implements: not in the paper: the setting `tf32`. What it does to a filter's density
-    is measured in bench/README.md. Convolutions are left as PyTorch has them.
+    The setting `tf32`. What it does to a filter's density is measured in
+    bench/README.md. Convolutions are left as PyTorch has them.
     """
     torch.backends.cuda.matmul.allow_tf32 = wanted
 
 
-def refused_operation(error: RuntimeError) -> str | None:
-    """The operation that PyTorch refused since it cannot compute the same each time."""
-    operation, found, _ = str(error).partition(_NOT_DETERMINISTIC)
-    return operation.strip() if found else None
-
-
 def refusal(error: RuntimeError) -> str | None:
-    """What a reader is told of an operation that cannot compute the same each time."""
-    operation = refused_operation(error)
-    return operation and (
-        "deterministic: expected operations that compute the same each time, got "
-        f"{operation}, which has no such form on this device; set deterministic=false "
-        "or another network"
+    """What a reader is told of an operation that cannot compute the same each time.
+
+    None where PyTorch refused something else.
+    """
+    operation, refused, _ = str(error).partition(_NOT_DETERMINISTIC)
+    if not refused:
+        return None
+    return (
+        "machine.deterministic: expected operations that compute the same each time, "
+        f"got {operation.strip()}, which has no such form on this device; set it to "
+        "false or take another network"
     )
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 def device_name(device: torch.device) -> str:

@@ -215,9 +215,9 @@ def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
         assert run_with(body, "own") == (
             2,
             [
-                "prepare@own: deterministic: expected operations that compute the same "
-                "each time, got put_, which has no such form on this device; set "
-                "deterministic=false or another network"
+                "prepare@own: machine.deterministic: expected operations that compute "
+                "the same each time, got put_, which has no such form on this device; "
+                "set it to false or take another network"
             ],
         )
     finally:
