@@ -140,16 +140,9 @@ def fit_flow_filter(
     best, best_pure, best_epoch = None, -1, 0
     history: list[dict[str, float]] = []
     for epoch in range(settings.epochs):
-        terms = descent.epoch()
+        metrics = _epoch_losses(descent.epoch(), epoch)
         reading = read_clusters(flow, features, rows)
-        metrics = _epoch_losses(terms, epoch)
-        if not reading.log_likelihood.isfinite().all():
-            raise BadInput(
-                f"filter: the log-likelihood is not finite after epoch {epoch + 1}; "
-                "a smaller filter.lr may help"
-            )
-        metrics |= cluster_quality(reading.cluster, labels, settings.num_clusters)
-        metrics["log_likelihood"] = reading.log_likelihood.mean().item()
+        metrics |= _read_metrics(reading, labels, settings.num_clusters, epoch)
         history.append(metrics)
         if metrics["pure_clusters"] > best_pure and metrics["largest"] < SIZE_BELOW:
             best_pure, best_epoch = metrics["pure_clusters"], epoch + 1
@@ -209,6 +202,19 @@ class _Descent:
             self._optimiser.step()
             losses.append(terms.detach())
         return torch.stack(losses)
+
+
+def _read_metrics(
+    reading: Reading, labels: Tensor, num_clusters: int, epoch: int
+) -> dict[str, float]:
+    """Cluster quality and mean log P(x) after an epoch, which must be finite."""
+    if not reading.log_likelihood.isfinite().all():
+        raise BadInput(
+            f"filter: the log-likelihood is not finite after epoch {epoch + 1}; "
+            "a smaller filter.lr may help"
+        )
+    quality = cluster_quality(reading.cluster, labels, num_clusters)
+    return quality | {"log_likelihood": reading.log_likelihood.mean().item()}
 
 
 def _epoch_losses(terms: Tensor, epoch: int) -> dict[str, float]:

@@ -221,20 +221,6 @@ def test_likelihood_grows_and_its_loss_falls() -> None:
     assert history[-1]["log_likelihood"] > history[2]["log_likelihood"] + 0.5
 
 
-def test_history_reports_every_epoch_with_the_metrics_it_kept() -> None:
-    """`report` hears (epoch from 0, epochs, metrics), the rows of the history."""
-    features, labels = toy()
-    heard = []
-    fitted = fit_flow_filter(
-        features, labels, filter_settings(), 0, lambda *told: heard.append(told)
-    )
-    assert heard == [(epoch, 4, row) for epoch, row in enumerate(fitted.history)]
-    assert set(fitted.history[0]) == {
-        "loss_mle", "loss_bal", "loss_pure", "pure_clusters", "empty_clusters",
-        "largest", "purity", "log_likelihood",
-    }  # fmt: skip
-
-
 def script(
     monkeypatch: pytest.MonkeyPatch, pure: list[int], largest: list[int]
 ) -> None:

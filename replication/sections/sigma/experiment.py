@@ -21,6 +21,11 @@ from replication.core.settings import (
     ClassifierSettings,
     FilterSettings,
 )
+from replication.flow_filter.centres import (
+    THREE,
+    distance_reading,
+    squared_reading,
+)
 from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Features, Samples, in_turn
 from replication.samples.metrics import accuracy_weights
