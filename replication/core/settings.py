@@ -5,7 +5,6 @@ gets as one frozen section; which keys of params.yaml were read for it is noted,
 a test can hold them against what dvc.yaml declares.
 """
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -637,9 +636,3 @@ def load(path: Path = PARAMS) -> Settings:
         BadInput: one line for each thing that is wrong with it.
     """
     return Settings(read_params(path, Params))
-
-
-def __getattr__(name: str) -> Any:
-    """Until every section imports it from there: what `published/reader.py` reads."""
-    reader = importlib.import_module("replication.published.reader")
-    return getattr(reader, {"Claim": "Sentence"}.get(name, name))

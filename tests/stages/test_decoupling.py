@@ -28,7 +28,8 @@ LABELS = np.repeat(np.arange(3), 2)
 
 def set_params(**changes: object) -> None:
     params = read_yaml(ROOT / "params.yaml")
-    params |= {"seeds": [0, 1], "device": "cpu"}
+    params |= {"seeds": [0, 1]}
+    params["machine"]["device"] = "cpu"
     params["decoupling"]["inputs"] = "images"
     params["head"] |= {"epochs": 1} | changes
     YAML(typ="safe").dump(params, Path("params.yaml"))
