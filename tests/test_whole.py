@@ -16,45 +16,16 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from replication.core.files import read_arrays, read_json, read_table, read_yaml
+from replication.core.files import read_arrays, read_json, read_table
+from replication.core.record import record_of
 from replication.reporting.rendering import ORIGIN
 from tests.faults.project import start_server, started
-from tests.graph import ROOT, closure
+from tests.graph import ROOT, Node, graph, within
 
 pytestmark = pytest.mark.whole
 
-VARIANTS = ("no_mle", "no_bal", "no_pure", "clusters_300", "clusters_1000")
-PACO, CE = ("places_lt", "paco"), ("places_lt", "ce")
-# Group in dvc.yaml, then the module and its arguments; in an order that can be run.
-STAGES: tuple[tuple[str, ...], ...] = (
-    ("prepare", "prepare", "places_lt"),
-    ("backbone_paco", "backbone", *PACO),
-    ("features_paco", "features", *PACO),
-    ("heads_paco", "heads", *PACO),
-    ("dlsa", "dlsa", "places_lt", "full", "paco"),
-    ("backbone_ce", "backbone", *CE),
-    ("features_ce", "features", *CE),
-    ("heads_ce", "heads", *CE),
-    ("decoupling", "decoupling", "places_lt"),
-    ("dlsa_ce", "dlsa", "places_lt", "full", "ce"),
-    *(("ablation", "dlsa", "places_lt", variant, "paco") for variant in VARIANTS),
-    ("table1", "table1", "places_lt"),
-    ("table2", "table2", "places_lt"),
-    ("confusion", "confusion", "places_lt"),
-    ("sigma", "sigma", "places_lt"),
-    ("estimator", "estimator", "places_lt"),
-    ("separation", "separation", "places_lt"),
-    ("audit", "audit"),
-    ("ledger", "ledger"),
-    ("report", "report"),
-)
 LISTS = (
-    "benchmarks",
-    "comparison",
-    "ablation",
-    "confusion",
-    "selection",
-    "separation",
+    *("benchmarks", "comparison", "ablation", "confusion", "selection", "separation"),
 )
 # Pages whose first line must say that the data is the stand-in.
 DATA_PAGES = ("claims", "table1", "table2", "confusion", "sigma", "separation")
@@ -84,8 +55,7 @@ SMALL = {
     "paco": {"epochs": 2},
 }
 # One thread: byte-identity is promised for one machine and one number of threads.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 # What Git, DVC and DVCLive read of a checkout for themselves.
 TOOLS = (".git", ".dvc", ".gitignore", ".dvcignore")
 
@@ -97,17 +67,16 @@ root = pathlib.Path.cwd().resolve()
 opened = set()
 def hook(event, args):
     if event == "open" and isinstance(args[0], (str, bytes)):
-        path = args[0] if isinstance(args[0], str) else args[0].decode()
-        opened.add(path)
+        opened.add(os.fsdecode(args[0]))
     elif event == "os.rename":
         opened.add(os.fsdecode(args[1]))
 sys.addaudithook(hook)
 for line in sys.argv[1:]:
-    stage, *arguments = line.split()
+    module, *arguments = line.split()
     opened.clear()
-    sys.argv = [stage, *arguments]
-    sys.modules.pop(f"replication.stages.{stage}", None)
-    runpy.run_module(f"replication.stages.{stage}", run_name="__main__")
+    sys.argv = [module, *arguments]
+    sys.modules.pop(module, None)
+    runpy.run_module(module, run_name="__main__")
     for path in opened:
         place = (root / path).resolve()
         if root in place.parents and place.is_file():
@@ -118,15 +87,20 @@ for line in sys.argv[1:]:
 def checkout(folder: Path, changes: Mapping[str, object] = SMALL) -> Path:
     """A copy of the project with small settings, as a Git repository of its own."""
     folder.mkdir()
-    for name in ("replication", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
-        source = ROOT / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / name, ignore=ignored)
-        else:
-            shutil.copy(source, folder / name)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "replication", folder / "replication", ignore=ignored)
     (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "params.yaml", ".dvc/config"):
+        shutil.copy(ROOT / name, folder / name)
+    set_params(folder, changes)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
+        subprocess.run([*git, *command], cwd=folder, check=True)
+    return folder
+
+
+def set_params(folder: Path, changes: Mapping[str, object]) -> None:
+    """Change params.yaml, of sections the named settings alone."""
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
     for name, value in changes.items():
@@ -135,15 +109,34 @@ def checkout(folder: Path, changes: Mapping[str, object] = SMALL) -> Path:
         else:
             params[name] = value
     yaml.dump(params, folder / "params.yaml")
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
-        subprocess.run([*git, *command], cwd=folder, check=True)
-    return folder
 
 
-def command(stage: tuple[str, ...]) -> str:
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> list[Node]:
+    """Every stage of the small graph, in an order in which it can run."""
+    lists = {name: SMALL[name] for name in LISTS}
+    waiting = list(graph(tmp_path_factory.mktemp("graph"), lists).values())
+    ordered: list[Node] = []
+    while waiting:
+        ready = [
+            node
+            for node in waiting
+            if not any(
+                within(dep, out) or within(out, dep)
+                for other in waiting
+                if other != node
+                for dep in node.deps
+                for out in other.outs
+            )
+        ]
+        ordered += ready
+        waiting = [node for node in waiting if node not in ready]
+    return ordered
+
+
+def line(node: Node) -> str:
     """What the driver is told to run."""
-    return " ".join(stage[1:])
+    return " ".join(node.command[2:])
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -174,14 +167,16 @@ def repro(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, set[str]]]:
+def again(
+    stages: list[Node], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, set[str]]]:
     """A second checkout, its stages run without DVC; and the files each one opened."""
     folder = checkout(tmp_path_factory.mktemp("again") / "project")
-    done = run(folder, "-c", DRIVER, *map(command, STAGES))
+    done = run(folder, "-c", DRIVER, *map(line, stages))
     opened: dict[str, set[str]] = {}
-    for line in done.stdout.splitlines():
-        if line.startswith("OPENED "):
-            _, stage, path = line.split(" ", 2)
+    for said in done.stdout.splitlines():
+        if said.startswith("OPENED "):
+            _, stage, path = said.split(" ", 2)
             opened.setdefault(stage, set()).add(path)
     return folder, opened
 
@@ -191,40 +186,40 @@ def test_repro_makes_every_page_result_and_figure(repro: Path) -> None:
     for name in DATA_PAGES:
         first = (reports / f"{name}.md").read_text().splitlines()[0]
         assert "stand-in" in first.lower(), name
-    # Table 1: 7 methods x 6 metrics x 2 protocols; Table 2: 8 x 4 x 2. Differences for
-    # all methods but the last and the full model.
-    for name, values, differences in (("table1", 84, 72), ("table2", 64, 56)):
-        records = read_json(repro / "results" / f"{name}.json")["records"]
-        kinds = [record["kind"] for record in records]
-        assert (kinds.count("value"), kinds.count("difference")) == (
-            values,
-            differences,
-        )
-    printed = [record for record in records if record["published"]]
-    assert {record["verdict"] for record in printed} >= {"partial"}
+    cells = read_json(repro / "results" / "cells.json")
+    # Values and differences a protocol: 9 rows x 6 metrics, 8 rows x 4.
+    for section, values, gaps in (("table1", 108, 96), ("table2", 64, 56)):
+        of_section = [cell for cell in cells if cell["section"] == section]
+        minus = [cell["minus"] for cell in of_section if cell["protocol"]]
+        assert (minus.count(None), len(minus) - minus.count(None)) == (values, gaps)
+    printed = [
+        cell for cell in cells if cell["section"] == "table2" and cell["printed"]
+    ]
+    assert "partial" in {cell["verdict"] for cell in table2 if cell["printed"]}
     for page in reports.glob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert link.startswith("http") or (reports / link).exists(), (page, link)
     drawn = sorted(reports.rglob("*.svg"))
-    assert len(drawn) > 12
+    assert len(drawn) > 6
     assert all(figure.read_text().startswith("<?xml") for figure in drawn)
 
 
-def test_every_claim_that_can_be_tested_was(repro: Path) -> None:
+def test_every_sentence_that_can_be_tested_was(repro: Path) -> None:
+    claims = read_json(repro / "results" / "claims.json")
+    assert {claim["verdict"] for claim in claims} <= {
+        *("supported", "contradicted", "undecided"),
+    }
     page = (repro / "reports" / "claims.md").read_text()
-    assert (
-        page.count("Not tested: ") == 1
-    )  # cross-validation, of which nothing is known
-    assert "Not run." not in page
+    assert page.count("Not tested: ") == 1  # cross-validation: nothing is known of it
 
 
 def test_a_second_run_is_byte_identical_in_predictions(
     repro: Path, again: tuple[Path, dict[str, set[str]]]
 ) -> None:
     first, second = predictions(repro), predictions(again[0])
-    # full and 5 variants; start, own and refitted head of each objective; cRT and LWS;
-    # 4 sigmas
-    assert len(first) == 18
+    # full and 5 variants, full on cross-entropy; start, own and refitted head of each
+    # objective; cRT, LWS, tau; 4 sigmas
+    assert len(first) == 20
     assert first == second
 
 
@@ -246,7 +241,7 @@ def settled(page: str) -> str:
         parts = page.split(opening)
         page = parts[0] + "".join(part.partition("</details>")[2] for part in parts[1:])
     lines = page.splitlines()
-    return "\n".join(line for line in lines if not any(one in line for one in TIMED))
+    return "\n".join(said for said in lines if not any(word in said for word in TIMED))
 
 
 def test_two_runs_differ_in_one_block_of_each_page(
@@ -269,97 +264,46 @@ def test_two_runs_differ_in_one_block_of_each_page(
 
 
 def test_a_stage_opens_only_what_dvc_yaml_names(
-    again: tuple[Path, dict[str, set[str]]],
+    stages: list[Node], again: tuple[Path, dict[str, set[str]]]
 ) -> None:
     """Deps are complete: data files too, not modules alone."""
-    folder, opened = again
-    for stage in STAGES:
-        resolved = _resolved(folder, stage)
-        allowed = (*resolved, "params.yaml", ".resume", *TOOLS)
-        paths = opened[command(stage).replace(" ", ",")]
+    for node in stages:
+        allowed = (*node.deps, *node.outs, "params.yaml", ".resume", *TOOLS)
         strays = {
             path
-            for path in paths
+            for path in again[1][line(node).replace(" ", ",")]
             if not path.endswith((".py", ".pyc"))
-            and not any(path == one or path.startswith(f"{one}/") for one in allowed)
+            and not any(within(path, place) for place in allowed)
         }
-        assert not strays, f"{stage}: {sorted(strays)}"
-        assert closure(stage[1]) <= set(resolved)
+        assert not strays, f"{node.name}: {sorted(strays)}"
 
 
-def test_params_declared_are_params_read(
-    again: tuple[Path, dict[str, set[str]]],
+def test_params_read_are_params_declared(
+    stages: list[Node], again: tuple[Path, dict[str, set[str]]]
 ) -> None:
-    """Every key that a stage reads is declared, and every declared key is read."""
-    folder, _ = again
-    for stage in STAGES:
-        declared = set(_filled(folder, stage, "params"))
-        record = read_json(_record(folder, stage))
-        read = set(record["params"])
-        undeclared = {key for key in read if not _covered(key, declared)}
-        unread = {key for key in declared if not any(_covers(key, one) for one in read)}
-        if stage[0] == "decoupling":
-            unread = {key for key in unread if not key.startswith(OF_IMAGES)}
-        assert (undeclared, unread) == (set(), set()), stage
-
-
-# What cRT and LWS read where they see images; the stand-in's take features.
-OF_IMAGES = ("backbone", "ce", "view", "head", "inputs.")
-
-
-def _definition(folder: Path, group: str) -> dict:
-    found = read_yaml(folder / "dvc.yaml")["stages"][group]
-    return found.get("do", found)
-
-
-def _filled(folder: Path, stage: tuple[str, ...], kind: str) -> list[str]:
-    benchmark, *_, variant = (*stage[2:], "", "")[:2] if len(stage) > 2 else ("", "")
-    texts = []
-    for name in _definition(folder, stage[0]).get(kind, []):
-        text = next(iter(name)) if isinstance(name, dict) else name
-        text = text.replace("${item.benchmark}", benchmark)
-        text = text.replace("${item.variant}", variant)
-        texts.append(text.replace("${item}", benchmark))
-    return texts
-
-
-def _resolved(folder: Path, stage: tuple[str, ...]) -> list[str]:
-    kinds = ("deps", "outs", "metrics")
-    return [path for kind in kinds for path in _filled(folder, stage, kind)]
-
-
-def _covers(declared: str, key: str) -> bool:
-    return key == declared or key.startswith(f"{declared}.")
-
-
-def _covered(key: str, declared: set[str]) -> bool:
-    return any(_covers(one, key) for one in declared)
-
-
-def _name(stage: tuple[str, ...]) -> str:
-    """In dvc.yaml."""
-    group, _, *rest = stage
-    name = f"{group}@{rest[0]}" if rest else group
-    return name + (f"-{rest[1]}" if group == "ablation" else "")
-
-
-def _record(folder: Path, stage: tuple[str, ...]) -> Path:
-    return next((folder / "outputs").rglob(f"records/{_name(stage)}.json"))
+    for node in stages:
+        read = read_json(again[0] / record_of(node.name))["params"]
+        assert not [
+            key
+            for key in read
+            if not any(key == p or key.startswith(f"{p}.") for p in node.params)
+        ], node.name
 
 
 # What a stage has written when it is in the middle of its work; others: their lock.
 MIDDLE = {
-    "backbone": "state.pt",
+    "backbone_ce": "state.pt",
+    "backbone_paco": "state.pt",
     "dlsa": "filters-0.safetensors",  # before any classifier
+    "dlsa_ce": "filters-0.safetensors",
     "sigma": "*.safetensors",
     "estimator": "seed-0.json",
     "separation": "*.safetensors",
 }
-KILLED = tuple(stage for stage in STAGES if stage[0] not in ("ablation", "ledger"))
 
 
 def test_a_killed_stage_starts_again_and_ends_the_same(
-    again: tuple[Path, dict[str, set[str]]], tmp_path: Path
+    stages: list[Node], again: tuple[Path, dict[str, set[str]]], tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of each stage, of which no process stays behind.
 
@@ -369,14 +313,18 @@ def test_a_killed_stage_starts_again_and_ends_the_same(
     shutil.copytree(again[0], folder, symlinks=True)
     shutil.rmtree(folder / ".resume")
     start_server()
-    for stage in reversed(KILLED):  # so that what each reads is there
-        for place in _filled(folder, stage, "outs"):
+    killed = [node for node in stages if not node.name.startswith(("ablation", "sett"))]
+    for node in reversed(killed):  # so that what each reads is there
+        for place in node.outs:
             _remove(folder / place)  # as DVC does before it runs a stage
-        process = started(folder, (_name(stage), *stage[1:]), tmp_path / "log")
-        assert _kill_in_the_middle(folder, stage, process) == -signal.SIGKILL, stage
-    run(folder, "-c", DRIVER, *map(command, KILLED))
+        module, *arguments = node.command[2:]
+        words = (node.name, module.rpartition(".")[2], *arguments)
+        process = started(folder, words, tmp_path / "log")
+        assert _kill_in_the_middle(folder, node, process) == -signal.SIGKILL, node.name
+    run(folder, "-c", DRIVER, *map(line, killed))
     assert predictions(folder) == predictions(again[0])
-    assert [one for one in Path("/proc").glob("[0-9]*") if _works_in(one, folder)] == []
+    left = [one for one in Path("/proc").glob("[0-9]*") if _works_in(one, folder)]
+    assert left == []
 
 
 def _remove(place: Path) -> None:
@@ -395,14 +343,14 @@ def _works_in(process: Path, folder: Path) -> bool:
 
 
 def _kill_in_the_middle(
-    folder: Path, stage: tuple[str, ...], process: ForkServerProcess
+    folder: Path, node: Node, process: ForkServerProcess
 ) -> int | None:
-    state = folder / ".resume" / _name(stage)
-    if stage[1] in MIDDLE:
-        _wait_for(process, state, MIDDLE[stage[1]])
+    state = folder / ".resume" / node.name
+    group = node.name.split("@")[0]
+    if group in MIDDLE:
+        _wait_for(process, state, MIDDLE[group])
     else:
-        locks = folder / ".resume" / "locks"
-        _wait_for(process, locks, f"{_name(stage)}.lock")
+        _wait_for(process, folder / ".resume" / "locks", f"{node.name}.lock")
     process.kill()
     process.join()
     return process.exitcode
@@ -417,42 +365,33 @@ def _wait_for(process: ForkServerProcess, folder: Path, pattern: str) -> None:
 
 
 def test_crt_and_lws_on_images(
-    again: tuple[Path, dict[str, set[str]]], tmp_path: Path
+    stages: list[Node], again: tuple[Path, dict[str, set[str]]], tmp_path: Path
 ) -> None:
     """As published: images through the frozen network, whose batch-norm moves on."""
     folder = tmp_path / "images"
     shutil.copytree(again[0], folder, symlinks=True)
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    params["decoupling"]["inputs"] = "images"
-    yaml.dump(params, folder / "params.yaml")
-    place = "outputs/places_lt/ce/decoupling"
+    set_params(folder, {"decoupling": {"inputs": "images"}})
+    node = next(node for node in stages if node.name.startswith("decoupling"))
     before = predictions(folder)
-    done = run(folder, "-c", DRIVER, "decoupling places_lt")
+    done = run(folder, "-c", DRIVER, line(node))
     after = predictions(folder)
+    place = "outputs/places_lt/ce/decoupling"
     assert {path for path in after if after[path] != before[path]} == {
         f"{place}/{name}.predictions.safetensors" for name in ("crt", "lws")
     }
-    stage = next(stage for stage in STAGES if stage[0] == "decoupling")
-    read = set(read_json(_record(folder, stage))["params"])
-    declared = set(_filled(folder, stage, "params"))
-    assert {key for key in read if not _covered(key, declared)} == set()
-    unread = {key for key in declared if not any(_covers(key, one) for one in read)}
-    assert unread == {"head"}  # read where features come without a head
-    named = set(_resolved(folder, stage)) | {"params.yaml"}
-    for line in done.stdout.splitlines():
-        if line.startswith("OPENED "):
-            path = line.split(" ", 2)[2]
-            if path.endswith((".csv", ".safetensors")) and ".resume" not in path:
-                assert any(path.startswith(one) for one in named), path
+    allowed = (*node.deps, *node.outs, ".resume", *TOOLS)
+    for said in done.stdout.splitlines():
+        path = said.split(" ", 2)[-1]
+        if said.startswith("OPENED ") and path.endswith((".csv", ".safetensors")):
+            assert any(within(path, place) for place in allowed), path
 
 
-def of(benchmark: str) -> list[str]:
-    """The stages' command lines for another benchmark."""
-    return [command(stage).replace("places_lt", benchmark) for stage in STAGES]
+def of_own(stages: list[Node]) -> list[str]:
+    """The stages' command lines for a data set of the user's."""
+    return [line(node).replace("places_lt", "own") for node in stages]
 
 
-def test_from_features_alone_to_every_table(tmp_path: Path) -> None:
+def test_from_features_alone_to_every_table(stages: list[Node], tmp_path: Path) -> None:
     """Cached features that bring no head: no image, no network; the page says so."""
     folder = tmp_path / "features"
     folder.mkdir()
@@ -463,30 +402,24 @@ def test_from_features_alone_to_every_table(tmp_path: Path) -> None:
         features = centres[labels] + generator.normal(size=(len(labels), 6))
         np.savez(folder / f"feature_{split}.npz", features=features, labels=labels)
     inputs = dict.fromkeys(("images", "checkpoint")) | {"features": str(folder)}
-    changes = {
-        **{name: ["own"] for name in LISTS},
-        "seeds": [0, 1],
-        "inputs": {"own": inputs},
-    }
+    changes = {**{name: ["own"] for name in LISTS}, "inputs": {"own": inputs}}
     project = checkout(tmp_path / "project", SMALL | changes)
-    run(project, "-c", DRIVER, *of("own"))
+    run(project, "-c", DRIVER, *of_own(stages))
     for name in ("table1", "table2"):
         page = (project / "reports" / f"{name}.md").read_text()
         assert "imported, not made here" in page
-        assert "| not run | not run | not run | not run |" in page
         assert "Stand-in data" not in page
     assert "linear" in (project / "reports" / "separation.md").read_text()
     assert not list(project.rglob("weights.safetensors"))
 
 
-def test_from_released_weights_to_features(repro: Path, tmp_path: Path) -> None:
+def test_from_released_weights_to_features(
+    stages: list[Node], repro: Path, tmp_path: Path
+) -> None:
     """The weights that a run made, given as a checkpoint, make the same features."""
-    images = tmp_path / "images"
-    arrays = read_arrays(
-        repro / "outputs" / "places_lt" / "data" / "pixels.safetensors"
-    )
-    index = read_table(repro / "outputs" / "places_lt" / "data" / "index.csv")
-    for split, pixels in arrays.items():
+    images, data = tmp_path / "images", repro / "outputs" / "places_lt" / "data"
+    index = read_table(data / "index.csv")
+    for split, pixels in read_arrays(data / "pixels.safetensors").items():
         labels = index.loc[index["split"] == split, "label"]
         for number, (label, image) in enumerate(zip(labels, pixels, strict=True)):
             place = images / split / f"{label:03d}"
@@ -501,15 +434,17 @@ def test_from_released_weights_to_features(repro: Path, tmp_path: Path) -> None:
     changes = {
         **{name: ["own"] for name in LISTS},
         "inputs": {"own": doors},
-        "data": {"image_size": 32, "resize": 32},
+        "view": {"image_size": 32, "resize": 32},
         "backbone": {"network": "resnet8_cifar"},
     }
     project = checkout(tmp_path / "project", SMALL | changes)
-    run(project, "-c", DRIVER, *of("own")[:3])
+    needed = ("prepare", "backbone_paco", "features_paco")
+    chosen = [node for node in stages if node.name.split("@")[0] in needed]
+    run(project, "-c", DRIVER, *of_own(chosen))
     outputs = project / "outputs" / "own" / "paco"
     ours = read_arrays(outputs / "features" / "test.safetensors")
     theirs = read_arrays(made / "features" / "test.safetensors")
     assert (ours["labels"] == theirs["labels"]).all()
     np.testing.assert_allclose(ours["features"], theirs["features"], atol=1e-5)
-    record = read_json(_record(project, ("backbone_paco", "backbone", "own", "paco")))
-    assert record["source"] == "imported from a checkpoint of this suite"
+    about = read_json(outputs / "features" / "about.json")
+    assert about["source"] == "imported from a checkpoint of this suite"
