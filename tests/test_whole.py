@@ -18,15 +18,13 @@ from ruamel.yaml import YAML
 
 from replication.core.files import read_arrays, read_json, read_table
 from replication.core.record import record_of
-from replication.reporting.rendering import ORIGIN
+from replication.reporting.provenance import FOLDED
 from tests.faults.project import start_server, started
 from tests.graph import ROOT, Node, graph, within
 
 pytestmark = pytest.mark.whole
 
-LISTS = (
-    *("benchmarks", "comparison", "ablation", "confusion", "selection", "separation"),
-)
+LISTS = ["benchmarks", "comparison", "ablation", "confusion", "selection", "separation"]
 # Pages whose first line must say that the data is the stand-in.
 DATA_PAGES = ("claims", "table1", "table2", "confusion", "sigma", "separation")
 SMALL = {
@@ -192,9 +190,7 @@ def test_repro_makes_every_page_result_and_figure(repro: Path) -> None:
         of_section = [cell for cell in cells if cell["section"] == section]
         minus = [cell["minus"] for cell in of_section if cell["protocol"]]
         assert (minus.count(None), len(minus) - minus.count(None)) == (values, gaps)
-    printed = [
-        cell for cell in cells if cell["section"] == "table2" and cell["printed"]
-    ]
+    table2 = [cell for cell in cells if cell["section"] == "table2"]
     assert "partial" in {cell["verdict"] for cell in table2 if cell["printed"]}
     for page in reports.glob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
@@ -237,7 +233,7 @@ TIMED = ("seconds", "luster number", "sentences: ")
 
 def settled(page: str) -> str:
     """A page without its block on where its numbers come from, and what is timed."""
-    for opening in (ORIGIN, "<details><summary>Seconds"):
+    for opening in (FOLDED, "<details><summary>Seconds"):
         parts = page.split(opening)
         page = parts[0] + "".join(part.partition("</details>")[2] for part in parts[1:])
     lines = page.splitlines()
