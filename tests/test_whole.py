@@ -185,8 +185,9 @@ def test_repro_makes_every_page_result_and_figure(repro: Path) -> None:
         first = (reports / f"{name}.md").read_text().splitlines()[0]
         assert "stand-in" in first.lower(), name
     cells = read_json(repro / "results" / "cells.json")
-    # Values and differences a protocol: 9 rows x 6 metrics, 8 rows x 4.
-    for section, values, gaps in (("table1", 108, 96), ("table2", 64, 56)):
+    # Values and differences: 9 rows x 6 metrics x 2 protocols, 8 x 4 x 2; and what the
+    # released code gains by choosing on the test set.
+    for section, values, gaps in (("table1", 108, 96), ("table2", 64, 57)):
         of_section = [cell for cell in cells if cell["section"] == section]
         minus = [cell["minus"] for cell in of_section if cell["protocol"]]
         assert (minus.count(None), len(minus) - minus.count(None)) == (values, gaps)
