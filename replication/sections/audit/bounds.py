@@ -1,99 +1,55 @@
 """What one row's printed numbers allow each other, on a class-balanced test set.
 
-It ties Overall to the shot groups, to MCC, to NMI and to a whole number of right
-images. The arithmetic is kept as text, in percent, for a reader to redo.
+It ties Overall to the shot groups, to MCC and to a whole number of right images.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from replication.sections.audit.printed import (
-    STATED,
-    STEP,
     Design,
     Interval,
     Printed,
     Reading,
     ends,
-    group_sizes,
     pct,
-    plain,
 )
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A printed number, and the bounds that others of its row put on it.
+    """A printed number, and what the others of its row allow it.
 
-    Fields: `check`: overall, mcc, right_images or nmi. `statement`, `arithmetic` in
-    words; `short`, a clause that says it, where it is a finding. Fractions:
-    `published` as printed, between `printed_low` and `printed_high`; `low`, `high`, the
-    bounds; `slack` by which they overlap, negative: the gap. `number` of counts of
-    right images that fit, from `counts[0]` to `counts[1]`. `table` to `label`: of the
-    row.
+    Fields: `check`: overall, mcc or right_images. Fractions: `published` as printed;
+    `low`, `high`, the bounds on it. `possible`: whether print, given its rounding,
+    meets them. `finding`, a clause that says what follows; `arithmetic`, in percent,
+    for a reader to redo. `counts`: first and last count of right images that fit, None
+    where none does. `table`, `label`: of the row.
     """
 
     check: str
-    metric: str
     reading: str
-    statement: str
-    arithmetic: str
     published: float
-    printed_low: float
-    printed_high: float
     low: float
     high: float
-    slack: float
-    verdict: str
-    short: str = ""
-    number: int | None = None
+    possible: bool
+    finding: str
+    arithmetic: str
     counts: tuple[int, int] | None = None
     table: str = ""
-    benchmark: str = ""
-    row: str = ""
     label: str = ""
 
-
-def _bound(
-    check: str,
-    metric: str,
-    reading: Reading,
-    printed: Fraction,
-    implied: Interval,
-    statement: str,
-    arithmetic: str,
-    short: str = "",
-) -> Bound:
-    allowed = reading.allowed(printed)
-    slack = _overlap(implied, allowed)
-    return Bound(
-        check=check,
-        metric=metric,
-        reading=reading.name,
-        statement=statement,
-        arithmetic=arithmetic,
-        published=float(printed),
-        printed_low=float(allowed[0]),
-        printed_high=float(allowed[1]),
-        low=float(implied[0]),
-        high=float(implied[1]),
-        slack=float(slack),
-        verdict="possible" if slack >= 0 else "impossible",
-        short=short,
-    )
+    @property
+    def number(self) -> int:
+        """How many counts of right images fit."""
+        return self.counts[1] - self.counts[0] + 1 if self.counts else 0
 
 
-def _overlap(first: Interval, second: Interval) -> Fraction:
-    """Length of what two intervals share; negative: the gap between them."""
-    return min(first[1], second[1]) - max(first[0], second[0])
-
-
-def _overlap_in_words(slack: Fraction, digits: int) -> str:
-    if slack < 0:
-        return f"These miss each other by {pct(-slack, digits)} points."
-    return f"These overlap by {pct(slack, digits)} points."
+def _meet(first: Interval, second: Interval) -> bool:
+    return max(first[0], second[0]) <= min(first[1], second[1])
 
 
 # ---- Overall against the shot groups -----------------------------------------------
@@ -105,51 +61,38 @@ def overall_bound(printed: Printed, design: Design, reading: Reading) -> Bound |
     Returns:
         None where Overall or a group is not printed.
     """
-    sizes = _weighed(printed, design, reading)
+    sizes = _sizes_of_printed(printed, design, reading)
     if sizes is None:
         return None
     classes, overall = design.classes, printed["overall"]
+    allowed = reading.allowed(overall)
+    of_groups = {group: reading.allowed(printed[group]) for group in sizes}
     centre = _mean(sizes, {group: printed[group] for group in sizes}, classes)
-    reach = {group: reading.allowed(printed[group]) for group in sizes}
     low, high = (
-        _mean(sizes, {group: reach[group][end] for group in sizes}, classes)
+        _mean(sizes, {group: both[end] for group, both in of_groups.items()}, classes)
         for end in (0, 1)
     )
-    allowed = reading.allowed(overall)
-    slack = _overlap((low, high), allowed)
     terms = " + ".join(f"{sizes[g]} × {pct(printed[g], 1)}" for g in sizes)
-    arithmetic = (
-        f"({terms}) / {classes} = {pct(centre * classes, 1)} / {classes} = "
-        f"{pct(centre, 3)}. {_cut(reading)}, so that this mean is in "
-        f"{ends((low, high), 3)}, and Overall, printed {pct(overall, 1)}, in "
-        f"{ends(allowed, 3)}. {_overlap_in_words(slack, 3)}"
-    )
-    short = ""
-    if slack < 0:
-        arithmetic += f" {_to_close(sizes, printed, classes, (low, high), reading)}"
-        short = (
-            "on a balanced test set Overall is the mean of the shot groups by their "
-            f"classes, {pct(centre, 1)}; this row prints {pct(overall, 1)}"
-        )
-    weights = ", ".join(
-        f"{group} {size}/{classes} = {size / classes:.4f}"
-        for group, size in sizes.items()
-    )
-    statement = (
-        "Overall is the class-weighted mean of the shot groups: "
-        f"{ends((low, high), 3)}, weights {weights}."
-    )
-    implied = (low, high)
-    return _bound(
-        "overall", "overall", reading, overall, implied, statement, arithmetic, short
+    return Bound(
+        check="overall",
+        reading=reading.name,
+        published=float(overall),
+        low=float(low),
+        high=float(high),
+        possible=_meet((low, high), allowed),
+        finding="on a balanced test set Overall is the mean of the shot groups by "
+        f"their classes, {pct(centre, 1)}; this row prints {pct(overall, 1)}",
+        arithmetic=f"({terms}) / {classes} = {pct(centre, 3)}, with rounding "
+        f"{ends((low, high), 3)}; Overall, printed {pct(overall, 1)}, is in "
+        f"{ends(allowed, 3)}.",
     )
 
 
-def _weighed(
+def _sizes_of_printed(
     printed: Printed, design: Design, reading: Reading
 ) -> dict[str, int] | None:
     """Sizes of the groups that have classes; None where a number of them is missing."""
-    sizes = group_sizes(design.histogram, reading)
+    sizes = reading.group_sizes(design.histogram)
     sizes = {group: size for group, size in sizes.items() if size > 0}
     return sizes if all(name in printed for name in ("overall", *sizes)) else None
 
@@ -158,44 +101,6 @@ def _mean(
     sizes: Mapping[str, int], values: Mapping[str, Fraction], classes: int
 ) -> Fraction:
     return sum((sizes[g] * values[g] for g in sizes), Fraction(0)) / classes
-
-
-def _cut(reading: Reading) -> str:
-    if reading.truncated:
-        return f"Each printed number hides up to {pct(STEP, 1)} of dropped digits"
-    return f"Each printed number is known to ±{pct(STEP / 2, 2)}"
-
-
-def _to_close(
-    sizes: Mapping[str, int],
-    printed: Printed,
-    classes: int,
-    implied: Interval,
-    reading: Reading,
-) -> str:
-    """What else would have to be so: neutral, no cause is read into it."""
-    allowed = reading.allowed(printed["overall"])
-    gap = -_overlap(implied, allowed)
-    too_high = allowed[0] > implied[1]
-    alone = ", ".join(
-        f"{group} by {pct(gap * classes / size, 3)}" for group, size in sizes.items()
-    )
-    lowest = min(sizes, key=lambda group: printed[group])
-    highest = max(sizes, key=lambda group: printed[group])
-    spread = printed[highest] - printed[lowest]
-    reach = reading.allowed(printed[lowest])[0], reading.allowed(printed[highest])[1]
-    if spread == 0 or _overlap(reach, allowed) < 0:
-        mix = "No other mix of classes closes it: Overall is outside all groups."
-    else:
-        giver, taker = (lowest, highest) if too_high else (highest, lowest)
-        mix = (
-            f"Or {pct(gap)} / {pct(spread, 1)} = {pct(gap / spread, 1)} % of all "
-            f"classes, {math.ceil(gap / spread * classes)}, would have to count as "
-            f"{taker} and not as {giver}."
-        )
-    return (
-        f"To close it one group alone would have to be off, in points: {alone}. {mix}"
-    )
 
 
 # ---- MCC against Overall -----------------------------------------------------------
@@ -258,35 +163,29 @@ def mcc_bound(printed: Printed, design: Design, reading: Reading) -> Bound | Non
         return None
     low, high = least_mcc(lowest, classes), Fraction(greatest_mcc(highest, classes))
     allowed = reading.allowed(printed["mcc"])
-    slack = _overlap((low, high), allowed)
+    gap = printed["mcc"] - printed["overall"]
+    limit, side = (lowest - low, "below") if gap < 0 else (high - highest, "above")
     arithmetic = (
-        f"{_mcc_arithmetic(lowest, highest, classes)} MCC, printed "
-        f"{pct(printed['mcc'], 1)}, is in {ends(allowed, 2)}. "
-        f"{_overlap_in_words(slack, 4)}"
+        f"Overall is at least {pct(lowest, 2)}, so that MCC is at least "
+        f"({pct(lowest, 2)} − 100/{classes}) / (1 − 1/{classes}) = {pct(low)}. Overall "
+        f"is at most {pct(highest, 2)} and Σq² at most "
+        f"{float(greatest_concentration(highest, classes)):.6f}, so that MCC is at "
+        f"most {pct(high)}. Printed {pct(printed['mcc'], 1)}, it is in "
+        f"{ends(allowed, 2)}."
     )
-    short = ""
     if allowed[1] < low:
         arithmetic += f" {_overall_needed(lowest, allowed[1], design)}"
-        short = (
-            "on a balanced test set MCC cannot be more than "
-            f"{pct(_rounded_up(lowest - low), 3)} points below Overall; this row "
-            f"prints it {pct(printed['overall'] - printed['mcc'], 1)} below"
-        )
-    elif slack < 0:
-        short = (
-            "on a balanced test set MCC cannot be more than "
-            f"{pct(_rounded_up(high - highest), 3)} points above Overall; this row "
-            f"prints it {pct(printed['mcc'] - printed['overall'], 1)} above"
-        )
-    elif allowed[1] > 0:
-        arithmetic += f" {_evenness(lowest, allowed[1], classes)}"
-    statement = (
-        f"With Overall {pct(printed['overall'], 1)} on {classes} equally frequent "
-        f"classes MCC is in {ends((low, high), 3)}, whatever is predicted."
-    )
-    implied = (low, high)
-    return _bound(
-        "mcc", "mcc", reading, printed["mcc"], implied, statement, arithmetic, short
+    return Bound(
+        check="mcc",
+        reading=reading.name,
+        published=float(printed["mcc"]),
+        low=float(low),
+        high=float(high),
+        possible=_meet((low, high), allowed),
+        finding="on a balanced test set MCC cannot be more than "
+        f"{pct(_rounded_up(limit), 3)} points {side} Overall; this row prints it "
+        f"{pct(abs(gap), 1)} {side}",
+        arithmetic=arithmetic,
     )
 
 
@@ -295,49 +194,15 @@ def _rounded_up(share: Fraction) -> Fraction:
     return Fraction(math.ceil(share * 10**5), 10**5)
 
 
-def _mcc_arithmetic(lowest: Fraction, highest: Fraction, classes: int) -> str:
-    """Both bounds of MCC, from the ends of Overall."""
-    chance = Fraction(1, classes)
-    low, high = least_mcc(lowest, classes), Fraction(greatest_mcc(highest, classes))
-    full = math.floor(highest * classes)
-    concentration = greatest_concentration(highest, classes)
-    return (
-        f"Lower: Overall is at least {pct(lowest, 2)}, so that MCC is at least "
-        f"({pct(lowest, 2)} − 100/{classes}) / (1 − 1/{classes}) = "
-        f"{pct(lowest - chance)} / {plain(1 - chance, 6)} = {pct(low)}. "
-        f"Upper: Overall is at most a = {plain(highest, 4)}; Σq² is at most "
-        f"(1/{classes} + 1 − a)² + {full - 1}/{classes}² + "
-        f"(a − {full}/{classes})² = {plain(concentration, 6)}, so that MCC is at most "
-        f"{plain(highest - chance, 6)} / sqrt((1 − {plain(concentration, 6)}) × "
-        f"{plain(1 - chance, 6)}) = {pct(high)}."
-    )
-
-
 def _overall_needed(lowest: Fraction, greatest: Fraction, design: Design) -> str:
     """What Overall would have to be with the greatest MCC that is printed so."""
     chance = Fraction(1, design.classes)
     needed = chance + greatest * (1 - chance)
     missing = math.ceil(lowest * design.tested) - math.floor(needed * design.tested)
     return (
-        f"With this MCC Overall could be at most {pct(chance)} + "
-        f"{pct(greatest, 2)} × {plain(1 - chance, 6)} = {pct(needed)}: "
+        f"With this MCC Overall could be at most {pct(needed)}: "
         f"{pct(lowest - needed)} points below what is printed, at least {missing} "
         f"of {design.tested} images."
-    )
-
-
-def _evenness(lowest: Fraction, greatest: Fraction, classes: int) -> str:
-    """How uneven predictions may be at the lowest Overall and the greatest MCC."""
-    chance = Fraction(1, classes)
-    most = 1 - (lowest - chance) ** 2 / (greatest**2 * (1 - chance))
-    uneven = math.sqrt(max(classes * most - 1, 0))
-    return (
-        f"The overlap asks that Σq² ≤ 1 − ({plain(lowest, 4)} − 1/{classes})² / "
-        f"({plain(greatest, 4)}² × {plain(1 - chance, 6)}) = {plain(most, 7)}, "
-        f"where equally frequent predictions have 1/{classes} = {plain(chance, 7)}"
-        ": the number of predictions of a class may vary by at most "
-        f"sqrt({classes} × {plain(most, 7)} − 1) = {uneven:.2f} times its mean "
-        "(standard deviation)."
     )
 
 
@@ -347,94 +212,61 @@ def _evenness(lowest: Fraction, greatest: Fraction, classes: int) -> str:
 def right_images_bound(
     printed: Printed, design: Design, reading: Reading
 ) -> Bound | None:
-    """How many right images fit Overall, the shot groups and MCC at once.
+    """How many counts of right images fit Overall, the shot groups and MCC at once.
 
     A balanced test set has a whole number of images, so that each printed share allows
     few counts.
 
     Returns:
-        As the others, with `counts` and `number`. `slack` is the distance of first and
-        last as a share, negative where no count fits.
+        None where Overall or a group is not printed.
     """
-    sizes = _weighed(printed, design, reading)
+    sizes = _sizes_of_printed(printed, design, reading)
     if sizes is None:
         return None
     tested = design.tested
-    allowed = _whole(reading.allowed(printed["overall"]), tested)
+    images = {group: size * design.test_per_class for group, size in sizes.items()}
     of_group = {
-        group: _whole(reading.allowed(printed[group]), size * design.test_per_class)
-        for group, size in sizes.items()
+        group: _whole(reading.allowed(printed[group]), images[group]) for group in sizes
     }
-    groups = tuple(sum(counts[end] for counts in of_group.values()) for end in (0, 1))
-    bounds = [groups]
-    terms = [
-        f"{group} {_counts(counts)} of {sizes[group] * design.test_per_class}"
-        for group, counts in of_group.items()
-    ]
+    first_of_group, last_of_group = zip(*of_group.values(), strict=True)
+    limits = {"shot groups together": (sum(first_of_group), sum(last_of_group))}
+    of_overall = _whole(reading.allowed(printed["overall"]), tested)
+    if "mcc" in printed and of_overall[0] * design.classes >= tested:
+        limits["MCC"] = _images_of_mcc(reading.allowed(printed["mcc"]), design)
+    low = max(first for first, _ in limits.values())
+    high = min(last for _, last in limits.values())
+    counts = max(low, of_overall[0]), min(high, of_overall[1])
+    empty = [group for group, both in of_group.items() if both[0] > both[1]]
+    possible = counts[0] <= counts[1] and not empty
+    named = [f"{g} {_counts(both)} of {images[g]}" for g, both in of_group.items()]
+    named += [f"{name} {_counts(both)}" for name, both in limits.items()]
     arithmetic = (
-        f"Right images: {'; '.join(terms)}; together {_counts(groups)}. "
-        f"Overall: {_counts(allowed)} of {tested}."
+        f"Right images: {'; '.join(named)}; Overall {_counts(of_overall)} of {tested}."
     )
-    chance = Fraction(1, design.classes)
-    if "mcc" in printed and Fraction(allowed[0], tested) >= chance:
-        bounds.append(_images_of_mcc(reading.allowed(printed["mcc"]), design))
-        arithmetic += f" MCC: {_counts(bounds[-1])}."
-    implied = (max(b[0] for b in bounds), min(b[1] for b in bounds))
-    empty = [group for group, counts in of_group.items() if counts[0] > counts[1]]
-    return _counted(
-        printed["overall"], reading, tested, allowed, implied, empty, arithmetic
-    )
-
-
-def _counted(
-    overall: Fraction,
-    reading: Reading,
-    tested: int,
-    allowed: tuple[int, int],
-    implied: tuple[int, int],
-    empty: list[str],
-    arithmetic: str,
-) -> Bound:
-    """The counts of right images that Overall and all others allow.
-
-    Args:
-        empty: groups of which no whole number of images gives what is printed.
-    """
-    first, last = max(allowed[0], implied[0]), min(allowed[1], implied[1])
-    possible = first <= last and not empty
-    number = last - first + 1 if possible else 0
     if empty:
         arithmetic += f" No whole number of images gives {', '.join(empty)}."
-    elif possible:
-        arithmetic += f" All at once: {_counts((first, last))}, {number} in all."
-    else:
-        arithmetic += " No number of right images is in all of them."
-    short = ""
-    if number == 1:
-        short = (
-            f"exactly one count of right images, {first} of {tested}, prints this row"
-        )
-    elif number == 0:
-        short = f"no count of right images, of {tested}, prints this row"
     return Bound(
         check="right_images",
-        metric="overall",
         reading=reading.name,
-        statement=f"{number} of the {max(allowed[1] - allowed[0] + 1, 0)} numbers "
-        f"of right images that print Overall {pct(overall, 1)} fit every "
-        "other number of the row.",
+        published=float(printed["overall"]),
+        low=low / tested,
+        high=high / tested,
+        possible=possible,
+        finding=_number_of_counts(counts, tested, possible),
         arithmetic=arithmetic,
-        published=float(overall),
-        printed_low=allowed[0] / tested,
-        printed_high=allowed[1] / tested,
-        low=implied[0] / tested,
-        high=implied[1] / tested,
-        slack=min(last - first, -1 if empty else last - first) / tested,
-        verdict="possible" if possible else "impossible",
-        short=short,
-        number=number,
-        counts=(first, last) if possible else None,
+        counts=counts if possible else None,
     )
+
+
+def _number_of_counts(counts: tuple[int, int], tested: int, possible: bool) -> str:
+    first, last = counts
+    if not possible:
+        return f"no count of right images, of {tested}, prints this row"
+    if first == last:
+        return (
+            f"exactly one count of right images, {first} of {tested}, prints this row"
+        )
+    return f"{last - first + 1} counts of right images print this row"
 
 
 def _whole(share: Interval, images: int) -> tuple[int, int]:
@@ -447,65 +279,17 @@ def _images_of_mcc(allowed: Interval, design: Design) -> tuple[int, int]:
     classes, tested = design.classes, design.tested
     chance = Fraction(1, classes)
     last = math.floor((chance + max(allowed[1], Fraction(0)) * (1 - chance)) * tested)
-    below, first = design.test_per_class - 1, tested
-    while first - below > 1:
-        middle = (below + first) // 2
-        if greatest_mcc(Fraction(middle, tested), classes) >= allowed[0]:
-            first = middle
-        else:
-            below = middle
-    return first, last
+    counts = range(design.test_per_class, tested)
+    first = bisect_left(
+        counts,
+        allowed[0],
+        key=lambda right: greatest_mcc(Fraction(right, tested), classes),
+    )
+    return design.test_per_class + first, last
 
 
-def _counts(counts: tuple[int, ...]) -> str:
+def _counts(counts: tuple[int, int]) -> str:
     first, last = counts
     if first > last:
         return "none"
     return f"{first}" if first == last else f"{first} to {last}"
-
-
-# ---- NMI against Overall -----------------------------------------------------------
-
-
-def nmi_bound(printed: Printed, design: Design) -> Bound | None:
-    """Whether NMI is at least what Fano's inequality leaves, given Overall.
-
-    H(Y | prediction) <= h(e) + e log(C - 1), H(Y) = log C and H(prediction) <= log C,
-    so that NMI >= 1 - (h(e) + e log(C - 1)) / log C under every usual normalisation;
-    from above only 1, which systematic errors attain.
-
-    Returns:
-        None where one of the two is not printed, or Overall is below chance.
-    """
-    classes = design.classes
-    if not {"overall", "nmi"} <= printed.keys():
-        return None
-    accuracy = STATED.allowed(printed["overall"])[0]
-    if accuracy < Fraction(1, classes):
-        return None
-    error = float(1 - accuracy)
-    binary = -sum(p * math.log(p) for p in (error, 1 - error) if p > 0)
-    unknown = binary + error * math.log(max(classes - 1, 1))
-    low = Fraction(max(1 - unknown / math.log(classes), 0.0))
-    implied = (low, Fraction(1))
-    slack = _overlap(implied, STATED.allowed(printed["nmi"]))
-    statement = (
-        f"With Overall {pct(printed['overall'], 1)} on {classes} equally frequent "
-        f"classes NMI is in {ends(implied, 1)}."
-    )
-    arithmetic = (
-        f"Share of errors e at most {error:.4f}. H(Y | prediction) ≤ "
-        f"h(e) + e ln({classes} − 1) = {binary:.4f} + {error:.4f} × "
-        f"{math.log(max(classes - 1, 1)):.4f} = {unknown:.4f} nats, and ln {classes} = "
-        f"{math.log(classes):.4f}: NMI ≥ 1 − {unknown:.4f} / {math.log(classes):.4f} = "
-        f"{pct(low, 1)} %. {_overlap_in_words(slack, 1)}"
-    )
-    short = ""
-    if slack < 0:
-        short = (
-            f"with this Overall NMI is at least {pct(low, 1)}; this row prints "
-            f"{pct(printed['nmi'], 1)}"
-        )
-    return _bound(
-        "nmi", "nmi", STATED, printed["nmi"], implied, statement, arithmetic, short
-    )

@@ -1,7 +1,6 @@
 """audit: what the printed numbers can and cannot be, from the published files alone."""
 
 from dataclasses import asdict
-from fractions import Fraction
 
 from replication.core.files import read_json
 from replication.core.settings import PUBLISHED, read_recipe, recipe_file
@@ -9,7 +8,7 @@ from replication.core.stage import Stage
 from replication.published.reader import read_published_tables
 from replication.sections.audit.differences import differences
 from replication.sections.audit.experiment import class_weights, table_bounds
-from replication.sections.audit.printed import STATED, design_of, group_sizes
+from replication.sections.audit.printed import STATED, design_of
 from replication.statistics.results import Measurement
 
 
@@ -17,29 +16,23 @@ def measure(stage: Stage) -> Measurement:
     """Every bound and difference, and what the objective weighs on each benchmark."""
     counts = read_json(stage.reads(PUBLISHED / "class_counts.json"))
     stage.reads(PUBLISHED / "tables.yaml")
-    tables = read_published_tables()
-    benchmarks = dict.fromkeys([*counts, *(t.benchmark for t in tables.values())])
-    designs = {benchmark: design_of(benchmark, counts) for benchmark in benchmarks}
-    recipes = {}
-    for benchmark in designs:
-        stage.reads(recipe_file(benchmark))
-        recipes[benchmark] = read_recipe(benchmark)
     details = {"bounds": [], "differences": [], "tables": {}, "weights": []}
-    for name, table in tables.items():
-        design = designs[table.benchmark]
+    for name, table in read_published_tables().items():
+        design = design_of(table.benchmark, counts)
         details["bounds"] += map(asdict, table_bounds(name, table, design))
         details["differences"] += map(asdict, differences(name, table, design))
         details["tables"][name] = {
             "title": table.title,
             "section": table.section,
-            "benchmark": recipes[table.benchmark]["title"],
+            "benchmark": read_recipe(table.benchmark)["title"],
             "classes": design.classes,
-            "groups": group_sizes(design.histogram, STATED),
+            "groups": STATED.group_sizes(design.histogram),
             "test_per_class": design.test_per_class,
         }
     for benchmark in counts:
-        recipe = recipes[benchmark]
-        exponent = Fraction(str(recipe["filter"]["weight_exponent"]["value"]))
-        weights = class_weights(designs[benchmark], exponent, recipe["title"])
+        stage.reads(recipe_file(benchmark))
+        recipe = read_recipe(benchmark)
+        exponent = recipe["filter"]["weight_exponent"]["value"]
+        weights = class_weights(design_of(benchmark, counts), exponent, recipe["title"])
         details["weights"].append(asdict(weights))
     return Measurement("audit", None, details=details)

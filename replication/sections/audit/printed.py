@@ -57,24 +57,27 @@ class Reading:
         low = printed if self.truncated else printed - STEP / 2
         return max(low, Fraction(0)), min(low + STEP, Fraction(1))
 
+    def group(self, images: int) -> str:
+        """The shot group of a class with so many training images."""
+        if images >= self.many_from:
+            return "many"
+        return "few" if images < self.few_below else "medium"
 
-def _reading(many_from: int, few_below: int) -> Reading:
-    """Group borders, in words as the paper has them."""
-    many = f"> {MANY_ABOVE}" if many_from > MANY_ABOVE else f">= {many_from}"
-    few = f"< {FEW_BELOW}" if few_below == FEW_BELOW else f"<= {few_below - 1}"
-    return Reading(
-        f"{many}, {few_below} to {many_from - 1}, {few}", many_from, few_below
-    )
+    def group_sizes(self, histogram: Mapping[int, int]) -> dict[str, int]:
+        """Classes of each shot group."""
+        sizes = dict.fromkeys(SHOT_GROUPS, 0)
+        for images, number in histogram.items():
+            sizes[self.group(images)] += number
+        return sizes
 
 
-STATED = _reading(MANY_ABOVE + 1, FEW_BELOW)
-DROPPED_DIGITS = Reading(
-    f"{STATED.name}; digits dropped", STATED.many_from, STATED.few_below, True
-)
+_BORDERS = (MANY_ABOVE + 1, FEW_BELOW)
+STATED = Reading("> 100, 20 to 100, < 20", *_BORDERS)
+DROPPED_DIGITS = Reading(f"{STATED.name}; digits dropped", *_BORDERS, truncated=True)
 OTHER_READINGS = (
-    _reading(MANY_ABOVE, FEW_BELOW),
-    _reading(MANY_ABOVE + 1, FEW_BELOW + 1),
-    _reading(MANY_ABOVE, FEW_BELOW + 1),
+    Reading(">= 100, 20 to 99, < 20", MANY_ABOVE, FEW_BELOW),
+    Reading("> 100, 21 to 100, <= 20", MANY_ABOVE + 1, FEW_BELOW + 1),
+    Reading(">= 100, 21 to 99, <= 20", MANY_ABOVE, FEW_BELOW + 1),
     DROPPED_DIGITS,
 )
 
@@ -86,32 +89,17 @@ def design_of(benchmark: str, published: Mapping[str, Any]) -> Design:
         published: class_counts.json: benchmark -> histogram and test_per_class.
 
     Raises:
-        BadInput: the benchmark, or its test images per class, is not in it.
+        BadInput: one of the two is not in it.
     """
-    where = "class_counts.json"
-    if benchmark not in published:
-        raise BadInput(f"{where}: {benchmark}: expected class counts, got nothing")
-    entry = published[benchmark]
-    if "test_per_class" not in entry:
-        raise BadInput(
-            f"{where}: {benchmark}.test_per_class: expected the test images of each "
-            "class, got nothing"
-        )
+    entry = published.get(benchmark, {})
+    for name in ("histogram", "test_per_class"):
+        if name not in entry:
+            raise BadInput(
+                f"class_counts.json: {benchmark}.{name}: expected published counts, "
+                "got nothing"
+            )
     histogram = {int(images): number for images, number in entry["histogram"].items()}
     return Design(benchmark, histogram, entry["test_per_class"])
-
-
-def group_sizes(histogram: Mapping[int, int], reading: Reading) -> dict[str, int]:
-    """Classes of each shot group.
-
-    Args:
-        histogram: training images of a class -> number of such classes.
-    """
-    sizes = dict.fromkeys(SHOT_GROUPS, 0)
-    for images, number in histogram.items():
-        name = "few" if images < reading.few_below else "medium"
-        sizes["many" if images >= reading.many_from else name] += number
-    return sizes
 
 
 def fractions(values: Mapping[str, float | None]) -> dict[str, Fraction]:
@@ -123,22 +111,9 @@ def fractions(values: Mapping[str, float | None]) -> dict[str, Fraction]:
     }
 
 
-# ---- As text: arithmetic for a reader to redo, in percent ---------------------------
-
-
 def pct(value: Fraction, digits: int = 4) -> str:
-    """A fraction in percent."""
+    """A fraction in percent, for a reader to redo the arithmetic."""
     return f"{float(100 * value):.{digits}f}".replace("-", "−")
-
-
-def signed(value: Fraction) -> str:
-    """A difference in points."""
-    return f"{float(100 * value):+.1f}".replace("-", "−")
-
-
-def plain(value: Fraction, digits: int) -> str:
-    """A fraction as it is."""
-    return f"{float(value):.{digits}f}"
 
 
 def ends(interval: Interval, digits: int) -> str:
