@@ -220,6 +220,7 @@ def _bounds_figure(rows: Mapping[tuple[str, str], Mapping[str, Bound]]) -> str:
         axis.set_yticks(range(len(shown)), shown)
         axis.set_title("Printed MCC, and what Overall allows it")
         axis.set_xlabel("MCC, %")
+        axis.use_sticky_edges = False  # a bar would lie on the panel's edge
         axis.margins(x=0.05)
         axis.invert_yaxis()
         handles, names = axis.get_legend_handles_labels()

@@ -9,6 +9,7 @@ from replication.sections.settings.experiment import InUse
 from replication.sections.settings.page import value_in_use
 from replication.statistics.results import Measurement
 
+_MEASURED = "Points whose effect is measured"
 _PARTS = {
     "text": "The supplement's own text",
     "disagree": "Supplement and released code name two values",
@@ -17,23 +18,39 @@ _PARTS = {
     "code": "What else the released code does",
     "ours": "Where this suite goes its own way",
 }
-_HEADER = ["", "Point", "Supplement", "Released code", "This suite", "Effect"]
+_HEADER = ["Point", "Supplement", "Released code", "This suite"]
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
-    """Every point at which supplement, released code and this suite part."""
+    """Every point at which supplement, released code and this suite part.
+
+    First those whose effect a page measures, then the others, by kind.
+    """
     titles = measured.details["titles"]
-    parts: dict[str, list[list[str]]] = {part: [] for part in _PARTS}
-    for number, entry in enumerate(measured.details["discrepancies"], start=1):
-        parts[entry["part"]].append(_row(number, entry, titles))
+    rows: dict[str, list[list[str]]] = {_MEASURED: [], **{p: [] for p in _PARTS}}
+    for entry in measured.details["discrepancies"]:
+        row = [
+            entry["topic"],
+            _stated(entry["supplement"]),
+            _stated(entry["released_code"]),
+            _we_run(entry["we_run"], titles),
+        ]
+        if entry["effect"] == "not measured":
+            rows[entry["part"]].append(row)
+        else:
+            name, says = entry["effect"]["page"], entry["effect"]["says"]
+            rows[_MEASURED].append([*row, f"[{name}]({name}.md): {says}"])
+    tables = {
+        _PARTS.get(part, part): markdown_table(
+            _HEADER + ["Effect"] * (part == _MEASURED), some, words=len(some[0])
+        )
+        for part, some in rows.items()
+        if some
+    }
     text = render(
         "sections/settings/discrepancies.md.j2",
         finding=finding(measured),
-        parts={
-            _PARTS[part]: markdown_table(_HEADER, rows, words=6)
-            for part, rows in parts.items()
-            if rows
-        },
+        tables=tables,
     )
     return text, {}
 
@@ -41,26 +58,15 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """How many points there are, and of how many the effect is measured."""
     entries = measured.details["discrepancies"]
-    effects = sum(entry["effect"] is not None for entry in entries)
+    effects = sum(entry["effect"] != "not measured" for entry in entries)
     return (
         f"Supplement, released code and this suite part at {len(entries)} points; "
         f"{effects} of them have an effect that a page of this suite measures."
     )
 
 
-def _row(number: int, entry: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
-    return [
-        str(number),
-        entry["topic"],
-        _stated(entry["supplement"]),
-        _stated(entry["released_code"]),
-        _we_run(entry["we_run"], titles),
-        _effect(entry["effect"]),
-    ]
-
-
-def _stated(source: Mapping[str, str] | None) -> str:
-    if source is None:
+def _stated(source: Mapping[str, str] | str) -> str:
+    if source == "silent":
         return "silent"
     place = source["place"].replace("*", "\\*")
     return f"{source['says']}<br>*{place}*"
@@ -86,9 +92,3 @@ def _we_run(we_run: Mapping[str, Any], titles: Mapping[str, str]) -> str:
         for name, values in by_benchmark.items()
     ]
     return "<br>".join(lines) or "none of its benchmarks is in this run"
-
-
-def _effect(effect: Mapping[str, str] | None) -> str:
-    if effect is None:
-        return "not measured"
-    return f"[{effect['page']}]({effect['page']}.md): {effect['says']}"

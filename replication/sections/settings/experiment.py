@@ -2,25 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-
-from replication.core.files import BadInput, read_yaml
 from replication.core.settings import (
     OBJECTIVES,
     PUBLISHED,
-    Benchmark,
     Settings,
     read_recipe,
 )
@@ -34,8 +21,6 @@ ORIGINS = {
     "stand-in": "the stand-in's",
     "input": "set by the input",
 }
-
-# ---- What a run uses -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -101,14 +86,10 @@ def unused_sections(settings: Settings, benchmark: str) -> dict[str, str]:
             reasons[section] = f"not listed in `{what}`"
     for objective in OBJECTIVES:
         if settings.features(benchmark, objective) is not None:
-            given = dict.fromkeys(
-                ("data", "backbone", objective), "cached features are given"
-            )
+            for section in ("data", "backbone", objective):
+                reasons.setdefault(section, "cached features are given")
         elif settings.checkpoint(benchmark, objective) is not None:
-            given = {objective: "weights are given"}
-        else:
-            continue
-        reasons |= {name: why for name, why in given.items() if name not in reasons}
+            reasons.setdefault(objective, "weights are given")
     return reasons
 
 
@@ -131,121 +112,25 @@ def counts(in_use: Sequence[InUse]) -> list[Cell]:
     ]
 
 
-# ---- Where the sources part ----------------------------------------------------------
-
-Text = Annotated[str, Field(min_length=1)]
-
-
-def _or_word(word: str) -> BeforeValidator:
-    """Read `word` as nothing; nothing itself is a forgotten value."""
-
-    def read(value: Any) -> Any:
-        if value is None:
-            raise ValueError(f"fields by name or `{word}`")
-        return None if value == word else value
-
-    return BeforeValidator(read)
-
-
-class _Fact(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Stated(_Fact):
-    """What a source says, and where in it."""
-
-    says: Text
-    place: Text
-
-
-class Effect(_Fact):
-    """Which page measures what a discrepancy does, and as what."""
-
-    page: Literal["table1", "table2", "sigma", "estimator", "separation", "confusion"]
-    says: Text
-
-
-class WeRun(_Fact):
-    """What this suite does: settings to look up, or a sentence a protocol or for both.
-
-    Exactly one of (benchmarks, section, names), (paper, released_code) and (both,).
-    """
-
-    benchmarks: Annotated[list[Benchmark], Field(min_length=1)] | None = None
-    section: Text | None = None
-    names: Annotated[list[Text], Field(min_length=1)] | None = None
-    paper: Text | None = None
-    released_code: Text | None = None
-    both: Text | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "WeRun":
-        if self.model_fields_set not in (
-            {"benchmarks", "section", "names"},
-            {"paper", "released_code"},
-            {"both"},
-        ):
-            raise ValueError(
-                "(benchmarks, section, names) or (paper, released_code) or (both)"
-            )
-        return self
-
-
-class Discrepancy(_Fact):
-    """One entry; None stands for a silent source and for an effect not measured."""
-
-    part: Literal["text", "disagree", "silent", "protocol", "code", "ours"]
-    topic: Text
-    supplement: Annotated[Stated | None, _or_word("silent")]
-    released_code: Annotated[Stated | None, _or_word("silent")]
-    we_run: WeRun
-    effect: Annotated[Effect | None, _or_word("not measured")]
-
-
-def read_discrepancies(path: Path = DISCREPANCIES) -> list[Discrepancy]:
-    """Every entry: supplement and released code, side by side.
-
-    Raises:
-        BadInput: a line for each missing, unknown or malformed field.
-    """
-    try:
-        return TypeAdapter(list[Discrepancy]).validate_python(read_yaml(path))
-    except ValidationError as error:
-        raise BadInput([_in_a_line(path, some) for some in error.errors()]) from None
-
-
-def _in_a_line(path: Path, error: Mapping[str, Any]) -> str:
-    """A pydantic error: file, entry from 1, field, what is wrong, what came."""
-    number, *fields = error["loc"] or (0,)
-    where = "".join(f".{field}" for field in fields)
-    return f"{path}: entry {number + 1}{where}: {error['msg']}, got {error['input']!r}"
-
-
 def looked_up(
-    entries: Sequence[Discrepancy], in_use: Sequence[InUse]
+    entries: Sequence[Mapping[str, Any]], in_use: Sequence[InUse]
 ) -> list[dict[str, Any]]:
-    """Entries with the settings that they name, as this run has them.
+    """Entries of discrepancies.yaml with the settings that they name, as in this run.
 
     Returns:
-        A row an entry: its fields; `we_run` is {paper, released_code}, {both} or
-        {settings: rows of `in_use`}, the latter empty where no benchmark of the entry
-        is in this run.
+        An entry each; `we_run` is {paper, released_code}, {both} or {settings: rows of
+        `in_use`}, the latter empty where no benchmark of the entry is in this run.
     """
     rows = []
     for entry in entries:
-        we_run = entry.we_run
-        row = entry.model_dump()
-        row["we_run"] = we_run.model_dump(exclude_unset=True)
-        if we_run.names is not None:
-            row["we_run"] = {
-                "settings": [
-                    vars(some)
-                    for benchmark in we_run.benchmarks or ()
-                    for name in we_run.names
-                    for some in in_use
-                    if (some.benchmark, some.section, some.name)
-                    == (benchmark, we_run.section, name)
-                ]
-            }
-        rows.append(row)
+        we_run = entry["we_run"]
+        if "names" in we_run:
+            by_key = {(s.benchmark, s.section, s.name): s for s in in_use}
+            named = [
+                by_key.get((benchmark, we_run["section"], name))
+                for benchmark in we_run["benchmarks"]
+                for name in we_run["names"]
+            ]
+            we_run = {"settings": [asdict(some) for some in named if some]}
+        rows.append({**entry, "we_run": we_run})
     return rows

@@ -2,13 +2,13 @@
 
 from dataclasses import asdict
 
+from replication.core.files import read_yaml
 from replication.core.settings import STAND_IN, read_recipe, recipe_file
 from replication.core.stage import Stage
 from replication.sections.settings.experiment import (
     DISCREPANCIES,
     counts,
     looked_up,
-    read_discrepancies,
     settings_in_use,
 )
 from replication.statistics.results import Measurement
@@ -30,6 +30,6 @@ def measure(stage: Stage) -> Measurement:
         details={
             "titles": {name: read_recipe(name)["title"] for name in benchmarks},
             "in_use": [asdict(some) for some in in_use],
-            "discrepancies": looked_up(read_discrepancies(), in_use),
+            "discrepancies": looked_up(read_yaml(DISCREPANCIES), in_use),
         },
     )

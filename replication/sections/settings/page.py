@@ -47,15 +47,9 @@ def finding(measured: Measurement) -> str:
         origin: sum(c.mean for c in measured.cells if c.metric == origin)
         for origin in ORIGINS
     }
-    parts = [
-        f"{number['published']:g} same as published",
-        f"{number['guess']:g} guesses (no source says)",
-        f"{number['overridden']:g} overridden",
-        f"{number['stand-in']:g} the stand-in's",
-    ]
-    if number["input"]:
-        parts.append(f"{number['input']:g} set by the input")
-    return f"{sum(number.values()):g} settings: {', '.join(parts)}."
+    words = ORIGINS | {"guess": "guesses (no source says)"}
+    parts = (f"{number[origin]:g} {words[origin]}" for origin in ORIGINS)
+    return f"{sum(number.values()):g} settings in use: {', '.join(parts)}."
 
 
 def in_words(value: Any) -> str:
@@ -102,35 +96,26 @@ def _section(
 ) -> dict[str, Any]:
     """A section's table: a row a setting, a column a benchmark that uses the section.
 
-    Sources stand below it by letter, so that the table stays narrow.
+    Sources stand below it by number, so that the table stays narrow.
     """
-    used: dict[str, dict[str, InUse]] = {}
-    unused: dict[str, dict[str, None]] = {}
-    for some in in_use:
-        if some.unused is None:
-            used.setdefault(some.benchmark, {})[some.name] = some
-        else:
-            unused.setdefault(some.unused, {})[titles[some.benchmark]] = None
-    letters: dict[str, str] = {}
-    rows = []
-    for name in dict.fromkeys(some.name for some in in_use if some.unused is None):
-        row = [f"`{name}`"]
-        for of_benchmark in used.values():
-            some = of_benchmark[name]
-            letter = letters.setdefault(some.source, _letter(len(letters)))
-            row.append(f"{value_in_use(some)} <sup>{letter}</sup>")
-        rows.append(row)
-    header = ["Setting", *(titles[benchmark] for benchmark in used)]
+    used = [some for some in in_use if some.unused is None]
+    sources = list(dict.fromkeys(some.source for some in used))
+    benchmarks = list(dict.fromkeys(some.benchmark for some in used))
+    values: dict[str, dict[str, str]] = {}
+    for some in used:
+        note = f"<sup>{sources.index(some.source) + 1}</sup>"
+        of_name = values.setdefault(some.name, {})
+        of_name[some.benchmark] = f"{value_in_use(some)} {note}"
+    rows = [
+        [f"`{name}`", *(of_name[benchmark] for benchmark in benchmarks)]
+        for name, of_name in values.items()
+    ]
+    header = ["Setting", *(titles[benchmark] for benchmark in benchmarks)]
+    reasons = {titles[s.benchmark]: s.unused for s in in_use if s.unused is not None}
     return {
         "name": section,
         "title": _TITLES[section],
         "table": markdown_table(header, rows) if rows else None,
-        "sources": {letter: source for source, letter in letters.items()},
-        "unused": {why: ", ".join(names) for why, names in unused.items()},
+        "sources": sources,
+        "unused": reasons,
     }
-
-
-def _letter(number: int) -> str:
-    """0 -> a, 25 -> z, 26 -> aa."""
-    prefix = _letter(number // 26 - 1) if number >= 26 else ""
-    return prefix + chr(ord("a") + number % 26)

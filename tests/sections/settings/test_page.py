@@ -49,27 +49,6 @@ def measured(*entries: dict) -> Measurement:
     )
 
 
-def entry(**changes: object) -> dict:
-    """A discrepancy as the stage writes it, with changes."""
-    plain = {
-        "part": "silent",
-        "topic": "A topic",
-        "supplement": None,
-        "released_code": {"says": "0.7", "place": "repo@0123456 config/*.yaml"},
-        "we_run": {"both": "P(a|b)"},
-        "effect": None,
-    }
-    return plain | changes
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "none"), (True, "yes"), (1e-4, "0.0001"), ([0.5, 1.0], "0.5, 1")],
-)
-def test_values_as_a_reader_writes_them(value: object, text: str) -> None:
-    assert page.in_words(value) == text
-
-
 def test_marks_of_a_value() -> None:
     guess = {"source": "guess: ours"}
     for changes, text in (
@@ -83,13 +62,6 @@ def test_marks_of_a_value() -> None:
         assert page.value_in_use(replace(PLAIN, **changes)) == text
 
 
-def test_the_finding_counts_what_is_in_use_by_origin() -> None:
-    assert page.finding(measured()) == (
-        "5 settings: 1 same as published, 1 guesses (no source says), 2 overridden, "
-        "1 the stand-in's."
-    )
-
-
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_every_section_of_a_recipe_has_a_title(benchmark) -> None:
     assert set(page._TITLES) >= set(list(read_recipe(benchmark))[2:])
@@ -99,18 +71,20 @@ def test_the_page_of_settings() -> None:
     text, figures = page.page(measured(), "", "figures")
     lines = text.splitlines()
     assert figures == {}
-    assert lines[0].startswith("> **Every setting in use beside the published one**")
+    assert page.finding(measured()) == (
+        "5 settings in use: 1 as published, 1 guesses (no source says), 2 overridden, "
+        "1 the stand-in's, 0 set by the input."
+    )
     assert "| Places | 2 | 0 | 1 | 1 | 0 | 0 | 1 |" in lines
-    assert "| Setting | Places | iNat |" in lines
     assert (
-        "| `lr` | **0.3** (published 0.1) <sup>a</sup> "
-        "| **0.3** (published 0.2) <sup>a</sup> |"
+        "| `lr` | **0.3** (published 0.1) <sup>1</sup> "
+        "| **0.3** (published 0.2) <sup>1</sup> |"
     ) in lines
     assert (
-        "| `eta` | 0.7 (guess) <sup>b</sup> | *0.5* (guess 0.7) <sup>b</sup> |" in lines
+        "| `eta` | 0.7 (guess) <sup>2</sup> | *0.5* (guess 0.7) <sup>2</sup> |" in lines
     )
-    at = lines.index("<sup>a</sup> Sect. 5;")
-    assert lines[at + 1] == "<sup>b</sup> guess: none."
+    at = lines.index("<sup>1</sup> Sect. 5;")
+    assert lines[at + 1] == "<sup>2</sup> guess: none."
     below = lines[lines.index("## Separation experiment (`fig2`)") :]
     assert below[2] == "| Setting | iNat |"
     assert "Not in use on Places: not listed in `separation`." in below
@@ -120,24 +94,29 @@ def test_the_page_of_discrepancies() -> None:
     protocols = {"paper": "One way", "released_code": "Another"}
     settings = [asdict(PLACES[0]), asdict(replace(INAT[0], unused="weights are given"))]
     effect = {"page": "table2", "says": "row w/o L_MLE"}
+    entry = {
+        "part": "silent",
+        "topic": "A topic",
+        "supplement": "silent",
+        "released_code": {"says": "0.7", "place": "repo@0123456 config/*.yaml"},
+        "we_run": {"both": "P(a|b)"},
+        "effect": "not measured",
+    }
     results = measured(
-        entry(),
-        entry(part="protocol", we_run=protocols, effect=effect),
-        entry(part="disagree", we_run={"settings": settings}),
-        entry(part="disagree", we_run={"settings": []}),
+        entry,
+        entry | {"part": "protocol", "we_run": protocols, "effect": effect},
+        entry | {"part": "disagree", "we_run": {"settings": settings}},
+        entry | {"part": "disagree", "we_run": {"settings": []}},
     )
     lines = discrepancies.page(results, "", "figures")[0].splitlines()
-    code = r"0.7<br>*repo@0123456 config/\*.yaml*"
-    assert rf"| 1 | A topic | silent | {code} | P(a\|b) | not measured |" in lines
+    start = r"| A topic | silent | 0.7<br>*repo@0123456 config/\*.yaml* |"
+    assert rf"{start} P(a\|b) |" in lines
     assert (
-        f"| 2 | A topic | silent | {code} | **paper**: One way<br>**released code**: "
-        "Another | [table2](table2.md): row w/o L_MLE |"
+        f"{start} **paper**: One way<br>**released code**: Another "
+        "| [table2](table2.md): row w/o L_MLE |"
     ) in lines
-    assert (
-        f"| 3 | A topic | silent | {code} | Places: `lr` **0.3** (published 0.1)<br>"
-        "iNat: not in use | not measured |"
-    ) in lines
-    none = "none of its benchmarks is in this run"
-    assert f"| 4 | A topic | silent | {code} | {none} | not measured |" in lines
+    both = "Places: `lr` **0.3** (published 0.1)<br>iNat: not in use"
+    assert f"{start} {both} |" in lines
+    assert f"{start} none of its benchmarks is in this run |" in lines
     assert "part at 4 points; 1 of them" in discrepancies.finding(results)
     assert "## What else the released code does" not in lines
