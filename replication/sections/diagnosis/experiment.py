@@ -90,7 +90,7 @@ def decide_as(
     `cascade.decide`, number by number.
 
     Args:
-        levels: at least `setting.depth` of them; fewer are used where it says so.
+        levels: at least `setting.depth` of them.
         head: that every first term starts from.
         classifier: gives what the search does not change.
         seed: of the second terms and the order of samples.
@@ -276,8 +276,11 @@ class Answers:
         for number in range(max(len(tried.notes) for tried in seeds)):
             here = decided_by == number
             gap = self._estimate((first - second) * here, "test", "overall")
-            shares = (_share(right, here) for right in (first, second))
-            cut_up.append((float(here.mean()), *shares, gap))
+            right = [
+                float(some[here].mean()) if here.any() else float("nan")
+                for some in (first, second)
+            ]
+            cut_up.append((float(here.mean()), *right, gap))
         return cut_up
 
     def _seeds(self, setting: Setting) -> list[Tried]:
@@ -293,10 +296,6 @@ class Answers:
         return estimate(scores, weights, self._labels[split])
 
 
-def _share(right: np.ndarray, here: np.ndarray) -> float:
-    return float(right[here].mean()) if here.any() else float("nan")
-
-
 def _judged(gap: Estimate) -> dict[str, Any]:
     """A difference as fields of a Cell, with its verdict."""
     return estimated(gap) | {
@@ -304,12 +303,6 @@ def _judged(gap: Estimate) -> dict[str, Any]:
         "detectable": gap.detectable,
         "verdict": judge_claim(gap.low, gap.high),
     }
-
-
-def at(split: str, place: str = "") -> str:
-    """A Cell's `at`: of the ladder, of a classifier; and `validation` where it is."""
-    words = (place, "validation" if split == "val" else "")
-    return ", ".join(filter(None, words))
 
 
 def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
@@ -323,15 +316,14 @@ def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
         wanted = [("val", "overall"), *(("test", metric) for metric in ACCURACIES)]
         for split, metric in wanted:
             fields = estimated(answers.accuracy(setting, split, metric))
-            cells.append(
-                answers.cell(name, METHODS[name], metric, at=at(split), **fields)
-            )
+            fields["at"] = "validation" if split == "val" else ""
+            cells.append(answers.cell(name, METHODS[name], metric, **fields))
         if share := answers.refused(setting):
             cells.append(answers.cell(name, METHODS[name], "diverged", mean=share))
     for first, second in PAIRS:
         for metric in ACCURACIES:
             gap = answers.difference(named[first], named[second], "test", metric)
-            fields = {"minus": second} | _judged(gap)
+            fields = _judged(gap) | {"minus": second}
             cells.append(answers.cell(first, METHODS[first], metric, **fields))
     return cells
 
@@ -344,20 +336,18 @@ def ladder_cells(
     `changed`: the share of the test samples that it decides otherwise than the head;
     `moved`: how far the first terms went, relative to where they started.
     """
-    names, cells = list(RUNGS), []
+    names, cells, place = list(RUNGS), [], f"lr {lr:g}"
     for name, rung in rungs.items():
         label = (RUNGS | _OFF_THE_LADDER)[name]
-        place = f"lr {lr:g}"
         before = names[names.index(name) - 1] if name in names[1:] else "head"
+        lower = {} if name == "head" else dict.fromkeys((before, "head"))
         for split in DECIDED:
-            where = at(split, place)
+            where = f"{place}, validation" if split == "val" else place
             fields = estimated(answers.accuracy(rung, split, "overall"))
             cells.append(answers.cell(name, label, "overall", at=where, **fields))
-            for minus in dict.fromkeys((before, "head")):
-                if name == "head":
-                    continue
+            for minus in lower:
                 gap = answers.difference(rung, rungs[minus], split, "overall")
-                fields = {"minus": minus, "at": where} | _judged(gap)
+                fields = _judged(gap) | {"minus": minus, "at": where}
                 cells.append(answers.cell(name, label, "overall", **fields))
         changed = answers.changed(rung, rungs["head"])
         cells.append(answers.cell(name, label, "changed", mean=changed, at=place))
@@ -376,20 +366,19 @@ def part_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     cells = []
     for first, second in CUT_UP:
         cut_up = answers.contributions(named[first], named[second])
-        for number, (share, ours, theirs, gap) in enumerate(cut_up, start=1):
+        for number, (share, *right, gap) in enumerate(cut_up, start=1):
             place = f"depth {number}" if number < len(cut_up) else "rest"
-            where = {"at": f"{first}, {place}"}
-            cells += [
-                answers.cell(first, METHODS[first], "decided", mean=share, **where),
-                answers.cell(first, METHODS[first], "right", mean=ours, **where),
-                answers.cell(second, METHODS[second], "right", mean=theirs, **where),
-                answers.cell(
-                    first,
-                    METHODS[first],
-                    "overall",
-                    **where | {"minus": second} | _judged(gap),
-                ),
-            ]
+            at = f"{first}, {place}"
+            for method, metric, value in (
+                (first, "decided", share),
+                (first, "right", right[0]),
+                (second, "right", right[1]),
+            ):
+                cells.append(
+                    answers.cell(method, METHODS[method], metric, mean=value, at=at)
+                )
+            fields = _judged(gap) | {"minus": second, "at": at}
+            cells.append(answers.cell(first, METHODS[first], "overall", **fields))
     return cells
 
 
@@ -404,7 +393,8 @@ def factor_cells(
         name = f"{factor}={value}"
         for split in DECIDED:
             gap = answers.difference(setting, base, split, "overall")
-            fields = {"minus": "published", "at": at(split)} | _judged(gap)
+            at = "validation" if split == "val" else ""
+            fields = _judged(gap) | {"minus": "published", "at": at}
             cells.append(answers.cell(name, label, "overall", **fields))
         if share := answers.refused(setting):
             cells.append(answers.cell(name, label, "diverged", mean=share))

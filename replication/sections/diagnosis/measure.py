@@ -158,27 +158,20 @@ def _write(
 
 def _about_settings(settings: Settings, benchmark: str) -> dict[str, Any]:
     """Which of the cascade's settings no source publishes, and the seeds."""
-    seeds, grid = settings.seeds(), settings.diagnose()
-    return {
-        "overridden": _of_origin(settings, benchmark, "overridden"),
-        "guessed": _of_origin(settings, benchmark, "guess"),
-        "seeds": list(seeds),
-        "searched": list(seeds[: grid.search_seeds]),
-    }
-
-
-def _of_origin(settings: Settings, benchmark: str, origin: str) -> list[str]:
-    """Settings of the cascade that have this origin."""
     sections = {
         "filter": FilterSettings,
         "cascade": CascadeSettings,
         "classifier": ClassifierSettings,
     }
-    return [
-        f"{section}.{name}"
-        for section, kind in sections.items()
-        for name, choice in settings.choices(
-            benchmark, section, tuple(kind.model_fields)
-        ).items()
-        if choice.origin == origin
-    ]
+    by_origin: dict[str, list[str]] = {"overridden": [], "guess": []}
+    for section, kind in sections.items():
+        chosen = settings.choices(benchmark, section, tuple(kind.model_fields))
+        for name, choice in chosen.items():
+            by_origin.setdefault(choice.origin, []).append(f"{section}.{name}")
+    seeds = settings.seeds()
+    return {
+        "overridden": by_origin["overridden"],
+        "guessed": by_origin["guess"],
+        "seeds": list(seeds),
+        "searched": list(seeds[: settings.diagnose().search_seeds]),
+    }

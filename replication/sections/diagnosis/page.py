@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from replication.reporting.figures import COLOURS, STYLE, interval_panel, svg_text
@@ -17,51 +16,40 @@ from replication.reporting.tables import (
     percent,
     shown,
 )
-from replication.sections.diagnosis.search import (
-    FACTORS,
-    RUNGS,
-    change_in_words,
-    value_in_words,
-)
-from replication.statistics.results import Cell, Measurement, pick
+from replication.samples.metrics import ACCURACIES
+from replication.sections.diagnosis.experiment import CUT_UP, METHODS, PAIRS
+from replication.sections.diagnosis.search import FACTORS, RUNGS, value_in_words
+from replication.statistics.results import Cell, Measurement, grade_of, pick
 
-_PAPER_BENCHMARKS = ("imagenet_lt", "places_lt", "inat18")
-# `at` of a Cell -> name, colour, marker and shift of its marks.
-_SPLITS = {
-    "validation": ("validation", "#999999", "s", -0.15),
-    "": ("test", COLOURS["full"], "o", 0.15),
-}
 _BETTER = {"supported": "yes", "contradicted": "no, worse"}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
-    """The page of the search on one benchmark, and its figures by file name."""
-    data, details = measured.data, measured.details
-    known = data["stand_in"] or data["benchmark"] in _PAPER_BENCHMARKS
+    """The page of the search on one benchmark, and its figure by file name."""
+    data, details, cells = measured.data, measured.details, measured.cells
+    known = grade_of(data) != "real data"
     rates = [f"lr {lr:g}" for lr in details["learning_rates"]]
-    gains = _gains(measured)
+    plain = details["settings"]["plain"]
     text = render(
         "sections/diagnosis/page.md.j2",
         notice=notice(data, title, None if known else "benchmarks"),
         title=title,
         finding=finding(measured),
-        more=_more(measured, rates),
         validation=data["images"]["val"],
         details=details,
-        methods=_methods_table(measured.cells),
-        differences=_differences_table(measured.cells),
-        chosen=_chosen_in_words(details),
-        ladders=[(at.split()[1], _ladder_table(measured.cells, at)) for at in rates],
-        parts=_part_tables(measured.cells),
-        factors=_factors_table(gains),
+        methods=_methods_table(cells),
+        differences=_differences_table(cells),
+        plain=", ".join(
+            f"{FACTORS[name]} {value_in_words(name, plain[name])}"
+            for name in ("lr", "refitted")
+        ),
+        ladders=[(at.removeprefix("lr "), _ladder_table(cells, at)) for at in rates],
+        parts=_part_tables(cells),
+        factors=_factors_table(measured),
         steps=_steps_table(details["steps"]),
         figures=folder,
     )
-    figures = {
-        "ladder.svg": _ladder_figure(measured.cells, rates),
-        "factors.svg": _factors_figure(gains),
-    }
-    return text, figures
+    return text, {"ladder.svg": _ladder_figure(cells, rates)}
 
 
 # ---- In words ---------------------------------------------------------------------
@@ -109,45 +97,6 @@ def _overall(measured: Measurement, method: str, minus: str | None = None) -> Ce
     return cell
 
 
-def _more(measured: Measurement, rates: Sequence[str]) -> str:
-    """The untuned settings, the factor that helps most, the steps that lose."""
-    untuned, gap = (_overall(measured, "published", minus) for minus in (None, "head"))
-    losing = "; ".join(
-        f"at learning rate {at.split()[1]} {_losing_steps(measured.cells, at)}"
-        for at in rates
-    )
-    place = {"method": "untrained", "at": rates[0]}
-    changed = pick(measured.cells, metric="changed", **place)
-    drawn = pick(measured.cells, metric="overall", minus="head", **place)
-    return (
-        f"Untuned, DLSA reaches {percent(untuned.mean)} %, {in_unit(gap)} against "
-        f"the head. {_helps_most(measured)} Of the steps from the head to DLSA, those "
-        f"shown to lose on test: {losing}. Drawing the second terms, with nothing "
-        f"fitted, changes the decision on {percent(changed.mean, 0)} % of the test "
-        f"images ({shown(drawn)})."
-    )
-
-
-def _helps_most(measured: Measurement) -> str:
-    gains = [gain for gain in _gains(measured) if not gain["diverged"]]
-    if not gains or gains[0]["validation"].mean <= 0:
-        return "No single change of a setting helps on validation images."
-    best = gains[0]
-    return (
-        f"The single change that helps most: {best[''].label}, "
-        f"{in_unit(best['validation'])} on validation, {in_unit(best[''])} on test."
-    )
-
-
-def _losing_steps(cells: Sequence[Cell], at: str) -> str:
-    """Steps whose whole interval is below zero; where there is none, the lowest one."""
-    steps = [_step(cells, name, at) for name in list(RUNGS)[1:]]
-    losing = [step for step in steps if step.high < 0]
-    lowest = min(steps, key=lambda step: step.mean)
-    words = ", ".join(f"“{s.label}” ({shown(s)})" for s in losing or [lowest])
-    return words if losing else f"none, the lowest is {words}"
-
-
 def _step(cells: Sequence[Cell], name: str, at: str) -> Cell | None:
     """A rung minus the one before; None on the first and off the ladder."""
     names = list(RUNGS)
@@ -157,72 +106,37 @@ def _step(cells: Sequence[Cell], name: str, at: str) -> Cell | None:
     return pick(cells, method=name, minus=before, metric="overall", at=at)
 
 
-def _chosen_in_words(details: Mapping[str, Any]) -> str:
-    """What tuning changed, and what the plain classifier's settings are."""
-    settings = details["settings"]
-    tuned, base = settings["chosen"], settings["published"]
-    changes = [
-        change_in_words(name, tuned[name], base[name])
-        for name in FACTORS
-        if tuned[name] != base[name]
-    ]
-    plain = ", ".join(
-        f"{FACTORS[name]} {value_in_words(name, settings['plain'][name])}"
-        for name in ("lr", "refitted")
-    )
-    changed = "; ".join(changes) or "nothing"
-    return f"Tuning changed of DLSA: {changed}. Of the plain classifier: {plain}."
-
-
 # ---- Tables -----------------------------------------------------------------------
 
 
 def _methods_table(cells: Sequence[Cell]) -> str:
     """A row a model: validation Overall, and its accuracies on test."""
-    values = [cell for cell in cells if cell.minus is None]
-    validation = [cell for cell in values if cell.at == "validation"]
-    metrics = [metric for metric in METRIC_NAMES if _has(values, metric)]
     header = ["", "Overall, validation"]
-    header += [f"{METRIC_NAMES[metric]}, test" for metric in metrics]
+    header += [f"{METRIC_NAMES[metric]}, test" for metric in ACCURACIES]
     rows = []
-    for first in validation:
-        diverged = pick(values, method=first.method, metric="diverged")
-        label = first.label
+    for method, label in METHODS.items():
+        values = [c for c in cells if c.method == method and c.minus is None]
+        validation = pick(values, at="validation")
+        diverged = pick(values, metric="diverged")
         if diverged:
             share = percent(diverged.mean, 0)
             label += f" (diverged under {share} % of the seeds, counted as wrong)"
-        tested = (
-            pick(values, method=first.method, metric=metric, at="")
-            for metric in metrics
-        )
-        rows.append([label, percent(first.mean), *map(shown, tested)])
+        tested = (shown(pick(values, metric=m, at="")) for m in ACCURACIES)
+        rows.append([label, percent(validation.mean), *tested])
     return markdown_table(header, rows)
-
-
-def _labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Model -> what a reader calls it."""
-    values = (cell for cell in cells if cell.minus is None and cell.at == "validation")
-    return {cell.method: cell.label for cell in values}
-
-
-def _has(cells: Sequence[Cell], metric: str) -> bool:
-    return pick(cells, metric=metric, at="") is not None
 
 
 def _differences_table(cells: Sequence[Cell]) -> str:
     """A row a pair of models: first minus second on test."""
-    names = _labels(cells)
-    gaps = [cell for cell in cells if cell.minus in names and cell.method in names]
-    gaps = [gap for gap in gaps if gap.at == ""]
-    metrics = [metric for metric in METRIC_NAMES if _has(gaps, metric)]
-    header = ["First", "minus second", *(METRIC_NAMES[metric] for metric in metrics)]
+    header = ["First", "minus second", *(METRIC_NAMES[m] for m in ACCURACIES)]
     rows = []
-    for first, second in dict.fromkeys((gap.method, gap.minus) for gap in gaps):
-        pair = {"method": first, "minus": second}
-        row = [pick(gaps, metric=metric, **pair) for metric in metrics]
-        verdict = row[0].verdict
-        better = _BETTER.get(verdict, verdict)
-        rows.append([names[first], names[second], *map(emphasised, row), better])
+    for first, second in PAIRS:
+        gaps = [
+            pick(cells, method=first, minus=second, metric=metric, at="")
+            for metric in ACCURACIES
+        ]
+        better = _BETTER.get(gaps[0].verdict, gaps[0].verdict)
+        rows.append([METHODS[first], METHODS[second], *map(emphasised, gaps), better])
     return markdown_table([*header, "Overall: is the first better?"], rows, words=2)
 
 
@@ -249,52 +163,44 @@ def _ladder_table(cells: Sequence[Cell], at: str) -> str:
 
 def _part_tables(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     """Title and table of each pair: whom each classifier decides, and its worth."""
-    labels = _labels(cells)
-    decided = [cell for cell in cells if cell.metric == "decided"]
+    header = ["Decided by", "Test images, %", "first right, %", "second right, %"]
+    header += ["of the difference, points"]
     tables = []
-    for first in dict.fromkeys(cell.method for cell in decided):
+    for first, second in CUT_UP:
         rows = []
-        for share in (cell for cell in decided if cell.method == first):
+        for share in (c for c in cells if c.metric == "decided" and c.method == first):
             here = [cell for cell in cells if cell.at == share.at]
-            gap = next(cell for cell in here if cell.minus)
-            who = share.at.split(", ")[1]
-            who = "plain classifier" if who == "rest" else f"leaving at {who}"
-            right = (
-                pick(here, method=name, metric="right").mean
-                for name in (first, gap.minus)
+            who = share.at.removeprefix(f"{first}, ")
+            right = (pick(here, method=m, metric="right") for m in (first, second))
+            rows.append(
+                [
+                    "plain classifier" if who == "rest" else f"leaving at {who}",
+                    *(percent(cell.mean) for cell in (share, *right)),
+                    emphasised(pick(here, minus=second)),
+                ]
             )
-            shares = (percent(value) for value in (share.mean, *right))
-            rows.append([who, *shares, emphasised(gap)])
-        header = ["Decided by", "Test images, %", "first right, %", "second right, %"]
-        table = markdown_table([*header, "of the difference, points"], rows)
-        tables.append((f"{labels[first]}, minus {labels[gap.minus]}", table))
+        title = f"{METHODS[first]}, minus {METHODS[second]}"
+        tables.append((title, markdown_table(header, rows)))
     return tables
 
 
-def _gains(measured: Measurement) -> list[dict[str, Any]]:
-    """A changed factor each, the most helpful first, those that diverged last."""
-    gains = []
-    for row in measured.details["factors"]:
-        name = f"{row['factor']}={row['value']}"
-        of_it = [cell for cell in measured.cells if cell.method == name]
-        diverged = pick(of_it, metric="diverged")
-        gain = {at: pick(of_it, metric="overall", at=at) for at in _SPLITS}
-        gains.append(row | gain | {"diverged": diverged.mean if diverged else 0.0})
-    return sorted(gains, key=lambda g: (g["diverged"] > 0, -g["validation"].mean))
-
-
-def _factors_table(gains: Sequence[Mapping[str, Any]]) -> str:
-    """A row a changed factor, the most helpful on validation first."""
-    header = ["Setting", "Value", "instead of", "Overall, validation", "Overall, test"]
+def _factors_table(measured: Measurement) -> str:
+    """A row a changed factor, the most helpful on validation first, diverged last."""
     rows = []
-    for gain in gains:
-        factor = gain["factor"]
-        words = [value_in_words(factor, gain[name]) for name in ("value", "base")]
-        worth = [emphasised(gain[at]) for at in _SPLITS]
-        if gain["diverged"]:
-            worth = [f"diverged on {percent(gain['diverged'], 0)} % of the seeds", "—"]
-        rows.append([FACTORS[factor], *words, *worth])
-    return markdown_table(header, rows, words=3)
+    for changed in measured.details["factors"]:
+        factor, value = changed["factor"], changed["value"]
+        of_it = [c for c in measured.cells if c.method == f"{factor}={value}"]
+        gaps = [pick(of_it, metric="overall", at=at) for at in ("validation", "")]
+        worth = [*map(emphasised, gaps)]
+        diverged = pick(of_it, metric="diverged")
+        if diverged:
+            worth = [f"diverged on {percent(diverged.mean, 0)} % of the seeds", "—"]
+        words = [value_in_words(factor, changed[name]) for name in ("value", "base")]
+        place = (diverged is not None, -gaps[0].mean)
+        rows.append((place, [FACTORS[factor], *words, *worth]))
+    rows.sort(key=lambda row: row[0])
+    header = ["Setting", "Value", "instead of", "Overall, validation", "Overall, test"]
+    return markdown_table(header, [row for _, row in rows], words=3)
 
 
 def _steps_table(steps: Sequence[Mapping[str, Any]]) -> str:
@@ -313,68 +219,28 @@ def _steps_table(steps: Sequence[Mapping[str, Any]]) -> str:
     return markdown_table(header, rows, words=3)
 
 
-# ---- Figures ----------------------------------------------------------------------
+# ---- The figure -------------------------------------------------------------------
 
 
 def _ladder_figure(cells: Sequence[Cell], rates: Sequence[str]) -> str:
     """Overall on the way from the head to DLSA, a panel a learning rate."""
+    splits = (
+        ("validation", ", validation", "#999999", "s", -0.15),
+        ("test", "", COLOURS["full"], "o", 0.15),
+    )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")
         axes = figure.subplots(1, len(rates), sharey=True, sharex=True, squeeze=False)
-        for axis, at in zip(axes[0], rates, strict=True):
-            rungs = [
-                (
-                    label,
-                    {
-                        split: pick(
-                            cells,
-                            method=name,
-                            minus="head",
-                            at=", ".join(filter(None, (at, split))),
-                        )
-                        for split in _SPLITS
-                    },
-                )
-                for name, label in RUNGS.items()
-            ]
-            _both_splits(axis, rungs)
-            axis.set_title(f"Learning rate {at.split()[1]}", fontsize=9)
+        for axis, rate in zip(axes[0], rates, strict=True):
+            for name, suffix, colour, marker, shift in splits:
+                at = rate + suffix
+                rungs = [
+                    (label, pick(cells, method=rung, minus="head", at=at), colour)
+                    for rung, label in RUNGS.items()
+                ]
+                interval_panel(axis, rungs, shift=shift, marker=marker, name=name)
+            axis.set_title(f"Learning rate {rate.removeprefix('lr ')}", fontsize=9)
             axis.set_xlabel("Overall minus the head's, points")
-        _legend(figure, axes[0, 0])
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
         return svg_text(figure)
-
-
-def _factors_figure(gains: Sequence[Mapping[str, Any]]) -> str:
-    """What each factor alone changes, validation beside test."""
-    known = [gain for gain in gains if not gain["diverged"]]
-    rows = [
-        (
-            f"{FACTORS[gain['factor']]}: "
-            f"{value_in_words(gain['factor'], gain['value'])}",
-            gain,
-        )
-        for gain in known
-    ]
-    with matplotlib.rc_context(STYLE):
-        height = 1.2 + 0.27 * len(known)
-        figure = Figure(figsize=(9.2, height), layout="constrained")
-        axis = figure.subplots()
-        _both_splits(axis, rows)
-        axis.set_xlabel("Overall minus that of untuned DLSA, points")
-        _legend(figure, axis)
-        return svg_text(figure)
-
-
-def _both_splits(
-    axis: Axes, rows: Sequence[tuple[str, Mapping[str, Cell | None]]]
-) -> None:
-    """Differences with their intervals: validation above test, a row each."""
-    for at, (name, colour, marker, shift) in _SPLITS.items():
-        panel = [(label, cells[at], colour) for label, cells in rows]
-        interval_panel(axis, panel, shift=shift, marker=marker)
-        axis.plot([], [], marker, color=colour, label=name)
-
-
-def _legend(figure: Figure, axis: Axes) -> None:
-    handles, names = axis.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)

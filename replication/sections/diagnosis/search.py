@@ -5,7 +5,8 @@ rung. The search is told validation accuracies and nothing else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from replication.core.settings import (
@@ -17,11 +18,14 @@ from replication.core.settings import (
 from replication.flow_filter.centres import distance_reading, squared_reading
 
 # Factors that a fitted filter serves every value of, in the order of the search.
-CLASSIFIERS = ("lr", "refitted", "drawn", "z", "frequencies", "own_prior")
-ON_FITTED = ("lr", "depth", *CLASSIFIERS[1:])
+SWITCHES = ("refitted", "drawn", "z", "frequencies", "own_prior")
+ON_FITTED = ("lr", "depth", *SWITCHES)
 # Factors each value of which needs filters of its own.
-LAMBDAS = ("lambda_mle", "lambda_bal", "lambda_pure")
-FILTERS = ("sigma", "num_clusters", "weight_exponent", *LAMBDAS, "leaving_share")
+_OF_A_FILTER = (
+    *("sigma", "num_clusters", "weight_exponent"),
+    *("lambda_mle", "lambda_bal", "lambda_pure"),
+)
+FILTERS = (*_OF_A_FILTER, "leaving_share")
 FACTORS = {
     "lr": "learning rate of the classifiers",
     "depth": "Flow Filters",
@@ -127,23 +131,17 @@ def setting_in_use(
     classifier: ClassifierSettings,
 ) -> Setting:
     """The cascade as the other tables fit it: the published one, unless overridden."""
-    names = ("sigma", "num_clusters", "weight_exponent", *LAMBDAS)
     return Setting(
         lr=classifier.lr,
         depth=cascade.depth,
         leaving_share=cascade.leaving_share,
-        **{name: getattr(filter_settings, name) for name in names},
+        **{name: getattr(filter_settings, name) for name in _OF_A_FILTER},
     )
 
 
 def fit_of(setting: Setting, filter_settings: FilterSettings) -> Fit:
-    """The filters of a setting.
-
-    Args:
-        filter_settings: gives what the search does not change.
-    """
-    names = ("sigma", "num_clusters", "weight_exponent", *LAMBDAS)
-    changed = {name: getattr(setting, name) for name in names}
+    """The filters of a setting; what the search does not change is as given."""
+    changed = {name: getattr(setting, name) for name in _OF_A_FILTER}
     return Fit(
         filter_settings.model_copy(update=changed),
         CascadeSettings(depth=setting.depth, leaving_share=setting.leaving_share),
@@ -171,7 +169,7 @@ def alternatives(
         "weight_exponent": grid.weight_exponents,
         "leaving_share": grid.leaving_shares,
         **{name: [0.0] for name in grid.without},
-        **{name: [not getattr(base, name)] for name in CLASSIFIERS[1:]},
+        **{name: [not getattr(base, name)] for name in SWITCHES},
     }
     return {
         factor: [
@@ -192,29 +190,19 @@ def one_at_a_time(
     ]
 
 
-def without_split(
-    base: Setting, others: Mapping[str, Sequence[Any]]
-) -> dict[str, list[Setting]]:
+def plain_heads(base: Setting, rates: Sequence[float]) -> list[Setting]:
     """What the cascade must be compared with: one linear head, and no split.
 
     Where a head gains from being fitted longer or faster, the first terms of DLSA do so
-    too, and that gain is not the cascade's. So the plain head gets the same search.
-
-    Returns:
-        `head` as it is; `refitted` as the stage `heads` does; `plain`: fitted as the
-        cascade's classifiers are, from either, at each of their learning rates.
+    too, and that gain is not the cascade's. So the plain head gets the same search: it
+    is fitted as the cascade's classifiers are, from either start, at each rate.
     """
-    bare = ladder(base)["retrained"]
-    untrained = replace(bare, trained=False)
-    return {
-        "head": [untrained],
-        "refitted": [replace(untrained, refitted=True)],
-        "plain": [
-            replace(bare, lr=lr, refitted=refitted)
-            for refitted in (False, True)
-            for lr in (base.lr, *others["lr"])
-        ],
-    }
+    retrained = ladder(base)["retrained"]
+    return [
+        replace(retrained, lr=lr, refitted=refitted)
+        for refitted in (False, True)
+        for lr in rates
+    ]
 
 
 def ladder(setting: Setting) -> dict[str, Setting]:
@@ -251,6 +239,104 @@ def ladder(setting: Setting) -> dict[str, Setting]:
 # ---- The search -------------------------------------------------------------------
 
 
+def search(
+    base: Setting, others: Mapping[str, Sequence[Any]], score: Score
+) -> list[Setting]:
+    """A greedy search from the base upwards, on validation accuracies alone.
+
+    First what needs no other filters, one factor after another, the one that is worth
+    most alone first, until nothing helps; then each factor of the filters once, with
+    the classifiers so found, and from the best one down each is added to the others if
+    that helps; then the classifiers once more.
+
+    Args:
+        others: factor -> its values beside the base's.
+        score: validation Overall of settings; of a tie the earlier setting stays.
+
+    Returns:
+        The way from the base to the setting found, one changed factor a step.
+    """
+    values = {factor: [getattr(base, factor), *some] for factor, some in others.items()}
+    alone = score([base, *(setting for _, setting in one_at_a_time(base, others))])
+    worth = {
+        factor: max(alone[replace(base, **{factor: value})] for value in values[factor])
+        for factor in ON_FITTED
+    }
+    order = sorted(ON_FITTED, key=lambda factor: -worth[factor])
+    path = [base, *_climb(base, values, order, score)]
+    filters = _combine(path[-1], values, score)
+    path += filters
+    if filters:
+        order.remove("depth")  # it needs filters that were not fitted yet
+        path += _climb(path[-1], values, order, score)
+    return path
+
+
+def _climb(
+    current: Setting,
+    values: Mapping[str, Sequence[Any]],
+    factors: Sequence[str],
+    score: Score,
+) -> list[Setting]:
+    """One factor after another at its best value, until a whole pass changes nothing.
+
+    Every step is a gain, so that no setting comes twice and it ends.
+    """
+    path = [current]
+    changed = True
+    while changed:
+        changed = False
+        for factor in factors:
+            best = _best_value(path[-1], factor, values[factor], score)
+            if best != path[-1]:
+                path.append(best)
+                changed = True
+    return path[1:]
+
+
+def _combine(
+    current: Setting, values: Mapping[str, Sequence[Any]], score: Score
+) -> list[Setting]:
+    """The best value of each factor of the filters; those that gain, one by one."""
+    neighbours = [
+        replace(current, **{factor: value})
+        for factor in FILTERS
+        for value in values[factor]
+    ]
+    scores = score(neighbours)  # all at once, for they do not need one another
+    best = {f: _best_value(current, f, values[f], score) for f in FILTERS}
+    gains = [factor for factor in FILTERS if best[factor] != current]
+    path = [current]
+    for factor in sorted(gains, key=lambda factor: -scores[best[factor]]):
+        value = getattr(best[factor], factor)
+        together = _best_value(path[-1], factor, [value], score)
+        if together != path[-1]:
+            path.append(together)
+    return path[1:]
+
+
+def _best_value(
+    current: Setting, factor: str, values: Sequence[Any], score: Score
+) -> Setting:
+    """The setting with the best value of one factor.
+
+    Two inputs less leave nothing to draw, so that some settings differ in name alone;
+    those tie, and the current one stays.
+    """
+    others = [value for value in values if value != getattr(current, factor)]
+    return best_of(
+        score([current, *(replace(current, **{factor: value}) for value in others)])
+    )
+
+
+def best_of(scores: Mapping[Setting, float]) -> Setting:
+    """The setting with the highest validation accuracy; of a tie the first one."""
+    return max(scores, key=lambda setting: scores[setting])
+
+
+# ---- Everything that is chosen ----------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Step:
     """A change that the search made: which factor, from and to what, and its worth.
@@ -263,117 +349,6 @@ class Step:
     new: Any
     before: float
     after: float
-
-
-def search(
-    base: Setting, others: Mapping[str, Sequence[Any]], score: Score
-) -> tuple[Setting, list[Step]]:
-    """A greedy search from the base upwards, on validation accuracies alone.
-
-    First what needs no other filters, one factor after
-    another, the one that is worth most alone first, until nothing helps; then each
-    factor of the filters once, with the classifiers so found, and from the best one
-    down each is added to the others if that helps; then the classifiers once more.
-
-    Args:
-        others: factor -> its values beside the base's.
-        score: validation Overall of settings; of a tie the earlier setting stays.
-
-    Returns:
-        The setting found, and each step to it.
-    """
-    values = {factor: [getattr(base, factor), *some] for factor, some in others.items()}
-    alone = score([base, *(setting for _, setting in one_at_a_time(base, others))])
-    worth = {
-        factor: max(alone[replace(base, **{factor: value})] for value in values[factor])
-        for factor in ON_FITTED
-    }
-    order = sorted(ON_FITTED, key=lambda factor: -worth[factor])
-    current, steps = _climb(base, values, order, score)
-    current, more = _combine(current, values, FILTERS, score)
-    steps += more
-    if more:
-        classifiers = [factor for factor in order if factor in CLASSIFIERS]
-        current, more = _climb(current, values, classifiers, score)
-        steps += more
-    return current, steps
-
-
-def _climb(
-    current: Setting,
-    values: Mapping[str, Sequence[Any]],
-    factors: Sequence[str],
-    score: Score,
-) -> tuple[Setting, list[Step]]:
-    """One factor after another at its best value, until a whole pass changes nothing.
-
-    Every step is a gain, so that no setting comes twice and it ends.
-    """
-    steps: list[Step] = []
-    changed = True
-    while changed:
-        changed = False
-        for factor in factors:
-            best, step = _best_of(current, factor, values[factor], score)
-            if step is not None:
-                current, changed = best, True
-                steps.append(step)
-    return current, steps
-
-
-def _combine(
-    current: Setting,
-    values: Mapping[str, Sequence[Any]],
-    factors: Sequence[str],
-    score: Score,
-) -> tuple[Setting, list[Step]]:
-    """The best value of each factor alone; those that gain, one onto the other."""
-    neighbours = [
-        replace(current, **{factor: value})
-        for factor in factors
-        for value in values[factor]
-    ]
-    score(neighbours)  # all at once, for they do not need one another
-    alone = [
-        step
-        for factor in factors
-        if (step := _best_of(current, factor, values[factor], score)[1])
-    ]
-    steps = []
-    for gain in sorted(alone, key=lambda step: -step.after):
-        best, step = _best_of(current, gain.factor, [gain.new], score)
-        if step is not None:
-            current = best
-            steps.append(step)
-    return current, steps
-
-
-def _best_of(
-    current: Setting, factor: str, values: Sequence[Any], score: Score
-) -> tuple[Setting, Step | None]:
-    """The best value of one factor, and the step there; None where it is the old one.
-
-    Two inputs less leave nothing to draw, so that some settings differ in name alone;
-    those tie, and the current one stays.
-    """
-    old = getattr(current, factor)
-    candidates = [current] + [
-        replace(current, **{factor: value}) for value in values if value != old
-    ]
-    scores = score(candidates)
-    best = best_of({setting: scores[setting] for setting in candidates})
-    if best == current:
-        return current, None
-    step = Step(factor, old, getattr(best, factor), scores[current], scores[best])
-    return best, step
-
-
-def best_of(scores: Mapping[Setting, float]) -> Setting:
-    """The setting with the highest validation accuracy; of a tie the first one."""
-    return max(scores, key=lambda setting: scores[setting])
-
-
-# ---- Everything that is chosen ----------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -416,19 +391,32 @@ def choose(base: Setting, others: Mapping[str, Sequence[Any]], score: Score) -> 
         known.update(score(unknown))
         return {setting: known[setting] for setting in settings}
 
-    best, steps = search(base, others, remembered)
+    path = search(base, others, remembered)
     cascades = len(known)
-    bare = without_split(base, others)
-    named = {
-        "head": bare["head"][0],
-        "refitted": bare["refitted"][0],
-        "plain": best_of(remembered(bare["plain"])),
-        "published": base,
-        "chosen": best,
-    }
+    plain = best_of(remembered(plain_heads(base, [base.lr, *others["lr"]])))
     singles = one_at_a_time(base, others)
     # At a learning rate that moves no classifier a ladder shows little: one more.
     rates = [base, *(setting for factor, setting in singles if factor == "lr")]
     fast = best_of(remembered(rates))
     ladders = {setting.lr: ladder(setting) for setting in (base, fast)}
-    return Chosen(named, ladders, singles, steps, cascades, len(known) - cascades)
+    head = ladder(base)["head"]
+    return Chosen(
+        named={
+            "head": head,
+            "refitted": replace(head, refitted=True),
+            "plain": plain,
+            "published": base,
+            "chosen": path[-1],
+        },
+        ladders=ladders,
+        singles=singles,
+        steps=[_step(*pair, known) for pair in pairwise(path)],
+        cascades=cascades,
+        plain=len(known) - cascades,
+    )
+
+
+def _step(before: Setting, after: Setting, known: Mapping[Setting, float]) -> Step:
+    old, new = asdict(before), asdict(after)
+    (factor,) = (factor for factor in FACTORS if old[factor] != new[factor])
+    return Step(factor, old[factor], new[factor], known[before], known[after])
