@@ -168,8 +168,8 @@ def test_inputs_that_are_not_given_are_not_used(levels) -> None:
         for level in levels
     ]
     without = replace(BASE, frequencies=False)
-    mine = tried(without, levels).predictions["test"]
-    assert mine.tolist() == tried(without, other).predictions["test"].tolist()
+    answers = tried(without, levels).predictions["test"]
+    assert answers.tolist() == tried(without, other).predictions["test"].tolist()
     given = tried(replace(BASE, z=False, lr=1.0), levels).predictions["test"]
     moved = tried(replace(BASE, z=False, lr=1.0), other).predictions["test"]
     assert given.tolist() != moved.tolist()
@@ -245,14 +245,13 @@ def test_contributions_by_hand_add_up_to_the_difference() -> None:
     assert first.mean + second.mean == pytest.approx(whole.mean)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_seed_whose_filters_diverged_is_wrong_everywhere(seed) -> None:
+def test_a_seed_whose_filters_diverged_is_wrong_everywhere() -> None:
     failed = experiment.undecided(SPLITS)
     labels = {split: SPLITS[split].labels.numpy() for split in experiment.DECIDED}
     assert experiment.validation_accuracy({0: failed}, labels["val"]) == 0
     halves = np.arange(len(labels["test"])) % 2
     fine = Tried(labels, halves, [{"moved": 0.0}, {"moved": 0.0}])
-    results = {OTHER: {0: fine, 1: fine} | {seed: failed}, BASE: {0: fine, 1: fine}}
+    results = {OTHER: {0: failed, 1: fine}, BASE: {0: fine, 1: fine}}
     answers = answers_of(results, labels, COUNTS)
     cells = experiment.factor_cells(answers, BASE, [("lr", OTHER)])
     assert pick(cells, metric="diverged").mean == 0.5
@@ -283,11 +282,3 @@ def test_steps_of_a_ladder_add_up(levels) -> None:
         assert sum(step.mean for step in steps) == pytest.approx(whole.mean)
         assert pick(cells, method="head", minus="head", at=at) is None
     assert pick(cells, method="split", metric="changed").mean == 0
-    named = dict.fromkeys(("plain", "chosen", "refitted"), rungs["retrained"])
-    named |= {"head": rungs["head"], "published": rungs["drawn"]}
-    gap = pick(
-        experiment.method_cells(answers, named),
-        method="published", minus="head", metric="overall",
-    )  # fmt: skip
-    same = pick(cells, method="drawn", minus="head", at="lr 0.5")
-    assert (gap.mean, gap.low, gap.high) == (same.mean, same.low, same.high)

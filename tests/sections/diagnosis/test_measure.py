@@ -1,6 +1,7 @@
 """What DLSA would need, measured: from features to the page, and killed midway."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from replication.core.stage import Stage
 from replication.samples.predictions import by_seed
 from replication.sections.diagnosis import search, trials
 from replication.sections.diagnosis.measure import measure
-from replication.sections.diagnosis.page import finding, page
+from replication.sections.diagnosis.page import page
 from replication.sections.diagnosis.search import RUNGS
 from replication.statistics.results import Measurement, pick
+from tests.made import as_read
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME, BENCHMARK = "diagnosis@places_lt", "places_lt"
@@ -142,9 +144,8 @@ def test_predictions_behind_every_cell_are_written(done) -> None:
         assert cell.mean == pytest.approx((written[method] == LABELS).mean())
 
 
-def test_all_that_was_tried_is_counted(done) -> None:
-    _, measured = done
-    details = measured.details
+def test_all_that_was_tried_is_counted_and_shown(done, tmp_path) -> None:
+    details = done[1].details
     # lr, depth, five of the classifiers, two readings of sigma; 2 rates from 2 starts.
     assert len(details["factors"]) == 9
     assert details["tried"]["cascades"] >= 10
@@ -152,17 +153,12 @@ def test_all_that_was_tried_is_counted(done) -> None:
     assert details["searched"] == [0, 1]
     assert "filter.num_clusters" in details["overridden"]
     assert "filter.sigma" not in details["overridden"]
-    assert "num_clusters" in measured.about["departures"]
+    assert "num_clusters" in done[1].about["departures"]
     for step in details["steps"]:
         assert step["after"] > step["before"]
-
-
-def test_the_page_of_a_run_is_there(done, tmp_path) -> None:
-    _, measured = done
-    measured.write(tmp_path / "diagnosis.json")
-    text, _ = page(Measurement.read(tmp_path / "diagnosis.json"), "Places-LT", "f")
+    text, _ = page(as_read(done[1], tmp_path), "Places-LT", "f")
     assert text.startswith("> **Stand-in data.**")
-    assert f"{measured.details['tried']['cascades']} settings of the cascade" in text
+    assert f"{details['tried']['cascades']} settings of the cascade and 4 of" in text
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_the_same(
@@ -196,52 +192,49 @@ def one_after_the_other(pieces, of, device, tell) -> None:
         piece(tell)
 
 
-def test_filters_that_diverge_are_named_and_the_search_goes_on(
-    checkout, monkeypatch
-) -> None:
-    """Those in use must not."""
+@pytest.fixture
+def diverge(monkeypatch) -> Callable[..., None]:
+    """Let the filters diverge that `when` says, of their sigma and seed."""
     monkeypatch.setattr(trials, "run_pieces", one_after_the_other)
     fit = trials.fit_levels
 
-    def diverging(splits, classes, settings, cascade, seed, *rest):
-        if settings.sigma > 0.6:
-            raise BadInput("filter: the loss is not finite in epoch 1, step 1")
-        return fit(splits, classes, settings, cascade, seed, *rest)
+    def call(when: Callable[[float, int], bool]) -> None:
+        def diverging(splits, classes, settings, cascade, seed, *rest):
+            if when(settings.sigma, seed):
+                raise BadInput("filter: the loss is not finite in epoch 1, step 1")
+            return fit(splits, classes, settings, cascade, seed, *rest)
 
-    monkeypatch.setattr(trials, "fit_levels", diverging)
+        monkeypatch.setattr(trials, "fit_levels", diverging)
+
+    return call
+
+
+def test_filters_that_diverge_are_named_and_the_search_goes_on(
+    checkout, diverge
+) -> None:
+    """Those in use must not."""
+    diverge(lambda sigma, seed: sigma > 0.6)
     measured = ran()
     diverged = [cell for cell in measured.cells if cell.metric == "diverged"]
     assert [(cell.method, cell.mean) for cell in diverged] == [("sigma=0.948683", 1.0)]
     text, _ = page(measured, "Places-LT", "f")
     assert "diverged on 100 % of the seeds | — |" in text
-    assert finding(measured)
-
-    def broken(*_):
-        raise BadInput("filter: the loss is not finite in epoch 1, step 1")
-
-    monkeypatch.setattr(trials, "fit_levels", broken)
+    diverge(lambda sigma, seed: True)
     with pytest.raises(BadInput, match="the loss is not finite"):
         ran()
 
 
 def test_a_chosen_setting_that_diverges_under_a_later_seed_is_said_so(
-    checkout, monkeypatch, capsys
+    checkout, diverge, monkeypatch, capsys
 ) -> None:
     """The search saw seeds 0 and 1; under seed 2 the filters it chose diverge."""
-    monkeypatch.setattr(trials, "run_pieces", one_after_the_other)
-    fit = trials.fit_levels
-
-    def diverging(splits, classes, settings, cascade, seed, *rest):
-        if settings.sigma > 0.4 and seed == 2:
-            raise BadInput("filter: the loss is not finite in epoch 1, step 1")
-        return fit(splits, classes, settings, cascade, seed, *rest)
+    diverge(lambda sigma, seed: sigma > 0.4 and seed == 2)
 
     def widest(base, others, score):
-        score([base, *(some for _, some in search.one_at_a_time(base, others))])
-        best = replace(base, sigma=max(others["sigma"]))
-        return best, [search.Step("sigma", base.sigma, best.sigma, 0.5, 0.6)]
+        path = [base, replace(base, sigma=max(others["sigma"]))]
+        score(path)
+        return path
 
-    monkeypatch.setattr(trials, "fit_levels", diverging)
     monkeypatch.setattr(search, "search", widest)
     measured = ran()
     diverged = [cell for cell in measured.cells if cell.metric == "diverged"]

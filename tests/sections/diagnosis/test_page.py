@@ -1,7 +1,6 @@
 """The page of what DLSA would need, on made answers."""
 
 from dataclasses import replace
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,14 +8,14 @@ import pytest
 
 from replication.sections.diagnosis import search
 from replication.sections.diagnosis.experiment import (
-    PAIRS,
+    METHODS,
     Answers,
     Tried,
     all_cells,
     details,
 )
 from replication.sections.diagnosis.page import finding, page
-from replication.sections.diagnosis.search import Chosen, Setting, Step
+from replication.sections.diagnosis.search import RUNGS, Chosen, Setting, Step
 from replication.statistics.results import Measurement
 from tests.made import as_read
 
@@ -53,15 +52,19 @@ def answered(share: float, classifiers: int, seed: int) -> Tried:
     return Tried(predictions, part, [{"moved": share}] * classifiers)
 
 
-def made(
-    tuned: float, plain: float, steps: bool = True, diverged: bool = False
-) -> Measurement:
+def made(tuned: float, plain: float, steps: bool = True) -> Measurement:
     """What is measured where settings come to these accuracies."""
     rungs = {lr: search.ladder(replace(BASE, lr=lr)) for lr in (1e-4, 0.1)}
-    bare = search.without_split(BASE, {"lr": [0.1]})
+    named = {
+        "head": rungs[1e-4]["head"],
+        "refitted": replace(rungs[1e-4]["head"], refitted=True),
+        "plain": search.plain_heads(BASE, [0.1])[0],
+        "published": BASE,
+        "chosen": TUNED if steps else BASE,
+    }
     worth = {rung: 0.4 for some in rungs.values() for rung in some.values()}
     worth |= {SINGLES[0][1]: 0.5, SINGLES[1][1]: 0.6, SINGLES[2][1]: 0.45}
-    worth |= {bare["refitted"][0]: 0.6, bare["plain"][1]: plain, BASE: 0.15}
+    worth |= {named["refitted"]: 0.6, named["plain"]: plain, BASE: 0.15}
     worth |= {TUNED: tuned} if steps else {}
     results = {
         setting: {
@@ -69,20 +72,10 @@ def made(
         }
         for setting, share in worth.items()
     }  # fmt: skip
-    if diverged:
-        refused = results[SINGLES[1][1]][2]
-        results[SINGLES[1][1]][2] = replace(refused, notes=[])
-    named = {
-        "head": bare["head"][0],
-        "refitted": bare["refitted"][0],
-        "plain": bare["plain"][1],
-        "published": BASE,
-        "chosen": TUNED if steps else BASE,
-    }
     step = Step("refitted", False, True, 0.3, tuned)
     chosen = Chosen(named, rungs, SINGLES, [step] if steps else [], 17, 4)
     answers = Answers(results, LABELS, COUNTS, "cifar100_lt", "images abc")
-    about = {"overridden": ["filter.lambda_pure"], "guessed": ["filter.lr"]}
+    about = {"overridden": [], "guessed": ["filter.lr"]}
     about |= {"seeds": [0, 1, 2], "searched": [0, 1]}
     return Measurement(
         "diagnosis",
@@ -91,47 +84,10 @@ def made(
         data={
             "benchmark": "cifar100_lt",
             "stand_in": False,
-            "hash": "abc",
             "images": {"val": 120},
         },
         details=details(chosen) | about,
     )
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory) -> tuple[str, dict[str, str]]:
-    folder: Path = tmp_path_factory.mktemp("diagnosis")
-    return page(as_read(made(0.7, 0.7), folder), "CIFAR-100-LT", "figures/diagnosis")
-
-
-def rows_of(text: str, heading: str) -> list[str]:
-    """Rows of the first table below a line that begins so."""
-    lines = text.split(heading, 1)[1].splitlines()
-    start = next(place for place, line in enumerate(lines) if line.startswith("|"))
-    rows = lines[start + 2 :]
-    return rows[: next(n for n, row in enumerate(rows) if not row.startswith("|"))]
-
-
-def test_the_page_begins_with_its_data_and_its_finding(written) -> None:
-    lines = written[0].splitlines()
-    assert lines[0].startswith("> **CIFAR-100-LT**, not the paper's benchmarks:")
-    assert lines[2] == "# What DLSA would need on CIFAR-100-LT"
-    assert lines[4].startswith(
-        "DLSA tuned on validation images beats the head that it starts from: "
-    )
-    assert "17 settings of the cascade and 4 of a plain head were tried" in written[0]
-    assert "on the 120 validation images alone, under seeds 0, 1;" in written[0]
-    assert "Overridden there: filter.lambda_pure." in written[0]
-    assert "Of these no source publishes, for CIFAR-100-LT, filter.lr (" in written[0]
-
-
-def test_every_figure_is_linked_and_comes_out_the_same(written) -> None:
-    text, figures = written
-    assert set(figures) == {"ladder.svg", "factors.svg"}
-    for name, drawing in figures.items():
-        assert f"(figures/diagnosis/{name})" in text
-        assert ElementTree.fromstring(drawing).tag.endswith("svg")
-    assert page(made(0.7, 0.7), "CIFAR-100-LT", "figures")[1] == figures
 
 
 @pytest.mark.parametrize(
@@ -155,57 +111,30 @@ def test_where_nothing_helps_the_page_says_so() -> None:
     )
     text, _ = page(measured, "CIFAR-100-LT", "figures")
     assert "Nothing: no change helped." in text
-    assert "Tuning changed of DLSA: nothing." in text
 
 
-def test_the_setting_that_helps_most_is_one_that_did_not_diverge(written) -> None:
-    assert (
-        "The single change that helps most: first terms start from the refitted head "
-        "instead of the head as it is, +"
-    ) in written[0]
-    text, _ = page(made(0.7, 0.7, diverged=True), "CIFAR-100-LT", "figures")
-    assert (
-        "helps most: learning rate of the classifiers 0.1 instead of 0.0001, +" in text
-    )
-    last = rows_of(text, "## One setting at a time")[-1]
-    assert "| diverged on 33 % of the seeds | — |" in last
-
-
-def test_a_ladder_has_a_row_a_rung(written) -> None:
-    rows = rows_of(written[0], "Learning rate 0.0001:")
-    assert len(rows) == 9
-    first, split, *_, whole, untrained = rows
-    assert first.startswith("| the head | ") and first.endswith("| — | 0.4 | 0.0 |")
+def test_the_page_has_a_row_a_model_pair_rung_part_factor_and_step(tmp_path) -> None:
+    measured = as_read(made(0.7, 0.7), tmp_path)
+    text, figures = page(measured, "CIFAR-100-LT", "figures/diagnosis")
+    lines = text.splitlines()
+    assert lines[0].startswith("> **CIFAR-100-LT**, not the paper's benchmarks:")
+    assert "Of these no source publishes, for CIFAR-100-LT, filter.lr (" in text
+    first_cells = [line.split(" | ")[0] for line in lines if line.startswith("| ")]
+    for label in (*METHODS.values(), "leaving at depth 1", "plain classifier"):
+        assert f"| {label}" in first_cells
+    for label in (*RUNGS.values(), "DLSA before its first step"):
+        assert first_cells.count(f"| {label}") == 2  # learning rates
     # Answers depend on nothing but a setting's accuracy here: the split is the head.
+    split = next(line for line in lines if line.startswith("| split, head unchanged"))
     assert "| +0.0 ± " in split and split.endswith("| 0.4 | 0.0 |")
-    assert whole.startswith("| + second terms drawn: DLSA |")
-    assert untrained.startswith("| DLSA before its first step |")
-    assert "at learning rate 0.0001 “+ second terms drawn: DLSA” (−" in written[0]
-    assert "; at learning rate 0.1 “split, a head retrained on each" in written[0]
-    unharmed, _ = page(made(0.7, 0.4), "CIFAR-100-LT", "figures")
-    assert "; at learning rate 0.1 none, the lowest is “" in unharmed
-
-
-def test_tables_have_a_row_a_model_pair_part_and_step(written) -> None:
-    models = rows_of(written[0], "## Tuned and untuned")
-    assert [row.split(" | ")[0] for row in models] == [
-        "| Head",
-        "| Head, refitted",
-        "| Plain classifier, tuned",
-        "| DLSA, untuned",
-        "| DLSA, tuned",
-    ]
-    pairs = rows_of(written[0], models[-1])
-    assert len(pairs) == len(PAIRS)
-    assert pairs[0].startswith("| DLSA, tuned | Head | **+")
-    assert pairs[0].endswith("| yes |")
-    parts = rows_of(written[0], "DLSA, untuned, minus Head:")
-    assert [row.split(" | ")[0] for row in parts] == [
-        "| leaving at depth 1",
-        "| leaving at depth 2",
-        "| plain classifier",
-    ]
-    assert rows_of(written[0] + "\n", "## The search") == [
+    pair = next(line for line in lines if line.startswith("| DLSA, tuned | Head | "))
+    assert pair.startswith("| DLSA, tuned | Head | **+") and pair.endswith("| yes |")
+    assert lines[-1] == (
         "| first terms start from | the head as it is | the refitted head | 30.00 | "
         "70.00 |"
-    ]
+    )
+    factors = [line for line in lines if line.startswith("| first terms start from")]
+    assert factors[0].startswith("| first terms start from | the refitted head | the ")
+    assert "(figures/diagnosis/ladder.svg)" in text
+    assert ElementTree.fromstring(figures["ladder.svg"]).tag.endswith("svg")
+    assert page(made(0.7, 0.7), "CIFAR-100-LT", "figures")[1] == figures

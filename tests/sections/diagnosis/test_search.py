@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import pytest
+
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
@@ -102,15 +104,12 @@ def test_alternatives_leave_out_what_is_in_use() -> None:
 
 
 def test_the_plain_head_gets_the_same_learning_rates_and_starts() -> None:
-    bare = search.without_split(BASE, search.alternatives(BASE, GRID, 24))
-    assert [(some.lr, some.refitted) for some in bare["plain"]] == [
+    plain = search.plain_heads(BASE, [0.05, 0.5])
+    assert [(some.lr, some.refitted) for some in plain] == [
         (0.05, False), (0.5, False), (0.05, True), (0.5, True),
     ]  # fmt: skip
-    for settings in bare.values():
-        given = {(some.depth, some.z, some.frequencies) for some in settings}
-        assert given == {(0, False, False)}
-    assert bare["head"] == [search.ladder(BASE)["head"]]
-    assert replace(bare["refitted"][0], refitted=False) == bare["head"][0]
+    given = {(some.depth, some.z, some.frequencies, some.trained) for some in plain}
+    assert given == {(0, False, False, True)}
 
 
 class Worth:
@@ -122,12 +121,13 @@ class Worth:
 
     def __call__(self, settings: Sequence[Setting]) -> dict[Setting, float]:
         self.asked |= set(settings)
-        return {setting: self.of(setting) for setting in settings}
-
-    def of(self, setting: Setting) -> float:
-        return sum(
-            gain.get(getattr(setting, factor), 0) for factor, gain in self.worth.items()
-        )
+        return {
+            setting: sum(
+                gain.get(getattr(setting, factor), 0)
+                for factor, gain in self.worth.items()
+            )
+            for setting in settings
+        }
 
 
 OTHERS = {
@@ -142,9 +142,9 @@ OTHERS = {
 
 def test_the_search_finds_what_helps_and_says_each_step() -> None:
     score = Worth(lr={0.5: 3, 5.0: 2}, drawn={False: 1}, sigma={0.5: 1, 1.0: 2})
-    found, steps = search.search(BASE, OTHERS, score)
-    assert found == replace(BASE, lr=0.5, drawn=False, sigma=1.0)
-    assert [asdict(step) for step in steps] == [
+    chosen = search.choose(BASE, OTHERS, score)
+    assert chosen.named["chosen"] == replace(BASE, lr=0.5, drawn=False, sigma=1.0)
+    assert [asdict(step) for step in chosen.steps] == [
         {"factor": "lr", "old": 0.05, "new": 0.5, "before": 0, "after": 3},
         {"factor": "drawn", "old": True, "new": False, "before": 3, "after": 4},
         {"factor": "sigma", "old": 0.05, "new": 1.0, "before": 4, "after": 6},
@@ -156,50 +156,39 @@ def test_the_search_finds_what_helps_and_says_each_step() -> None:
     assert replace(tuned, num_clusters=20) in score.asked
 
 
-def test_the_factor_that_is_worth_most_alone_comes_first() -> None:
-    """So that what is found is never worse than the best single factor."""
-
-    class Crowded(Worth):
-        def of(self, setting: Setting) -> float:
-            return max(5 * setting.refitted, 3 * (setting.lr == 0.5))
-
-    found, steps = search.search(BASE, OTHERS, Crowded())
-    assert found == replace(BASE, refitted=True)
-    assert [step.factor for step in steps] == ["refitted"]
-
-
-def test_a_factor_that_helps_only_after_another_is_found_in_a_second_pass() -> None:
-    class Together(Worth):
-        def of(self, setting: Setting) -> float:
-            return setting.refitted + 2 * (setting.refitted and setting.lr == 5.0)
-
-    found, steps = search.search(BASE, OTHERS, Together())
-    assert found == replace(BASE, refitted=True, lr=5.0)
-    assert [(step.factor, step.new) for step in steps] == [
-        ("refitted", True),
-        ("lr", 5.0),
-    ]
-
-
-def test_two_filters_that_help_alone_but_not_together_are_not_put_together() -> None:
-    class Apart(Worth):
-        def of(self, setting: Setting) -> float:
-            wide, many = setting.sigma == 1.0, setting.num_clusters == 20
-            return 2 * wide + 3 * many - 4 * (wide and many)
-
-    found, steps = search.search(BASE, OTHERS, Apart())
-    assert found == replace(BASE, num_clusters=20)
-    assert len(steps) == 1
-
-
-def test_where_nothing_helps_the_base_stays() -> None:
-    """Nor does what only ties: the current one is kept."""
-    score = Worth(lr={0.5: -1, 5.0: 0})
-    assert search.search(BASE, OTHERS, score) == (BASE, [])
+@pytest.mark.parametrize(
+    ("worth", "way"),
+    [
+        # The factor that is worth most alone comes first: no single one is better.
+        (lambda s: max(5 * s.refitted, 3 * (s.lr == 0.5)), [{"refitted": True}]),
+        # What helps only after another is found in a second pass.
+        (
+            lambda s: s.refitted + 2 * (s.refitted and s.lr == 5.0),
+            [{"refitted": True}, {"lr": 5.0}],
+        ),
+        # Two filters that help alone but not together are not put together.
+        (
+            lambda s: (
+                2 * (s.sigma == 1.0)
+                + 3 * (s.num_clusters == 20)
+                - 4 * (s.sigma == 1.0 and s.num_clusters == 20)
+            ),
+            [{"num_clusters": 20}],
+        ),
+        # What loses or only ties is not taken.
+        (lambda s: -1 * (s.lr == 0.5), []),
+    ],
+)
+def test_the_way_of_a_greedy_search(worth, way) -> None:
+    path = [BASE]
+    for changes in way:
+        path.append(replace(path[-1], **changes))
+    scored = lambda settings: {some: worth(some) for some in settings}  # noqa: E731
+    assert search.search(BASE, OTHERS, scored) == path
 
 
 def test_each_setting_is_asked_about_once_and_counted() -> None:
-    """The plain head's four, and the cascade's, of which a ladder asks for none."""
+    """The plain head's six, and the cascade's, of which a ladder asks for none."""
     asked: list[Setting] = []
     score = Worth(lr={0.5: 3, 5.0: 2}, drawn={False: 1})
 
@@ -210,7 +199,8 @@ def test_each_setting_is_asked_about_once_and_counted() -> None:
     chosen = search.choose(BASE, OTHERS, once)
     assert len(asked) == len(set(asked)) == chosen.cascades + chosen.plain
     assert chosen.plain == 6  # three rates from two starts
-    assert chosen.named["chosen"] == replace(BASE, lr=0.5, drawn=False)
+    assert chosen.named["head"] == search.ladder(BASE)["head"]
+    assert chosen.named["refitted"] == replace(chosen.named["head"], refitted=True)
     assert chosen.named["plain"].lr == 0.5
     assert list(chosen.ladders) == [0.05, 0.5]  # in use, and the best alone
     assert len(chosen.all_settings()) == 5 + 2 * 9
