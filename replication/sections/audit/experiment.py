@@ -3,12 +3,9 @@
 No image, no model and no run is behind this.
 """
 
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
 
 from replication.published.reader import PublishedTable
-from replication.samples.shots import SHOT_GROUPS
 from replication.sections.audit.bounds import (
     Bound,
     mcc_bound,
@@ -40,40 +37,3 @@ def table_bounds(name: str, table: PublishedTable, design: Design) -> list[Bound
                 if bound is not None
             ]
     return bounds
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How L_MLE's class weights fall on the shot groups of a benchmark.
-
-    Fields: `shares` of each group; `effective_classes`, 1 / sum w^2: so many classes of
-    equal weight would be as many.
-    """
-
-    title: str
-    exponent: float
-    classes: int
-    few_classes: int
-    shares: dict[str, float]
-    effective_classes: float
-
-
-def class_weights(design: Design, exponent: float, title: str) -> Weights:
-    """How L_MLE's class weights, n^-q normalised over classes, fall on the shot groups.
-
-    Args:
-        exponent: q.
-        title: of the benchmark.
-    """
-    images = np.repeat(list(design.histogram), list(design.histogram.values()))
-    groups = np.array([STATED.group(number) for number in images])
-    weights = images.astype(float) ** -exponent
-    weights /= weights.sum()
-    return Weights(
-        title=title,
-        exponent=exponent,
-        classes=design.classes,
-        few_classes=int((groups == "few").sum()),
-        shares={g: float(weights[groups == g].sum()) for g in SHOT_GROUPS},
-        effective_classes=float(1 / (weights**2).sum()),
-    )

@@ -7,18 +7,19 @@ from replication.core.settings import PUBLISHED, read_recipe, recipe_file
 from replication.core.stage import Stage
 from replication.published.reader import read_published_tables
 from replication.sections.audit.differences import differences
-from replication.sections.audit.experiment import class_weights, table_bounds
+from replication.sections.audit.experiment import table_bounds
 from replication.sections.audit.printed import STATED, design_of
 from replication.statistics.results import Measurement
 
 
 def measure(stage: Stage) -> Measurement:
-    """Every bound and difference, and what the objective weighs on each benchmark."""
+    """Every bound and difference of every printed table."""
     counts = read_json(stage.reads(PUBLISHED / "class_counts.json"))
     stage.reads(PUBLISHED / "tables.yaml")
-    details = {"bounds": [], "differences": [], "tables": {}, "weights": []}
+    details = {"bounds": [], "differences": [], "tables": {}}
     for name, table in read_published_tables().items():
         design = design_of(table.benchmark, counts)
+        stage.reads(recipe_file(table.benchmark))
         details["bounds"] += map(asdict, table_bounds(name, table, design))
         details["differences"] += map(asdict, differences(name, table, design))
         details["tables"][name] = {
@@ -29,10 +30,4 @@ def measure(stage: Stage) -> Measurement:
             "groups": STATED.group_sizes(design.histogram),
             "test_per_class": design.test_per_class,
         }
-    for benchmark in counts:
-        stage.reads(recipe_file(benchmark))
-        recipe = read_recipe(benchmark)
-        exponent = recipe["filter"]["weight_exponent"]["value"]
-        weights = class_weights(design_of(benchmark, counts), exponent, recipe["title"])
-        details["weights"].append(asdict(weights))
     return Measurement("audit", None, details=details)

@@ -18,7 +18,6 @@ from replication.sections.audit.differences import (
     WITHIN,
     Difference,
 )
-from replication.sections.audit.experiment import Weights
 from replication.sections.audit.printed import STATED, STEP
 from replication.statistics.results import Measurement
 
@@ -57,7 +56,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         ],
         differences=[(verdict, verdicts[verdict]) for verdict in DIFFERENCE_VERDICTS],
         readings=_readings_table(bounds),
-        weights=_weights_table([Weights(**row) for row in details["weights"]]),
     )
     return text, {"bounds.svg": _bounds_figure(rows)}
 
@@ -168,23 +166,6 @@ def _readings_table(bounds: Sequence[Bound]) -> str:
         rows.append([reading, *cells])
     header = ["Many, Medium, Few; rounding"]
     header += [f"{_table_name(table)}: {_CHECKS[check]}" for table, check in verdicts]
-    return markdown_table(header, rows)
-
-
-def _weights_table(weights: Sequence[Weights]) -> str:
-    rows = [
-        [
-            some.title,
-            f"{some.exponent:g}",
-            *(percent(some.shares[group]) for group in SHOT_GROUPS),
-            percent(some.few_classes / some.classes),
-            f"{some.effective_classes:.0f} of {some.classes}",
-        ]
-        for some in weights
-    ]
-    header = ["Benchmark", "q"]
-    header += [f"Weight on {METRIC_NAMES[group]}, %" for group in SHOT_GROUPS]
-    header += ["Few among the classes, %", "Effective number of classes"]
     return markdown_table(header, rows)
 
 

@@ -228,16 +228,31 @@ class Answers:
         """A Cell of this benchmark."""
         return Cell(method=method, label=label, metric=metric, **self._common | fields)
 
-    def accuracy(self, setting: Setting, split: str, metric: str) -> Estimate:
+    def accuracy(
+        self, name: str, label: str, setting: Setting, split: str, metric: str, at: str
+    ) -> Cell:
         """An accuracy with its interval over seeds and samples."""
-        return self._estimate(self._right(setting, split), split, metric)
+        accuracy = self._estimate(self._right(setting, split), split, metric)
+        return self.cell(name, label, metric, at=at, **estimated(accuracy))
 
     def difference(
-        self, setting: Setting, other: Setting, split: str, metric: str
-    ) -> Estimate:
-        """Paired difference, setting minus other, with its interval."""
-        gap = self._right(setting, split) - self._right(other, split)
-        return self._estimate(gap, split, metric)
+        self,
+        name: str,
+        label: str,
+        pair: tuple[Setting, Setting],
+        split: str,
+        metric: str,
+        **fields: Any,
+    ) -> Cell:
+        """Paired difference, first minus second, with its interval and verdict."""
+        first, second = (self._right(setting, split) for setting in pair)
+        gap = self._estimate(first - second, split, metric)
+        return self.cell(name, label, metric, **_judged(gap) | fields)
+
+    def diverged(self, name: str, label: str, setting: Setting) -> list[Cell]:
+        """Share of the seeds under which its filters could not be fitted, if any."""
+        share = float(np.mean([tried.refused for tried in self._seeds(setting)]))
+        return [self.cell(name, label, "diverged", mean=share)] if share else []
 
     def changed(self, setting: Setting, other: Setting) -> float:
         """Share of the test samples that two settings decide differently."""
@@ -247,10 +262,6 @@ class Answers:
             for first, second in pairs
         ]
         return float(np.mean(apart))
-
-    def refused(self, setting: Setting) -> float:
-        """Share of the seeds under which the setting's filters could not be fitted."""
-        return float(np.mean([tried.refused for tried in self._seeds(setting)]))
 
     def moved(self, setting: Setting) -> float:
         """How far the first terms went, relative; mean over classifiers and seeds."""
@@ -313,18 +324,16 @@ def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     """
     cells = []
     for name, setting in named.items():
-        wanted = [("val", "overall"), *(("test", metric) for metric in ACCURACIES)]
-        for split, metric in wanted:
-            fields = estimated(answers.accuracy(setting, split, metric))
-            fields["at"] = "validation" if split == "val" else ""
-            cells.append(answers.cell(name, METHODS[name], metric, **fields))
-        if share := answers.refused(setting):
-            cells.append(answers.cell(name, METHODS[name], "diverged", mean=share))
+        about = name, METHODS[name], setting
+        cells.append(answers.accuracy(*about, "val", "overall", "validation"))
+        cells += [answers.accuracy(*about, "test", m, "") for m in ACCURACIES]
+        cells += answers.diverged(*about)
     for first, second in PAIRS:
-        for metric in ACCURACIES:
-            gap = answers.difference(named[first], named[second], "test", metric)
-            fields = _judged(gap) | {"minus": second}
-            cells.append(answers.cell(first, METHODS[first], metric, **fields))
+        pair = named[first], named[second]
+        cells += [
+            answers.difference(first, METHODS[first], pair, "test", m, minus=second)
+            for m in ACCURACIES
+        ]
     return cells
 
 
@@ -338,21 +347,22 @@ def ladder_cells(
     """
     names, cells, place = list(RUNGS), [], f"lr {lr:g}"
     for name, rung in rungs.items():
-        label = (RUNGS | _OFF_THE_LADDER)[name]
+        about = name, (RUNGS | _OFF_THE_LADDER)[name]
         before = names[names.index(name) - 1] if name in names[1:] else "head"
         lower = {} if name == "head" else dict.fromkeys((before, "head"))
         for split in DECIDED:
-            where = f"{place}, validation" if split == "val" else place
-            fields = estimated(answers.accuracy(rung, split, "overall"))
-            cells.append(answers.cell(name, label, "overall", at=where, **fields))
-            for minus in lower:
-                gap = answers.difference(rung, rungs[minus], split, "overall")
-                fields = _judged(gap) | {"minus": minus, "at": where}
-                cells.append(answers.cell(name, label, "overall", **fields))
+            at = f"{place}, validation" if split == "val" else place
+            cells.append(answers.accuracy(*about, rung, split, "overall", at))
+            cells += [
+                answers.difference(
+                    *about, (rung, rungs[minus]), split, "overall", minus=minus, at=at
+                )
+                for minus in lower
+            ]
         changed = answers.changed(rung, rungs["head"])
-        cells.append(answers.cell(name, label, "changed", mean=changed, at=place))
+        cells.append(answers.cell(*about, "changed", mean=changed, at=place))
         moved = {"mean": answers.moved(rung), "unit": "of the start", "at": place}
-        cells.append(answers.cell(name, label, "moved", **moved))
+        cells.append(answers.cell(*about, "moved", **moved))
     return cells
 
 
@@ -389,15 +399,13 @@ def factor_cells(
     cells = []
     for factor, setting in singles:
         value = getattr(setting, factor)
-        label = change_in_words(factor, value, getattr(base, factor))
-        name = f"{factor}={value}"
-        for split in DECIDED:
-            gap = answers.difference(setting, base, split, "overall")
-            at = "validation" if split == "val" else ""
-            fields = _judged(gap) | {"minus": "published", "at": at}
-            cells.append(answers.cell(name, label, "overall", **fields))
-        if share := answers.refused(setting):
-            cells.append(answers.cell(name, label, "diverged", mean=share))
+        about = f"{factor}={value}", change_in_words(factor, value, base)
+        for split, at in (("val", "validation"), ("test", "")):
+            pair = {"minus": "published", "at": at}
+            cells.append(
+                answers.difference(*about, (setting, base), split, "overall", **pair)
+            )
+        cells += answers.diverged(*about, setting)
     return cells
 
 

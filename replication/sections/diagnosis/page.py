@@ -236,7 +236,7 @@ def _ladder_figure(cells: Sequence[Cell], rates: Sequence[str]) -> str:
                 at = rate + suffix
                 rungs = [
                     (label, pick(cells, method=rung, minus="head", at=at), colour)
-                    for rung, label in RUNGS.items()
+                    for rung, label in list(RUNGS.items())[1:]
                 ]
                 interval_panel(axis, rungs, shift=shift, marker=marker, name=name)
             axis.set_title(f"Learning rate {rate.removeprefix('lr ')}", fontsize=9)

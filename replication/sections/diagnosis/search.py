@@ -66,13 +66,11 @@ RUNGS = {
 class Setting:
     """A cascade, as far as the search and the ladder change it.
 
-    Fields: `trained`: False leaves every term as it starts. `lr` of the classifiers.
-    `refitted`: first terms start from the head once refitted with Balanced Softmax,
-    otherwise from the head as it is. `drawn`: the other terms start as drawn, otherwise
-    at zero. `z`, `frequencies`: whether cluster-aided classifiers are given them.
-    `own_prior`: Balanced Softmax's prior counts the samples that a classifier is fitted
-    to, otherwise all. `depth`: filters chained; 0: no split, one classifier. The others
-    as in `FilterSettings` and `CascadeSettings`.
+    Fields: `depth`: filters chained; 0: no split, one classifier. `lr` of the
+    classifiers. `trained`: False leaves every term as it starts. `refitted`: first
+    terms start from the head once refitted with Balanced Softmax. `drawn`: the other
+    terms start as drawn, otherwise at zero. `own_prior`: the prior counts the samples
+    that a classifier is fitted to, otherwise all. Others as in `FilterSettings`.
     """
 
     lr: float
@@ -119,9 +117,9 @@ def value_in_words(factor: str, value: Any) -> str:
     return f"{value:.3g}" if factor == "sigma" else f"{value:g}"
 
 
-def change_in_words(factor: str, new: Any, old: Any) -> str:
-    """A factor with its new value and the old one."""
-    values = (value_in_words(factor, value) for value in (new, old))
+def change_in_words(factor: str, new: Any, base: Setting) -> str:
+    """A factor with its new value and that of the base."""
+    values = (value_in_words(factor, some) for some in (new, getattr(base, factor)))
     return f"{FACTORS[factor]} {' instead of '.join(values)}"
 
 

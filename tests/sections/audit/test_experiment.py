@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import matthews_corrcoef
 
-from replication.core.files import read_json
-from replication.core.settings import PUBLISHED, Row
+from replication.core.settings import Row
 from replication.published.reader import PublishedTable
 from replication.samples.metrics import accuracies
 from replication.sections.audit import differences as gaps
@@ -23,7 +22,7 @@ from replication.sections.audit.bounds import (
     overall_bound,
     right_images_bound,
 )
-from replication.sections.audit.experiment import class_weights, table_bounds
+from replication.sections.audit.experiment import table_bounds
 from replication.sections.audit.printed import (
     OTHER_READINGS,
     STATED,
@@ -210,29 +209,6 @@ def test_differences_are_to_the_best_row_where_both_print() -> None:
     assert (close.robust, far.robust) == (False, True)
     assert (close.published, close.images) == (pytest.approx(0.01), 24_426)
     assert close.threshold == pytest.approx(0.6359, abs=1e-4)
-
-
-def test_weights_by_hand() -> None:
-    """n = 10, 20, 200: 1/100, 1/400, 1/40000, so 400 : 100 : 1 of 501."""
-    design = Design("small", {10: 1, 20: 1, 200: 1}, 1)
-    weights = class_weights(design, 2.0, "A")
-    assert weights.shares == pytest.approx(
-        {"few": 400 / 501, "medium": 100 / 501, "many": 1 / 501}
-    )
-    assert weights.effective_classes == pytest.approx(501**2 / (400**2 + 100**2 + 1))
-
-
-def test_paco_row_of_table_1_by_hand() -> None:
-    """(842 * 73.9 + 4076 * 71.2 + 3224 * 71.8) / 8142 = 583,918.2 / 8142 = 71.717.
-
-    MCC is at least (71.75 - 0.01228) / 0.999877 = 71.7465.
-    """
-    printed = fractions(overall=71.8, many=73.9, medium=71.2, few=71.8, mcc=71.1)
-    design = design_of("inat18", read_json(PUBLISHED / "class_counts.json"))
-    overall = overall_bound(printed, design, STATED)
-    middle = (overall.low + overall.high) / 2
-    assert middle == pytest.approx(583_918.2 / 8142 / 100, abs=1e-12)
-    assert mcc_bound(printed, design, STATED).low == pytest.approx(0.717465, abs=1e-6)
 
 
 def test_a_number_that_is_not_printed_has_no_bound() -> None:

@@ -7,29 +7,12 @@ from typing import Any
 
 import pytest
 
-from replication.core.settings import (
-    CascadeSettings,
-    ClassifierSettings,
-    DiagnoseSettings,
-    FilterSettings,
-)
+from replication.core.settings import CascadeSettings, DiagnoseSettings
 from replication.sections.diagnosis import search
 from replication.sections.diagnosis.search import Setting
+from tests.sections.checkout import CLASSIFIER, FILTER
 
-FILTER = FilterSettings(
-    lambda_mle=1.0,
-    lambda_bal=1.0,
-    lambda_pure=0.02,
-    num_clusters=9,
-    sigma=0.05,
-    eta=0.7,
-    weight_exponent=2.0,
-    lr=0.1,
-    batch_size=64,
-    epochs=2,
-)
 CASCADE = CascadeSettings(depth=2, leaving_share=0.3)
-CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=3, evaluate_every=1)
 BASE = search.setting_in_use(FILTER, CASCADE, CLASSIFIER)
 GRID = DiagnoseSettings(
     search_seeds=2,
@@ -37,7 +20,7 @@ GRID = DiagnoseSettings(
     depths=[1, 2],
     leaving_shares=[0.5],
     sigmas=[1.0, 0.05],
-    num_clusters=[9, 20],
+    num_clusters=[5, 20],
     weight_exponents=[0.0],
     without=["lambda_pure"],
 )
