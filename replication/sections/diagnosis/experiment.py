@@ -13,7 +13,7 @@ import torch
 
 from replication.cascade import PAPER, Level, Part, drawn_terms, parts
 from replication.classifiers.fitting import Problem, Watched, fit_classifier
-from replication.classifiers.heads import AnyTerm, Rows, TableTerm, Term, predict
+from replication.classifiers.heads import AnyTerm, Rows, Term, predict
 from replication.core.settings import ClassifierSettings
 from replication.samples.features import Samples
 from replication.samples.metrics import ACCURACIES, accuracy_weights
@@ -167,11 +167,8 @@ def _starting_terms(
     others = drawn_terms(inputs[1:], len(head.weight), generator, head)
     if not setting.drawn:
         for term in others:
-            if isinstance(term, TableTerm):
-                term.logits.zero_()
-                continue
-            term.weight.zero_()
-            if term.bias is not None:
+            term.fitted.zero_()
+            if isinstance(term, Term) and term.bias is not None:
                 term.bias.zero_()
     return [head.clone(), *others]
 
