@@ -1,14 +1,19 @@
 """Kept runs side by side: what each one found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from replication.core.files import read_json
-from replication.reporting.tables import emphasised, markdown_table, shown
+import pandas as pd
+
+from replication.reporting.tables import (
+    PROTOCOL_NAMES,
+    emphasised,
+    markdown_table,
+    shown,
+)
 from replication.statistics.results import Cell, pick
 
-_PROTOCOLS = {"paper": "paper", "released_code": "released code"}
 _OTHERS = {"start": "its own head", "balanced_softmax": "BalSoftmax refitted"}
 
 
@@ -21,11 +26,15 @@ class KeptRun:
 
 
 def read_kept(folder: Path) -> KeptRun:
-    """A kept run, from its run/cells.json; without that file it has no Cells."""
-    path = folder / "run" / "cells.json"
-    cells = [Cell(**entry) for entry in read_json(path)] if path.is_file() else []
-    table2 = (cell for cell in cells if cell.section == "table2")
-    return KeptRun(folder.name, tuple(table2))
+    """A kept run, from its run/cells.csv; without that file it has no Cells."""
+    path = folder / "run" / "cells.csv"
+    if not path.is_file():
+        return KeptRun(folder.name, ())
+    table = pd.read_csv(path)
+    table = table[table["section"] == "table2"].drop(columns="per_seed")
+    known = [field.name for field in fields(Cell) if field.name in table]
+    rows = (row.dropna().to_dict() for _, row in table[known].iterrows())
+    return KeptRun(folder.name, tuple(Cell(**row) for row in rows))
 
 
 def kept_page(runs: Sequence[KeptRun], titles: Mapping[str, str]) -> str:
@@ -35,11 +44,15 @@ def kept_page(runs: Sequence[KeptRun], titles: Mapping[str, str]) -> str:
         titles: of the benchmarks.
     """
     rows = [
-        [f"[{run.name}]({run.name}/README.md)", titles[benchmark], words, *numbers]
+        [
+            f"[{run.name}]({run.name}/README.md)",
+            titles[benchmark],
+            words,
+            *_numbers(run.cells, benchmark, protocol),
+        ]
         for run in runs
         for benchmark in dict.fromkeys(cell.benchmark for cell in run.cells)
-        for protocol, words in _PROTOCOLS.items()
-        if (numbers := _numbers(run.cells, benchmark, protocol))
+        for protocol, words in PROTOCOL_NAMES.items()
     ]
     header = ["Run", "Data", "Protocol", "Own head", "BalSoftmax refitted", "DLSA"]
     header += [f"DLSA minus {other}, points" for other in _OTHERS.values()]
@@ -61,12 +74,11 @@ def kept_page(runs: Sequence[KeptRun], titles: Mapping[str, str]) -> str:
 
 
 def _numbers(cells: Sequence[Cell], benchmark: str, protocol: str) -> list[str]:
-    def overall(**wanted: str | None) -> Cell | None:
-        where = {"benchmark": benchmark, "protocol": protocol, "metric": "overall"}
-        return pick(cells, **where, **wanted)
-
-    values = [overall(method=name, minus=None) for name in (*_OTHERS, "full")]
-    gaps = [overall(minus=name) for name in _OTHERS]
+    where = {"benchmark": benchmark, "protocol": protocol, "metric": "overall"}
+    values = [
+        pick(cells, method=name, minus=None, **where) for name in (*_OTHERS, "full")
+    ]
+    gaps = [pick(cells, minus=name, **where) for name in _OTHERS]
     return [
         *(shown(cell) if cell else "not run" for cell in values),
         *(emphasised(cell) if cell else "not run" for cell in gaps),

@@ -1,7 +1,7 @@
 """report: what every section measured becomes results/ and reports/."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -135,71 +135,54 @@ def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
 
 def write_results(results: Results) -> None:
     """The numbers behind the pages, for people and machines other than this suite."""
-    cells = [cell for table in results.measured.values() for cell in table.cells]
-    for name, rows, kind in (
-        ("cells", cells, Cell),
-        ("claims", results.claims, Claim),
-    ):
-        _table(name, as_table(rows, kind))
-        _json(name, [asdict(row) for row in rows])
-    _json("metrics", {name: headline(cells, name) for name in TABLES})
+    tables = results.measured.values()
+    cells = as_table([cell for table in tables for cell in table.cells], Cell)
+    write_table(RESULTS / "cells.csv", cells)
+    write_table(RESULTS / "claims.csv", as_table(results.claims, Claim))
+    write_table(RESULTS / "training.csv", training_curves(results.runs()))
+    metrics = {name: headline(cells, name) for name in TABLES}
+    write_json(RESULTS / "metrics.json", metrics)
     for name in TABLES:
-        _table(name, plot_points(cells, name))
-    _table("training", training_curves(results.runs()))
+        write_table(RESULTS / f"{name}.csv", plot_points(cells, name))
 
 
-def _json(name: str, content: Any) -> None:
-    write_json(RESULTS / f"{name}.json", content)
+def _of_paper(cells: pd.DataFrame, section: str) -> pd.DataFrame:
+    """Numbers of a table under protocol `paper`, without differences."""
+    paper = (cells["protocol"] == "paper") & (cells["minus"] == "")
+    return cells[paper & (cells["section"] == section) & cells["mean"].notna()]
 
 
-def _table(name: str, content: pd.DataFrame) -> None:
-    write_table(RESULTS / f"{name}.csv", content)
-
-
-def _of_paper(cells: Iterable[Cell], section: str) -> list[Cell]:
-    """Numbers of a table under protocol `paper`."""
-    return [
-        cell
-        for cell in cells
-        if cell.section == section
-        and cell.protocol == "paper"
-        and cell.minus is None
-        and cell.mean is not None
-    ]
-
-
-def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
+def headline(cells: pd.DataFrame, section: str) -> dict[str, Any]:
     """The few numbers that `dvc metrics show` is for: Overall and Few, in fractions."""
     numbers: dict[str, dict[str, dict[str, float]]] = {}
-    for cell in _of_paper(cells, section):
+    for cell in _of_paper(cells, section).itertuples():
         method = numbers.setdefault(cell.benchmark, {}).setdefault(cell.method, {})
         if cell.metric in ("overall", "few"):
             method[cell.metric] = round(cell.mean, 4)
     return numbers
 
 
-def plot_points(cells: Iterable[Cell], section: str) -> pd.DataFrame:
+def plot_points(cells: pd.DataFrame, section: str) -> pd.DataFrame:
     """Rows for `dvc plots`: Overall of each method, protocol `paper`, percent."""
-    rows = [
-        (f"{cell.benchmark}: {cell.label}", round(100 * cell.mean, 2))
-        for cell in _of_paper(cells, section)
-        if cell.metric == "overall"
-    ]
-    return pd.DataFrame(rows, columns=["method", "overall_percent"])
+    some = _of_paper(cells, section)
+    some = some[some["metric"] == "overall"]
+    methods = some["benchmark"] + ": " + some["label"]
+    percent = (100 * some["mean"]).round(2)
+    return pd.DataFrame({"method": methods, "overall_percent": percent})
 
 
 def training_curves(runs: Iterable[Run]) -> pd.DataFrame:
     """Rows for `dvc plots`: accuracy of each backbone trained here, percent."""
+    trained = {
+        record["stage"].removeprefix("backbone_"): record.get("history", {})
+        for record in runs
+        if record["stage"].startswith("backbone_")
+    }
     rows = [
-        (
-            f"{run['stage'].removeprefix('backbone_')}: {name}",
-            epoch,
-            round(100 * value, 2),
-        )
-        for run in sorted(runs, key=lambda run: run["stage"])
+        (f"{backbone}: {name}", epoch, round(100 * value, 2))
+        for backbone, history in sorted(trained.items())
         for name in ("train_accuracy", "val_accuracy")
-        for epoch, value in enumerate(run.get("history", {}).get(name, []), start=1)
-        if run["stage"].startswith("backbone_")
+        for epoch, value in enumerate(history.get(name, []), start=1)
     ]
     return pd.DataFrame(rows, columns=["curve", "epoch", "accuracy_percent"])
 
