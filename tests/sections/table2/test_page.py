@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -70,10 +69,3 @@ def test_beside_the_stand_in_nothing_is_printed(measured: Measurement) -> None:
     data = summary("places_lt", stand_in=True)
     text, _ = page(replace(measured, data=data), "Places-LT", "figures/x")
     assert "printed |" not in text and "*partial*" not in text
-
-
-def test_the_same_measurement_makes_the_same_page(
-    measured: Measurement, tmp_path: Path
-) -> None:
-    again = as_read(measured, tmp_path)
-    assert page(again, "X", "y") == page(measured, "X", "y")
