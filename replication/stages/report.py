@@ -6,8 +6,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from replication.core.files import write_json, write_table, write_text
 from replication.core.record import read_records, records_behind
 from replication.core.settings import Settings, read_recipe
@@ -26,8 +24,6 @@ from replication.statistics.results import (
     data_in_words,
 )
 from replication.statistics.verdicts import corrected
-
-TABLES = ("table1", "table2")
 
 
 @dataclass(frozen=True)
@@ -135,56 +131,26 @@ def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
 
 def write_results(results: Results) -> None:
     """The numbers behind the pages, for people and machines other than this suite."""
-    tables = results.measured.values()
-    cells = as_table([cell for table in tables for cell in table.cells], Cell)
-    write_table(RESULTS / "cells.csv", cells)
+    cells = [cell for table in results.measured.values() for cell in table.cells]
+    write_table(RESULTS / "cells.csv", as_table(cells, Cell))
     write_table(RESULTS / "claims.csv", as_table(results.claims, Claim))
-    write_table(RESULTS / "training.csv", training_curves(results.runs()))
-    metrics = {name: headline(cells, name) for name in TABLES}
+    metrics = {name: headline(cells, name) for name in ("table1", "table2")}
     write_json(RESULTS / "metrics.json", metrics)
-    for name in TABLES:
-        write_table(RESULTS / f"{name}.csv", plot_points(cells, name))
 
 
-def _of_paper(cells: pd.DataFrame, section: str) -> pd.DataFrame:
-    """Numbers of a table under protocol `paper`, without differences."""
-    paper = (cells["protocol"] == "paper") & (cells["minus"] == "")
-    return cells[paper & (cells["section"] == section) & cells["mean"].notna()]
+def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
+    """The few numbers that `dvc metrics show` is for, in fractions.
 
-
-def headline(cells: pd.DataFrame, section: str) -> dict[str, Any]:
-    """The few numbers that `dvc metrics show` is for: Overall and Few, in fractions."""
+    Overall and Few of each method, protocol `paper`.
+    """
     numbers: dict[str, dict[str, dict[str, float]]] = {}
-    for cell in _of_paper(cells, section).itertuples():
-        method = numbers.setdefault(cell.benchmark, {}).setdefault(cell.method, {})
-        if cell.metric in ("overall", "few"):
+    for cell in cells:
+        shown = cell.metric in ("overall", "few") and cell.minus is None
+        asked = cell.section == section and cell.protocol == "paper"
+        if shown and asked and cell.mean is not None:
+            method = numbers.setdefault(cell.benchmark, {}).setdefault(cell.method, {})
             method[cell.metric] = round(cell.mean, 4)
     return numbers
-
-
-def plot_points(cells: pd.DataFrame, section: str) -> pd.DataFrame:
-    """Rows for `dvc plots`: Overall of each method, protocol `paper`, percent."""
-    some = _of_paper(cells, section)
-    some = some[some["metric"] == "overall"]
-    methods = some["benchmark"] + ": " + some["label"]
-    percent = (100 * some["mean"]).round(2)
-    return pd.DataFrame({"method": methods, "overall_percent": percent})
-
-
-def training_curves(runs: Iterable[Run]) -> pd.DataFrame:
-    """Rows for `dvc plots`: accuracy of each backbone trained here, percent."""
-    trained = {
-        record["stage"].removeprefix("backbone_"): record.get("history", {})
-        for record in runs
-        if record["stage"].startswith("backbone_")
-    }
-    rows = [
-        (f"{backbone}: {name}", epoch, round(100 * value, 2))
-        for backbone, history in sorted(trained.items())
-        for name in ("train_accuracy", "val_accuracy")
-        for epoch, value in enumerate(history.get(name, []), start=1)
-    ]
-    return pd.DataFrame(rows, columns=["curve", "epoch", "accuracy_percent"])
 
 
 # ---- Pages ------------------------------------------------------------------------

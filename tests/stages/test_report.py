@@ -19,10 +19,8 @@ from replication.stages.report import (
     SECTIONS,
     headline,
     judged_together,
-    plot_points,
-    training_curves,
 )
-from replication.statistics.results import Cell, Measurement, as_table
+from replication.statistics.results import Measurement
 from replication.statistics.selection import CHOICE
 from tests.reporting.made import cell, claim, gap, measurement, record
 
@@ -165,9 +163,6 @@ def test_results_are_tidy_tables(checkout) -> None:
         "cells.csv",
         "claims.csv",
         "metrics.json",
-        "table1.csv",
-        "table2.csv",
-        "training.csv",
     }
 
 
@@ -183,7 +178,7 @@ def test_claims_of_all_sections_are_judged_at_once_and_each_counts_once() -> Non
     ]
 
 
-def test_dvc_shows_overall_and_few_of_protocol_paper() -> None:
+def test_headline_is_overall_and_few_of_protocol_paper() -> None:
     cells = [
         cell(mean=0.42125),
         cell(metric="few", mean=0.3),
@@ -193,29 +188,6 @@ def test_dvc_shows_overall_and_few_of_protocol_paper() -> None:
         gap(minus="start"),
         cell(section="table1"),
     ]
-    table = as_table(cells, Cell)
-    assert headline(table, "table2") == {
+    assert headline(cells, "table2") == {
         "places_lt": {"full": {"overall": 0.4213, "few": 0.3}}
     }
-    assert plot_points(table, "table2").to_dict("list") == {
-        "method": ["places_lt: Full model"],
-        "overall_percent": [42.12],
-    }
-
-
-def test_curves_are_those_of_every_backbone_trained_here() -> None:
-    history = {"train_accuracy": [0.5, 0.6], "val_accuracy": [0.25]}
-    curves = training_curves(
-        [
-            record("backbone_paco@inat18", history=history),
-            record("backbone_ce@inat18", history={"train_accuracy": [0.75]}),
-            record("backbone_paco@places_lt"),  # imported
-            record("heads_paco@inat18", history={"train_accuracy": [1.0]}),
-        ]
-    )
-    assert list(curves.itertuples(index=False, name=None)) == [
-        ("ce@inat18: train_accuracy", 1, 75.0),
-        ("paco@inat18: train_accuracy", 1, 50.0),
-        ("paco@inat18: train_accuracy", 2, 60.0),
-        ("paco@inat18: val_accuracy", 1, 25.0),
-    ]
