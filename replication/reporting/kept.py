@@ -1,7 +1,7 @@
 """Kept runs side by side: what each one found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -17,50 +17,33 @@ from replication.statistics.results import Cell, pick
 _OTHERS = {"start": "its own head", "balanced_softmax": "BalSoftmax refitted"}
 
 
-@dataclass(frozen=True)
-class KeptRun:
-    """A run as it was kept: the name of its folder, and its Cells of Table 2."""
-
-    name: str
-    cells: tuple[Cell, ...]
-
-
-def read_kept(folder: Path) -> KeptRun:
-    """A kept run, from its run/cells.csv; without that file it has no Cells."""
+def read_kept(folder: Path) -> list[Cell]:
+    """Cells of Table 2 of a kept run, from its run/cells.csv; none without that."""
     path = folder / "run" / "cells.csv"
     if not path.is_file():
-        return KeptRun(folder.name, ())
-    table = pd.read_csv(path)
-    table = table[table["section"] == "table2"].drop(columns="per_seed")
-    known = [field.name for field in fields(Cell) if field.name in table]
-    rows = (row.dropna().to_dict() for _, row in table[known].iterrows())
-    return KeptRun(folder.name, tuple(Cell(**row) for row in rows))
+        return []
+    table = pd.read_csv(path).query("section == 'table2'").drop(columns="per_seed")
+    known = table.filter([field.name for field in fields(Cell)])
+    return [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
 
 
-def kept_page(runs: Sequence[KeptRun], titles: Mapping[str, str]) -> str:
+def kept_page(runs: Mapping[str, Sequence[Cell]], titles: Mapping[str, str]) -> str:
     """Every kept run; of those that have a Table 2, what they found.
 
     Args:
+        runs: folder below kept/ -> its Cells of Table 2.
         titles: of the benchmarks.
     """
+    links = {run: f"[{run}]({run}/README.md)" for run in runs}
     rows = [
-        [
-            f"[{run.name}]({run.name}/README.md)",
-            titles[benchmark],
-            words,
-            *_numbers(run.cells, benchmark, protocol),
-        ]
-        for run in runs
-        for benchmark in dict.fromkeys(cell.benchmark for cell in run.cells)
+        [links[run], titles[benchmark], words, *_numbers(cells, benchmark, protocol)]
+        for run, cells in runs.items()
+        for benchmark in dict.fromkeys(cell.benchmark for cell in cells)
         for protocol, words in PROTOCOL_NAMES.items()
     ]
     header = ["Run", "Data", "Protocol", "Own head", "BalSoftmax refitted", "DLSA"]
     header += [f"DLSA minus {other}, points" for other in _OTHERS.values()]
-    others = [
-        f"- [{run.name}]({run.name}/README.md), without a Table 2"
-        for run in runs
-        if not run.cells
-    ]
+    others = [f"- {links[run]}, without a Table 2" for run in runs if not runs[run]]
     parts = [
         "# Kept runs side by side",
         "Runs that were kept with their pages, figures and what made them by `make "

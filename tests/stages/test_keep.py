@@ -63,7 +63,7 @@ def test_pages_that_are_not_of_this_checkout_are_refused(
     assert Path("kept/mine/old.md").is_file()
 
 
-@pytest.mark.parametrize("name", ["", "../up", "A", "a/b"])
+@pytest.mark.parametrize("name", ["../up", "A"])
 def test_an_unusable_name_is_refused(refused, name: str) -> None:
     assert refused(lambda: keep(name)) == [
         f"keep: expected NAME of small letters, digits, _ and -, got {name!r}"

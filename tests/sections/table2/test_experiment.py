@@ -1,7 +1,6 @@
 """Claims of Table 2 from made predictions, timings and diagnostics."""
 
 import math
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -65,16 +64,6 @@ def test_each_row_tests_its_sentence_in_its_words() -> None:
     assert claims["drop_no_bal"].verdict == claims["gain"].verdict == "contradicted"
     assert claims["drop_clusters_300"].statement == (
         "Models with fewer clusters perform worse than the default 500."
-    )
-
-
-def test_a_further_row_is_asked_without_a_word_of_code() -> None:
-    wide = replace(TABLE.rows["no_bal"], label="wide centres", changes={"sigma": 1.0})
-    table = replace(TABLE, rows={**TABLE.rows, "no_pure": wide})
-    claim = rows_of(table=table, tested=ALL)["drop_no_pure"]
-    assert (claim.sentence, claim.statement) == (
-        None,
-        "wide centres performs worse than the full model.",
     )
 
 
