@@ -51,15 +51,9 @@ class Errors:
     def scores(
         self, answers: np.ndarray, labels: np.ndarray, cell_scores: np.ndarray
     ) -> np.ndarray:
-        """Score of each error by its cell; a right answer scores 0.
+        """Score (S, N) of each error by its cell (G, G); a right answer scores 0.
 
         Linear in the cells, so that a mean of it has a plain interval.
-
-        Args:
-            answers: (S, N) classes; labels: (N,); cell_scores: (G, G).
-
-        Returns:
-            (S, N).
         """
         scores = cell_scores[self.groups[labels], self.groups[answers]]
         return np.where(answers != labels, scores, 0.0)
@@ -93,27 +87,6 @@ def frequency_bins(train_counts: np.ndarray, bins: int = BINS) -> np.ndarray:
     return number
 
 
-def binned(
-    answers: np.ndarray,
-    labels: np.ndarray,
-    bin_of_class: np.ndarray,
-    counted: np.ndarray,
-) -> np.ndarray:
-    """Count answers by true and predicted bin.
-
-    Args:
-        answers: (S, N) classes; labels: (N,); bin_of_class: (C,); counted: (S, N) bool.
-
-    Returns:
-        (S, bins, bins) int: true bin x predicted bin.
-    """
-    seeds, bins = len(answers), int(bin_of_class.max()) + 1
-    cell = bin_of_class[labels] * bins + bin_of_class[answers]
-    cell = cell + bins * bins * np.arange(seeds)[:, None]
-    counts = np.bincount(cell[counted], minlength=seeds * bins * bins)
-    return counts.reshape(seeds, bins, bins)
-
-
 def confusion_matrices(pairs: Paired, bin_of_class: np.ndarray) -> dict[str, Any]:
     """The three matrices of Sect. 4, means over seeds.
 
@@ -125,14 +98,18 @@ def confusion_matrices(pairs: Paired, bin_of_class: np.ndarray) -> dict[str, Any
         `without`, `with`, `difference`, each (bins, bins). `accuracy`: `without`,
         `with` (bins,).
     """
+    true = bin_of_class[pairs.labels]
     bins = int(bin_of_class.max()) + 1
-    images = np.bincount(bin_of_class[pairs.labels], minlength=bins)
+    images = np.bincount(true, minlength=bins)
     images = np.where(images > 0, images, np.nan)
     rates, accuracy = {}, {}
     for side, method in SIDES.items():
         answers = pairs.of[method]
-        wrong = binned(answers, pairs.labels, bin_of_class, answers != pairs.labels)
-        rates[side] = wrong.mean(0) / images[:, None]
+        errors = answers != pairs.labels
+        of_true = np.broadcast_to(true, answers.shape)[errors]
+        wrong = np.zeros((bins, bins))
+        np.add.at(wrong, (of_true, bin_of_class[answers[errors]]), 1)
+        rates[side] = wrong / len(answers) / images[:, None]
         accuracy[side] = 1 - rates[side].sum(1)
     rates["difference"] = rates["with"] - rates["without"]
     return {"rates": rates, "accuracy": accuracy}
