@@ -69,11 +69,17 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 
 def finding(measured: Measurement) -> str:
-    """What the full model gains on the head it starts from; how the sentences fare."""
+    """What the full model gains on the head it starts from; how the sentences fare.
+
+    Without what the clock answers: it comes out otherwise in each run.
+    """
     sentences = [
         claim
         for claim in measured.claims
-        if claim.sentence and claim.protocol != "released_code"
+        if claim.sentence and claim.protocol != "released_code" and not claim.timed
     ]
     gain = gain_in_words(measured.cells, START, FULL, "paper", "the full model")
-    return f"{gain} Of {len(sentences)} tests of what Sect. 7 says: {tally(sentences)}."
+    return (
+        f"{gain} Of {len(sentences)} tests of what Sect. 7 says, the clock's aside: "
+        f"{tally(sentences)}."
+    )
