@@ -3,19 +3,23 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from replication.reporting.figures import STYLE, interval_panel, svg_text
 from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
+    could_see,
+    emphasised,
     labels_of,
+    markdown_table,
     percent,
-    protocol_table,
+    points,
     shown,
-    value_table,
 )
 from replication.statistics.results import Cell, Claim, Measurement, pick
 
@@ -29,17 +33,17 @@ HOW_JUDGED = (
     "stand where all tests of this page under one protocol (or none) are judged at "
     "once (Holm's p-value is 5 % or more)."
 )
+UNDER = {
+    "paper": "Under the paper protocol",
+    "released_code": "Under the released code's protocol",
+}
+TITLE = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold"}
 _EFFECTS = {
     "supported": "a gain",
     "contradicted": "a loss",
     "undecided": "undecided",
     "not run": "not measured",
 }
-UNDER = {
-    "paper": "Under the paper protocol",
-    "released_code": "Under the released code's protocol",
-}
-TITLE = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold"}
 _MARKS = {"paper": (-0.16, "o"), "released_code": (0.16, "s")}
 
 
@@ -50,43 +54,112 @@ def beside_print(measured: Measurement) -> tuple[Cell, ...]:
     return tuple(replace(cell, printed=None) for cell in measured.cells)
 
 
-def values_once(cells: Sequence[Cell], metrics: Sequence[str]) -> str:
-    """Every method's numbers; under the released code those that differ, below."""
+# ---- Tables -----------------------------------------------------------------------
+
+
+def value_table(cells: Sequence[Cell], metrics: Sequence[str]) -> str:
+    """A row a method: ours with its interval, beside it print's number, the verdict.
+
+    A method that has other numbers under the released code has a second row.
+    """
     values = [cell for cell in cells if cell.minus is None]
-    differ = _differ(values)
-    once = [cell for cell in values if cell.protocol == "paper"] + [
-        replace(
-            cell,
-            method=f"{cell.method}, released code",
-            label=f"{cell.label}, released code",
-            protocol="paper",
+    printed = {cell.metric for cell in values if cell.printed is not None}
+    body = []
+    for method, label in labels_of(values).items():
+        paper, released = (
+            [
+                pick(values, method=method, protocol=protocol, metric=metric)
+                for metric in metrics
+            ]
+            for protocol in PROTOCOL_NAMES
         )
-        for cell in values
-        if cell.protocol == "released_code" and cell.method in differ
+        rows = {label: paper}
+        if [cell.per_seed for cell in paper] != [cell.per_seed for cell in released]:
+            rows[f"{label}, released code"] = released
+        for name, row in rows.items():
+            verdicts = dict.fromkeys(cell.verdict for cell in row if cell.verdict)
+            words = [", ".join(verdicts) or "—"] if printed else []
+            body.append([name, *_beside(row, printed, shown, percent), *words])
+    header = _header("Method", metrics, printed)
+    return markdown_table(header + ["Verdict on the numbers"] * bool(printed), body)
+
+
+def difference_table(
+    cells: Sequence[Cell], protocol: str, metrics: Sequence[str], first: str
+) -> str:
+    """A row a subtracted method, paired, in points; what Overall could have shown.
+
+    Args:
+        first: heading of the labels.
+    """
+    gaps = [
+        cell
+        for cell in cells
+        if cell.minus and cell.metric in metrics and cell.protocol == protocol
     ]
-    return value_table(once, "paper", metrics, labels_of(once))
+    printed = {cell.metric for cell in gaps if cell.printed is not None}
+    body = []
+    for minus, label in {cell.minus: cell.label for cell in gaps}.items():
+        row = [pick(gaps, minus=minus, metric=metric) for metric in metrics]
+        numbers = _beside(row, printed, emphasised, points)
+        overall = pick(gaps, minus=minus, metric="overall")
+        body.append([label, *numbers, could_see(overall) if overall else ""])
+    header = [*_header(first, metrics, printed), "Overall: could see"]
+    return markdown_table(header, body)
 
 
-def protocols_apart(cells: Sequence[Cell], metrics: Sequence[str]) -> str:
-    """Released code minus paper, of the methods that differ between them."""
-    values = [cell for cell in cells if cell.minus is None]
-    differ = _differ(values)
-    return protocol_table([cell for cell in values if cell.method in differ], metrics)
+def _header(first: str, metrics: Iterable[str], printed: set[str]) -> list[str]:
+    names = ([METRIC_NAMES[m]] + ["printed"] * (m in printed) for m in metrics)
+    return [first, *(name for pair in names for name in pair)]
 
 
-def _differ(values: Sequence[Cell]) -> set[str]:
-    """Methods that have other numbers under the released code."""
-    paper = {
-        (cell.method, cell.metric): cell.per_seed
-        for cell in values
-        if cell.protocol == "paper"
+def _beside(row: Iterable[Cell], printed: set[str], ours: Any, theirs: Any) -> list:
+    """Cells as text, each with print's number where its column has one."""
+    texts = []
+    for cell in row:
+        texts.append(ours(cell))
+        if cell.metric in printed:
+            texts.append("—" if cell.printed is None else theirs(cell.printed))
+    return texts
+
+
+def diagnostics_table(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """A row a variant and depth, means over seeds: clusters, and who leaves."""
+    columns = {
+        "Epoch kept": ("{:.0f}", "epoch"),
+        "Pure clusters": ("{:.1f}", "pure_clusters"),
+        "Empty clusters": ("{:.0f}", "empty_clusters"),
+        "Largest cluster": ("{:.0f}", "largest"),
+        "Purity": ("{:.1%}", "purity"),
+        "log P(x), test": ("{:.1f}", "splits", "test", "log_likelihood"),
+        "Leave, test": ("{:.0%}", "splits", "test", "leaving"),
+        **{
+            f"{METRIC_NAMES[group]} leave": (
+                "{:.0%}",
+                *("splits", "test", "leaving_by_group", group),
+            )
+            for group in ("many", "medium", "few")
+        },
+        "AUROC Few/Many": ("{:.2f}", "splits", "test", "auroc_tail"),
     }
-    return {
-        cell.method
-        for cell in values
-        if cell.protocol == "released_code"
-        and cell.per_seed != paper[cell.method, cell.metric]
-    }
+    rows = []
+    for variant, seeds in diagnostics.items():
+        depths = zip(*(run["filters"] for run in seeds.values()), strict=True)
+        for depth, filters in enumerate(depths, start=1):
+            numbers = [_mean(filters, *column) for column in columns.values()]
+            rows.append([labels[variant], str(depth), *numbers])
+    return markdown_table(["Variant", "Depth", *columns], rows)
+
+
+def _mean(filters: Iterable[Any], text: str, *path: str) -> str:
+    """Mean of a number that lies on a path in each filter's diagnostics."""
+    for name in path:
+        filters = [fitted[name] for fitted in filters]
+    values = [value for value in filters if value is not None]
+    return text.format(np.mean(values)).replace("-", "−") if values else "n/a"
+
+
+# ---- Figure -----------------------------------------------------------------------
 
 
 def differences_figure(
@@ -111,17 +184,13 @@ def differences_figure(
         panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
         for axes, metric in zip(panels, metrics, strict=False):
             for protocol, (shift, marker) in _MARKS.items():
+                of = {"metric": metric, "protocol": protocol}
                 rows = [
-                    (
-                        label,
-                        pick(gaps, minus=method, metric=metric, protocol=protocol),
-                        colours[method],
-                    )
+                    (label, pick(gaps, minus=method, **of), colours[method])
                     for method, label in labels.items()
                 ]
-                show = protocol == "paper"
-                words = f"protocol: {PROTOCOL_NAMES[protocol].split(' (')[0]}"
-                interval_panel(axes, rows, show, shift, marker, words)
+                words = f"protocol: {PROTOCOL_NAMES[protocol]}"
+                interval_panel(axes, rows, protocol == "paper", shift, marker, words)
             axes.set_title(METRIC_NAMES[metric])
             axes.set_xlabel("points")
         for axes in panels[len(metrics) :]:
@@ -139,54 +208,49 @@ def _title(gaps: Sequence[Cell], name: str) -> str:
         for gap in gaps
         if gap.metric == "overall" and gap.protocol == "paper"
     ]
-    above, below = (verdicts.count(one) for one in ("supported", "contradicted"))
+    above, below = (verdicts.count(word) for word in ("supported", "contradicted"))
     return (
         f"{name} is above {above} of {len(verdicts)} rows in Overall, below {below} "
         "(protocol: paper)"
     )
 
 
+# ---- Words ------------------------------------------------------------------------
+
+
 def tally(results: Iterable[Cell | Claim]) -> str:
     """`2 supported, 1 undecided`: how many have each verdict."""
     verdicts = Counter(result.verdict for result in results)
-    order = ("supported", "contradicted", "undecided", "not run")
-    return ", ".join(f"{verdicts[v]} {v}" for v in order if verdicts[v]) or "no test"
+    named = (f"{verdicts[word]} {word}" for word in _EFFECTS if verdicts[word])
+    return ", ".join(named) or "no test"
 
 
 def gain_in_words(
     cells: Sequence[Cell], plain: str, full: str, protocol: str, name: str = "DLSA"
 ) -> str:
     """What the full row does to the plain one: Overall, then the other metrics."""
-    before, after = (
-        pick(cells, method=method, minus=None, protocol=protocol, metric="overall")
-        for method in (plain, full)
-    )
     gaps = {
         cell.metric: cell
         for cell in cells
         if cell.minus == plain and cell.protocol == protocol
     }
-    if before is None or after is None or "overall" not in gaps:
+    if "overall" not in gaps:
         return f"{name} was not run."
-    overall, start = gaps.pop("overall"), before.label.removesuffix(", no DLSA")
-    others = [
-        f"{word} in {_listed([METRIC_NAMES[metric] for metric in metrics])}"
-        for verdict, word in _EFFECTS.items()
-        if (metrics := [m for m, gap in gaps.items() if gap.verdict == verdict])
-    ]
-    return (
-        f"{UNDER[protocol]} {name} takes {start} from "
-        f"{percent(before.mean)} % to {percent(after.mean)} % Overall, "
-        f"{_EFFECTS[overall.verdict]} ({shown(overall)} points)"
-        + "".join(f"; {other}" for other in others)
-        + "."
+    before, after = (
+        pick(cells, method=method, minus=None, protocol=protocol, metric="overall")
+        for method in (plain, full)
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """`Many, Medium and Few`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    overall, start = gaps.pop("overall"), before.label.removesuffix(", no DLSA")
+    text = (
+        f"{UNDER[protocol]} {name} takes {start} from {percent(before.mean)} % to "
+        f"{percent(after.mean)} % Overall, {_EFFECTS[overall.verdict]} "
+        f"({shown(overall)} points)"
+    )
+    for verdict, word in _EFFECTS.items():
+        names = [METRIC_NAMES[m] for m, gap in gaps.items() if gap.verdict == verdict]
+        if names:
+            text += f"; {word} in {', '.join(names)}"
+    return text + "."
 
 
 def covered(seeds: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from replication.reporting.provenance import Run, disagreements, origin
-from replication.reporting.rendering import render, warned
+from replication.reporting.rendering import render
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Part:
     data_hash: str | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def warnings(self) -> list[str]:
-        """What keeps the runs behind it from being one run."""
-        return disagreements(self.runs)
-
-    def with_origin(self) -> str:
-        """Its text, with warnings at the top and the folded block at the end."""
-        block = origin(self.runs, self.command, self.data_hash)
-        return f"{warned(self.text, self.warnings).rstrip()}\n\n{block}\n"
+    def whole(self) -> str:
+        """Its text; warnings below its first line, which says what its data is."""
+        text = self.text.rstrip()
+        if warnings := disagreements(self.runs):
+            first, _, rest = text.partition("\n\n")
+            above, below = (first, rest) if first.startswith(">") else ("", text)
+            said = f"> **Warning.** {' '.join(warnings)}"
+            text = "\n\n".join(filter(None, (above, said, below)))
+        return f"{text}\n\n{origin(self.runs, self.command, self.data_hash)}\n"
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,21 @@ class Page:
     @property
     def text(self) -> str:
         """Markdown."""
-        return "\n---\n\n".join(part.with_origin() for part in self.parts)
-
-    def entries(self) -> Iterable[Mapping[str, str]]:
-        """Lines of the index; they send a reader to a warning, and do not repeat it."""
-        for part in self.parts:
-            mark = " **See the warning at its top.**" if part.warnings else ""
-            yield {
-                "name": part.name,
-                "link": self.file,
-                "data": part.data,
-                "finding": part.finding + mark,
-            }
+        return "\n---\n\n".join(part.whole() for part in self.parts)
 
 
 def index_page(pages: Iterable[Page]) -> str:
     """reports/README.md: every page with its data and its finding."""
-    entries = [entry for page in pages for entry in page.entries()]
+    entries = []
+    for page in pages:
+        for part in page.parts:
+            warned = " **See the warning at its top.**" * bool(disagreements(part.runs))
+            entries.append(
+                {
+                    "name": part.name,
+                    "link": page.file,
+                    "data": part.data,
+                    "finding": part.finding + warned,
+                }
+            )
     return render("reporting/templates/README.md.j2", entries=entries)

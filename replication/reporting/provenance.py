@@ -26,20 +26,15 @@ def disagreements(runs: Sequence[Run]) -> list[str]:
     Commits are told apart and not named, so that a run repeated at another commit says
     the same.
 
-    Args:
-        runs: run records.
-
     Returns:
         A sentence each; none where the runs are alike.
     """
     said = []
-    commits = _grouped(runs, lambda run: run["commit"])
+    commits = _stages_by(runs, lambda run: run["commit"]).values()
     changed = ", ".join(_of_two_contents(runs, "code"))
     if len(commits) > 1 and changed:
-        made = "; ".join(
-            f"({number}) {', '.join(stages)}"
-            for number, stages in enumerate(commits.values(), start=1)
-        )
+        numbered = enumerate(map(", ".join, commits), start=1)
+        made = "; ".join(f"({number}) {stages}" for number, stages in numbered)
         said.append(
             f"{len(commits)} commits made these numbers: {made}; {changed} changed "
             "between them."
@@ -47,21 +42,47 @@ def disagreements(runs: Sequence[Run]) -> list[str]:
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
         said.append(f"Uncommitted code ran in {', '.join(dirty)}.")
     said += [
-        f"{', '.join(edited)} changed while {run['stage']} ran."
+        f"{', '.join(run['edited_while_running'])} changed while {run['stage']} ran."
         for run in runs
-        if (edited := run["edited_while_running"])
+        if run["edited_while_running"]
     ]
     said += [
         f"Two versions of {path} were read; run `dvc repro`."
         for path in _of_two_contents(runs, "inputs")
     ]
     computing = [run for run in runs if run["device_kind"] is not None]
-    if text := _differing(computing, lambda run: run["device_model"]):
-        said.append(f"Different devices computed these numbers: {text}.")
+    said += _unlike(
+        "Different devices computed these numbers",
+        _stages_by(computing, lambda run: run["device_model"]),
+    )
     for library in sorted({name for run in runs for name in run["libraries"]}):
-        if text := _differing(runs, lambda run, of=library: run["libraries"].get(of)):
-            said.append(f"Different versions of {library} ran: {text}.")
+        said += _unlike(
+            f"Different versions of {library} ran",
+            _stages_by(runs, lambda run, of=library: run["libraries"].get(of)),
+        )
     return said
+
+
+def _stages_by(
+    runs: Iterable[Run], key: Callable[[Run], str | None]
+) -> dict[str | None, list[str]]:
+    groups: dict[str | None, list[str]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run["stage"])
+    return groups
+
+
+def _unlike(what: str, groups: Mapping[str | None, Sequence[str]]) -> list[str]:
+    """A sentence where the stages do not all have the same; else none."""
+    stages = (f"{name or 'none'} in {', '.join(of)}" for name, of in groups.items())
+    return [f"{what}: {'; '.join(stages)}."] if len(groups) > 1 else []
+
+
+def _of_two_contents(runs: Iterable[Run], field: str) -> list[str]:
+    """Paths that were not the same file in all of the runs that used them."""
+    used = {(path, content) for run in runs for path, content in run[field].items()}
+    paths = [path for path, _ in used]
+    return sorted({path for path in paths if paths.count(path) > 1})
 
 
 def origin(runs: Sequence[Run], command: str, data_hash: str | None = None) -> str:
@@ -79,29 +100,17 @@ def origin(runs: Sequence[Run], command: str, data_hash: str | None = None) -> s
     seconds = sum(run["seconds"] for run in runs)
     memory = max((run["peak_memory_mb"] for run in runs), default=0)
     began = min((run["started"] for run in runs), default="never")
-    lines = [
-        FOLDED,
-        "",
-        f"{data}Command: `{command}`.",
-        _commits(runs),
-        f"From {began}: {seconds:.0f} s and {memory} MB at most, all stages together. "
-        "Seconds are of a stage's last call: one that was stopped and went on took "
-        "longer.",
-        "",
-        markdown_table(_HEADER, map(_row, runs), words=5),
-        "",
-        f"Versions: {_versions(runs)}.",
-        "",
-        "</details>",
-    ]
-    return "\n".join(lines)
+    return f"""{FOLDED}
 
+{data}Command: `{command}`.
+From {began}: {seconds:.0f} s and {memory} MB at most, all stages together. \
+Seconds are of a stage's last call: one that was stopped and went on took longer.
 
-def _commits(runs: Sequence[Run]) -> str:
-    commits = sorted({(run["commit"] or "none")[:10] for run in runs})
-    if len(commits) == 1:
-        return f"Commit {commits[0]}."
-    return f"**Made by {len(commits)} commits**: {', '.join(commits)}."
+{markdown_table(_HEADER, map(_row, runs), words=5)}
+
+Versions: {_versions(runs)}.
+
+</details>"""
 
 
 def _row(run: Run) -> list[str]:
@@ -132,32 +141,3 @@ def _versions(runs: Iterable[Run]) -> str:
         f"{name} {' and '.join(sorted(some))}"
         for name, some in sorted(versions.items())
     )
-
-
-def _grouped(
-    runs: Iterable[Run], key: Callable[[Run], str | None]
-) -> dict[str | None, list[str]]:
-    """Stages by what they have, in the order of the runs."""
-    groups: dict[str | None, list[str]] = {}
-    for run in runs:
-        groups.setdefault(key(run), []).append(run["stage"])
-    return groups
-
-
-def _differing(runs: Iterable[Run], key: Callable[[Run], str | None]) -> str:
-    """What the stages have where they do not all have the same; else nothing."""
-    groups = _grouped(runs, key)
-    if len(groups) < 2:
-        return ""
-    return "; ".join(
-        f"{k or 'none'} in {', '.join(some)}" for k, some in groups.items()
-    )
-
-
-def _of_two_contents(runs: Iterable[Run], field: str) -> list[str]:
-    """Paths that were not the same file in all of the runs that used them."""
-    contents: dict[str, set[str]] = {}
-    for run in runs:
-        for path, content in run[field].items():
-            contents.setdefault(path, set()).add(content)
-    return sorted(path for path, some in contents.items() if len(some) > 1)

@@ -1,6 +1,6 @@
-"""What every page shares: its template, the words on its data, warnings at its top."""
+"""What every page shares: its template, and the words on its data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,3 @@ def data_sentence(data: Mapping[str, Any]) -> str:
         "smallest), "
         f"{images['val']} for validation, {images['test']} for testing."
     )
-
-
-def warned(text: str, warnings: Sequence[str]) -> str:
-    """A page that says at its top what keeps its numbers from being of one run.
-
-    Below the lines that say what its data is, which come first on every page.
-
-    Args:
-        warnings: sentences; none leaves the page as it is.
-    """
-    if not warnings:
-        return text
-    warning = f"> **Warning.** {' '.join(warnings)}\n\n"
-    head, _, rest = text.partition("\n\n")
-    return f"{head}\n\n{warning}{rest}" if head.startswith(">") else warning + text

@@ -15,7 +15,7 @@ from replication.core.files import BadInput, write_text
 from replication.core.record import read_records, record_of, records_behind
 from replication.core.settings import PARAMS, load, read_recipe
 from replication.core.stage import REPORTS, RESULTS
-from replication.reporting.kept import KeptRun, kept_page, read_kept
+from replication.reporting.kept import kept_page, read_kept
 from replication.stages.report import tables_shown
 
 KEPT = Path("kept")
@@ -24,13 +24,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def keep(name: str) -> Path:
-    """Copy all that says what the run at hand found, and what made it.
+    """Replace kept/<name>/ by the pages and figures at hand, and what made them.
 
-    Pages and figures; under `run/` its results, params.yaml, dvc.lock, and the run
-    record of every stage behind a page.
-
-    Args:
-        name: of the folder below kept/; what stood there before is replaced.
+    That is under `run/`: results, params.yaml, dvc.lock, and the run record of every
+    stage behind a page.
 
     Raises:
         BadInput: an unusable name, nothing to keep, or pages that are not what `dvc
@@ -82,10 +79,9 @@ def changed_stages() -> list[str]:
 
 def write_overview() -> None:
     """kept/README.md, from every folder below kept/ that has pages."""
-    runs: list[KeptRun] = [
-        read_kept(index.parent) for index in sorted(KEPT.glob("*/README.md"))
-    ]
-    names = {cell.benchmark for run in runs for cell in run.cells}
+    folders = [index.parent for index in sorted(KEPT.glob("*/README.md"))]
+    runs = {folder.name: read_kept(folder) for folder in folders}
+    names = {cell.benchmark for cells in runs.values() for cell in cells}
     titles = {name: read_recipe(name)["title"] for name in names}
     write_text(KEPT / "README.md", kept_page(runs, titles))
 

@@ -1,12 +1,10 @@
 """report: what every section measured becomes results/ and reports/."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from replication.core.files import write_json, write_table, write_text
 from replication.core.record import read_records, records_behind
@@ -26,8 +24,6 @@ from replication.statistics.results import (
     data_in_words,
 )
 from replication.statistics.verdicts import corrected
-
-TABLES = ("table1", "table2")
 
 
 @dataclass(frozen=True)
@@ -136,72 +132,25 @@ def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
 def write_results(results: Results) -> None:
     """The numbers behind the pages, for people and machines other than this suite."""
     cells = [cell for table in results.measured.values() for cell in table.cells]
-    for name, rows, kind in (
-        ("cells", cells, Cell),
-        ("claims", results.claims, Claim),
-    ):
-        _table(name, as_table(rows, kind))
-        _json(name, [asdict(row) for row in rows])
-    _json("metrics", {name: headline(cells, name) for name in TABLES})
-    for name in TABLES:
-        _table(name, plot_points(cells, name))
-    _table("training", training_curves(results.runs()))
-
-
-def _json(name: str, content: Any) -> None:
-    write_json(RESULTS / f"{name}.json", content)
-
-
-def _table(name: str, content: pd.DataFrame) -> None:
-    write_table(RESULTS / f"{name}.csv", content)
-
-
-def _of_paper(cells: Iterable[Cell], section: str) -> list[Cell]:
-    """Numbers of a table under protocol `paper`."""
-    return [
-        cell
-        for cell in cells
-        if cell.section == section
-        and cell.protocol == "paper"
-        and cell.minus is None
-        and cell.mean is not None
-    ]
+    write_table(RESULTS / "cells.csv", as_table(cells, Cell))
+    write_table(RESULTS / "claims.csv", as_table(results.claims, Claim))
+    metrics = {name: headline(cells, name) for name in ("table1", "table2")}
+    write_json(RESULTS / "metrics.json", metrics)
 
 
 def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
-    """The few numbers that `dvc metrics show` is for: Overall and Few, in fractions."""
+    """The few numbers that `dvc metrics show` is for, in fractions.
+
+    Overall and Few of each method, protocol `paper`.
+    """
     numbers: dict[str, dict[str, dict[str, float]]] = {}
-    for cell in _of_paper(cells, section):
-        method = numbers.setdefault(cell.benchmark, {}).setdefault(cell.method, {})
-        if cell.metric in ("overall", "few"):
+    for cell in cells:
+        shown = cell.metric in ("overall", "few") and cell.minus is None
+        asked = cell.section == section and cell.protocol == "paper"
+        if shown and asked and cell.mean is not None:
+            method = numbers.setdefault(cell.benchmark, {}).setdefault(cell.method, {})
             method[cell.metric] = round(cell.mean, 4)
     return numbers
-
-
-def plot_points(cells: Iterable[Cell], section: str) -> pd.DataFrame:
-    """Rows for `dvc plots`: Overall of each method, protocol `paper`, percent."""
-    rows = [
-        (f"{cell.benchmark}: {cell.label}", round(100 * cell.mean, 2))
-        for cell in _of_paper(cells, section)
-        if cell.metric == "overall"
-    ]
-    return pd.DataFrame(rows, columns=["method", "overall_percent"])
-
-
-def training_curves(runs: Iterable[Run]) -> pd.DataFrame:
-    """Rows for `dvc plots`: accuracy of each backbone trained here, percent."""
-    rows = [
-        (
-            f"{run['stage'].removeprefix('backbone_')}: {name}",
-            epoch,
-            round(100 * value, 2),
-        )
-        for run in sorted(runs, key=lambda run: run["stage"])
-        for name in ("train_accuracy", "val_accuracy")
-        for epoch, value in enumerate(run.get("history", {}).get(name, []), start=1)
-        if run["stage"].startswith("backbone_")
-    ]
-    return pd.DataFrame(rows, columns=["curve", "epoch", "accuracy_percent"])
 
 
 # ---- Pages ------------------------------------------------------------------------

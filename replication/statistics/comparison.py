@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -164,45 +165,38 @@ def _cells(
 ) -> list[Cell]:
     """One metric of every row, scores (S, N), and its differences."""
     step = metric_step(metric)
-    gaps = {}
-    if rows.full in scores:
-        gaps = {
-            method: estimate(scores[rows.full] - other, weights, labels, step=step)
-            for method, other in scores.items()
-            if method != rows.full
-        }
+    gaps = {
+        method: estimate(scores[rows.full] - other, weights, labels, step=step)
+        for method, other in scores.items()
+        if method != rows.full and rows.full in scores
+    }
     gains = {method: judge_claim(gap.low, gap.high) for method, gap in gaps.items()}
     gains[rows.full] = gains.get(rows.plain, "not run")
     full = rows.printed(rows.full, metric)
     cells = []
-    for method, some in scores.items():
-        printed = rows.printed(method, metric)
-        ours = estimate(some, weights, labels, step=step)
-        same = rows.same_conditions and method not in rows.other_features
-        verdict = None
+    for method, of_method in scores.items():
+        printed, verdict = rows.printed(method, metric), None
+        ours = estimate(of_method, weights, labels, step=step)
         if printed is not None:
+            same = rows.same_conditions and method not in rows.other_features
             gain = gains.get(method, "not run")
             verdict = judge_number(printed, ours.per_seed, gain, same, metric)
-        common = {
-            "section": rows.section,
-            "benchmark": rows.benchmark,
-            "data": rows.data,
-            "label": rows.labels[method],
-            "protocol": protocol,
-            "metric": metric,
-        }
-        value = {"method": method, "printed": printed, "verdict": verdict}
-        cells.append(Cell(**common | value | estimated(ours)))
-        if method not in gaps:
-            continue
-        known = printed is not None and full is not None
-        gap = {
-            "method": rows.full,
-            "minus": method,
-            "printed": round(full - printed, 6) if known else None,
-        }
-        numbers = estimated(gaps[method]) | judged([gaps[method]])
-        cells.append(Cell(**common | gap | numbers))
+        new_cell = partial(
+            Cell,
+            section=rows.section,
+            benchmark=rows.benchmark,
+            data=rows.data,
+            label=rows.labels[method],
+            protocol=protocol,
+            metric=metric,
+        )
+        value = estimated(ours) | {"printed": printed, "verdict": verdict}
+        cells.append(new_cell(method=method, **value))
+        if method in gaps:
+            gap = estimated(gaps[method]) | judged([gaps[method]])
+            if printed is not None and full is not None:
+                gap["printed"] = round(full - printed, 6)
+            cells.append(new_cell(method=rows.full, minus=method, **gap))
     return cells
 
 

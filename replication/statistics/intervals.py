@@ -68,8 +68,8 @@ class Estimate:
     def p_value(self) -> float:
         """Of a mean of 0, two-sided: below 5 % where the 95 % interval leaves 0 out.
 
-        Implements: Student's t test with the interval's own error and freedom: the
-        paired test, where the scores are differences.
+        Student's t test with the interval's own error and freedom: the paired test,
+        where the scores are differences.
         """
         if np.isnan(self.mean) or not self.freedom > 0:
             return float("nan")
@@ -81,8 +81,8 @@ class Estimate:
     def detectable(self) -> float:
         """The least true mean that a 95 % interval tells from 0 in 80 of 100 runs.
 
-        Implements: noncentral t, with this run's error and freedom as if they were
-        known: what the run could have seen, whatever it saw.
+        Noncentral t, with this run's error and freedom as if they were known: what the
+        run could have seen, whatever it saw.
         """
         if np.isnan(self.mean) or not self.freedom > 0:
             return float("nan")
@@ -98,8 +98,6 @@ def estimate(
     step: float = 1.0,
 ) -> Estimate:
     """Mean over seeds of a weighted mean over test samples, with its interval.
-
-    Implements: not in the paper, which prints single runs.
 
     Args:
         scores: (S, N) score of each test sample under each seed: 1 or 0 for right or
@@ -140,14 +138,11 @@ def estimate(
     return _student(per_seed, seed_variance, test_variance, freedom, level)
 
 
-def over_seeds(values: Sequence[float | None], level: float = LEVEL) -> Estimate:
+def over_seeds(values: Sequence[float | None]) -> Estimate:
     """Mean of one number a seed, with Student's t interval; no end with one seed.
-
-    Implements: not in the paper: for what is not an average over test samples.
 
     Args:
         values: (S,); those that are NaN or None do not count.
-        level: of confidence.
 
     Returns:
         All NaN where no value counts; ends without bound where one does.
@@ -161,7 +156,7 @@ def over_seeds(values: Sequence[float | None], level: float = LEVEL) -> Estimate
         alone, end = float(known[0]), float("inf")
         return Estimate(alone, -end, end, (alone,), 0.0, 0.0, 0.0)
     variance = float(known.var(ddof=1)) / len(known)
-    return _student(known, variance, 0.0, len(known) - 1.0, level)
+    return _student(known, variance, 0.0, len(known) - 1.0)
 
 
 def _student(
@@ -169,7 +164,7 @@ def _student(
     seed_variance: float,
     test_variance: float,
     freedom: float,
-    level: float,
+    level: float = LEVEL,
 ) -> Estimate:
     mean = float(per_seed.mean())
     half = float(stdtrit(freedom, 0.5 + level / 2))

@@ -56,7 +56,7 @@ def why_partial(
     published: Mapping[str, Any],
     about: Mapping[str, Any],
 ) -> list[str]:
-    """In what the conditions of a run differ from the paper's; empty where in nothing.
+    """In what the conditions of a run differ from the paper's, for a reader.
 
     Args:
         table_benchmark: the benchmark of the printed table.
@@ -65,9 +65,6 @@ def why_partial(
             training images -> number of classes.
         about: facts of the artefacts behind the number: `source` of PaCo's features,
             `departures` from the recipe.
-
-    Returns:
-        Reasons, for a reader.
     """
     if data["stand_in"]:
         return ["the data is the stand-in"]
@@ -92,10 +89,9 @@ def why_partial(
 
 
 def why_other_features(about: Mapping[str, Any]) -> str | None:
-    """Why cRT and LWS are on other features than they say; None where they are not.
+    """Why cRT and LWS are not on the features that print has them on; None: they are.
 
-    One checkpoint, or one folder of features, may serve every row; where it is PaCo's,
-    cRT and LWS are not on the features that print has them on.
+    One checkpoint, or one folder of features, may serve every row.
 
     Args:
         about: facts of cRT's and LWS's artefacts.
@@ -169,17 +165,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     Args:
         p_values: None or NaN where there is none; such a test counts for nothing.
     """
-    known = [
-        (value, place)
-        for place, value in enumerate(p_values)
-        if value is not None and not np.isnan(value)
-    ]
-    counted: list[float | None] = [None] * len(p_values)
-    least = 0.0
-    for rank, (value, place) in enumerate(sorted(known)):
-        least = max(least, min(1.0, (len(known) - rank) * value))
-        counted[place] = least
-    return counted
+    values = np.array(p_values, dtype=float)
+    order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]
+    left = len(order) - np.arange(len(order))
+    values[order] = np.maximum.accumulate(np.minimum(1.0, left * values[order]))
+    return [None if np.isnan(value) else value for value in values.tolist()]
 
 
 def corrected(
@@ -192,16 +182,16 @@ def corrected(
             their own, and those on time.
         field: where the p-value goes.
     """
-    values: dict[int, float | None] = {}
-    for family in {_family(claim) for claim in claims}:
-        places = [n for n, claim in enumerate(claims) if _family(claim) == family]
+    families: dict[tuple[bool, bool], list[int]] = {}
+    for place, claim in enumerate(claims):
+        family = claim.protocol == "released_code", claim.timed
+        families.setdefault(family, []).append(place)
+    judged_at_once = list(claims)
+    for places in families.values():
         counted = holm([claims[place].p_value for place in places])
-        values |= dict(zip(places, counted, strict=True))
-    return tuple(replace(c, **{field: values[n]}) for n, c in enumerate(claims))
-
-
-def _family(claim: Claim) -> tuple[bool, bool]:
-    return claim.protocol == "released_code", claim.timed
+        for place, value in zip(places, counted, strict=True):
+            judged_at_once[place] = replace(claims[place], **{field: value})
+    return tuple(judged_at_once)
 
 
 def stands(claim: Claim, field: Literal["holm", "holm_all"] = "holm") -> bool | None:

@@ -14,15 +14,11 @@ def drawn(rows: list, **options: object) -> tuple[Figure, str]:
         return figure, svg_text(figure)
 
 
-def test_labels_are_text_and_the_same_data_gives_the_same_bytes() -> None:
+def test_labels_are_text_and_print_stands_in_the_row_of_its_estimate() -> None:
     rows = [("Full model", cell(), "#000000"), ("Not run", None, "#000000")]
-    _, text = drawn(rows)
+    figure, text = drawn(rows, printed=True, name="paper")
     assert ">Full model</text>" in text and ">Not run</text>" in text
-    assert text == drawn(rows)[1]
-
-
-def test_an_estimate_its_interval_and_print_stand_in_one_row() -> None:
-    figure, _ = drawn([("Full model", cell(), "#000000")], printed=True, name="paper")
+    assert text == drawn(rows, printed=True, name="paper")[1]
     mean, printed, *legend = figure.axes[0].lines
     assert (mean.get_xdata()[0], mean.get_ydata()[0]) == (40.0, 0.0)
     assert printed.get_xdata() == [42.1] and printed.get_marker() == "D"

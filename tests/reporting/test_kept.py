@@ -2,20 +2,25 @@
 
 from pathlib import Path
 
-from replication.core.files import write_json
-from replication.reporting.kept import KeptRun, kept_page, read_kept
+from replication.core.files import write_table
+from replication.reporting.kept import kept_page, read_kept
+from replication.statistics.results import Cell, as_table
 from tests.reporting.made import cell, gap
 
-TITLES = {"places_lt": "Places-LT"}
 CELLS = (
     cell(method="start"),
     cell(),
     gap(minus="start", mean=-0.02, low=-0.03, high=-0.01),
+    cell(section="table1"),
 )
 
 
-def test_a_run_has_a_row_a_protocol_and_what_it_did_not_measure_is_said() -> None:
-    text = kept_page([KeptRun("mine", CELLS), KeptRun("audit", ())], TITLES)
+def test_a_run_has_a_row_a_protocol_and_what_it_did_not_measure_is_said(
+    tmp_path: Path,
+) -> None:
+    write_table(tmp_path / "mine" / "run" / "cells.csv", as_table(CELLS, Cell))
+    runs = {name: read_kept(tmp_path / name) for name in ("mine", "audit")}
+    text = kept_page(runs, {"places_lt": "Places-LT"})
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0] == (
         "| [mine](mine/README.md) | Places-LT | paper | 40.0 ± 2.0 | not run "
@@ -26,13 +31,4 @@ def test_a_run_has_a_row_a_protocol_and_what_it_did_not_measure_is_said() -> Non
 
 
 def test_without_any_table_2_there_is_no_table() -> None:
-    assert "None so far has a Table 2." in kept_page([], {})
-
-
-def test_a_run_is_read_from_its_cells_of_table_2(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    assert read_kept(folder) == KeptRun("mine", ())
-    cells = [vars(cell()), vars(cell(section="table1"))]
-    write_json(folder / "run" / "cells.json", cells)
-    (kept,) = read_kept(folder).cells
-    assert (kept.section, kept.mean) == ("table2", 0.4)
+    assert "None so far has a Table 2." in kept_page({}, {})

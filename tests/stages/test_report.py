@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from replication.core.files import read_json, read_yaml, write_json
+from replication.core.files import read_yaml, write_json
 from replication.core.record import record_of
 from replication.core.settings import LISTS, load
 from replication.core.stage import Stage
@@ -17,13 +17,11 @@ from replication.reporting.provenance import FOLDED
 from replication.stages import report
 from replication.stages.report import (
     SECTIONS,
-    Section,
     headline,
     judged_together,
-    plot_points,
-    training_curves,
 )
 from replication.statistics.results import Measurement
+from replication.statistics.selection import CHOICE
 from tests.reporting.made import cell, claim, gap, measurement, record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +34,13 @@ LATER = {
 }
 FREE = claim(benchmark=None, grade="none needed", id="free", section="audit")
 MEASURED = measurement(
-    cells=(cell(), cell(metric="few", mean=0.30004), gap(minus="start")),
+    cells=(
+        cell(),
+        cell(metric="few", mean=0.30004),
+        gap(minus="start"),
+        gap(minus="start", protocol="released_code"),
+        gap(minus="last_epoch", metric=CHOICE),
+    ),
     claims=(claim(sentence="s7_losses", p_value=0.02), FREE),
 )
 
@@ -82,17 +86,6 @@ def test_every_section_has_a_folder_and_every_list_a_section() -> None:
     assert {section.folder for section in SECTIONS} == folders
     assert len({section.name for section in SECTIONS}) == len(SECTIONS)
     assert {section.listed for section in SECTIONS} - {None} == set(LISTS[1:])
-
-
-def test_a_section_is_measured_on_its_list_or_once() -> None:
-    settings = SimpleNamespace(listed=lambda name: {"ablation": ["a", "b"]}[name])
-    assert Section("table2", "Table 2", "ablation").tables(settings) == [
-        Path("outputs/tables/a/table2.json"),
-        Path("outputs/tables/b/table2.json"),
-    ]
-    assert Section("audit", "Audit").tables(settings) == [
-        Path("outputs/tables/audit.json")
-    ]
 
 
 # --- pages
@@ -157,25 +150,19 @@ def test_a_listed_benchmark_that_was_not_measured_is_refused(checkout, refused) 
 # --- results
 
 
-def test_results_are_tidy_and_come_back_as_they_were(checkout) -> None:
+def test_results_are_tidy_tables(checkout) -> None:
     results = checkout() / "results"
     cells = pd.read_csv(results / "cells.csv")
-    assert list(cells["metric"]) == ["overall", "few", "overall"]
-    assert list(cells["minus"].fillna("")) == ["", "", "start"]
+    assert list(cells["metric"]) == ["overall", "few", "overall", "overall", CHOICE]
+    assert list(cells["minus"].fillna(""))[:3] == ["", "", "start"]
+    assert list(cells["mean"])[:2] == [0.4, 0.30004]
     assert cells["per_seed"][0] == "0.39 0.41"
-    entries = read_json(results / "cells.json")
-    assert [entry["mean"] for entry in entries] == [0.4, 0.30004, 0.4]
     claims = pd.read_csv(results / "claims.csv")
     assert list(claims["holm_all"].fillna(-1)) == [0.02, -1]
     assert {file.name for file in results.iterdir()} == {
         "cells.csv",
-        "cells.json",
         "claims.csv",
-        "claims.json",
         "metrics.json",
-        "table1.csv",
-        "table2.csv",
-        "training.csv",
     }
 
 
@@ -191,7 +178,7 @@ def test_claims_of_all_sections_are_judged_at_once_and_each_counts_once() -> Non
     ]
 
 
-def test_headline_is_overall_and_few_of_protocol_paper_to_four_decimals() -> None:
+def test_headline_is_overall_and_few_of_protocol_paper() -> None:
     cells = [
         cell(mean=0.42125),
         cell(metric="few", mean=0.3),
@@ -204,31 +191,3 @@ def test_headline_is_overall_and_few_of_protocol_paper_to_four_decimals() -> Non
     assert headline(cells, "table2") == {
         "places_lt": {"full": {"overall": 0.4213, "few": 0.3}}
     }
-    assert headline([], "table2") == {}
-
-
-def test_plots_show_overall_in_percent() -> None:
-    cells = [cell(mean=0.42125), cell(metric="few"), gap(), cell(mean=None)]
-    assert plot_points(cells, "table2").to_dict("list") == {
-        "method": ["places_lt: Full model"],
-        "overall_percent": [42.12],
-    }
-    assert list(plot_points([], "table2").columns) == ["method", "overall_percent"]
-
-
-def test_curves_are_those_of_every_backbone_trained_here() -> None:
-    history = {"train_accuracy": [0.5, 0.6], "val_accuracy": [0.25]}
-    curves = training_curves(
-        [
-            record("backbone_paco@inat18", history=history),
-            record("backbone_ce@inat18", history={"train_accuracy": [0.75]}),
-            record("backbone_paco@places_lt"),  # imported
-            record("heads_paco@inat18", history={"train_accuracy": [1.0]}),
-        ]
-    )
-    assert list(curves.itertuples(index=False, name=None)) == [
-        ("ce@inat18: train_accuracy", 1, 75.0),
-        ("paco@inat18: train_accuracy", 1, 50.0),
-        ("paco@inat18: train_accuracy", 2, 60.0),
-        ("paco@inat18: val_accuracy", 1, 25.0),
-    ]

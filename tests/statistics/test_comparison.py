@@ -124,15 +124,12 @@ def test_rows_on_other_features_than_prints_are_partial() -> None:
     assert partial == {"lws"}
 
 
-def test_without_the_full_row_there_are_values_alone() -> None:
-    cells = table_cells(ROWS, predicted({"paco": 0.5, "lws": 0.5}, LABELS), COUNTS)
-    assert {cell.minus for cell in cells} == {None}
-
-
-def test_an_empty_group_is_nan_and_not_run() -> None:
+def test_what_is_not_there_is_nan_or_left_out() -> None:
     few = chosen(cells_of(counts=np.array([300, 200, 60, 40, 50, 55])), metric="few")
     assert all(np.isnan(cell.mean) for cell in few)
     assert {cell.verdict for cell in few} == {"not run", None}
+    alone = table_cells(ROWS, predicted({"paco": 0.5, "lws": 0.5}, LABELS), COUNTS)
+    assert {cell.minus for cell in alone} == {None}
 
 
 def test_a_printed_row_that_is_not_listed_is_a_variant_of_dlsa() -> None:

@@ -51,15 +51,9 @@ class Errors:
     def scores(
         self, answers: np.ndarray, labels: np.ndarray, cell_scores: np.ndarray
     ) -> np.ndarray:
-        """Score of each error by its cell; a right answer scores 0.
+        """Score (S, N) of each error by its cell (G, G); a right answer scores 0.
 
         Linear in the cells, so that a mean of it has a plain interval.
-
-        Args:
-            answers: (S, N) classes; labels: (N,); cell_scores: (G, G).
-
-        Returns:
-            (S, N).
         """
         scores = cell_scores[self.groups[labels], self.groups[answers]]
         return np.where(answers != labels, scores, 0.0)
@@ -93,27 +87,6 @@ def frequency_bins(train_counts: np.ndarray, bins: int = BINS) -> np.ndarray:
     return number
 
 
-def binned(
-    answers: np.ndarray,
-    labels: np.ndarray,
-    bin_of_class: np.ndarray,
-    counted: np.ndarray,
-) -> np.ndarray:
-    """Count answers by true and predicted bin.
-
-    Args:
-        answers: (S, N) classes; labels: (N,); bin_of_class: (C,); counted: (S, N) bool.
-
-    Returns:
-        (S, bins, bins) int: true bin x predicted bin.
-    """
-    seeds, bins = len(answers), int(bin_of_class.max()) + 1
-    cell = bin_of_class[labels] * bins + bin_of_class[answers]
-    cell = cell + bins * bins * np.arange(seeds)[:, None]
-    counts = np.bincount(cell[counted], minlength=seeds * bins * bins)
-    return counts.reshape(seeds, bins, bins)
-
-
 def confusion_matrices(pairs: Paired, bin_of_class: np.ndarray) -> dict[str, Any]:
     """The three matrices of Sect. 4, means over seeds.
 
@@ -121,25 +94,25 @@ def confusion_matrices(pairs: Paired, bin_of_class: np.ndarray) -> dict[str, Any
     without right answers: a wrong class of the same bin counts, on the diagonal.
 
     Returns:
-        `counts` of errors, in test images, and `rates`, shares of the true bin's test
-        images (NaN where it has none): `without`, `with`, `difference`, each (bins,
-        bins). `accuracy`: `without`, `with` (bins,).
+        `rates`, shares of the true bin's test images (NaN where it has none):
+        `without`, `with`, `difference`, each (bins, bins). `accuracy`: `without`,
+        `with` (bins,).
     """
-    images = np.bincount(
-        bin_of_class[pairs.labels], minlength=int(bin_of_class.max()) + 1
-    )
+    true = bin_of_class[pairs.labels]
+    bins = int(bin_of_class.max()) + 1
+    images = np.bincount(true, minlength=bins)
     images = np.where(images > 0, images, np.nan)
-    counts, accuracy = {}, {}
+    rates, accuracy = {}, {}
     for side, method in SIDES.items():
         answers = pairs.of[method]
-        given = (answers, pairs.labels, bin_of_class)
-        wrong = binned(*given, answers != pairs.labels).mean(0)
-        every = binned(*given, np.ones_like(answers, dtype=bool)).mean(0)
-        counts[side] = wrong
-        accuracy[side] = np.diag(every - wrong) / images
-    counts["difference"] = counts["with"] - counts["without"]
-    rates = {side: count / images[:, None] for side, count in counts.items()}
-    return {"counts": counts, "rates": rates, "accuracy": accuracy}
+        errors = answers != pairs.labels
+        of_true = np.broadcast_to(true, answers.shape)[errors]
+        wrong = np.zeros((bins, bins))
+        np.add.at(wrong, (of_true, bin_of_class[answers[errors]]), 1)
+        rates[side] = wrong / len(answers) / images[:, None]
+        accuracy[side] = 1 - rates[side].sum(1)
+    rates["difference"] = rates["with"] - rates["without"]
+    return {"rates": rates, "accuracy": accuracy}
 
 
 def thirds(bins: int) -> np.ndarray:
@@ -236,32 +209,6 @@ def error_cells(
     return cells
 
 
-def area_shares(counts: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """What part of cells, errors and reductions lies in each area; a description.
-
-    Args:
-        counts: `without` and `difference`, (bins, bins) means over seeds.
-
-    Returns:
-        Area -> `cells`, `errors` (without DLSA) and `reductions` (the negative cells of
-        the difference): fractions; NaN where there is no reduction at all.
-    """
-    every = {
-        "cells": np.ones_like(counts["without"]),
-        "errors": counts["without"],
-        "reductions": np.maximum(-counts["difference"], 0),
-    }
-    return {
-        area: {name: _share(values, inside) for name, values in every.items()}
-        for area, inside in areas(len(counts["without"])).items()
-    }
-
-
-def _share(values: np.ndarray, inside: np.ndarray) -> float:
-    total = values.sum()
-    return float(values[inside].sum() / total) if total > 0 else float("nan")
-
-
 def head_to_tail_claims(
     pairs: Paired, kinds: Mapping[str, Errors], claim: Callable[..., Claim]
 ) -> list[Claim]:
@@ -347,19 +294,9 @@ def _per_cell(cells: np.ndarray) -> np.ndarray:
     return cells / max(cells.sum(), 1)
 
 
-def about_bins(
-    train_counts: np.ndarray, labels: np.ndarray, bin_of_class: np.ndarray
+def counts_in_bins(
+    train_counts: np.ndarray, bin_of_class: np.ndarray
 ) -> list[dict[str, int]]:
-    """Of each bin: classes, largest and smallest training count, test images."""
-    bins = int(bin_of_class.max()) + 1
-    images = np.bincount(bin_of_class[labels], minlength=bins)
-    members = [train_counts[bin_of_class == number] for number in range(bins)]
-    return [
-        {
-            "classes": len(counts),
-            "largest": int(counts.max()),
-            "smallest": int(counts.min()),
-            "test_images": int(images[number]),
-        }
-        for number, counts in enumerate(members)
-    ]
+    """Largest and smallest number of training images of a class in each bin."""
+    bins = [train_counts[bin_of_class == bin] for bin in np.unique(bin_of_class)]
+    return [{"largest": int(b.max()), "smallest": int(b.min())} for b in bins]

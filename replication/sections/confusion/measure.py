@@ -9,10 +9,9 @@ from replication.core.files import read_json, read_table
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.predictions import paired
 from replication.sections.confusion.experiment import (
-    about_bins,
     area_claims,
-    area_shares,
     confusion_matrices,
+    counts_in_bins,
     error_cells,
     error_kinds,
     frequency_bins,
@@ -46,7 +45,6 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     grade = grade_of(data, "imagenet_lt")
     cells, claims = [], []
     matrices: dict[str, Any] = {}
-    shares: dict[str, Any] = {}
     for protocol in PROTOCOLS:
         pairs = paired(predictions, protocol)
         new_cell = partial(Cell, **common, data=data_in_words(data), protocol=protocol)
@@ -57,7 +55,6 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         cells += [*error_cells(pairs, kinds, new_cell), *reductions]
         claims += [*head_to_tail_claims(pairs, kinds, new_claim), *placed]
         matrices[protocol] = confusion_matrices(pairs, bin_of_class)
-        shares[protocol] = area_shares(matrices[protocol].pop("counts"))
     return Measurement(
         section="confusion",
         benchmark=benchmark,
@@ -67,9 +64,8 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         about=stage.about(folder / "dlsa" / "full"),
         details={
             "seeds": list(pairs.seeds),
-            "bins": about_bins(counts, pairs.labels, bin_of_class),
+            "bins": counts_in_bins(counts, bin_of_class),
             "errors": {name: kind.label for name, kind in kinds.items()},
             "matrices": matrices,
-            "areas": shares,
         },
     )

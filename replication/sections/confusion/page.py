@@ -17,30 +17,24 @@ from replication.reporting.comparison import HEADS, HOW_JUDGED, TITLE, UNDER, co
 from replication.reporting.figures import STYLE, svg_text
 from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
+    PROTOCOL_NAMES,
     claims_table,
     emphasised,
     in_unit,
     markdown_table,
     percent,
-    points,
     shown,
 )
 from replication.sections.confusion.experiment import PER_CELL, READINGS, thirds
 from replication.statistics.results import PROTOCOLS, Cell, Measurement, pick
 
 PAPER_DATA = "ImageNet-LT with a ResNet-50"
-_NAMES = {"paper": "paper", "released_code": "released code"}
 _OUTLINES = {"blocks": ("#000000", "-"), "right_columns": ("#009E73", (0, (3, 2)))}
 _COLOURS = 21  # few enough to be told apart; odd, so that 0 has its own
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
-    """Sect. 4 on one benchmark: Markdown, and its figure by file name.
-
-    Args:
-        title: of the benchmark.
-        folder: of the figure, as linked from the page.
-    """
+    """Sect. 4 on one benchmark: Markdown, and its figure by file name."""
     data, details = measured.data, measured.details
     own = measured.benchmark == "imagenet_lt" and not data["stand_in"]
     text = render(
@@ -60,7 +54,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         claims=claims_table(measured.claims),
         how_judged=HOW_JUDGED,
         reductions=reductions_table(measured),
-        areas=areas_table(measured),
         bins_table=bins_table(details),
     )
     return text, {"matrices.svg": matrices_figure(measured)}
@@ -96,41 +89,34 @@ def finding(measured: Measurement) -> str:
 
 def _change(measured: Measurement, metric: str, protocol: str) -> Cell:
     wanted = {"method": "full", "minus": "start", "protocol": protocol}
-    cell = pick(measured.cells, metric=metric, **wanted)
-    assert cell is not None
-    return cell
+    return pick(measured.cells, metric=metric, **wanted)
 
 
 def errors_table(measured: Measurement) -> str:
-    """A row a kind of errors: shares without and with, changes of share and rate."""
+    """A row a kind of errors: its share without DLSA, and its change by DLSA."""
     header = ["Errors", "Without, %"]
-    for name in _NAMES.values():
-        header += [f"{name}: with, %", "change", "change of rate"]
+    for name in PROTOCOL_NAMES.values():
+        header += [f"{name}: change", "change of rate"]
     rows = []
-    for metric in _kinds(measured):
-        label = measured.details["errors"][metric]
-        wanted = {"metric": metric, "minus": None}
-        without = pick(measured.cells, method="start", protocol="paper", **wanted)
-        assert without is not None
-        row = [label, shown(without)]
-        for protocol in PROTOCOLS:
-            ours = pick(measured.cells, method="full", protocol=protocol, **wanted)
-            assert ours is not None
-            row += [shown(ours), emphasised(_change(measured, metric, protocol))]
-            row.append(emphasised(_change(measured, f"{metric}_rate", protocol)))
-        rows.append(row)
+    for metric, label in _kinds(measured).items():
+        without = pick(measured.cells, metric=metric, method="start", minus=None)
+        rows.append([label, shown(without)])
+        for protocol in PROTOCOL_NAMES:
+            for name in (metric, f"{metric}_rate"):
+                rows[-1].append(emphasised(_change(measured, name, protocol)))
     return markdown_table(header, rows)
 
 
-def _kinds(measured: Measurement) -> list[str]:
-    """Kinds of errors, in the order in which they were measured."""
-    known = measured.details["errors"]
-    return list(dict.fromkeys(c.metric for c in measured.cells if c.metric in known))
+def _kinds(measured: Measurement) -> dict[str, str]:
+    """Labels of the kinds of errors, in the order in which they were measured."""
+    labels = measured.details["errors"]
+    metrics = dict.fromkeys(cell.metric for cell in measured.cells)
+    return {metric: labels[metric] for metric in metrics if metric in labels}
 
 
 def reductions_table(measured: Measurement) -> str:
     """A row a part of the two readings: what the smallest was chosen from."""
-    labels = {f"{name}_per_cell": v for name, v in measured.details["errors"].items()}
+    labels = {f"{name}_per_cell": v for name, v in _kinds(measured).items()}
     labels |= {
         f"{name}_inside_minus_outside": f"inside minus outside: {words}"
         for name, words in READINGS.items()
@@ -140,50 +126,24 @@ def reductions_table(measured: Measurement) -> str:
     for metric in dict.fromkeys(cell.metric for cell in cells):
         both = (pick(cells, metric=metric, protocol=name) for name in PROTOCOLS)
         rows.append([labels[metric], *(shown(cell) for cell in both if cell)])
-    header = ["Part", *(f"{name}: reduction" for name in _NAMES.values())]
-    return markdown_table(header, rows)
-
-
-def areas_table(measured: Measurement) -> str:
-    """A row an area: its part of the cells, of the errors and of the reductions."""
-    header = ["Area", "Cells, %", "Errors without, %"]
-    header += [f"{name}: reductions, %" for name in _NAMES.values()]
-    shares = [measured.details["areas"][protocol] for protocol in PROTOCOLS]
-    rows = [
-        [
-            measured.details["errors"][area],
-            percent(shares[0][area]["cells"]),
-            percent(shares[0][area]["errors"]),
-            *(percent(share[area]["reductions"]) for share in shares),
-        ]
-        for area in _kinds(measured)
-        if area in shares[0]
-    ]
+    header = ["Part", *(f"{name}: reduction" for name in PROTOCOL_NAMES.values())]
     return markdown_table(header, rows)
 
 
 def bins_table(details: Mapping[str, Any]) -> str:
-    """A row a bin: its classes and images, and its accuracy without and with."""
-    header = ["Bin", "Classes", "Training images of a class", "Test images"]
-    header.append("Without, %")
-    for name in _NAMES.values():
-        header += [f"{name}: with, %", "change, points"]
+    """A row a bin: its classes' training images, its accuracy without and with."""
+    header = ["Bin", "Training images of a class", "Without, %"]
+    header += [f"{name}: with, %" for name in PROTOCOL_NAMES.values()]
     accuracy = [details["matrices"][protocol]["accuracy"] for protocol in PROTOCOLS]
-    rows = []
-    for number, held in enumerate(details["bins"]):
-        without = _array(accuracy[0]["without"])[number]
-        row = [
-            str(number + 1),
-            str(held["classes"]),
-            f"{held['largest']} to {held['smallest']}",
-            str(held["test_images"]),
-            percent(without),
-        ]
-        for of in accuracy:
-            ours = _array(of["with"])[number]
-            row += [percent(ours), points(ours - without)]
-        rows.append(row)
-    return markdown_table(header, rows)
+    columns = [accuracy[0]["without"], *(of["with"] for of in accuracy)]
+    rows = [
+        [str(number), f"{counts['largest']} to {counts['smallest']}"]
+        + [percent(value) for value in values]
+        for number, (counts, *values) in enumerate(
+            zip(details["bins"], *columns, strict=True), start=1
+        )
+    ]
+    return markdown_table(header, rows, words=2)
 
 
 def matrices_figure(measured: Measurement) -> str:
@@ -191,7 +151,7 @@ def matrices_figure(measured: Measurement) -> str:
     rates = {k: of["rates"] for k, of in measured.details["matrices"].items()}
     errors = {"Fig. 1: without DLSA": 100 * _array(rates["paper"]["without"])}
     changes = {}
-    for protocol, name in _NAMES.items():
+    for protocol, name in PROTOCOL_NAMES.items():
         errors[f"Fig. 2: with, {name}"] = 100 * _array(rates[protocol]["with"])
         changes[f"Fig. 3: change, {name}"] = 100 * _array(rates[protocol]["difference"])
     top = max(float(np.nanmax(values, initial=0.0)) for values in errors.values())
@@ -207,7 +167,7 @@ def matrices_figure(measured: Measurement) -> str:
             (panels[1, 1:], changes, both, "change, points (blue: fewer errors)"),
         ):
             for axes, (text, values) in zip(row, drawn.items(), strict=True):
-                _cells(axes, values, scale)
+                _draw_cells(axes, values, scale)
                 _frame(axes, measured.details["bins"], text)
             bar = figure.colorbar(scale, ax=list(row), aspect=30, ticks=MaxNLocator(5))
             bar.minorticks_off()
@@ -241,7 +201,7 @@ def _scale(name: str, low: float, high: float) -> ScalarMappable:
     return ScalarMappable(BoundaryNorm(edges, _COLOURS), colours)
 
 
-def _cells(axes: Axes, values: np.ndarray, scale: ScalarMappable) -> None:
+def _draw_cells(axes: Axes, values: np.ndarray, scale: ScalarMappable) -> None:
     """Draw a matrix, all cells of one colour as one shape: a smaller file."""
     level = np.clip(scale.norm(np.nan_to_num(values)), 0, _COLOURS - 1)
     square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])

@@ -11,23 +11,17 @@ from replication.published.reader import (
 )
 from replication.reporting.comparison import (
     HEADS,
-    HOW_JUDGED,
     beside_print,
     covered,
-    differences_figure,
-    gain_in_words,
-    protocols_apart,
-    values_once,
-)
-from replication.reporting.rendering import data_sentence, notice, render
-from replication.reporting.tables import (
-    claims_table,
     diagnostics_table,
     difference_table,
-    labels_of,
-    markdown_table,
-    shown,
+    differences_figure,
+    gain_in_words,
+    tally,
+    value_table,
 )
+from replication.reporting.rendering import data_sentence, notice, render
+from replication.reporting.tables import labels_of, markdown_table, shown
 from replication.sections.table1.experiment import FULL, PLAIN
 from replication.statistics.comparison import read_methods
 from replication.statistics.results import PROTOCOLS, Measurement, pick
@@ -38,12 +32,7 @@ _AUGMENTATIONS = {"cifar": "plain", ("cifar_strong", "cifar_sim"): "PaCo's"}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
-    """Table 1 on one benchmark: Markdown, and its figures by file name.
-
-    Args:
-        title: of the benchmark.
-        folder: of the figures, as linked from the page.
-    """
+    """Table 1 on one benchmark: Markdown, and its figures by file name."""
     table = read_published_tables()["table1"]
     methods = read_methods("table1", table)
     cells, data, details = beside_print(measured), measured.data, measured.details
@@ -64,16 +53,17 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         covered=covered(sorted(details["diagnostics"], key=int)),
         partial=details["partial"] if printed else [],
         other_features=details["other_features"],
-        values=values_once(cells, table.metrics),
+        values=value_table(cells, table.metrics),
         differences={
             protocol: difference_table(
-                cells, protocol, table.metrics, first="DLSA's row minus"
+                cells, protocol, table.metrics, "DLSA's row minus"
             )
             for protocol in PROTOCOLS
         },
-        protocols=protocols_apart(cells, table.metrics),
-        claims=claims_table(measured.claims),
-        how_judged=HOW_JUDGED,
+        claims={
+            protocol: tally(c for c in measured.claims if c.protocol == protocol)
+            for protocol in PROTOCOLS
+        },
         anchors=anchors_table(measured, read_anchors(measured.benchmark)),
         diagnostics=diagnostics_table({FULL: details["diagnostics"]}, labels),
         data_sentence=data_sentence(data),

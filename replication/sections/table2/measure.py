@@ -89,5 +89,5 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         claims=corrected(claims),
         data=without_names(data),
         about=about,
-        details={"partial": reasons, "timing": timing, "diagnostics": diagnostics},
+        details={"partial": reasons, "diagnostics": diagnostics},
     )
