@@ -1,10 +1,12 @@
 """report: what every section measured becomes results/ and reports/."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from replication.core.files import write_json, write_table, write_text
 from replication.core.record import read_records, records_behind
@@ -132,10 +134,22 @@ def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
 def write_results(results: Results) -> None:
     """The numbers behind the pages, for people and machines other than this suite."""
     cells = [cell for table in results.measured.values() for cell in table.cells]
-    write_table(RESULTS / "cells.csv", as_table(cells, Cell))
-    write_table(RESULTS / "claims.csv", as_table(results.claims, Claim))
+    for name, rows, kind in (
+        ("cells", cells, Cell),
+        ("claims", results.claims, Claim),
+    ):
+        write_table(RESULTS / f"{name}.csv", as_table(rows, kind))
+        write_json(RESULTS / f"{name}.json", [asdict(row) for row in rows])
     metrics = {name: headline(cells, name) for name in ("table1", "table2")}
     write_json(RESULTS / "metrics.json", metrics)
+    for name, of_benchmark in metrics.items():  # a row a bar, for `dvc plots`
+        bars = [
+            (f"{benchmark}: {method}", round(100 * scores["overall"], 2))
+            for benchmark, methods in of_benchmark.items()
+            for method, scores in methods.items()
+        ]
+        plotted = pd.DataFrame(bars, columns=["method", "overall_percent"])
+        write_table(RESULTS / f"{name}.csv", plotted)
 
 
 def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
