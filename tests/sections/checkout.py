@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from replication.classifiers.heads import Term
@@ -18,6 +19,7 @@ from replication.core.stage import Stage
 from replication.samples.features import Samples
 from replication.statistics.results import Measurement
 
+Measured = tuple[Measurement, Path]
 BENCHMARK = "places_lt"
 COUNTS = [120, 110, 40, 8]
 SIZES = {"train": COUNTS, "val": [8] * 4, "test": [20] * 4}
@@ -51,14 +53,14 @@ def drawn_splits() -> dict[str, Samples]:
     return splits
 
 
-def write_checkout(folder: Path, stand_in: bool = False) -> None:
+def write_checkout(folder: Path) -> None:
     """Write what `prepare`, `features` and `heads` make, drawn, into a folder."""
     (folder / "params.yaml").write_text("")
     data = folder / "outputs" / BENCHMARK / "data"
     paco = folder / "outputs" / BENCHMARK / "paco"
     summary = {
         "benchmark": BENCHMARK,
-        "stand_in": stand_in,
+        "stand_in": False,
         "input": "features",
         "hash": "0123abcd",
         "classes": len(COUNTS),
@@ -102,7 +104,18 @@ def stage(name: str, **sections: Any) -> Stage:
     return Stage(f"{name}@{BENCHMARK}", SimpleNamespace(**methods))
 
 
-def through_json(measured: Measurement, folder: Path) -> Measurement:
-    """As `report` gets it: what is not finite is None."""
-    measured.write(folder / "measured.json")
-    return Measurement.read(folder / "measured.json")
+def measured_in(folders: Any, section: Any, *stages: Stage) -> Measured:
+    """What a section measures in a fresh checkout, as `report` gets it; and where.
+
+    Args:
+        folders: pytest's `tmp_path_factory`.
+        section: module with `measure`.
+        stages: each measures in turn; the last one's result is returned.
+    """
+    folder = folders.mktemp("checkout")
+    write_checkout(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for again in stages:
+            section.measure(again, BENCHMARK).write(folder / "measured.json")
+    return Measurement.read(folder / "measured.json"), folder

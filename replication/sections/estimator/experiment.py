@@ -7,7 +7,7 @@ are drawn class-uniform from long-tailed data. The probes measure both.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain, count, islice
 from typing import Any
@@ -18,16 +18,15 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
-from replication.core.settings import EstimatorSettings, FilterSettings
+from replication.core.settings import FilterSettings
 from replication.flow_filter.fitting import PairDraws, Report, fit_flow_filter
 from replication.flow_filter.flow import FlowFilter
-from replication.flow_filter.losses import balance_loss, momentum_estimate
+from replication.flow_filter.losses import momentum_estimate
 from replication.samples.features import Features
 from replication.statistics.intervals import LEVEL, Estimate, over_seeds
 from replication.statistics.results import (
     Cell,
     Claim,
-    Grade,
     data_in_words,
     estimated,
     grade_of,
@@ -52,35 +51,10 @@ _SHARES = 1000
 _EPSILON = float(np.finfo(np.float64).eps)
 # What rounding leaves of a difference that is exactly 0, as all are at t = 1.
 _ROUNDING = 1e-12
-_ENDS = ("", "_low", "_high")
+_ENDS = ("mean", "low", "high")
 
 Record = dict[str, Any]
 Records = Sequence[Mapping[str, Any]]
-
-
-def simulation(
-    settings: EstimatorSettings, etas: Sequence[float], fit_clusters: int
-) -> dict[str, list[Record]]:
-    """What needs no data: identity (Eq. 1), recursion (Eq. 2), simulation (Eq. 3, 4).
-
-    Args:
-        etas: momenta, the fit's among them.
-        fit_clusters: K of the fit, at which Eq. 1 is tried as well.
-    """
-    generator = torch.Generator().manual_seed(settings.seed)
-    clusters = settings.clusters
-    return {
-        "identity": identity_errors(sorted({2, clusters, fit_clusters}), generator),
-        "recursion": recursion_errors(etas, max(settings.steps), clusters, generator),
-        "simulation": simulate(
-            population(POPULATION, clusters, generator),
-            etas,
-            settings.steps,
-            settings.batch_size,
-            settings.draws,
-            generator,
-        ),
-    }
 
 
 # --- Eq. 1
@@ -125,23 +99,14 @@ def identity_errors(
     Implements: Eq. 1: KL[p || u] = log K - Ent[p].
 
     Returns:
-        A record a K: `clusters`; `shares` tried; `error`; `tolerance`, what rounding of
-        K terms explains; `loss_error`, of the loss that the fit uses.
+        A record a K: `error`; `tolerance`, what rounding of K terms explains.
     """
     records = []
     for size in clusters:
         shares = random_shares(_SHARES, size, generator)
-        direct = kl_to_uniform(shares)
-        loss = torch.stack([balance_loss(share) for share in shares])
-        records.append(
-            {
-                "clusters": size,
-                "shares": len(shares),
-                "error": (direct - math.log(size) + entropy(shares)).abs().max().item(),
-                "tolerance": _EPSILON * size * (1 + math.log(size)),
-                "loss_error": (direct - loss).abs().max().item(),
-            }
-        )
+        gap = kl_to_uniform(shares) - math.log(size) + entropy(shares)
+        tolerance = _EPSILON * size * (1 + math.log(size))
+        records.append({"error": gap.abs().max().item(), "tolerance": tolerance})
     return records
 
 
@@ -172,9 +137,7 @@ def recursion_errors(
             average = momentum_estimate(average, shares[t - 1], eta, t)[1]
             gap = (average - closed_form(shares[:t], eta)).abs().max().item()
             error = max(error, gap)
-        tolerance = 4 * steps * _EPSILON
-        record = {"eta": eta, "steps": steps, "error": error, "tolerance": tolerance}
-        records.append(record)
+        records.append({"error": error, "tolerance": 4 * steps * _EPSILON})
     return records
 
 
@@ -215,12 +178,10 @@ def simulate(
 
     Returns:
         A record for each eta and t. `ratio`: D of the corrected estimate over D of
-        P(h | B_t), with its standard error `ratio_error`, `ratio_low`, `ratio_high`;
-        `ratio_eq4`; `z` of the gap. `bias_corrected` and `bias_uncorrected`, each with
-        `_low` and `_high`: relative to P(h = k | X), of the cluster whose bias lies
-        furthest from 0 in standard errors; `bias_eq3` (-eta^t) is what Eq. 2 gives the
-        uncorrected. All intervals are simultaneous over etas and steps, those of the
-        bias over clusters too.
+        P(h | B_t); `bias_corrected` and `bias_uncorrected`: relative to P(h = k | X),
+        of the cluster whose bias lies furthest from 0 in standard errors. Each has
+        mean, low, high, and `equation`: what Eq. 4, Eq. 3 and Eq. 2 say. All intervals
+        are simultaneous over etas and steps, those of the bias over clusters too.
     """
     truth = posteriors.mean(0)
     wanted, cells = set(steps), len(etas) * len(set(steps))
@@ -236,16 +197,18 @@ def simulate(
         for eta in etas:
             corrected, average[eta] = momentum_estimate(average[eta], shares, eta, t)
             if t in wanted:
-                record = {"eta": eta, "t": t}
-                record |= _variance_ratio(corrected, shares, phi(eta, 1) / phi(eta, t))
-                half = max(reach * record["ratio_error"], _ROUNDING)
-                record["ratio_low"] = record["ratio"] - half
-                record["ratio_high"] = record["ratio"] + half
-                record |= _furthest_bias(corrected, truth, bias_reach, "bias_corrected")
-                record |= _furthest_bias(
-                    average[eta], truth, bias_reach, "bias_uncorrected"
+                ratio = _variance_ratio(corrected, shares, reach)
+                unbiased = _furthest_bias(corrected, truth, bias_reach)
+                biased = _furthest_bias(average[eta], truth, bias_reach)
+                records.append(
+                    {
+                        "eta": eta,
+                        "t": t,
+                        "ratio": ratio | {"equation": phi(eta, 1) / phi(eta, t)},
+                        "bias_corrected": unbiased | {"equation": 0.0},
+                        "bias_uncorrected": biased | {"equation": -(eta**t)},
+                    }
                 )
-                records.append(record | {"bias_eq3": -(eta**t)})
     return sorted(records, key=lambda record: (record["eta"], record["t"]))
 
 
@@ -254,7 +217,7 @@ def _quantile(tests: int, draws: int) -> float:
     return float(stats.t.ppf(1 - (1 - LEVEL) / (2 * tests), draws - 1))
 
 
-def _variance_ratio(estimate: Tensor, shares: Tensor, expected: float) -> Record:
+def _variance_ratio(estimate: Tensor, shares: Tensor, reach: float) -> dict[str, float]:
     """D[estimate] / D[share] over draws (R, K), by the delta method.
 
     Both come from the same draws, so that at t = 1 the ratio is 1 without error.
@@ -264,16 +227,10 @@ def _variance_ratio(estimate: Tensor, shares: Tensor, expected: float) -> Record
     ratio = ours.mean() / batch.mean()
     influence = (ours - ratio * batch) / batch.mean()
     error = influence.std().item() / len(shares) ** 0.5
-    gap = ratio.item() - expected
-    return {
-        "ratio": ratio.item(),
-        "ratio_error": error,
-        "ratio_eq4": expected,
-        "z": 0.0 if abs(gap) <= _ROUNDING else gap / max(error, _ROUNDING),
-    }
+    return _ends(ratio.item(), reach * error)
 
 
-def _furthest_bias(estimate: Tensor, truth: Tensor, reach: float, name: str) -> Record:
+def _furthest_bias(estimate: Tensor, truth: Tensor, reach: float) -> dict[str, float]:
     """Relative bias of the cluster with the largest |bias| in standard errors.
 
     Its interval contains 0 exactly where those of all clusters do.
@@ -281,9 +238,12 @@ def _furthest_bias(estimate: Tensor, truth: Tensor, reach: float, name: str) -> 
     bias = estimate.mean(0) / truth - 1
     error = estimate.std(0) / truth / len(estimate) ** 0.5
     worst = int((bias.abs() / error.clamp_min(_ROUNDING)).argmax())
-    half = max(reach * error[worst].item(), _ROUNDING)
-    value = bias[worst].item()
-    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+    return _ends(bias[worst].item(), reach * error[worst].item())
+
+
+def _ends(mean: float, half: float) -> dict[str, float]:
+    half = max(half, _ROUNDING)
+    return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
 # --- A real fit
@@ -307,7 +267,6 @@ def probe_fit(
     Args:
         features: (N, D) float; labels: (N,) int64.
         probes: steps to look at, evenly spread; all where the fit has fewer.
-        report: as of `fit_flow_filter`.
 
     Returns:
         Two records a probe: `seed`, `step` (t) and the fields of `compare`.
@@ -400,10 +359,10 @@ def compare(
     Returns:
         A record a truth. `truth`; for `momentum` and `batch`: `tv_` total variation
         distance to it, `mse_` mean over clusters of (estimate - truth)^2, less the
-        truth's own variance; `kl_momentum` (the L_bal used), `kl_batch`, `kl_truth`,
-        nats; `batch_variance`, mean over clusters of the variance of P(h = k | B);
-        `variance_eq4`, that times `ratio`; `squared_rest`, mse_momentum less
-        variance_eq4; `squared_bias`, mean over clusters of (E P(h = k | B) - truth)^2,
+        truth's own variance; `batch_variance`, mean over clusters of the variance of
+        P(h = k | B); `variance_eq4`, that times `ratio`; `squared_rest`, mse_momentum
+        less variance_eq4; `gain`, mse_batch less mse_momentum; `closer`, whether that
+        is above 0; `squared_bias`, mean over clusters of (E P(h = k | B) - truth)^2,
         for `set` alone. Squares are in units of (1/K)^2, the square of a uniform share.
     """
     square = len(whole) ** 2
@@ -411,20 +370,21 @@ def compare(
     noise = variance / len(drawn)
     mean = drawn.mean(0)
     # Without its noise the squared gap would grow with the truth's own variance.
-    gap = square * (mean - whole).square().mean().item() - noise
+    bias = square * (mean - whole).square().mean().item() - noise
     records = []
     for name, truth, own, more in (
         ("drawn", mean, noise, {}),
-        ("set", whole, 0.0, {"squared_bias": gap}),
+        ("set", whole, 0.0, {"squared_bias": bias}),
     ):
-        record: Record = {"truth": name, "kl_truth": balance_loss(truth).item()}
+        record: Record = {"truth": name, "batch_variance": variance}
         for which, estimate in estimates.items():
             error = estimate - truth
             record[f"tv_{which}"] = 0.5 * error.abs().sum().item()
             record[f"mse_{which}"] = square * error.square().mean().item() - own
-            record[f"kl_{which}"] = balance_loss(estimate).item()
-        record |= {"batch_variance": variance, "variance_eq4": ratio * variance}
+        record["variance_eq4"] = ratio * variance
         record["squared_rest"] = record["mse_momentum"] - record["variance_eq4"]
+        record["gain"] = record["mse_batch"] - record["mse_momentum"]
+        record["closer"] = float(record["mse_momentum"] < record["mse_batch"])
         records.append(record | more)
     return records
 
@@ -438,90 +398,72 @@ def simulation_cells(simulated: Records) -> list[Cell]:
     Args:
         simulated: records of `simulate`.
     """
-    cells = []
-    for record in simulated:
-        for metric, unit, wanted in (
-            ("ratio", "of the variance of P(h|B_t)", record["ratio_eq4"]),
-            ("bias_corrected", "of P(h=k|X)", 0.0),
-            ("bias_uncorrected", "of P(h=k|X)", record["bias_eq3"]),
-        ):
-            mean, low, high = (record[f"{metric}{end}"] for end in _ENDS)
-            cells.append(
-                Cell(
-                    section="estimator",
-                    benchmark=None,
-                    data="none needed",
-                    **{"method": "momentum", "label": LABELS["momentum"]},
-                    **{"metric": metric, "unit": unit},
-                    at=f"eta={record['eta']:g}, t={record['t']}",
-                    **{"mean": mean, "low": low, "high": high, "printed": wanted},
-                )
-            )
-    return cells
+    units = {"ratio": "of the variance of P(h|B_t)"}
+    units |= dict.fromkeys(("bias_corrected", "bias_uncorrected"), "of P(h=k|X)")
+    return [
+        Cell(
+            section="estimator",
+            benchmark=None,
+            data="none needed",
+            method="momentum",
+            label=LABELS["momentum"],
+            metric=metric,
+            unit=unit,
+            at=f"eta={record['eta']:g}, t={record['t']}",
+            printed=record[metric]["equation"],
+            **{end: record[metric][end] for end in _ENDS},
+        )
+        for record in simulated
+        for metric, unit in units.items()
+    ]
 
 
-# What is said of a fit: method, method that is subtracted, metric, unit, and the
-# number of a probe.
-_PROBED: tuple[tuple[str, str | None, str, str, Callable[[Any], float]], ...] = (
-    ("batch", None, "squared error", "(1/K)²", lambda p: p["mse_batch"]),
-    ("batch", None, "variance", "(1/K)²", lambda p: p["batch_variance"]),
-    ("batch", None, "squared bias", "(1/K)²", 
-     lambda p: p.get("squared_bias", math.nan)),
-    ("momentum", None, "squared error", "(1/K)²", lambda p: p["mse_momentum"]),
-    ("momentum", None, "variance by Eq. 4", "(1/K)²", lambda p: p["variance_eq4"]),
-    ("momentum", None, "rest", "(1/K)²", lambda p: p["squared_rest"]),
-    ("truth", None, "KL", "nats", lambda p: p["kl_truth"]),
-    ("momentum", "truth", "KL", "nats", lambda p: p["kl_momentum"] - p["kl_truth"]),
-    ("batch", "truth", "KL", "nats", lambda p: p["kl_batch"] - p["kl_truth"]),
-    ("momentum", None, "closer", "fraction",
-     lambda p: float(p["mse_momentum"] < p["mse_batch"])),
-)  # fmt: skip
+# What is said of a fit: method and metric, and their name in a probe's record.
+_PROBED = {
+    ("batch", "squared error"): "mse_batch",
+    ("batch", "variance"): "batch_variance",
+    ("batch", "squared bias"): "squared_bias",
+    ("momentum", "squared error"): "mse_momentum",
+    ("momentum", "variance by Eq. 4"): "variance_eq4",
+    ("momentum", "rest"): "squared_rest",
+    ("momentum", "closer"): "closer",
+}
 
 
 def fit_cells(probes: Records, data: Mapping[str, Any]) -> list[Cell]:
     """Errors of both estimates over a fit: means over probes, intervals over seeds.
 
-    `closer` is the share of probes at which the momentum estimate is the closer one.
-
     Args:
         probes: records of `probe_fit`, of every seed.
         data: the summary that `prepare` wrote.
     """
-    cells = []
-    for truth in TRUTHS:
-        for method, minus, metric, unit, value in _PROBED:
-            ours = fit_mean(probes, truth, value)
-            if math.isnan(ours.mean):
-                continue
-            cells.append(
-                Cell(
-                    section="estimator",
-                    benchmark=data["benchmark"],
-                    data=data_in_words(data),
-                    method=method,
-                    label=LABELS[method],
-                    metric=metric,
-                    minus=minus,
-                    at=f"X={truth}",
-                    unit=unit,
-                    **estimated(ours),
-                )
-            )
-    return cells
+    return [
+        Cell(
+            section="estimator",
+            benchmark=data["benchmark"],
+            data=data_in_words(data),
+            method=method,
+            label=LABELS[method],
+            metric=metric,
+            at=f"X={truth}",
+            unit="fraction" if metric == "closer" else "(1/K)²",
+            **estimated(fit_mean(probes, truth, name)),
+        )
+        for truth in TRUTHS
+        for (method, metric), name in _PROBED.items()
+        if not (truth == "drawn" and metric == "squared bias")
+    ]
 
 
-def fit_mean(
-    probes: Records, truth: str, value: Callable[[Mapping[str, Any]], float]
-) -> Estimate:
+def fit_mean(probes: Records, truth: str, name: str) -> Estimate:
     """Mean over seeds of the mean over probes of one truth, with its 95 % t interval.
 
-    Returns:
-        Without end for one seed, NaN for none.
+    Without end for one seed.
     """
     watched = [probe for probe in probes if probe["truth"] == truth]
     return over_seeds(
         [
-            float(np.mean([value(probe) for probe in watched if probe["seed"] == seed]))
+            float(np.mean([probe[name] for probe in watched if probe["seed"] == seed]))
             for seed in sorted({probe["seed"] for probe in watched})
         ]
     )
@@ -550,22 +492,10 @@ def fit_curves(probes: Records) -> list[Record]:
 # --- Claims
 
 
-def judge_equality(low: float, high: float) -> str:
-    """Whether an equation holds: the interval of what it leaves over contains 0."""
-    return "supported" if low <= 0 <= high else "contradicted"
-
-
 def equality_claims(
     identity: Records, recursion: Records, simulated: Records
 ) -> list[Claim]:
     """Eq. 1 to 4, each by its worst case: the interval of its gap must contain 0."""
-    biases = [
-        tuple(point[f"bias_corrected{end}"] for end in _ENDS) for point in simulated
-    ]
-    ratios = [
-        tuple(point[f"ratio{end}"] - point["ratio_eq4"] for end in _ENDS)
-        for point in simulated
-    ]
     rows = (
         (
             "Eq. 1: KL[P(h|X) || u(h)] = −Ent[P(h|X)] + log K",
@@ -582,19 +512,27 @@ def equality_claims(
         (
             "Eq. 3: p̃_t / (1 − η^t) is unbiased",
             "simulated: largest bias over η, t and clusters",
-            _furthest(biases),
+            _furthest([point["bias_corrected"] for point in simulated]),
             "of P(h=k|X)",
         ),
         (
             "Eq. 4: its variance is φ(1)/φ(t) times that of P(h|B)",
             "largest gap of the simulated ratio to φ(1)/φ(t) over η and t",
-            _furthest(ratios),
+            _furthest([point["ratio"] for point in simulated]),
             "",
         ),
     )
     return [
-        _claim(f"eq{n}", f"s2_eq{n}", words, test, gap, judge_equality(*gap[1:]), unit)
-        for n, (words, test, gap, unit) in enumerate(rows, start=1)
+        _claim(
+            id=f"eq{n}",
+            sentence=f"s2_eq{n}",
+            statement=statement,
+            test=test,
+            interval=gap,
+            verdict="supported" if gap[1] <= 0 <= gap[2] else "contradicted",
+            unit=unit,
+        )
+        for n, (statement, test, gap, unit) in enumerate(rows, start=1)
     ]
 
 
@@ -605,8 +543,9 @@ def _beyond_rounding(records: Records) -> tuple[float, float, float]:
     return error, error - tolerance, error + tolerance
 
 
-def _furthest(gaps: Sequence[tuple[float, ...]]) -> tuple[float, float, float]:
-    """Gap (value, low, high) that reaches furthest in half-widths of its interval."""
+def _furthest(points: Records) -> tuple[float, ...]:
+    """Gap to the equation that reaches furthest in half-widths of its interval."""
+    gaps = [tuple(point[end] - point["equation"] for end in _ENDS) for point in points]
     return max(gaps, key=lambda gap: abs(gap[0]) / (gap[2] - gap[1]))
 
 
@@ -628,26 +567,27 @@ def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[
         for t in range(1, steps)
     ]
     rise = min(rises, default=math.nan)
-    later = [record for record in simulated if record["t"] > 1 and record["eta"] > 0]
-    last = max(later, key=lambda record: record["ratio_high"], default=None)
-    gain = [1 - last[f"ratio{end}"] for end in ("", "_high", "_low")] if last else []
-    gain = gain or [math.nan] * 3
+    later = [r["ratio"] for r in simulated if r["t"] > 1 and r["eta"] > 0]
+    least = max(later, key=lambda ratio: ratio["high"], default=None)
+    gain = [math.nan] * 3
+    if least is not None:
+        gain = [1 - least["mean"], 1 - least["high"], 1 - least["low"]]
     return [
         _claim(
-            "phi_rises",
-            "s2_phi",
-            "φ(t) is monotonic increasing when 0 < η < 1",
-            f"smallest φ(t + 1) − φ(t), t < {steps}, in exact fractions",
-            (rise, rise, rise),
-            judge_claim(rise, rise),
+            id="phi_rises",
+            sentence="s2_phi",
+            statement="φ(t) is monotonic increasing when 0 < η < 1",
+            test=f"smallest φ(t + 1) − φ(t), t < {steps}, in exact fractions",
+            interval=(rise, rise, rise),
+            verdict=judge_claim(rise, rise),
         ),
         _claim(
-            "more_efficient",
-            "s2_efficient",
-            "p̃_t / (1 − η^t) is more efficient than P(h|B_t)",
-            "1 − variance ratio where it is largest, t > 1, 0 < η < 1, simulated",
-            gain,
-            judge_claim(*gain[1:]),
+            id="more_efficient",
+            sentence="s2_efficient",
+            statement="p̃_t / (1 − η^t) is more efficient than P(h|B_t)",
+            test="1 − variance ratio where it is largest, t > 1, 0 < η < 1, simulated",
+            interval=gain,
+            verdict=judge_claim(*gain[1:]),
         ),
     ]
 
@@ -661,59 +601,38 @@ def fit_claims(probes: Records, data: Mapping[str, Any]) -> list[Claim]:
     fit = {"benchmark": data["benchmark"], "grade": grade_of(data), "unit": "(1/K)²"}
     claims = []
     for truth, words in TRUTHS.items():
-        gap = fit_mean(probes, truth, lambda p: p["mse_batch"] - p["mse_momentum"])
+        gain = fit_mean(probes, truth, "gain")
         claims.append(
             _claim(
-                f"closer_{truth}",
-                "s2_efficient",
-                "In a real fit the momentum estimate is closer to P(h|X) than P(h|B_t)",
-                f"X of {words}: mean squared error of P(h|B_t) − of the momentum "
+                id=f"closer_{truth}",
+                sentence="s2_efficient",
+                statement="In a real fit the momentum estimate is closer to P(h|X) "
+                "than P(h|B_t)",
+                test=f"X of {words}: mean squared error of P(h|B_t) − of the momentum "
                 "estimate",
-                (gap.mean, gap.low, gap.high),
-                judge_claim(gap.low, gap.high),
+                interval=(gain.mean, gain.low, gain.high),
+                verdict=judge_claim(gain.low, gain.high),
                 **fit,
             )
         )
-    bias = fit_mean(probes, "set", lambda p: p["squared_bias"])
+    bias = fit_mean(probes, "set", "squared_bias")
     premise = _claim(
-        "premise_set",
-        "s2_eq3",
-        "Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
-        "X of the training set as it is, during a real fit: squared bias of P(h|B_t), "
-        "mean over clusters",
-        (bias.mean, bias.low, bias.high),
+        id="premise_set",
+        sentence="s2_eq3",
+        statement="Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
+        test="X of the training set as it is, during a real fit: squared bias of "
+        "P(h|B_t), mean over clusters",
+        interval=(bias.mean, bias.low, bias.high),
         # It says that something is 0 which cannot be below: above 0 contradicts it.
-        judge_claim(-bias.high, -bias.low),
+        verdict=judge_claim(-bias.high, -bias.low),
         **fit,
     )
     return [*claims, premise]
 
 
-def _claim(
-    name: str,
-    sentence: str,
-    statement: str,
-    test: str,
-    interval: Sequence[float],
-    verdict: str,
-    unit: str = "",
-    benchmark: str | None = None,
-    grade: Grade = "none needed",
-) -> Claim:
+def _claim(interval: Sequence[float], **fields: Any) -> Claim:
     """A test; without a benchmark it is of the equation, whatever the data."""
+    free = {"benchmark": None, "grade": "none needed", "unit": ""}
     mean, low, high = interval
-    return Claim(
-        id=name,
-        sentence=sentence,
-        section="estimator",
-        place="Sect. 2",
-        statement=statement,
-        test=test,
-        benchmark=benchmark,
-        grade=grade,
-        verdict=verdict,
-        mean=mean,
-        low=low,
-        high=high,
-        unit=unit,
-    )
+    ends = {"mean": mean, "low": low, "high": high}
+    return Claim(section="estimator", place="Sect. 2", **ends, **free | fields)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
 from replication.core.files import read_json, write_json
@@ -10,19 +12,21 @@ from replication.core.progress import Tell, progress
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.features import Samples
 from replication.sections.estimator.experiment import (
+    POPULATION,
     TRUTH_BATCHES,
     equality_claims,
     fit_cells,
     fit_claims,
     fit_curves,
+    identity_errors,
     order_claims,
+    population,
     probe_fit,
-    simulation,
+    recursion_errors,
+    simulate,
     simulation_cells,
 )
 from replication.statistics.results import Measurement, without_names
-
-SCATTER = ("eta", "t", "ratio_error", "z")
 
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
@@ -35,24 +39,32 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     features = OUTPUTS / benchmark / "paco" / "features"
     train = read_splits(stage, features, ("train",), device)["train"]
     etas = sorted({*settings.etas, filter_settings.eta})
-    simulated = simulation(settings, etas, filter_settings.num_clusters)
+    generator = torch.Generator().manual_seed(settings.seed)
+    clusters, last = settings.clusters, max(settings.steps)
+    sizes = sorted({2, clusters, filter_settings.num_clusters})
+    identity = identity_errors(sizes, generator)
+    recursion = recursion_errors(etas, last, clusters, generator)
+    simulated = simulate(
+        population(POPULATION, clusters, generator),
+        etas,
+        settings.steps,
+        settings.batch_size,
+        settings.draws,
+        generator,
+    )
     probes = _probes(stage, train, filter_settings, settings.probes, seeds)
-    points = simulated["simulation"]
     return Measurement(
         section="estimator",
         benchmark=benchmark,
-        cells=(*simulation_cells(points), *fit_cells(probes, data)),
+        cells=(*simulation_cells(simulated), *fit_cells(probes, data)),
         claims=(
-            *equality_claims(simulated["identity"], simulated["recursion"], points),
-            *order_claims(points, etas, max(settings.steps)),
+            *equality_claims(identity, recursion, simulated),
+            *order_claims(simulated, etas, last),
             *fit_claims(probes, data),
         ),
         data=without_names(data),
         about=stage.about(features),
         details={
-            "identity": simulated["identity"],
-            "recursion": simulated["recursion"],
-            "scatter": [{key: point[key] for key in SCATTER} for point in points],
             "curves": fit_curves(probes),
             "truth_batches": TRUTH_BATCHES,
             "settings": {
@@ -75,12 +87,10 @@ def _probes(
             file = resume / f"seed-{seed}.json"
             if not file.is_file():
                 told = _of_all(tell, number, len(seeds))
-                write_json(
-                    file,
-                    probe_fit(
-                        train.features, train.labels, settings, probes, seed, told
-                    ),
+                made = probe_fit(
+                    train.features, train.labels, settings, probes, seed, told
                 )
+                write_json(file, made)
             records += read_json(file)
     return records
 

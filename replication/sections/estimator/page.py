@@ -23,7 +23,7 @@ _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = "os^Dvp"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FAILS = {"contradicted": "fails", "supported": "holds"}
-# Columns of the two tables on a fit: heading, and which Cell it shows.
+# Columns of the table on a fit: heading, and which Cell it shows.
 _ERRORS = {
     "P(h|B_t): squared error": ("batch", "squared error"),
     "its variance": ("batch", "variance"),
@@ -31,11 +31,6 @@ _ERRORS = {
     "Momentum: squared error": ("momentum", "squared error"),
     "its variance by Eq. 4": ("momentum", "variance by Eq. 4"),
     "what Eq. 4 leaves over": ("momentum", "rest"),
-}
-_KLS = {
-    "KL of P(h|X)": ("truth", "KL"),
-    "of the momentum estimate, less that": ("momentum", "KL"),
-    "of P(h|B_t) alone, less that": ("batch", "KL"),
 }
 
 
@@ -54,6 +49,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         "simulation.svg": simulation_figure(measured),
         "probes.svg": probes_figure(details["curves"]),
     }
+    unit, errors = _errors_table(measured)
     text = render(
         "sections/estimator/page.md.j2",
         notice=notice(
@@ -67,15 +63,9 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         truth_batches=details["truth_batches"],
         limit=_brief((1 - eta) / (1 + eta)),
         worth=_brief((1 + eta) / (1 - eta)),
-        identity=_identity_table(details["identity"]),
-        recursion=_brief(max(record["error"] for record in details["recursion"])),
-        steps=max(record["steps"] for record in details["recursion"]),
-        with_fit_eta=_simulation_table(measured, [eta]),
-        others=_simulation_table(
-            measured, [other for other in settings["estimator"]["etas"] if other != eta]
-        ),
-        errors=_fit_table(measured, _ERRORS),
-        balances=_fit_table(measured, _KLS),
+        simulated=_simulation_table(measured, eta),
+        unit=unit,
+        errors=errors,
         closer=[
             (words, percent(_fit_cell(measured, truth, "momentum", "closer").mean, 0))
             for truth, words in TRUTHS.items()
@@ -246,31 +236,16 @@ def _scaled(result: Cell | Claim | None, power: int) -> str:
     return text.replace("-", "−")
 
 
-def _identity_table(identity: Sequence[Mapping[str, Any]]) -> str:
-    header = ["K", "P tried", "Largest gap, nats", "Rounding explains", "Gap of L_bal"]
-    numbers = ("error", "tolerance", "loss_error")
-    rows = [
-        [str(record["clusters"]), str(record["shares"])]
-        + [_brief(record[name]) for name in numbers]
-        for record in identity
-    ]
-    return markdown_table(header, rows)
-
-
-def _simulation_table(measured: Measurement, etas: Sequence[float]) -> str:
-    header = ["η", "t", "Variance ratio", "by Eq. 4", "z"]
+def _simulation_table(measured: Measurement, eta: float) -> str:
+    header = ["t", "Variance ratio", "by Eq. 4"]
     header += ["Bias, corrected, %", "Bias, not corrected, %", "−η^t, %"]
     rows = []
-    for scatter in measured.details["scatter"]:
-        eta, t = scatter["eta"], scatter["t"]
-        if eta in etas:
-            ratio, corrected, raw = (_simulated(measured, eta, t, m) for m in _DRAWN)
-            row = [f"{eta:g}", str(t)]
-            row += [f"{ratio.mean:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]"]
-            row += [f"{ratio.printed:.4f}", f"{scatter['z']:+.2f}"]
-            row += [_bias(corrected), _bias(raw), _brief(100 * raw.printed)]
-            rows.append([cell.replace("-", "−") for cell in row])
-    return markdown_table(header, rows, words=2)
+    for t in measured.details["settings"]["estimator"]["steps"]:
+        ratio, corrected, raw = (_simulated(measured, eta, t, m) for m in _DRAWN)
+        row = [str(t), f"{ratio.mean:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]"]
+        row += [f"{ratio.printed:.4f}", _bias(corrected), _bias(raw)]
+        rows.append([c.replace("-", "−") for c in (*row, _brief(100 * raw.printed))])
+    return markdown_table(header, rows)
 
 
 def _bias(cell: Cell) -> str:
@@ -278,16 +253,14 @@ def _bias(cell: Cell) -> str:
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def _fit_table(
-    measured: Measurement, columns: Mapping[str, tuple[str, str]]
-) -> tuple[str, str]:
+def _errors_table(measured: Measurement) -> tuple[str, str]:
     """The power of ten that the numbers are in, and a row a truth."""
     cells = {
-        words: [_fit_cell(measured, truth, *which) for which in columns.values()]
+        words: [_fit_cell(measured, truth, *which) for which in _ERRORS.values()]
         for truth, words in TRUTHS.items()
     }
     power = _power([cell for row in cells.values() for cell in row if cell])
     rows = [
         [words, *(_scaled(cell, power) for cell in row)] for words, row in cells.items()
     ]
-    return _ten_to(power), markdown_table(["X", *columns], rows)
+    return _ten_to(power), markdown_table(["X", *_ERRORS], rows)

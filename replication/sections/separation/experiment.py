@@ -26,12 +26,13 @@ from replication.images.batches import (
     ImageSplit,
     mixed_seed,
     plain_batches,
+    subset,
     training_batches,
 )
 from replication.samples.features import Features, Samples
 from replication.samples.metrics import accuracy_weights
 from replication.samples.shots import FEW_BELOW, MANY_ABOVE
-from replication.statistics.intervals import Estimate, estimate
+from replication.statistics.intervals import estimate
 from replication.statistics.results import Cell, Claim, data_in_words, estimated
 from replication.statistics.verdicts import judge_claim
 
@@ -53,28 +54,9 @@ _CHUNK = 4096
 Report = Callable[[int, int, Mapping[str, float]], None]
 # (variant, boundary, p) -> (S, N) predicted classes of the test samples.
 Predictions = Mapping[tuple[str, str, float], np.ndarray]
-# (variant, boundary, p) -> of each seed, the groups' sizes and training losses.
-Histories = Mapping[tuple[str, str, float], Sequence[Mapping[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Routed:
-    """The group, 0 or 1, of each training and each test sample; (N,) int64 each."""
-
-    train: Tensor
-    test: Tensor
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What the groups' classifiers say of the test samples.
-
-    Fields: `predictions` (N,) int64 on the CPU; `losses`: for each group, the mean
-    training loss of each epoch.
-    """
-
-    predictions: Tensor
-    losses: tuple[list[float], ...]
+# What a pair of classifiers says of the test samples, (N,) int64 on the CPU; and of
+# each group the mean training loss of each epoch.
+Predicted = tuple[Tensor, list[list[float]]]
 
 
 # ---- Who goes where ----------------------------------------------------------------
@@ -144,8 +126,8 @@ def route_splits(
     p: float,
     seed: int,
     boundary: str,
-) -> Routed:
-    """Send training and test samples to their groups, each by their own labels.
+) -> tuple[Tensor, Tensor]:
+    """Groups of training and of test samples, each sent by their own labels.
 
     Args:
         seed: of the coins; the same for every p and boundary.
@@ -164,7 +146,7 @@ def route_splits(
             f"fig2: p = {p}, boundary {boundary}, seed {seed}: expected at least 2 "
             f"training samples in each group, got {sizes[0]} and {sizes[1]}"
         )
-    return Routed(train, test)
+    return train, test
 
 
 # ---- A classifier for each group ---------------------------------------------------
@@ -183,22 +165,24 @@ class LinearClassifiers:
     num_classes: int
     settings: Fig2Settings
 
-    def predict(self, routed: Routed, seed: int, report: Report) -> Predicted:
+    def predict(
+        self, train: Tensor, test: Tensor, seed: int, report: Report
+    ) -> Predicted:
         """Fit both groups' classifiers and answer the test samples.
 
         Args:
+            train, test: group of each sample.
             seed: of the start and of the samples' order.
             report: not told: a fit takes less than a second.
         """
-        train, labels = self.train.features, self.train.labels
-        inputs = [Rows(self.test.features)]
-        predictions = torch.empty(len(self.test.features), dtype=torch.int64)
+        labels, inputs = self.train.labels, [Rows(self.test.features)]
+        predictions = torch.empty(len(test), dtype=torch.int64)
         losses = []
         for group in GROUPS:
-            rows = _members(routed.train, group).to(labels.device)
-            tested = _members(routed.test, group).to(labels.device)
+            rows = _members(train, group).to(labels.device)
+            tested = _members(test, group).to(labels.device)
             term, history = fit_linear(
-                train, labels, rows, self.num_classes, self.settings, seed
+                self.train.features, labels, rows, self.num_classes, self.settings, seed
             )
             allowed = candidates(
                 labels[rows], self.num_classes, self.settings.candidates
@@ -207,7 +191,7 @@ class LinearClassifiers:
                 logits = logits_of([term], inputs, some)
                 predictions[some.cpu()] = answer(logits, allowed).cpu()
             losses.append(history)
-        return Predicted(predictions, tuple(losses))
+        return predictions, losses
 
 
 def fit_linear(
@@ -277,18 +261,20 @@ class Networks:
     device: torch.device
     workers: int
 
-    def predict(self, routed: Routed, seed: int, report: Report) -> Predicted:
+    def predict(
+        self, train: Tensor, test: Tensor, seed: int, report: Report
+    ) -> Predicted:
         """Train both groups' networks and answer the test images.
 
         Args:
+            train, test: group of each image.
             seed: of weights, order and augmentation; each group draws its own.
             report: told (epoch, epochs, metrics) of both groups in turn.
         """
-        predictions = torch.empty(len(self.test), dtype=torch.int64)
+        predictions = torch.empty(len(test), dtype=torch.int64)
         losses = []
         for group in GROUPS:
-            rows = _members(routed.train, group)
-            tested = _members(routed.test, group)
+            rows, tested = _members(train, group), _members(test, group)
 
             def tell(
                 epoch: int, of: int, metrics: Mapping[str, float], group: int = group
@@ -301,7 +287,7 @@ class Networks:
             )
             predictions[tested] = self._answers(network, tested, allowed)
             losses.append(history)
-        return Predicted(predictions, tuple(losses))
+        return predictions, losses
 
     def fit(
         self, rows: Tensor, seed: int, report: Report
@@ -335,7 +321,7 @@ class Networks:
         """Answers to some test images, (n,) on the CPU."""
         network.eval()
         allowed = allowed.to(self.device)
-        images = _some_images(self.test, rows)
+        images = subset(self.test, rows)
         batches = plain_batches(images, 512, self.view, self.device, self.workers)
         parts = [answer(network(pixels), allowed).cpu() for pixels, _ in batches]
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
@@ -388,13 +374,6 @@ def candidates(labels: Tensor, num_classes: int, which: str) -> Tensor:
 def answer(logits: Tensor, allowed: Tensor) -> Tensor:
     """The allowed class with the largest logit, (n, C) -> (n,) int64."""
     return logits.masked_fill(~allowed, -math.inf).argmax(1)
-
-
-def _some_images(images: ImageSplit, rows: Tensor) -> ImageSplit:
-    """Some images of a split; their pixels are copied, where there are any."""
-    pixels = None if images.pixels is None else images.pixels[rows]
-    paths = tuple(images.paths[row] for row in rows.tolist()) if images.paths else ()
-    return ImageSplit(images.labels[rows], pixels, paths)
 
 
 def _members(groups: Tensor, group: int) -> Tensor:
@@ -498,83 +477,62 @@ def larger_p_claims(
         low, high = min(curve), max(curve)
         alone = np.full_like(weights, np.nan) if low == high else weights
         ends = estimate(curve[high] - curve[low], alone, labels)
-        of_curve = [
-            step
-            for step in steps
-            if step.method == variant and step.at.endswith(f"boundary={boundary}")
-        ]
-        test = (
-            f"{VARIANTS[variant]}, head = {BOUNDARIES[boundary]}: Overall at p = "
-            f"{high:g} minus at p = {low:g}, paired; no step between neighbouring p "
-            f"falls{_caveat(fits, variant, boundary)}"
+        verdict, p_value = judge_claim(ends.low, ends.high), ends.p_value
+        of_curve = [s for s in steps if is_of_curve(s, variant, boundary)]
+        fallen = [step.p_value for step in of_curve if step.verdict == "contradicted"]
+        if fallen:
+            verdict, p_value = "contradicted", min(1.0, len(of_curve) * min(fallen))
+        claims.append(
+            Claim(
+                id=f"larger_p_{variant}_{boundary}",
+                sentence="s1_larger_p",
+                section="separation",
+                place="Sect. 1",
+                statement="So larger p leads to higher accuracy.",
+                test=f"{VARIANTS[variant]}, head = {BOUNDARIES[boundary]}: Overall at "
+                f"p = {high:g} minus at p = {low:g}, paired; no step between "
+                f"neighbouring p falls{_caveat(fits, variant, boundary)}",
+                benchmark=data["benchmark"],
+                # Which data Fig. 2 is of, print does not say: none is the paper's.
+                grade="stand-in" if data["stand_in"] else "real data",
+                verdict=verdict,
+                mean=ends.mean,
+                low=ends.low,
+                high=ends.high,
+                p_value=p_value,
+                detectable=ends.detectable,
+            )
         )
-        claims.append(_claim(variant, boundary, test, ends, of_curve, data))
     return claims
 
 
-def _claim(
-    variant: str,
-    boundary: str,
-    test: str,
-    ends: Estimate,
-    steps: Sequence[Cell],
-    data: Mapping[str, Any],
-) -> Claim:
-    verdict, p_value = judge_claim(ends.low, ends.high), ends.p_value
-    fallen = [step.p_value for step in steps if step.verdict == "contradicted"]
-    if fallen:
-        verdict, p_value = "contradicted", min(1.0, len(steps) * min(fallen))
-    return Claim(
-        id=f"larger_p_{variant}_{boundary}",
-        sentence="s1_larger_p",
-        section="separation",
-        place="Sect. 1",
-        statement="So larger p leads to higher accuracy.",
-        test=test,
-        benchmark=data["benchmark"],
-        # Which data Fig. 2 is of, print does not say: none is the paper's.
-        grade="stand-in" if data["stand_in"] else "real data",
-        verdict=verdict,
-        mean=ends.mean,
-        low=ends.low,
-        high=ends.high,
-        p_value=p_value,
-        detectable=ends.detectable,
-    )
+def is_of_curve(cell: Cell, variant: str, boundary: str) -> bool:
+    """Whether a Cell belongs to this curve over p."""
+    return cell.method == variant and cell.at.endswith(f", boundary={boundary}")
 
 
-def fits_of(histories: Histories) -> list[dict[str, Any]]:
-    """How far each group's classifier came; means over seeds.
+def fits_of(
+    losses: Mapping[tuple[str, str, float], np.ndarray],
+) -> list[dict[str, Any]]:
+    """Whether each group's classifier was trained to the end; means over seeds.
 
     Args:
-        histories: `losses`, of each group the mean training loss of each epoch, and
-            `sizes`, of each group the training samples.
+        losses: (variant, boundary, p) -> (S, groups, epochs) mean training loss.
 
     Returns:
-        variant, boundary, p, group; `images` of the group; `loss`: mean training loss
-        of the last epoch, nats; `fell`: by which share it fell over the last fifth of
+        variant, boundary; `fell`: by which share the loss fell over the last fifth of
         the epochs, NaN for a single one; `at_rest`: whether that was little.
     """
     fits = []
-    for (variant, boundary, p), seeds in histories.items():
+    for (variant, boundary, _), seeds in losses.items():
+        fifth = max(seeds.shape[2] // 5, 1)
         for group in GROUPS:
-            losses = np.array([seed["losses"][group] for seed in seeds])
-            fifth = max(losses.shape[1] // 5, 1)
             fell = np.nan
-            if losses.shape[1] > 1:
-                fell = float(np.mean(1 - losses[:, -1] / losses[:, -1 - fifth]))
-            fits.append(
-                {
-                    "variant": variant,
-                    "boundary": boundary,
-                    "p": p,
-                    "group": group,
-                    "images": float(np.mean([seed["sizes"][group] for seed in seeds])),
-                    "loss": float(losses[:, -1].mean()),
-                    "fell": fell,
-                    "at_rest": not fell > AT_REST,
-                }
-            )
+            if seeds.shape[2] > 1:
+                before, last = seeds[:, group, -1 - fifth], seeds[:, group, -1]
+                fell = float(np.mean(1 - last / before))
+            about = {"variant": variant, "boundary": boundary, "fell": fell}
+            fits.append(about | {"at_rest": not fell > AT_REST})
     return fits
 
 
@@ -599,16 +557,9 @@ def _curves(
 
 
 def _side_weights(labels: np.ndarray, head: np.ndarray) -> dict[str, np.ndarray]:
-    """Weights of Head and Tail: a mean over the side's classes of their accuracy."""
-    per_class = np.bincount(labels, minlength=len(head))
-    weights = {}
-    for name, side in (("head", head), ("tail", ~head)):
-        tested = side & (per_class > 0)
-        share = np.full(len(head), np.nan)
-        if tested.any():
-            share = np.where(tested, 1 / np.maximum(per_class, 1), 0) / tested.sum()
-        weights[name] = share[labels]
-    return weights
+    """Weights of Head and Tail: means over classes, as those of Many and Few."""
+    weights = accuracy_weights(labels, np.where(head, MANY_ABOVE + 1, FEW_BELOW - 1))
+    return {"head": weights["many"], "tail": weights["few"]}
 
 
 def _cell(data: Mapping[str, Any], variant: str, **fields: Any) -> Cell:

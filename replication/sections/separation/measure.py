@@ -1,8 +1,8 @@
 """Fig. 2's experiment on one benchmark: every p, boundary and seed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from replication.core.stage import OUTPUTS, Stage
 from replication.images.batches import read_split, worker_count
 from replication.samples.features import Samples
 from replication.sections.separation.experiment import (
-    GROUPS,
     LinearClassifiers,
     Networks,
     accuracy_cells,
@@ -35,32 +34,6 @@ SPLITS = ("train", "test")
 Classifiers = Networks | LinearClassifiers
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Both groups' classifiers at one p under one seed, and the file that keeps them.
-
-    Fields: `head` (C,) bool, the head classes.
-    """
-
-    classifiers: Classifiers
-    head: np.ndarray
-    boundary: str
-    p: float
-    seed: int
-    file: Path
-
-    def make(self, labels: Mapping[str, torch.Tensor], tell: Tell) -> None:
-        """Route the samples, fit both classifiers, write what they predict."""
-        head = torch.from_numpy(self.head)
-        routed = route_splits(
-            labels["train"], labels["test"], head, self.p, self.seed, self.boundary
-        )
-        answers = self.classifiers.predict(routed, self.seed, tell)
-        sizes = torch.bincount(routed.train, minlength=len(GROUPS)).tolist()
-        about = {"losses": answers.losses, "sizes": sizes}
-        write_arrays(self.file, {"predictions": answers.predictions.numpy()}, about)
-
-
 def measure(stage: Stage, benchmark: str) -> Measurement:
     """Fit every group's classifiers; accuracies over p, and what is said of them."""
     settings = stage.settings.fig2(benchmark)
@@ -71,45 +44,79 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     counts = np.array(data["class_counts"])
     heads = {name: head_classes(counts, name) for name in settings.boundaries}
     splits = read_splits(stage, folder / "paco" / "features", SPLITS, device)
-    labels = {split: splits[split].labels.cpu() for split in SPLITS}
+    labels = [splits[split].labels.cpu() for split in SPLITS]
     variants, keys = _variants(stage, benchmark, settings, splits, data["classes"])
     resume = stage.resume_folder(settings, device.type, *keys)
-    fits = {
-        (variant, boundary, p): [
-            Fit(classifiers, heads[boundary], boundary, p, seed, file)
-            for seed, file in _files(resume, variant, boundary, p, settings, seeds)
-        ]
-        for variant, classifiers in variants.items()
-        for boundary in _boundaries(variant, settings)
-        for p in sorted(set(settings.probabilities))
-    }
-    _make(stage, fits, labels, device)
+    files: dict[tuple[str, str, float], list[Path]] = {}
+    pieces: dict[Path, Callable[[Tell], None]] = {}
+    for variant, classifiers in variants.items():
+        # Networks are trained for the first reading of "head" alone.
+        named = settings.boundaries[:1] if variant == "images" else settings.boundaries
+        for boundary, p in product(named, sorted(set(settings.probabilities))):
+            # At p = 0.5 coins ignore the class: one fit serves every boundary.
+            drawn_by = boundary if p > 0.5 else settings.boundaries[0]
+            files[variant, boundary, p] = []
+            for seed in seeds:
+                file = resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
+                files[variant, boundary, p].append(file)
+                head = torch.from_numpy(heads[drawn_by])
+                how = (classifiers, labels, head, p, seed, drawn_by)
+                pieces[file] = partial(_fit, file, *how)
+    missing = [piece for file, piece in pieces.items() if not file.is_file()]
+    with progress(stage.name) as tell:
+        run_pieces(missing, len(pieces), device, tell)
     predictions = {
-        curve: np.stack([read_arrays(fit.file)["predictions"] for fit in some])
-        for curve, some in fits.items()
+        curve: np.stack([read_arrays(file)["predictions"] for file in some])
+        for curve, some in files.items()
     }
-    trained = fits_of(
-        {curve: [read_about(fit.file) for fit in some] for curve, some in fits.items()}
+    fits = fits_of(
+        {
+            curve: np.array([read_about(file)["losses"] for file in some])
+            for curve, some in files.items()
+        }
     )
-    answers = labels["test"].numpy()
+    answers = labels[1].numpy()
     steps = step_cells(predictions, answers, data)
     values = accuracy_cells(predictions, answers, counts, heads, data)
     return Measurement(
         section="separation",
         benchmark=benchmark,
         cells=(*values, *steps),
-        claims=tuple(larger_p_claims(predictions, answers, steps, trained, data)),
+        claims=tuple(larger_p_claims(predictions, answers, steps, fits, data)),
         data=without_names(data),
         about=stage.about(folder / "paco" / "features"),
         details={
             "variants": list(variants),
             "probabilities": sorted(set(settings.probabilities)),
-            "boundaries": [_sizes(name, heads[name], counts) for name in heads],
-            "fits": trained,
+            "boundaries": [
+                {
+                    "name": name,
+                    "head_classes": int(head.sum()),
+                    "classes": len(counts),
+                    "share": int(counts[head].sum()) / int(counts.sum()),
+                }
+                for name, head in heads.items()
+            ],
+            "fits": fits,
             "seeds": list(seeds),
-            "settings": settings.model_dump(),
         },
     )
+
+
+def _fit(
+    file: Path,
+    classifiers: Classifiers,
+    labels: Sequence[torch.Tensor],
+    head: torch.Tensor,
+    p: float,
+    seed: int,
+    boundary: str,
+    tell: Tell,
+) -> None:
+    """Route the samples, fit both groups' classifiers, write what they predict."""
+    groups = route_splits(*labels, head, p, seed, boundary)
+    predictions, losses = classifiers.predict(*groups, seed, tell)
+    write_arrays(file, {"predictions": predictions.numpy()}, {"losses": losses})
 
 
 def _variants(
@@ -136,52 +143,3 @@ def _variants(
         worker_count(stage.settings.workers()),
     )
     return {"images": networks, "linear": linear}, [view]
-
-
-def _boundaries(variant: str, settings: Fig2Settings) -> list[str]:
-    """Where head classes end; networks are trained for the first reading alone."""
-    return settings.boundaries[:1] if variant == "images" else settings.boundaries
-
-
-def _files(
-    resume: Path,
-    variant: str,
-    boundary: str,
-    p: float,
-    settings: Fig2Settings,
-    seeds: tuple[int, ...],
-) -> list[tuple[int, Path]]:
-    """A file a seed. At p = 0.5 coins ignore the class: one serves every boundary."""
-    drawn_by = boundary if p > 0.5 else settings.boundaries[0]
-    return [
-        (seed, resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors")
-        for seed in seeds
-    ]
-
-
-def _make(
-    stage: Stage,
-    fits: Mapping[Any, list[Fit]],
-    labels: Mapping[str, torch.Tensor],
-    device: torch.device,
-) -> None:
-    """Make the fits that no run before this one left."""
-    needed = {fit.file: fit for some in fits.values() for fit in some}
-    pieces = [
-        partial(fit.make, labels) for file, fit in needed.items() if not file.is_file()
-    ]
-    with progress(stage.name) as tell:
-        run_pieces(pieces, len(needed), device, tell)
-
-
-def _sizes(name: str, head: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
-    """How much of a benchmark is head; `share`: of the images."""
-    images = int(counts[head].sum())
-    return {
-        "name": name,
-        "head_classes": int(head.sum()),
-        "tail_classes": int((~head).sum()),
-        "head_images": images,
-        "tail_images": int(counts[~head].sum()),
-        "share": images / int(counts.sum()),
-    }

@@ -11,13 +11,19 @@ from replication.reporting.figures import GROUP_COLOURS, STYLE, svg_text
 from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
     METRIC_NAMES,
+    claims_table,
+    emphasised,
     in_unit,
     markdown_table,
-    marked,
     percent,
     shown,
 )
-from replication.sections.separation.experiment import BOUNDARIES, VARIANTS, point
+from replication.sections.separation.experiment import (
+    BOUNDARIES,
+    VARIANTS,
+    is_of_curve,
+    point,
+)
 from replication.statistics.results import Cell, Claim, Measurement, pick
 
 _METRICS = METRIC_NAMES | {"head": "Head", "tail": "Tail"}
@@ -46,7 +52,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         has_images=variant == "images",
         values=_values_table(measured),
         boundaries=_boundaries_table(measured),
-        claims=_claims_table(measured),
+        claims=claims_table(measured.claims),
         unfinished=_unfinished(measured),
         figures=folder,
     )
@@ -67,6 +73,8 @@ def finding(measured: Measurement) -> str:
         f"leads to higher accuracy is **{claim.verdict}**{on}."
     )
     remarks = []
+    if fallen := _steps(measured, variant, boundary, "contradicted"):
+        remarks.append(f"it falls from p = {fallen}")
     if flat := _steps(measured, variant, boundary, "undecided"):
         remarks.append(f"no rise is shown from p = {flat}")
     if any(not fit["at_rest"] for fit in measured.details["fits"]):
@@ -112,8 +120,8 @@ def _steps(measured: Measurement, variant: str, boundary: str, verdict: str) -> 
         f"{cell.minus.removeprefix('p=')} to {cell.at.partition(',')[0][2:]}"
         for cell in measured.cells
         if cell.minus
-        and (cell.method, cell.verdict) == (variant, verdict)
-        and cell.at.endswith(f"={boundary}")
+        and cell.verdict == verdict
+        and is_of_curve(cell, variant, boundary)
     )
 
 
@@ -158,12 +166,18 @@ def _curve(
 
 
 def _values_table(measured: Measurement) -> str:
+    """A row a p: accuracies, and what Overall gains over the p before."""
     metrics = [metric for panel in _PANELS for metric in panel]
-    rows = [
-        [f"{p:g}", *(_shown(measured, *_first(measured), p, name) for name in metrics)]
-        for p in measured.details["probabilities"]
-    ]
-    return markdown_table(["p", *(_METRICS[metric] for metric in metrics)], rows)
+    variant, boundary = _first(measured)
+    rows = []
+    for p in measured.details["probabilities"]:
+        row = [_shown(measured, variant, boundary, p, name) for name in metrics]
+        at = point(p, boundary)
+        steps = [c for c in measured.cells if c.minus and c.method == variant]
+        step = pick(steps, at=at)
+        rows.append([f"{p:g}", *row, emphasised(step) if step else "—"])
+    header = ["p", *(_METRICS[metric] for metric in metrics)]
+    return markdown_table([*header, "Overall minus that at the p before"], rows)
 
 
 def _boundaries_table(measured: Measurement) -> str:
@@ -174,7 +188,7 @@ def _boundaries_table(measured: Measurement) -> str:
     rows = [
         [
             BOUNDARIES[head["name"]],
-            f"{head['head_classes']} of {head['head_classes'] + head['tail_classes']}",
+            f"{head['head_classes']} of {head['classes']}",
             percent(head["share"]),
             *(_shown(measured, "linear", head["name"], p, "overall") for p in shares),
         ]
@@ -183,38 +197,20 @@ def _boundaries_table(measured: Measurement) -> str:
     return markdown_table(header, rows)
 
 
-def _claims_table(measured: Measurement) -> str:
-    shares = measured.details["probabilities"]
-    ends = f"Points, p = {shares[-1]:g} minus p = {shares[0]:g}"
-    header = ["Classifiers", "Head is", ends]
-    header += ["Steps that fall", "Steps not shown to rise", "Verdict"]
-    rows = []
-    for variant in measured.details["variants"]:
-        for name in _names(measured)[: 1 if variant == "images" else None]:
-            claim = _claim_of(measured, variant, name)
-            fall, flat = (
-                _steps(measured, variant, name, verdict) or "none"
-                for verdict in ("contradicted", "undecided")
-            )
-            row = [VARIANTS[variant], BOUNDARIES[name], shown(claim)]
-            rows.append([*row, fall, flat, marked(claim)])
-    return markdown_table(header, rows, words=2)
-
-
-def _unfinished(measured: Measurement) -> list[str]:
-    """A sentence a variant whose fits were still getting better when they ended."""
-    sentences = []
-    for variant in measured.details["variants"]:
-        fits = [f for f in measured.details["fits"] if f["variant"] == variant]
-        moving = [fit["fell"] for fit in fits if not fit["at_rest"]]
-        if moving:
-            sentences.append(
-                f"{_opening(VARIANTS[variant])}: no. {len(moving)} of {len(fits)} fits "
-                f"lowered their training loss by more than 1 % (at most "
-                f"{percent(max(moving))} %) over the last fifth of their epochs. The "
-                "curves are those of this budget; a longer one may move them."
-            )
-    return sentences
+def _unfinished(measured: Measurement) -> str:
+    """Whether fits were still getting better when they ended."""
+    fits = measured.details["fits"]
+    moving = [fit["fell"] for fit in fits if not fit["at_rest"]]
+    if not moving:
+        return (
+            "Yes: over the last fifth of their epochs, no fit lowered its training "
+            "loss by more than 1 %."
+        )
+    return (
+        f"No: {len(moving)} of {len(fits)} fits lowered their training loss by more "
+        f"than 1 % (at most {percent(max(moving))} %) over the last fifth of their "
+        "epochs. The curves are those of this budget; a longer one may move them."
+    )
 
 
 def _opening(text: str) -> str:

@@ -28,12 +28,11 @@ from replication.flow_filter.centres import (
 )
 from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Features, Samples, in_turn
-from replication.samples.metrics import accuracy_weights
+from replication.samples.metrics import ACCURACIES, accuracy_weights
 from replication.statistics.intervals import LEVEL, Estimate, estimate
 from replication.statistics.results import (
     Cell,
     Claim,
-    Grade,
     data_in_words,
     estimated,
     grade_of,
@@ -45,26 +44,10 @@ from replication.statistics.verdicts import (
 )
 
 SPLITS = ("train", "val", "test")
-DECIDED = ("val", "test")
 READINGS = {
     "squared": "squared distance 3 (as printed)",
     "distance": "distance 3",
     "used": "as used",
-}
-# What the sweep says of the first filter: unit of each number. Clusters and purity are
-# of the training samples, log P(x) of the held-out ones, all else of the test samples.
-MEASURES = {
-    "entropy": "fraction",
-    "out_of_reach": "fraction",
-    "empty_clusters": "clusters",
-    "pure_clusters": "clusters",
-    "purity": "fraction",
-    "log_likelihood": "nats",
-    "auroc_tail": "",
-    "leaving": "fraction",
-    "leaving_many": "fraction",
-    "leaving_medium": "fraction",
-    "leaving_few": "fraction",
 }
 # Sect. 3 speaks of 1024 dimensions; the features of a ResNet-50 or -152 have 2048.
 PRINTED_DIMENSIONS = 1024
@@ -81,18 +64,13 @@ _TAIL = (1 - LEVEL) / 2
 
 
 def distance_in_theory(dimensions: int, sigma: float) -> dict[str, float]:
-    """The distance of two centres drawn from N(0, sigma^2 I).
-
-    Implements: Eq. 5, E|mu_p - mu_q|^2 = 2 D sigma^2; the distance itself is
-    sigma sqrt(2) chi_D.
+    """Distance of two centres drawn from N(0, sigma^2 I): sigma sqrt(2) chi_D.
 
     Returns:
-        mean_square, mean, and low, high of the central 95 % of the distances.
+        mean, and low and high of the central 95 % of pairs.
     """
-    scale = 2**0.5 * sigma
-    spread = stats.chi(dimensions, scale=scale)
+    spread = stats.chi(dimensions, scale=2**0.5 * sigma)
     return {
-        "mean_square": float(scale**2 * dimensions),
         "mean": float(spread.mean()),
         "low": float(spread.ppf(_TAIL)),
         "high": float(spread.ppf(1 - _TAIL)),
@@ -104,25 +82,23 @@ def reading_cells(dimensions: Sequence[int], sigma: float) -> list[Cell]:
 
     Returns:
         Of each reading and of the given sigma (`used`): sigma; `distance` of two
-        centres, its interval the central 95 % of pairs; `mean_square`; `confused`: the
-        share of one cluster's samples that lie nearer to the other's centre, at the
-        mean distance.
+        centres, its interval the central 95 % of pairs; `confused`: the share of one
+        cluster's samples that lie nearer to the other's centre, at the mean distance.
     """
     cells = []
     for size in dimensions:
         sigmas = (squared_reading(size), distance_reading(size), sigma)
         for (reading, label), value in zip(READINGS.items(), sigmas, strict=True):
-            theory = distance_in_theory(size, value)
-            ends = {"low": theory["low"], "high": theory["high"]}
-            confused = float(stats.norm.cdf(-theory["mean"] / 2))
+            distance = distance_in_theory(size, value)
+            confused = float(stats.norm.cdf(-distance["mean"] / 2))
             asked = reading == "squared" and size == PRINTED_DIMENSIONS
             printed = PRINTED_READING if asked else None
-            about = {"method": reading, "label": label, "at": f"D={size}"}
+            about = {"section": "sigma", "benchmark": None, "data": "none needed"}
+            about |= {"method": reading, "label": label, "at": f"D={size}"}
             cells += [
-                _free_cell(**about, metric="sigma", mean=value, printed=printed),
-                _free_cell(**about, metric="distance", mean=theory["mean"], **ends),
-                _free_cell(**about, metric="mean_square", mean=theory["mean_square"]),
-                _free_cell(**about, metric="confused", mean=confused, unit="fraction"),
+                Cell(**about, metric="sigma", unit="", mean=value, printed=printed),
+                Cell(**about, metric="distance", unit="", **distance),
+                Cell(**about, metric="confused", mean=confused),
             ]
     return cells
 
@@ -130,10 +106,9 @@ def reading_cells(dimensions: Sequence[int], sigma: float) -> list[Cell]:
 def draw_distances(
     dimensions: int, sigma: float, draws: int, generator: torch.Generator
 ) -> np.ndarray:
-    """Distances of independent pairs of centres, as a Flow Filter draws its centres.
+    """Distances of pairs of centres, as a Flow Filter draws its centres.
 
-    Implements: Eq. 5. A filter's K (K - 1) / 2 pairs share centres; here each centre is
-    in one pair only, so that the draws are independent.
+    Each centre is in one pair only, so that the draws are independent.
 
     Returns:
         (draws,) float64.
@@ -143,69 +118,25 @@ def draw_distances(
     return (pairs[:, 0] - pairs[:, 1]).norm(dim=1).numpy()
 
 
-def measure_distances(
+def eq5_ratios(
     dimensions: int, sigmas: Sequence[float], draws: int, generator: torch.Generator
-) -> list[dict[str, Any]]:
-    """Distances in theory and as drawn, a record for each sigma.
-
-    Implements: Eq. 5.
-
-    Returns:
-        Records: sigma; `theory` (see `distance_in_theory`); `drawn`, the same four
-        numbers; `error`, the Monte-Carlo standard error of the mean square.
-    """
-    records = []
-    for sigma in sigmas:
-        drawn = draw_distances(dimensions, sigma, draws, generator)
-        low, high = np.quantile(drawn, [_TAIL, 1 - _TAIL])
-        records.append(
-            {
-                "sigma": sigma,
-                "theory": distance_in_theory(dimensions, sigma),
-                "drawn": {
-                    "mean_square": float((drawn**2).mean()),
-                    "mean": float(drawn.mean()),
-                    "low": float(low),
-                    "high": float(high),
-                },
-                "error": float(stats.sem(drawn**2)),
-            }
-        )
-    return records
-
-
-def ratio_cells(distances: Sequence[Mapping[str, Any]], dimensions: int) -> list[Cell]:
-    """Drawn mean square over 2 D sigma^2; intervals hold for all sigmas together.
+) -> list[dict[str, float]]:
+    """Drawn mean square of the distance over 2 D sigma^2, for each sigma.
 
     Implements: Eq. 5, by which it is 1.
+
+    Returns:
+        mean, low and high; the intervals hold for all sigmas together.
     """
-    reach = stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(distances)))
-    cells = []
-    for record in distances:
-        square = record["theory"]["mean_square"]
-        ratio = record["drawn"]["mean_square"] / square
-        half = float(reach * record["error"] / square)
-        cells.append(
-            _free_cell(
-                method="drawn",
-                label="drawn centres",
-                metric="mean_square_ratio",
-                at=f"{point(record['sigma'])}, D={dimensions}",
-                mean=ratio,
-                low=ratio - half,
-                high=ratio + half,
-                printed=1.0,
-                unit="times 2Dσ²",
-            )
-        )
-    return cells
-
-
-def _free_cell(unit: str = "", **fields: Any) -> Cell:
-    """A number that no data is behind."""
-    return Cell(
-        section="sigma", benchmark=None, data="none needed", unit=unit, **fields
-    )
+    reach = stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(sigmas)))
+    ratios = []
+    for sigma in sigmas:
+        squares = draw_distances(dimensions, sigma, draws, generator) ** 2
+        expected = (2**0.5 * sigma) ** 2 * dimensions
+        mean = float(squares.mean()) / expected
+        half = float(reach * float(stats.sem(squares)) / expected)
+        ratios.append({"mean": mean, "low": mean - half, "high": mean + half})
+    return ratios
 
 
 # ---- The sweep --------------------------------------------------------------------
@@ -224,7 +155,6 @@ def sweep_sigmas(
     Args:
         tried: that the settings name.
         published, used: the paper's, and the one that the other tables use.
-        dimensions: D of the features at hand, for both readings.
 
     Returns:
         Sigma to 6 digits -> reasons, out of published, used, squared, distance, tried.
@@ -246,9 +176,7 @@ def sweep_sigmas(
 
 @torch.no_grad()
 def place(flow: FlowFilter, features: Features) -> tuple[Tensor, Tensor]:
-    """Where samples (N, D) lie among the clusters.
-
-    The largest array is (B, K): |z - mu|^2 is expanded.
+    """Where samples (N, D) lie among the clusters; the largest array is (B, K).
 
     Returns:
         (N,) squared distance of the latent to its nearest centre; (N,) entropy of
@@ -280,8 +208,8 @@ def out_of_reach(square_distance: Tensor, dimensions: int) -> float:
 class Tried:
     """One sigma under one seed.
 
-    Fields: `numbers`: MEASURES -> of the first filter, None where there is none;
-    `predictions`: val and test -> (N,).
+    Fields: `numbers` of the first filter on test samples, fractions: `entropy` of the
+    cluster posterior over log K, and `out_of_reach`; `predictions` of val and test.
     """
 
     numbers: Mapping[str, float | None]
@@ -302,11 +230,6 @@ class Sweep:
     cascade: CascadeSettings
     classifier: ClassifierSettings
 
-    @property
-    def held_out(self) -> str:
-        """The split whose log-likelihood is compared."""
-        return "val" if len(self.splits["val"].labels) else "train"
-
     def attempt(self, sigma: float, head: Term, seed: int) -> Tried:
         """Fit the cascade with a sigma, decide the validation and test samples.
 
@@ -322,12 +245,12 @@ class Sweep:
         """
         settings = self.filter_settings.model_copy(update={"sigma": sigma})
         try:
-            levels, diagnoses = fit_levels(
+            levels, _ = fit_levels(
                 self.splits, self.num_classes, settings, self.cascade, seed
             )
         except BadInput as error:
             raise BadInput(f"sigma {sigma:g}: {error}") from None
-        numbers = self._numbers(diagnoses[0], levels[0].fitted.flow)
+        numbers = self._numbers(levels[0].fitted.flow)
         levels, splits = validation_as_test(levels, self.splits)
         predicted, _ = decide(
             levels, splits, self.num_classes, head, self.classifier, PAPER, seed
@@ -336,26 +259,14 @@ class Sweep:
         first = len(self.splits["val"].labels)
         return Tried(numbers, {"val": decided[:first], "test": decided[first:]})
 
-    def _numbers(
-        self, diagnosis: Mapping[str, Any], flow: FlowFilter
-    ) -> dict[str, float | None]:
-        """MEASURES of the first filter."""
+    def _numbers(self, flow: FlowFilter) -> dict[str, float]:
         features = self.splits["test"].features
         square_distance, entropy = place(flow, features)
-        test, clusters = diagnosis["splits"]["test"], self.filter_settings.num_clusters
-        most = float(np.log(clusters)) if clusters > 1 else float("nan")
-        values = {
-            "entropy": entropy.mean().item() / most,
+        most = float(np.log(self.filter_settings.num_clusters))
+        return {
+            "entropy": entropy.mean().item() / most if most else float("nan"),
             "out_of_reach": out_of_reach(square_distance, features.shape[1]),
-            "log_likelihood": diagnosis["splits"][self.held_out]["log_likelihood"],
-            "auroc_tail": test["auroc_tail"],
-            "leaving": test["leaving"],
         }
-        for name in ("empty_clusters", "pure_clusters", "purity"):
-            values[name] = diagnosis[name]
-        for group, share in test["leaving_by_group"].items():
-            values[f"leaving_{group}"] = share
-        return values
 
 
 def validation_as_test(
@@ -364,10 +275,7 @@ def validation_as_test(
     """The same cascade with the validation samples put before the test samples.
 
     The protocol `paper` chooses nothing on test samples, so that one pass decides both;
-    the validation samples still serve the choice of epochs, too.
-
-    Returns:
-        Levels and splits; `val` is as it was, `test` is val and test.
+    the validation samples, which stay where they are, still choose the epochs.
     """
     val, test = splits["val"], splits["test"]
 
@@ -406,31 +314,42 @@ class Swept:
     def filter_cells(self) -> list[Cell]:
         """What the first filter did under each sigma: means over seeds."""
         cells = []
-        words = {"method": "filter", "label": "first Flow Filter"}
         for sigma, seeds in self.tried.items():
-            for metric, unit in MEASURES.items():
+            for metric in ("entropy", "out_of_reach"):
                 numbers = [attempt.numbers[metric] for attempt in seeds.values()]
                 values = tuple(float("nan" if n is None else n) for n in numbers)
-                mean = {"mean": float(np.mean(values)), "per_seed": values}
-                about = {"metric": metric, "at": point(sigma), "unit": unit}
-                cells.append(self._cell(**words, **about, **mean))
+                cells.append(
+                    self._cell(
+                        method="filter",
+                        label="first Flow Filter",
+                        metric=metric,
+                        at=point(sigma),
+                        mean=float(np.mean(values)),
+                        per_seed=values,
+                    )
+                )
         return cells
 
     def accuracy_cells(self) -> list[Cell]:
-        """Accuracies of the cascade under each sigma, on val and test samples."""
+        """Overall on val samples, all accuracies on test samples, under each sigma."""
+        shown = {"val": ("overall",), "test": ACCURACIES}
         return [
             self._cell(
                 **_DLSA,
                 metric=metric,
                 at=f"{point(sigma)}, split={split}",
                 **estimated(
-                    estimate(self._right(sigma, split), weight, self.labels[split])
+                    estimate(
+                        self._right(sigma, split),
+                        self._weights(split)[metric],
+                        self.labels[split],
+                    )
                 ),
             )
-            for split in DECIDED
+            for split, metrics in shown.items()
             if len(self.labels[split])
             for sigma in self.tried
-            for metric, weight in self._weights(split).items()
+            for metric in metrics
         ]
 
     def difference_cells(self) -> list[Cell]:
@@ -453,13 +372,9 @@ class Swept:
     def best(self) -> dict[str, Any] | None:
         """The sigma of the highest validation accuracy, and those not shown worse.
 
-        Implements: Sect. 3, `the best choice`, chosen on validation samples; the test
-        samples only say which sigmas they cannot tell from it.
-
         Returns:
-            sigma; `val`, its Overall (mean over seeds); `not_worse`: the sigmas whose
-            test Overall is not shown to be below it. None without a validation split:
-            then nothing is chosen.
+            sigma; `val`, its Overall; `not_worse`: the sigmas whose test Overall is not
+            shown to be below it. None without a validation split.
         """
         if len(self.labels["val"]) == 0:
             return None
@@ -492,46 +407,75 @@ class Swept:
 _DLSA = {"method": "full", "label": "DLSA", "protocol": PAPER.key}
 
 
-def theory_claims(ratios: Sequence[Cell]) -> list[Claim]:
+def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
     """The sentences of Sect. 3 about centres, which need no data.
 
     Args:
-        ratios: of `ratio_cells`.
+        ratios: of `eq5_ratios`.
     """
-    at, printed = PRINTED_DIMENSIONS, PRINTED_READING
-    reading = squared_reading(at)
-    theory = distance_in_theory(at, reading)
-    worst = max(ratios, key=lambda cell: abs(cell.mean - 1))
+    reading = squared_reading(PRINTED_DIMENSIONS)
+    border = distance_in_theory(PRINTED_DIMENSIONS, reading)
+    free = {"benchmark": None, "grade": "none needed"}
     return [
         _claim(
-            "printed_reading",
-            "s3_three_sigma",
-            f"sigma = sqrt(3 / (2 D)) is about {printed} when D = {at}.",
-            "The formula, to the digits printed",
-            _holds(round(reading, 2) == printed),
+            id="printed_reading",
+            sentence="s3_three_sigma",
+            statement=f"sigma = sqrt(3 / (2 D)) is about {PRINTED_READING} when D = "
+            f"{PRINTED_DIMENSIONS}.",
+            test="The formula, to the digits printed",
+            verdict=_holds(round(reading, 2) == PRINTED_READING),
             mean=reading,
             unit="",
+            **free,
         ),
         _claim(
-            "three_sigma_border",
-            "s3_three_sigma",
-            "With sigma = sqrt(3 / (2 D)), mu_p lies around the three-sigma border of "
-            "mu_q (distance 3).",
-            f"Distance of two centres at D = {at}: is 3 among the central 95 %?",
-            _holds(theory["low"] <= THREE <= theory["high"]),
-            **{end: theory[end] for end in ("mean", "low", "high")},
+            id="three_sigma_border",
+            sentence="s3_three_sigma",
+            statement="With sigma = sqrt(3 / (2 D)), mu_p lies around the three-sigma "
+            "border of mu_q (distance 3).",
+            test=f"Distance of two centres at D = {PRINTED_DIMENSIONS}: is 3 among the "
+            "central 95 %?",
+            verdict=_holds(border["low"] <= THREE <= border["high"]),
             unit="(distance, 95 % of pairs)",
+            **border,
+            **free,
         ),
         _claim(
-            "eq5",
-            "s3_eq5",
-            "The mean squared distance of two centers is 2 D sigma^2 (Eq. 5).",
-            "Drawn mean square over 2 D sigma^2, of all sigmas the furthest from 1",
-            _holds(all(cell.low <= 1 <= cell.high for cell in ratios)),
-            **{end: getattr(worst, end) for end in ("mean", "low", "high")},
-            unit=worst.unit,
+            id="eq5",
+            sentence="s3_eq5",
+            statement="The mean squared distance of two centers is 2 D sigma^2 "
+            "(Eq. 5).",
+            test="Drawn mean square over 2 D sigma^2, of all sigmas the furthest "
+            "from 1",
+            verdict=_holds(all(r["low"] <= 1 <= r["high"] for r in ratios)),
+            unit="times 2Dσ²",
+            **max(ratios, key=lambda ratio: abs(ratio["mean"] - 1)),
+            **free,
         ),
     ]
+
+
+def _holds(true: bool) -> ClaimVerdict:
+    return "supported" if true else "contradicted"
+
+
+# Metric, sign of its trend with sigma; id, statement and test of the claim.
+_TRENDS = (
+    (
+        "entropy",
+        -1,
+        "overlap",
+        "The clusters can overlap if the centers are too close.",
+        "Entropy of the cluster posterior falls as sigma rises",
+    ),
+    (
+        "out_of_reach",
+        1,
+        "stuck",
+        "Samples may be stuck in the low-density area if the centers are far.",
+        "Share of samples in no cluster's reach rises with sigma",
+    ),
+)
 
 
 def sweep_claims(
@@ -551,37 +495,23 @@ def sweep_claims(
     claims = []
     for metric, sign, name, statement, test in _TRENDS:
         curve = [cell.per_seed for cell in filters if cell.metric == metric]
-        values = np.array(curve, dtype=float).T
-        rho, low, high = trend(np.arange(len(curve)), values, generator)
+        rho, low, high = trend(np.array(curve, dtype=float).T, generator)
         # What chance alone gives is no interval of the estimate.
         chance = f"{low:+.2f} to {high:+.2f}".replace("-", "−")
-        test += (
-            ": Spearman correlation within a seed, mean over seeds; shuffled sigmas "
-            f"give {chance}"
+        claims.append(
+            _claim(
+                id=name,
+                sentence=f"s3_{name}",
+                statement=statement,
+                test=f"{test}: Spearman correlation within a seed, mean over seeds; "
+                f"shuffled sigmas give {chance}",
+                verdict=judge_trend(sign, rho, low, high),
+                mean=rho,
+                unit="(rank correlation)",
+                **about,
+            )
         )
-        verdict, unit = judge_trend(sign, rho, low, high), "(rank correlation)"
-        said = (f"s3_{name}", statement, test, verdict)
-        claims.append(_claim(name, *said, mean=rho, unit=unit, **about))
     return [*claims, _best_claim(differences, published, about)]
-
-
-# Metric, sign of its trend with sigma; id, sentence and test of the claim.
-_TRENDS = (
-    (
-        "entropy",
-        -1,
-        "overlap",
-        "The clusters can overlap if the centers are too close.",
-        "Entropy of the cluster posterior falls as sigma rises",
-    ),
-    (
-        "out_of_reach",
-        1,
-        "stuck",
-        "Samples may be stuck in the low-density area if the centers are far.",
-        "Share of samples in no cluster's reach rises with sigma",
-    ),
-)
 
 
 def _best_claim(
@@ -591,51 +521,36 @@ def _best_claim(
 
     The numbers are the smallest of the differences: it is the one that decides.
     """
-    mean, low, high = (
-        min(getattr(gap, name) for gap in differences)
-        for name in ("mean", "low", "high")
-    )
+    least = {
+        end: min(getattr(gap, end) for gap in differences)
+        for end in ("mean", "low", "high")
+    }
     return _claim(
-        "best",
-        "s3_best",
-        f"After experiments, we use sigma = {published:g} as the best choice.",
-        f"Overall on test, sigma = {published:g} minus each other, paired; the "
+        id="best",
+        sentence="s3_best",
+        statement=f"After experiments, we use sigma = {published:g} as the best "
+        "choice.",
+        test=f"Overall on test, sigma = {published:g} minus each other, paired; the "
         "smallest, Bonferroni over sigmas",
-        judge_claim(low, high),
-        **{"mean": mean, "low": low, "high": high, "protocol": PAPER.key},
+        verdict=judge_claim(least["low"], least["high"]),
+        protocol=PAPER.key,
         p_value=joint_p_value([(gap.mean, gap.p_value) for gap in differences]),
+        **least,
         **about,
     )
 
 
-def _holds(true: bool) -> ClaimVerdict:
-    return "supported" if true else "contradicted"
-
-
-def _claim(
-    name: str,
-    sentence: str,
-    statement: str,
-    test: str,
-    verdict: ClaimVerdict,
-    benchmark: str | None = None,
-    grade: Grade = "none needed",
-    **fields: Any,
-) -> Claim:
-    """A test; without a benchmark it is of the formula, whatever the data."""
-    words = {"sentence": sentence, "statement": statement, "test": test}
-    where = {"section": "sigma", "place": "Sect. 3"}
-    data = {"benchmark": benchmark, "grade": grade}
-    return Claim(id=name, verdict=verdict, **words, **where, **data, **fields)
+def _claim(**fields: Any) -> Claim:
+    return Claim(section="sigma", place="Sect. 3", **fields)
 
 
 def trend(
-    sigmas: np.ndarray, values: np.ndarray, generator: np.random.Generator
+    values: np.ndarray, generator: np.random.Generator
 ) -> tuple[float, float, float]:
     """Whether something rises or falls with sigma: mean of Spearman's correlation.
 
     Args:
-        sigmas: (m,); values: (S, m), a row a seed.
+        values: (S, m), a row a seed, sigma ascending.
 
     Returns:
         The correlation, and low and high of the central 95 % of what permutations of
@@ -644,7 +559,7 @@ def trend(
     """
     if np.isnan(values).any():
         return (float("nan"),) * 3
-    x = _unit_ranks(sigmas[None])[0]
+    x = _unit_ranks(np.arange(values.shape[1])[None])[0]
     y = _unit_ranks(values)
     shuffled = generator.permuted(
         np.broadcast_to(x, (_PERMUTATIONS, *y.shape)).copy(), axis=2
@@ -663,12 +578,7 @@ def _unit_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def judge_trend(sign: int, rho: float, low: float, high: float) -> ClaimVerdict:
-    """Whether a trend goes as claimed, beyond what chance alone gives.
-
-    Args:
-        sign: 1 where it is claimed to rise, -1 to fall.
-        rho, low, high: of `trend`.
-    """
+    """Whether a trend goes as claimed (1: up, -1: down), beyond what chance gives."""
     if np.isnan(rho):
         return "not run"
     if low <= rho <= high:

@@ -23,15 +23,13 @@ from replication.core.progress import progress
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.predictions import predictions_table
 from replication.sections.sigma.experiment import (
-    DECIDED,
     PRINTED_DIMENSIONS,
     RESNET_DIMENSIONS,
     SPLITS,
     Sweep,
     Swept,
     Tried,
-    measure_distances,
-    ratio_cells,
+    eq5_ratios,
     reading_cells,
     sweep_claims,
     sweep_sigmas,
@@ -60,37 +58,40 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     )
     dimensions = splits["train"].features.shape[1]
     reasons = sweep_sigmas(settings.sigmas, choice.published, choice.value, dimensions)
+    sigmas = list(reasons)
     heads = {seed: head_of(arrays, device, seed) for seed in seeds}
-    tried = _attempts(stage, sweep, list(reasons), heads)
-    labels = {split: splits[split].labels.cpu().numpy() for split in DECIDED}
+    tried = _attempts(stage, sweep, sigmas, heads)
+    labels = {split: splits[split].labels.cpu().numpy() for split in ("val", "test")}
     _write_predictions(stage.makes(folder / "sigma"), tried, labels["test"])
     published = next(sigma for sigma, why in reasons.items() if "published" in why)
-    counts = np.array(data["class_counts"])
-    swept = Swept(tried, labels, counts, data, published)
+    swept = Swept(tried, labels, np.array(data["class_counts"]), data, published)
     filters, differences = swept.filter_cells(), swept.difference_cells()
     generator = torch.Generator().manual_seed(seeds[0])
-    distances = measure_distances(dimensions, list(reasons), settings.draws, generator)
-    ratios = ratio_cells(distances, dimensions)
+    ratios = eq5_ratios(dimensions, sigmas, settings.draws, generator)
     sizes = sorted({PRINTED_DIMENSIONS, RESNET_DIMENSIONS, dimensions})
-    readings = reading_cells(sizes, published)
     chance = np.random.default_rng(seeds[0])
-    tests = sweep_claims(filters, differences, published, data, chance)
     return Measurement(
         section="sigma",
         benchmark=benchmark,
-        cells=(*readings, *ratios, *filters, *swept.accuracy_cells(), *differences),
-        claims=(*theory_claims(ratios), *tests),
+        cells=(
+            *reading_cells(sizes, published),
+            *filters,
+            *swept.accuracy_cells(),
+            *differences,
+        ),
+        claims=(
+            *theory_claims(ratios),
+            *sweep_claims(filters, differences, published, data, chance),
+        ),
         data=without_names(data),
         about=stage.about(folder / "heads"),
         details={
             "sweep": [{"sigma": sigma, "why": why} for sigma, why in reasons.items()],
-            "distances": distances,
             "draws": settings.draws,
             "best": swept.best(),
             "published": published,
             "dimensions": dimensions,
             "readings_at": sizes,
-            "held_out": sweep.held_out,
             "seeds": list(seeds),
             "clusters": sweep.filter_settings.num_clusters,
         },
