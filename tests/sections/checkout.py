@@ -19,7 +19,6 @@ from replication.core.stage import Stage
 from replication.samples.features import Samples
 from replication.statistics.results import Measurement
 
-Measured = tuple[Measurement, Path]
 BENCHMARK = "places_lt"
 COUNTS = [120, 110, 40, 8]
 SIZES = {"train": COUNTS, "val": [8] * 4, "test": [20] * 4}
@@ -104,18 +103,22 @@ def stage(name: str, **sections: Any) -> Stage:
     return Stage(f"{name}@{BENCHMARK}", SimpleNamespace(**methods))
 
 
-def measured_in(folders: Any, section: Any, *stages: Stage) -> Measured:
+def measured_in(
+    folders: Any, section: Any, runs: int = 1, **sections: Any
+) -> tuple[Measurement, Path]:
     """What a section measures in a fresh checkout, as `report` gets it; and where.
 
     Args:
         folders: pytest's `tmp_path_factory`.
         section: module with `measure`.
-        stages: each measures in turn; the last one's result is returned.
+        runs: how often it measures; the last result is returned.
+        sections: of `stage`.
     """
     folder = folders.mktemp("checkout")
     write_checkout(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for again in stages:
-            section.measure(again, BENCHMARK).write(folder / "measured.json")
+        for _ in range(runs):
+            result = section.measure(stage("section", **sections), BENCHMARK)
+            result.write(folder / "measured.json")
     return Measurement.read(folder / "measured.json"), folder

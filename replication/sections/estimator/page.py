@@ -1,7 +1,7 @@
 """The page of Sect. 2: equations against simulation, their premise against a fit."""
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -12,7 +12,13 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from replication.reporting.figures import STYLE, svg_text
 from replication.reporting.rendering import notice, render
-from replication.reporting.tables import claims_table, markdown_table, percent
+from replication.reporting.tables import (
+    claims_table,
+    markdown_table,
+    percent,
+    points,
+    shown,
+)
 from replication.sections.estimator.experiment import LABELS, TRUTHS
 from replication.statistics.results import Cell, Claim, Measurement, pick
 
@@ -21,7 +27,6 @@ _BLUE = "#0072B2"
 _COLOURS = {"momentum": _BLUE, "batch": "#E69F00"}
 _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = "os^Dvp"
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FAILS = {"contradicted": "fails", "supported": "holds"}
 # Columns of the table on a fit: heading, and which Cell it shows.
 _ERRORS = {
@@ -49,7 +54,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         "simulation.svg": simulation_figure(measured),
         "probes.svg": probes_figure(details["curves"]),
     }
-    unit, errors = _errors_table(measured)
     text = render(
         "sections/estimator/page.md.j2",
         notice=notice(
@@ -61,11 +65,10 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         eta=eta,
         settings=settings,
         truth_batches=details["truth_batches"],
-        limit=_brief((1 - eta) / (1 + eta)),
-        worth=_brief((1 + eta) / (1 - eta)),
+        limit=f"{(1 - eta) / (1 + eta):.3g}",
+        worth=f"{(1 + eta) / (1 - eta):.3g}",
         simulated=_simulation_table(measured, eta),
-        unit=unit,
-        errors=errors,
+        errors=_errors_table(measured),
         closer=[
             (words, percent(_fit_cell(measured, truth, "momentum", "closer").mean, 0))
             for truth, words in TRUTHS.items()
@@ -86,14 +89,12 @@ def finding(measured: Measurement) -> str:
         _fit_cell(measured, "set", method, "squared error")
         for method in ("momentum", "batch")
     ]
-    power = _power([*errors, premise])
-    unit = f"× {_ten_to(power)} (1/K)²"
-    bias, ours, its = (_scaled(result, power) for result in (premise, *errors))
+    bias, ours, its = map(_plain, (premise, *errors))
     where = "on the stand-in" if measured.data["stand_in"] else "here"
     fails = _FAILS.get(premise.verdict, "is undecided")
     return (
         f"The premise of Eq. 3 {fails} in a real fit {where}: P(h|B_t) has a squared "
-        f"bias of {bias} {unit} to P(h|X) of the training set, for batches are drawn "
+        f"bias of {bias} (1/K)² to P(h|X) of the training set, for batches are drawn "
         f"with every class equally likely. As mathematics, {held} of "
         f"{len(equations)} equations hold. In the fit, the mean squared error is "
         f"{ours} of the momentum estimate and {its} of a batch alone: that the "
@@ -207,33 +208,12 @@ def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
     axis.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
 
 
-# ---- Numbers and tables -------------------------------------------------------------
+# ---- Tables -------------------------------------------------------------------------
 
 
-def _brief(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
-
-
-def _ten_to(power: int) -> str:
-    return f"10{str(power).translate(_SUPERSCRIPT)}"
-
-
-def _power(results: Sequence[Cell | Claim]) -> int:
-    """The power of ten of which the largest result is between 10 and 100."""
-    largest = max((abs(result.mean) for result in results), default=0.0)
-    return math.floor(math.log10(largest)) - 1 if largest > 0 else 0
-
-
-def _scaled(result: Cell | Claim | None, power: int) -> str:
-    """`28.81 [20.86, 36.76]`, in powers of ten."""
-    if result is None:
-        return "—"
-    mean, low, high = (
-        "n/a" if end is None or not math.isfinite(end) else f"{end / 10.0**power:.2f}"
-        for end in (result.mean, result.low, result.high)
-    )
-    text = mean if "n/a" in (low, high) else f"{mean} [{low}, {high}]"
-    return text.replace("-", "−")
+def _plain(result: Cell | Claim | None, unit: str = "") -> str:
+    """As `shown`, in a unit that the column or the sentence names."""
+    return shown(replace(result, unit=unit)) if result else "—"
 
 
 def _simulation_table(measured: Measurement, eta: float) -> str:
@@ -242,25 +222,16 @@ def _simulation_table(measured: Measurement, eta: float) -> str:
     rows = []
     for t in measured.details["settings"]["estimator"]["steps"]:
         ratio, corrected, raw = (_simulated(measured, eta, t, m) for m in _DRAWN)
-        row = [str(t), f"{ratio.mean:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]"]
-        row += [f"{ratio.printed:.4f}", _bias(corrected), _bias(raw)]
-        rows.append([c.replace("-", "−") for c in (*row, _brief(100 * raw.printed))])
+        row = [str(t), _plain(ratio), f"{ratio.printed:.3g}"]
+        row += [_plain(corrected, "points"), _plain(raw, "points")]
+        rows.append([*row, points(raw.printed)])
     return markdown_table(header, rows)
 
 
-def _bias(cell: Cell) -> str:
-    mean, low, high = (100 * end for end in (cell.mean, cell.low, cell.high))
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def _errors_table(measured: Measurement) -> tuple[str, str]:
-    """The power of ten that the numbers are in, and a row a truth."""
-    cells = {
-        words: [_fit_cell(measured, truth, *which) for which in _ERRORS.values()]
-        for truth, words in TRUTHS.items()
-    }
-    power = _power([cell for row in cells.values() for cell in row if cell])
+def _errors_table(measured: Measurement) -> str:
+    """A row a truth."""
     rows = [
-        [words, *(_scaled(cell, power) for cell in row)] for words, row in cells.items()
+        [words, *(_plain(_fit_cell(measured, truth, *w)) for w in _ERRORS.values())]
+        for truth, words in TRUTHS.items()
     ]
-    return _ten_to(power), markdown_table(["X", *_ERRORS], rows)
+    return markdown_table(["X", *_ERRORS], rows)

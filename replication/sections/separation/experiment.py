@@ -54,10 +54,6 @@ _CHUNK = 4096
 Report = Callable[[int, int, Mapping[str, float]], None]
 # (variant, boundary, p) -> (S, N) predicted classes of the test samples.
 Predictions = Mapping[tuple[str, str, float], np.ndarray]
-# What a pair of classifiers says of the test samples, (N,) int64 on the CPU; and of
-# each group the mean training loss of each epoch.
-Predicted = tuple[Tensor, list[list[float]]]
-
 
 # ---- Who goes where ----------------------------------------------------------------
 
@@ -70,9 +66,6 @@ def head_classes(counts: np.ndarray, boundary: Boundary) -> np.ndarray:
         boundary: many: classes of more than 100 images; many_medium: of at least 20;
             half_classes: the larger half of the classes by that count, C // 2 of them;
             half_images: the fewest largest classes that hold half of the images.
-
-    Returns:
-        (C,) bool.
 
     Raises:
         BadInput: no class is head, or none is tail.
@@ -165,33 +158,21 @@ class LinearClassifiers:
     num_classes: int
     settings: Fig2Settings
 
-    def predict(
-        self, train: Tensor, test: Tensor, seed: int, report: Report
-    ) -> Predicted:
-        """Fit both groups' classifiers and answer the test samples.
-
-        Args:
-            train, test: group of each sample.
-            seed: of the start and of the samples' order.
-            report: not told: a fit takes less than a second.
-        """
+    def of_group(
+        self, group: int, rows: Tensor, tested: Tensor, seed: int, report: Report
+    ) -> tuple[Tensor, list[float]]:
+        """As `Networks.of_group`; tells nothing: a fit takes less than a second."""
         labels, inputs = self.train.labels, [Rows(self.test.features)]
-        predictions = torch.empty(len(test), dtype=torch.int64)
-        losses = []
-        for group in GROUPS:
-            rows = _members(train, group).to(labels.device)
-            tested = _members(test, group).to(labels.device)
-            term, history = fit_linear(
-                self.train.features, labels, rows, self.num_classes, self.settings, seed
-            )
-            allowed = candidates(
-                labels[rows], self.num_classes, self.settings.candidates
-            )
-            for some in tested.split(_CHUNK):
-                logits = logits_of([term], inputs, some)
-                predictions[some.cpu()] = answer(logits, allowed).cpu()
-            losses.append(history)
-        return predictions, losses
+        rows, tested = rows.to(labels.device), tested.to(labels.device)
+        term, losses = fit_linear(
+            self.train.features, labels, rows, self.num_classes, self.settings, seed
+        )
+        allowed = candidates(labels[rows], self.num_classes, self.settings.candidates)
+        parts = [
+            answer(logits_of([term], inputs, some), allowed)
+            for some in tested.split(_CHUNK)
+        ]
+        return torch.cat(parts).cpu(), losses
 
 
 def fit_linear(
@@ -204,15 +185,8 @@ def fit_linear(
 ) -> tuple[Term, list[float]]:
     """Fit a linear classifier to some samples by cross-entropy, Adam, constant lr.
 
-    Args:
-        features: (N, D); labels: (N,); rows: (n,) the samples to fit to.
-        seed: of the start and of the samples' order.
-
     Returns:
         The classifier, and the mean training loss of each epoch.
-
-    Raises:
-        BadInput: the loss is not finite.
     """
     drawing = torch.Generator().manual_seed(seed)
     term = drawn_term(num_classes, features.shape[1], drawing, features[:0])
@@ -261,45 +235,32 @@ class Networks:
     device: torch.device
     workers: int
 
-    def predict(
-        self, train: Tensor, test: Tensor, seed: int, report: Report
-    ) -> Predicted:
-        """Train both groups' networks and answer the test images.
+    def of_group(
+        self, group: int, rows: Tensor, tested: Tensor, seed: int, report: Report
+    ) -> tuple[Tensor, list[float]]:
+        """Train one group's network and answer its test images.
 
         Args:
-            train, test: group of each image.
+            rows, tested: training and test images of the group.
             seed: of weights, order and augmentation; each group draws its own.
             report: told (epoch, epochs, metrics) of both groups in turn.
+
+        Returns:
+            (n,) int64 on the CPU; and the mean training loss of each epoch.
         """
-        predictions = torch.empty(len(test), dtype=torch.int64)
-        losses = []
-        for group in GROUPS:
-            rows, tested = _members(train, group), _members(test, group)
 
-            def tell(
-                epoch: int, of: int, metrics: Mapping[str, float], group: int = group
-            ) -> None:
-                report(group * of + epoch, len(GROUPS) * of, metrics)
+        def tell(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+            report(group * epochs + epoch, len(GROUPS) * epochs, metrics)
 
-            network, history = self.fit(rows, mixed_seed(seed, group), tell)
-            allowed = candidates(
-                self.train.labels[rows], self.num_classes, self.settings.candidates
-            )
-            predictions[tested] = self._answers(network, tested, allowed)
-            losses.append(history)
-        return predictions, losses
+        network, losses = self.fit(rows, mixed_seed(seed, group), tell)
+        labels = self.train.labels[rows]
+        allowed = candidates(labels, self.num_classes, self.settings.candidates)
+        return self._answers(network, tested, allowed), losses
 
     def fit(
         self, rows: Tensor, seed: int, report: Report
     ) -> tuple[nn.Module, list[float]]:
-        """Train a network on some images by cross-entropy, Adam, constant lr.
-
-        Args:
-            rows: (n,) the images to train on, on the CPU.
-
-        Returns:
-            The network, and the mean training loss of each epoch.
-        """
+        """Train a network on some images by cross-entropy, Adam, constant lr."""
         settings = self.settings
         network = build_network(settings.network, self.num_classes, None, seed)
         network = network.to(self.device, memory_format=torch.channels_last).train()
@@ -357,15 +318,7 @@ def _train_epoch(
 
 
 def candidates(labels: Tensor, num_classes: int, which: str) -> Tensor:
-    """The classes that a group's classifier may answer with; Sect. 1 does not say.
-
-    Args:
-        labels: (n,) of the group's training samples.
-        which: all, or seen: those among the labels.
-
-    Returns:
-        (C,) bool.
-    """
+    """Which classes a classifier may answer with: all, or those seen in training."""
     if which == "all":
         return torch.ones(num_classes, dtype=torch.bool, device=labels.device)
     return torch.bincount(labels, minlength=num_classes) > 0
@@ -376,8 +329,29 @@ def answer(logits: Tensor, allowed: Tensor) -> Tensor:
     return logits.masked_fill(~allowed, -math.inf).argmax(1)
 
 
-def _members(groups: Tensor, group: int) -> Tensor:
-    return (groups == group).nonzero()[:, 0]
+def predict(
+    classifiers: LinearClassifiers | Networks,
+    train: Tensor,
+    test: Tensor,
+    seed: int,
+    report: Report,
+) -> tuple[Tensor, list[list[float]]]:
+    """Fit a classifier to each group, which answers the group's test samples.
+
+    Args:
+        train, test: group of each sample.
+
+    Returns:
+        (N,) int64 on the CPU; and of each group the mean training loss of each epoch.
+    """
+    predictions = torch.empty(len(test), dtype=torch.int64)
+    losses = []
+    for group in GROUPS:
+        rows, tested = ((of == group).nonzero()[:, 0].cpu() for of in (train, test))
+        answers, history = classifiers.of_group(group, rows, tested, seed, report)
+        predictions[tested] = answers
+        losses.append(history)
+    return predictions, losses
 
 
 # ---- What it is worth --------------------------------------------------------------

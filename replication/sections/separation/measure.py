@@ -25,6 +25,7 @@ from replication.sections.separation.experiment import (
     fits_of,
     head_classes,
     larger_p_claims,
+    predict,
     route_splits,
     step_cells,
 )
@@ -115,7 +116,7 @@ def _fit(
 ) -> None:
     """Route the samples, fit both groups' classifiers, write what they predict."""
     groups = route_splits(*labels, head, p, seed, boundary)
-    predictions, losses = classifiers.predict(*groups, seed, tell)
+    predictions, losses = predict(classifiers, *groups, seed, tell)
     write_arrays(file, {"predictions": predictions.numpy()}, {"losses": losses})
 
 

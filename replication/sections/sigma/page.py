@@ -121,10 +121,7 @@ def _filter(measured: Measurement, sigma: float, metric: str) -> Cell:
 
 
 def _short(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return np.format_float_positional(
-        value, precision=3, unique=False, fractional=False, trim="-"
-    )
+    return f"{value:.3g}"
 
 
 # ---- Tables -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from replication.core.settings import EstimatorSettings
 from replication.sections.estimator import measure as estimator
 from replication.sections.estimator.page import finding, page
 from replication.statistics.results import Measurement, pick
-from tests.sections.checkout import BENCHMARK, measured_in, stage
+from tests.sections.checkout import BENCHMARK, measured_in
 
 SETTINGS = EstimatorSettings(
     etas=[0.3], steps=[1, 3], clusters=4, batch_size=8, draws=50, probes=2, seed=0
@@ -18,8 +18,7 @@ SETTINGS = EstimatorSettings(
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Measurement:
-    asked = stage("estimator", estimator=SETTINGS)
-    return measured_in(tmp_path_factory, estimator, asked)[0]
+    return measured_in(tmp_path_factory, estimator, estimator=SETTINGS)[0]
 
 
 def test_every_claim_has_its_sentence_and_algebra_has_no_benchmark(measured) -> None:

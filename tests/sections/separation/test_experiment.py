@@ -12,13 +12,13 @@ from replication.samples.features import Samples, Streamed
 from replication.sections.separation.experiment import (
     LinearClassifiers,
     Networks,
-    Predicted,
     accuracy_cells,
     answer,
     fit_linear,
     fits_of,
     head_classes,
     larger_p_claims,
+    predict,
     route,
     route_splits,
     step_cells,
@@ -151,7 +151,7 @@ def linear(
     classifiers = LinearClassifiers(
         Samples(train, labels), Samples(test, wanted), 8, fig2_settings(**changes)
     )
-    return classifiers.predict(*groups, 0, print)[0], wanted
+    return predict(classifiers, *groups, 0, print)[0], wanted
 
 
 def test_streamed_features_give_the_same_predictions() -> None:
@@ -218,7 +218,7 @@ def coloured(per_class: int, seed: int) -> ImageSplit:
 
 def of_images(
     backbone_settings, **changes: object
-) -> tuple[Predicted, torch.Tensor, list[int]]:
+) -> tuple[tuple, torch.Tensor, list[int]]:
     """What networks say of coloured images, what these are, and the steps told."""
     train, test = coloured(24, 0), coloured(5, 1)
     head = torch.tensor([True, True, False, False])
@@ -227,7 +227,7 @@ def of_images(
     settings = fig2_settings(**changes)
     networks = Networks(train, test, 4, settings, view, torch.device("cpu"), 0)
     told: list[int] = []
-    predicted = networks.predict(*groups, 0, lambda step, *_: told.append(step))
+    predicted = predict(networks, *groups, 0, lambda step, *_: told.append(step))
     return predicted, test.labels, told
 
 

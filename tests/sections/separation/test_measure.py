@@ -8,7 +8,7 @@ from replication.core.settings import Fig2Settings
 from replication.sections.separation import measure as separation
 from replication.sections.separation.page import finding, page
 from replication.statistics.results import Measurement, pick
-from tests.sections.checkout import measured_in, stage
+from tests.sections.checkout import measured_in
 
 SETTINGS = Fig2Settings(
     inputs="features",
@@ -35,8 +35,7 @@ def measured(tmp_path_factory) -> Measurement:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(separation, "run_pieces", counted)
-        twice = [stage("separation", fig2=SETTINGS) for _ in range(2)]
-        result, _ = measured_in(tmp_path_factory, separation, *twice)
+        result, _ = measured_in(tmp_path_factory, separation, runs=2, fig2=SETTINGS)
     # Two seeds at p = 1 under either reading; at p = 0.5 coins ignore the class.
     assert made == [2 * 2 + 2, 0]
     return result

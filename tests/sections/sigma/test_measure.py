@@ -1,6 +1,7 @@
 """Sect. 3's section on drawn features, from the stage's inputs to the page."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,14 +9,14 @@ from replication.core.files import read_table
 from replication.core.settings import SweepSettings
 from replication.sections.sigma import measure as sigma
 from replication.sections.sigma.page import finding, page
-from replication.statistics.results import pick
-from tests.sections.checkout import BENCHMARK, Measured, measured_in, stage
+from replication.statistics.results import Measurement, pick
+from tests.sections.checkout import BENCHMARK, measured_in
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Measured:
+def measured(tmp_path_factory) -> tuple[Measurement, Path]:
     sweep = SweepSettings(sigmas=[1.0], draws=100)
-    return measured_in(tmp_path_factory, sigma, stage("sigma", sweep=sweep))
+    return measured_in(tmp_path_factory, sigma, sweep=sweep)
 
 
 def test_every_sigma_has_its_cells_and_its_predictions(measured) -> None:
