@@ -44,7 +44,6 @@ TRUTHS = {
 LABELS = {
     "momentum": "the momentum estimate",
     "batch": "P(h|B_t) alone",
-    "truth": "P(h|X)",
 }
 _SCALES = (0.1, 1.0, 10.0, 100.0)
 _SHARES = 1000
@@ -66,10 +65,7 @@ def entropy(share: Tensor) -> Tensor:
 
 
 def kl_to_uniform(share: Tensor) -> Tensor:
-    """KL[p || u] = sum_k p_k log(p_k / u_k), as defined; (..., K) -> (...) nats.
-
-    Implements: Eq. 1, first line.
-    """
+    """KL[p || u] = sum_k p_k log(p_k / u_k), as defined; (..., K) -> (...) nats."""
     uniform = 1 / share.shape[-1]
     return torch.xlogy(share, share / uniform).sum(-1)
 
@@ -114,10 +110,7 @@ def identity_errors(
 
 
 def closed_form(shares: Tensor, eta: float) -> Tensor:
-    """p~_t of a sequence of batches, P(h | B_i) (t, K) -> (K,).
-
-    Implements: Eq. 2: sum_i (1 - eta) eta^(t - i) P(h | B_i).
-    """
+    """Eq. 2, p~_t = sum_i (1 - eta) eta^(t - i) P(h | B_i); (t, K) -> (K,)."""
     age = torch.arange(len(shares) - 1, -1, -1, dtype=shares.dtype)
     return (1 - eta) * (torch.full_like(age, eta) ** age) @ shares
 
@@ -125,10 +118,7 @@ def closed_form(shares: Tensor, eta: float) -> Tensor:
 def recursion_errors(
     etas: Sequence[float], steps: int, clusters: int, generator: torch.Generator
 ) -> list[Record]:
-    """How far Eq. 2 and the fit's recursion lie apart at most, up to t = `steps`.
-
-    Implements: Eq. 2.
-    """
+    """How far Eq. 2 and the fit's recursion lie apart at most, up to t = `steps`."""
     shares = random_shares(steps, clusters, generator)[:steps]
     records = []
     for eta in etas:
@@ -142,10 +132,7 @@ def recursion_errors(
 
 
 def phi(eta: Any, step: int) -> Any:
-    """phi(t) = (1 - eta^t) / (1 + eta^t), exact where eta is a Fraction.
-
-    Implements: Eq. 4.
-    """
+    """Eq. 4's phi(t), exact where eta is a Fraction."""
     return (1 - eta**step) / (1 + eta**step)
 
 
@@ -293,7 +280,9 @@ class _Probes:
         self.generator = torch.Generator(features.device).manual_seed(seed + 2**31)
         self.draws = PairDraws(labels, self.generator)
         self.per_epoch = sum(1 for _ in self.draws.epoch(settings.batch_size))
-        self.steps = probe_steps(settings.epochs * self.per_epoch, probes)
+        last = settings.epochs * self.per_epoch
+        spread = np.linspace(1, last, min(probes, last)).round().astype(int)
+        self.steps = frozenset(spread.tolist())
         self.before = torch.zeros(
             settings.num_clusters, dtype=features.dtype, device=features.device
         )
@@ -325,12 +314,6 @@ class _Probes:
         ]
         total = sum(len(piece) * _share(flow, self.features[piece]) for piece in pieces)
         return torch.stack(drawn), total / len(self.features)
-
-
-def probe_steps(steps: int, probes: int) -> frozenset[int]:
-    """Steps from the first to the last, evenly spread."""
-    spread = np.linspace(1, steps, min(probes, steps)).round().astype(int)
-    return frozenset(spread.tolist())
 
 
 def _batches(draws: PairDraws, batch_size: int) -> Iterator[Tensor]:
@@ -393,11 +376,7 @@ def compare(
 
 
 def simulation_cells(simulated: Records) -> list[Cell]:
-    """Variance ratio and bias of each eta and t; `printed` is what the equations say.
-
-    Args:
-        simulated: records of `simulate`.
-    """
+    """Variance ratio and bias of each eta and t; `printed` is what equations say."""
     units = {"ratio": "of the variance of P(h|B_t)"}
     units |= dict.fromkeys(("bias_corrected", "bias_uncorrected"), "of P(h=k|X)")
     return [
@@ -431,12 +410,7 @@ _PROBED = {
 
 
 def fit_cells(probes: Records, data: Mapping[str, Any]) -> list[Cell]:
-    """Errors of both estimates over a fit: means over probes, intervals over seeds.
-
-    Args:
-        probes: records of `probe_fit`, of every seed.
-        data: the summary that `prepare` wrote.
-    """
+    """Errors of both estimates over a fit: means over probes, intervals over seeds."""
     return [
         Cell(
             section="estimator",
@@ -456,10 +430,7 @@ def fit_cells(probes: Records, data: Mapping[str, Any]) -> list[Cell]:
 
 
 def fit_mean(probes: Records, truth: str, name: str) -> Estimate:
-    """Mean over seeds of the mean over probes of one truth, with its 95 % t interval.
-
-    Without end for one seed.
-    """
+    """Mean over seeds of the mean over probes; without end for one seed."""
     watched = [probe for probe in probes if probe["truth"] == truth]
     return over_seeds(
         [
@@ -470,11 +441,7 @@ def fit_mean(probes: Records, truth: str, name: str) -> Estimate:
 
 
 def fit_curves(probes: Records) -> list[Record]:
-    """Total variation distances over a fit, a record a truth and estimate.
-
-    Returns:
-        `truth`, `method`, `steps`, and mean, low and high over seeds at each step.
-    """
+    """Total variation distances over a fit: their mean and range over seeds."""
     curves = []
     for truth in TRUTHS:
         watched = [probe for probe in probes if probe["truth"] == truth]
@@ -550,15 +517,13 @@ def _furthest(points: Records) -> tuple[float, ...]:
 
 
 def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[Claim]:
-    """What the supplement says is larger or better: the gap must be above 0.
+    """What the supplement says is larger or better: claimed larger - claimed smaller.
+
+    NaN where nothing was measured.
 
     Args:
-        simulated: records of `simulate`.
         etas: momenta; the equation speaks of 0 < eta < 1.
         steps: t up to which phi is followed.
-
-    Returns:
-        Claims on (claimed larger - claimed smaller); NaN where nothing was measured.
     """
     rises = [
         float(phi(Fraction(eta), t + 1) - phi(Fraction(eta), t))
@@ -593,11 +558,7 @@ def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[
 
 
 def fit_claims(probes: Records, data: Mapping[str, Any]) -> list[Claim]:
-    """The premise of Eq. 3, and whether the momentum estimate is closer, in a real fit.
-
-    Args:
-        probes: records of `probe_fit`, of every seed.
-    """
+    """In a real fit: the premise of Eq. 3, and which estimate is closer."""
     fit = {"benchmark": data["benchmark"], "grade": grade_of(data), "unit": "(1/K)²"}
     claims = []
     for truth, words in TRUTHS.items():

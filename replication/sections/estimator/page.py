@@ -1,5 +1,6 @@
 """The page of Sect. 2: equations against simulation, their premise against a fit."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,6 +55,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         "simulation.svg": simulation_figure(measured),
         "probes.svg": probes_figure(details["curves"]),
     }
+    unit, errors = _errors_table(measured)
     text = render(
         "sections/estimator/page.md.j2",
         notice=notice(
@@ -68,7 +70,8 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         limit=f"{(1 - eta) / (1 + eta):.3g}",
         worth=f"{(1 + eta) / (1 - eta):.3g}",
         simulated=_simulation_table(measured, eta),
-        errors=_errors_table(measured),
+        unit=unit,
+        errors=errors,
         closer=[
             (words, percent(_fit_cell(measured, truth, "momentum", "closer").mean, 0))
             for truth, words in TRUTHS.items()
@@ -82,23 +85,19 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 def finding(measured: Measurement) -> str:
     """What holds of Sect. 2, and where its premise ends, in three sentences."""
-    premise = _claim(measured, "premise_set")
+    premise = _claim(measured, "premise_set").verdict
     equations = [claim for claim in measured.claims if claim.id.startswith("eq")]
     held = sum(claim.verdict == "supported" for claim in equations)
-    errors = [
-        _fit_cell(measured, "set", method, "squared error")
-        for method in ("momentum", "batch")
-    ]
-    bias, ours, its = map(_plain, (premise, *errors))
     where = "on the stand-in" if measured.data["stand_in"] else "here"
-    fails = _FAILS.get(premise.verdict, "is undecided")
+    biased = (
+        ": P(h|B_t) is biased for P(h|X) of the training set, for batches are drawn "
+        "with every class equally likely"
+    )
     return (
-        f"The premise of Eq. 3 {fails} in a real fit {where}: P(h|B_t) has a squared "
-        f"bias of {bias} (1/K)² to P(h|X) of the training set, for batches are drawn "
-        f"with every class equally likely. As mathematics, {held} of "
-        f"{len(equations)} equations hold. In the fit, the mean squared error is "
-        f"{ours} of the momentum estimate and {its} of a batch alone: that the "
-        f"momentum estimate is the closer one is "
+        f"The premise of Eq. 3 {_FAILS.get(premise, 'is undecided')} in a real fit "
+        f"{where}{biased if premise == 'contradicted' else ''}. As mathematics, {held} "
+        f"of {len(equations)} equations hold. That the momentum estimate is closer to "
+        "P(h|X) than a batch alone, in the fit, is "
         f"**{_claim(measured, 'closer_set').verdict}**."
     )
 
@@ -211,27 +210,39 @@ def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
 # ---- Tables -------------------------------------------------------------------------
 
 
-def _plain(result: Cell | Claim | None, unit: str = "") -> str:
-    """As `shown`, in a unit that the column or the sentence names."""
-    return shown(replace(result, unit=unit)) if result else "—"
+def _in(result: Cell | None, unit: str, scale: float = 1.0) -> str:
+    """As `shown`, in a unit that the column or a sentence names."""
+    if result is None:
+        return "—"
+    mean, low, high = (
+        None if end is None else scale * end
+        for end in (result.mean, result.low, result.high)
+    )
+    return shown(replace(result, unit=unit, mean=mean, low=low, high=high))
 
 
 def _simulation_table(measured: Measurement, eta: float) -> str:
-    header = ["t", "Variance ratio", "by Eq. 4"]
+    header = ["t", "Variance, % of a batch's", "by Eq. 4"]
     header += ["Bias, corrected, %", "Bias, not corrected, %", "−η^t, %"]
     rows = []
     for t in measured.details["settings"]["estimator"]["steps"]:
         ratio, corrected, raw = (_simulated(measured, eta, t, m) for m in _DRAWN)
-        row = [str(t), _plain(ratio), f"{ratio.printed:.3g}"]
-        row += [_plain(corrected, "points"), _plain(raw, "points")]
-        rows.append([*row, points(raw.printed)])
+        row = [str(t), _in(ratio, "fraction"), percent(ratio.printed)]
+        row += [_in(corrected, "points"), _in(raw, "points"), points(raw.printed)]
+        rows.append(row)
     return markdown_table(header, rows)
 
 
-def _errors_table(measured: Measurement) -> str:
-    """A row a truth."""
-    rows = [
-        [words, *(_plain(_fit_cell(measured, truth, *w)) for w in _ERRORS.values())]
+def _errors_table(measured: Measurement) -> tuple[str, str]:
+    """The power of ten that the numbers are in, and a row a truth."""
+    cells = {
+        words: [_fit_cell(measured, truth, *which) for which in _ERRORS.values()]
         for truth, words in TRUTHS.items()
+    }
+    largest = max(abs(cell.mean) for row in cells.values() for cell in row if cell)
+    power = math.floor(math.log10(largest)) - 1 if largest else 0
+    rows = [
+        [words, *(_in(cell, "", 10.0**-power) for cell in row)]
+        for words, row in cells.items()
     ]
-    return markdown_table(["X", *_ERRORS], rows)
+    return f"10<sup>{power}</sup>", markdown_table(["X", *_ERRORS], rows)

@@ -369,15 +369,11 @@ def accuracy_cells(
     heads: Mapping[str, np.ndarray],
     data: Mapping[str, Any],
 ) -> list[Cell]:
-    """Accuracy over p, with intervals over seeds and test sampling.
-
-    Implements: Sect. 1: the curves of Fig. 2. Head and Tail are means over classes, as
-    Many, Medium and Few are.
+    """The curves of Fig. 2, with intervals over seeds and test sampling.
 
     Args:
         labels: (N,) of the test samples; train_counts: (C,).
         heads: boundary -> (C,) bool, the head classes.
-        data: the summary that `prepare` wrote.
     """
     shots = accuracy_weights(labels, train_counts)
     sides = {name: _side_weights(labels, head) for name, head in heads.items()}
@@ -438,9 +434,9 @@ def larger_p_claims(
 ) -> list[Claim]:
     """`So larger p leads to higher accuracy`, for each variant and boundary.
 
-    Implements: Sect. 1. Paired: same test samples, seeds and coins. The difference from
-    the smallest to the largest p decides; a step between neighbouring p that falls
-    contradicts. `not run` where there is one p alone.
+    The difference from the smallest to the largest p decides, paired: same test
+    samples, seeds and coins; a step between neighbouring p that falls contradicts.
+    `not run` where there is one p alone.
 
     Args:
         steps: of `step_cells`; fits: of `fits_of`.

@@ -218,11 +218,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What every sigma is tried on and with.
-
-    Fields: `splits`: train, val (may be empty) and test; `num_classes`: C; settings of
-    the filters, whose sigma is replaced, of the chain and of the classifiers.
-    """
+    """What every sigma is tried on (`val` may be empty), and the settings around it."""
 
     splits: Mapping[str, Samples]
     num_classes: int
@@ -233,15 +229,10 @@ class Sweep:
     def attempt(self, sigma: float, head: Term, seed: int) -> Tried:
         """Fit the cascade with a sigma, decide the validation and test samples.
 
-        Implements: Sect. 3, `after experiments`, under the protocol `paper`.
-
         Args:
             head: that every first term starts from.
             seed: of filters and classifiers; the centres of two sigmas under one seed
                 differ by a factor alone.
-
-        Raises:
-            BadInput: a fit fails; the sigma is named.
         """
         settings = self.filter_settings.model_copy(update={"sigma": sigma})
         try:
@@ -299,10 +290,8 @@ def validation_as_test(
 class Swept:
     """What every sigma came to.
 
-    Fields: `tried`: sigma, ascending -> seed -> what was tried, the same seeds under
-    each; `labels`: val (may be empty) and test -> (N,); `train_counts` (C,); `data`,
-    the summary that `prepare` wrote; `published`, the sigma that others are held
-    against.
+    Fields: `tried`: sigma, ascending -> seed -> what was tried; `labels`: val (may be
+    empty) and test -> (N,); `published`: what other sigmas are compared with.
     """
 
     tried: Mapping[float, Mapping[int, Tried]]
@@ -408,11 +397,7 @@ _DLSA = {"method": "full", "label": "DLSA", "protocol": PAPER.key}
 
 
 def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
-    """The sentences of Sect. 3 about centres, which need no data.
-
-    Args:
-        ratios: of `eq5_ratios`.
-    """
+    """The sentences of Sect. 3 about centres, which need no data."""
     reading = squared_reading(PRINTED_DIMENSIONS)
     border = distance_in_theory(PRINTED_DIMENSIONS, reading)
     free = {"benchmark": None, "grade": "none needed"}
@@ -485,12 +470,7 @@ def sweep_claims(
     data: Mapping[str, Any],
     generator: np.random.Generator,
 ) -> list[Claim]:
-    """The sentences of Sect. 3 about fitted filters and their accuracy.
-
-    Args:
-        filters, differences: Cells of `Swept`.
-        generator: draws the permutations of the trend tests.
-    """
+    """The sentences of Sect. 3 about fitted filters and their accuracy."""
     about = {"benchmark": data["benchmark"], "grade": grade_of(data)}
     claims = []
     for metric, sign, name, statement, test in _TRENDS:

@@ -1,7 +1,6 @@
 """Sect. 2: Eq. 1 to 4 by hand and by law, and probes that leave a fit alone."""
 
 import math
-from fractions import Fraction
 
 import pytest
 import torch
@@ -24,7 +23,6 @@ from replication.sections.estimator.experiment import (
     phi,
     population,
     probe_fit,
-    probe_steps,
     recursion_errors,
     simulate,
 )
@@ -79,13 +77,6 @@ def test_eq2_by_hand() -> None:
 def test_eq2_and_the_recursion_agree_up_to_rounding() -> None:
     for record in recursion_errors((0.0, 0.3, 0.7, 0.99), 50, 20, generator()):
         assert record["error"] <= record["tolerance"] < 1e-12
-
-
-def test_phi_by_hand_exactly() -> None:
-    """eta = 1/2: phi(1) = 1/3, phi(2) = (3/4)/(5/4) = 3/5, ratio 5/9."""
-    half = Fraction(1, 2)
-    assert phi(half, 1) == Fraction(1, 3)
-    assert phi(half, 1) / phi(half, 2) == Fraction(5, 9)
 
 
 def test_eq4_is_the_sum_of_squared_weights() -> None:
@@ -161,12 +152,6 @@ def test_probes_leave_the_fit_as_it_is(monkeypatch) -> None:
     assert fits[0].history == plain.history
     for name, values in plain.flow.state_dict().items():
         assert torch.equal(fits[0].flow.state_dict()[name], values)
-
-
-def test_probes_are_spread_from_the_first_step_to_the_last() -> None:
-    assert probe_steps(21, 3) == {1, 11, 21}
-    assert probe_steps(4, 9) == {1, 2, 3, 4}
-    assert probe_steps(10, 1) == {1}
 
 
 def test_probe_records() -> None:

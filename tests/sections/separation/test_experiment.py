@@ -13,7 +13,6 @@ from replication.sections.separation.experiment import (
     LinearClassifiers,
     Networks,
     accuracy_cells,
-    answer,
     fit_linear,
     fits_of,
     head_classes,
@@ -124,11 +123,6 @@ def test_a_group_of_fewer_than_two_training_samples_is_refused(refused) -> None:
 
 
 # --- classifiers
-
-
-def test_a_class_that_is_not_a_candidate_is_never_the_answer() -> None:
-    logits = torch.tensor([[9.0, 1.0, 0.0], [-1.0, -3.0, -2.0]])
-    assert answer(logits, torch.tensor([False, True, True])).tolist() == [1, 2]
 
 
 def twins(per_head: int, per_tail: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -265,14 +259,6 @@ def test_accuracies_by_hand() -> None:
     assert seeds["tail"] == pytest.approx((0.5, 0.5))  # class 2, then class 3
     assert seeds["medium"] == pytest.approx((1.0, 0.0))
     assert seeds["few"] == pytest.approx((0.0, 1.0))
-
-
-def test_a_side_without_test_samples_has_no_number() -> None:
-    predictions = {("linear", "many", 0.5): np.zeros((2, 4), dtype=int)}
-    labels = np.array([0, 0, 1, 1])
-    cells = accuracy_cells(predictions, labels, TRAIN, HEADS, DATA)
-    tail = next(cell for cell in cells if cell.metric == "tail")
-    assert math.isnan(tail.mean) and math.isnan(tail.low)
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,3 @@ def test_what_is_flat_falling_or_unfinished_is_remarked(measured) -> None:
     ):
         cells = [replace(c, verdict=c.minus and verdict) for c in measured.cells]
         assert finding(replace(rested, cells=cells)).endswith(words)
-
-
-def test_on_the_stand_in_the_verdict_says_so(measured) -> None:
-    drawn = replace(measured, data=measured.data | {"stand_in": True})
-    assert "on the stand-in" in finding(drawn)
-    assert page(drawn, "x", "y")[0].startswith("> **Stand-in data.**")

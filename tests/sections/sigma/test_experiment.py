@@ -56,13 +56,6 @@ def test_eq_5_holds_of_drawn_centres_and_a_wrong_one_would_be_noticed() -> None:
     assert experiment.theory_claims([wider])[2].verdict == "contradicted"
 
 
-def test_drawn_pairs_are_a_flow_filters_centres_each_in_one_pair() -> None:
-    drawn = experiment.draw_distances(3, 0.5, 4, generator(7))
-    centres = FlowFilter(3, 8, 0.5, generator(7)).base.centres
-    by_hand = (centres[0::2] - centres[1::2]).norm(dim=1)
-    assert drawn == pytest.approx(by_hand.numpy(), rel=1e-6)
-
-
 def test_readings_by_hand() -> None:
     cells = experiment.reading_cells([1024, 2048], 0.05)
 

@@ -52,21 +52,6 @@ def test_page_leads_with_its_finding(measured) -> None:
     assert "stand-in" not in text and "nan" not in text and "None" not in text
 
 
-def test_finding_follows_the_differences(measured) -> None:
-    gaps = [cell for cell in measured[0].cells if cell.minus]
-    rest = [cell for cell in measured[0].cells if not cell.minus]
-    flat = [replace(gap, verdict="undecided") for gap in gaps]
-    steep = [replace(flat[0], verdict="supported"), *flat[1:]]
-    said = [
-        finding(replace(measured[0], cells=(*rest, *judged)))
-        for judged in (flat, steep)
-    ]
-    assert "Accuracy hardly depends on σ" in said[0]
-    assert "no σ is shown to differ from 0.05" in said[0]
-    assert "Accuracy depends on σ" in said[1]
-    assert "shown to differ from 0.05: 0.547723;" in said[1]
-
-
 def test_without_validation_samples_nothing_is_chosen(measured) -> None:
     details = measured[0].details | {"best": None}
     cells = [cell for cell in measured[0].cells if "split=val" not in cell.at]
