@@ -79,22 +79,6 @@ def test_whole_benchmark_is_ready_then_spoilt(places, checkout, capsys) -> None:
     ]
 
 
-def test_broken_images_of_the_sample_are_named(tmp_path, write_images, capsys) -> None:
-    root = write_images(tmp_path / "own", {"train/a": 3, "test/a": 2})
-    broken = root / "train" / "a" / "1.png"
-    broken.write_bytes(broken.read_bytes()[:100])
-    assert main(["own", str(root)]) == 2
-    out, err = capsys.readouterr()
-    assert said(out) == [
-        "own: layout: ok: folders <split>/<class>/; 1 classes, 2 test, 3 train",
-        "own: sizes: ok: 5 files, 0 of them empty or no file",
-        "own: sample: WRONG: 4 of 5 images drawn at random decode",
-        f"own: {root}: not ready",
-    ]
-    (problem,) = err.splitlines()
-    assert problem.startswith(f"{broken}: expected a whole image, got ")
-
-
 def test_lists_that_cannot_be_used_end_the_check(tmp_path, capsys) -> None:
     (tmp_path / "iNaturalist18_train.txt").write_text("x\n")
     assert main(["inat18", str(tmp_path)]) == 2
@@ -105,17 +89,6 @@ def test_lists_that_cannot_be_used_end_the_check(tmp_path, capsys) -> None:
         f"{tmp_path}/iNaturalist18_train.txt:1: expected a path, a space and a label, "
         "got 'x'",
     ]
-
-
-def test_plain_folder_of_a_benchmark_is_checked_and_its_counts_named(
-    tmp_path, write_images, capsys
-) -> None:
-    root = write_images(tmp_path / "places", {"train/a": 3, "test/a": 2})
-    assert main(["places_lt", str(root)]) == 0
-    assert said(capsys.readouterr().out)[1] == (
-        "places_lt: counts: NOTE: the class counts of this folder are not the "
-        "published ones"
-    )
 
 
 def test_images_of_params_are_checked(checkout, write_images, capsys) -> None:
