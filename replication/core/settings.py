@@ -9,6 +9,7 @@ params.yaml.
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
@@ -150,8 +151,6 @@ class DoorsOfCifar(Doors):
 
 
 class Inputs(Frozen):
-    """The doors of every benchmark."""
-
     imagenet_lt: Doors
     places_lt: Doors
     inat18: Doors
@@ -195,8 +194,6 @@ class ViewSettings(Frozen):
 
 
 class Network(Frozen):
-    """Which network is trained, and from what."""
-
     network: str
     pretrained: str | None
     augmentation: Literal["cifar", "imagenet", "none"]
@@ -204,8 +201,6 @@ class Network(Frozen):
 
 
 class Sgd(Frozen):
-    """Stochastic gradient descent."""
-
     lr: Positive
     momentum: Momentum
     weight_decay: NonNegative
@@ -213,16 +208,12 @@ class Sgd(Frozen):
 
 
 class Training(Sgd):
-    """Of a network on images."""
-
     epochs: Count
     warmup_epochs: CountOrZero
     schedule: Literal["cosine", "steps"]
 
 
 class PacoTraining(Training):
-    """What PaCo has beside it."""
-
     batch_size: AtLeastTwo
     query_view: View
     key_view: View
@@ -254,23 +245,21 @@ class PacoSettings(ImageSettings, PacoTraining):
     seed: Seed
 
 
-class Machine(Frozen):
+class Place(Frozen):
     """Where it runs; changes the speed and at most the last bits of a result."""
 
     device: Device
     devices: Count
+    workers: Workers
+
+
+class Machine(Place):
     deterministic: bool
     tf32: bool
-    workers: Workers
 
 
-class MachineSettings(Frozen):
-    """Where a network is trained."""
-
-    device: Device
-    devices: Count
+class MachineSettings(Place):
     precision: Precision
-    workers: Workers
 
 
 class DecouplingSettings(Sgd):
@@ -299,8 +288,6 @@ class WhatIfs(Frozen):
 
 
 class FilterTraining(Frozen):
-    """How a Flow Filter is fitted to it."""
-
     eta: Momentum
     weight_exponent: NonNegative
     lr: Positive
@@ -313,8 +300,6 @@ class FilterSettings(FilterTraining, WhatIfs):
 
 
 class CascadeSettings(Frozen):
-    """How Flow Filters are chained."""
-
     depth: Count
     leaving_share: Share
 
@@ -462,11 +447,7 @@ def load(path: Path = PARAMS) -> "Settings":
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting in use, and why it is what it is.
-
-    Fields: `source` of the published value; `origin`: the layer that gave `value`, of
-    which the recipe is two: what a source says, and what none does.
-    """
+    """One setting in use; `source` is the published value's, `origin` the layer."""
 
     value: Any
     published: Any
@@ -506,10 +487,11 @@ def read_recipe(benchmark: str) -> dict[str, Any]:
     """
     recipe = read_yaml(recipe_file(benchmark))
     for settings in recipe.values():
-        source = settings.pop("source", None) if isinstance(settings, dict) else None
-        for name, value in settings.items() if isinstance(settings, dict) else ():
-            if not isinstance(value, dict):
-                settings[name] = {"value": value, "source": source}
+        if isinstance(settings, dict):
+            source = settings.pop("source", None)
+            for name, value in settings.items():
+                if not isinstance(value, dict):
+                    settings[name] = {"value": value, "source": source}
     return recipe
 
 
@@ -517,8 +499,8 @@ class Settings:
     """Validated params.yaml; hands out sections and notes the keys they came from.
 
     Fields: `keys_read` so far; `resolved` settings of the recipes by their whole name;
-    `as_recipe`: keys that params.yaml sets -> whether the recipe has that value too,
-    printed or guessed, wherever it was used.
+    `as_recipe`: keys that params.yaml sets -> whether every recipe it was used in has
+    that value too.
     """
 
     def __init__(self, params: Params) -> None:
@@ -528,12 +510,9 @@ class Settings:
         self.as_recipe: dict[str, bool] = {}
 
     def get(self, key: str) -> Any:
-        """Value of a dotted key; the read is noted in `keys_read`."""
+        """Value of a dotted key; the read is noted."""
         self.keys_read.add(key)
-        value: Any = self._params
-        for name in key.split("."):
-            value = getattr(value, name)
-        return value
+        return attrgetter(key)(self._params)
 
     def departures(self) -> list[str]:
         """Keys read so far whose value in params.yaml makes it another experiment."""
@@ -616,7 +595,6 @@ class Settings:
     # ---- What a run covers, and where it runs ----
 
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of everything after the features."""
         return tuple(self.get("seeds"))
 
     def listed(self, what: str) -> tuple[str, ...]:
@@ -624,25 +602,19 @@ class Settings:
         return tuple(self.get(what))
 
     def device(self) -> str:
-        """`auto`, `cpu`, `cuda` or `cuda:N`."""
         return self.get("machine.device")
 
     def deterministic(self) -> bool:
-        """Whether a GPU must compute the same bytes each time."""
         return self.get("machine.deterministic")
 
     def tf32(self) -> bool:
-        """Whether a GPU may round the factors of matrix products to 10 bits."""
         return self.get("machine.tf32")
 
     def workers(self) -> str | int:
-        """Processes that decode images, or `auto`."""
         return self.get("machine.workers")
 
     def machine(self, benchmark: str, objective: Objective) -> MachineSettings:
-        """Section that says where a network is trained."""
-        names = ("device", "devices", "workers")
-        given = {name: self.get(f"machine.{name}") for name in names}
+        given = {name: self.get(f"machine.{name}") for name in Place.model_fields}
         return self._section(MachineSettings, benchmark, objective, **given)
 
     # ---- Where the data is ----
@@ -708,14 +680,17 @@ class Settings:
 
     def decoupling(self, benchmark: str) -> DecouplingSettings:
         """Section for cRT and LWS; cached features leave no images to augment."""
-        settings = self._section(DecouplingSettings, benchmark, "decoupling")
-        imported = self.features(benchmark, "ce") is not None
-        return settings.model_copy(update={"inputs": "features"} if imported else {})
+        return self._without_images(DecouplingSettings, benchmark, "decoupling", "ce")
 
     def fig2(self, benchmark: str) -> Fig2Settings:
         """Section for the separation experiment; on cached features likewise."""
-        settings = self._section(Fig2Settings, benchmark, "fig2")
-        imported = self.features(benchmark, "paco") is not None
+        return self._without_images(Fig2Settings, benchmark, "fig2", "paco")
+
+    def _without_images(
+        self, kind: type[_Section], benchmark: str, section: str, objective: Objective
+    ) -> _Section:
+        settings = self._section(kind, benchmark, section)
+        imported = self.features(benchmark, objective) is not None
         return settings.model_copy(update={"inputs": "features"} if imported else {})
 
     def head(self, benchmark: str) -> HeadSettings:
@@ -744,9 +719,8 @@ class Settings:
 def _lr_by_batch(chosen: dict[str, Choice]) -> dict[str, Choice]:
     """PaCo's rule: its published rate goes with the global batch, in proportion."""
     lr, batch = chosen.get("lr"), chosen.get("batch_size")
-    if lr is None or batch is None:
-        return chosen
-    if (lr.origin, batch.origin) != ("published", "overridden"):
+    origins = (lr and lr.origin, batch and batch.origin)
+    if origins != ("published", "overridden"):
         return chosen
     value = lr.value * batch.value / batch.published
     source = f"{lr.source}; in proportion to the batch"

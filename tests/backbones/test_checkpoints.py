@@ -305,7 +305,7 @@ def test_five_keys_that_do_not_fit_are_named_and_the_rest_counted(
             for block in (0, 1)
             for number in (1, 2)
         ),
-        f"{path}: 2 more keys of 123 like these",
+        f"{path}: 2 more of 123 keys like these",
     ]
 
 

@@ -398,16 +398,12 @@ def test_sizes_that_do_not_fit_are_refused(tmp_path, refused) -> None:
             lambda: train(TwoProcesses(), paco_settings(**changes), tmp_path)
         )
 
-    assert problems(batch_size=15, queue_size=30) == [
-        "paco.batch_size: expected a multiple of the 2 devices, got 15"
-    ]
-    assert problems(batch_size=2) == [
-        "paco.batch_size: expected at least 2 images for each of the 2 devices, got 2"
-    ]
+    for batch in (15, 2, 66):
+        line = (
+            "paco.batch_size: expected a multiple of the 2 devices, at least 2 for "
+            f"each and at most the 64 training images, got {batch}"
+        )
+        assert problems(batch_size=batch, queue_size=2 * batch) == [line]
     assert problems(queue_size=40) == [
         "paco.queue_size: expected a multiple of the batch size 16, got 40"
-    ]
-    assert problems(batch_size=66, queue_size=8) == [
-        "paco.batch_size: expected at most the 64 training images, got 66",
-        "paco.queue_size: expected a multiple of the batch size 66, got 8",
     ]
