@@ -218,13 +218,10 @@ def train_epochs(
 
     A run that is killed goes on where it was, on as many processes as it then has. The
     state is that of the first process: weights, momentum and gradient scale are the
-    same in all; of the batch-norm statistics, each process's batches move its own, and
-    before every pass PyTorch's DDP replaces them by the first one's.
+    same in all, and DDP gives all of them the first one's batch-norm statistics.
 
     Args:
-        fabric: launched.
         model: trained in place; what does not require a gradient stays.
-        settings: lr, momentum, weight_decay, epochs.
         resume: folder of the training state, written after each epoch by the first
             process, which alone needs it: the others get the state from there.
         one_epoch: trains (module, optimiser, epoch from 0); returns that epoch's row,
@@ -240,7 +237,10 @@ def train_epochs(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    state = _last_state(fabric, resume)
+    state: dict[str, Any] = {}
+    if fabric.is_global_zero and resume and (resume / "state.pt").is_file():
+        state = read_state(resume / "state.pt")
+    state = fabric.broadcast(state)
     history = state["history"] if state else []
     if state:
         model.load_state_dict(state["model"])
@@ -266,15 +266,6 @@ def train_epochs(
     return history
 
 
-def _last_state(fabric: Fabric, resume: Path | None) -> dict[str, Any]:
-    """The state that the first process finds; empty where there is none."""
-    state: dict[str, Any] = {}
-    if fabric.is_global_zero and resume is not None:
-        state_file = resume / "state.pt"
-        state = read_state(state_file) if state_file.is_file() else {}
-    return fabric.broadcast(state)
-
-
 def set_rate(optimiser: torch.optim.Optimizer, settings: Recipe, epoch: int) -> float:
     """Give an optimiser the learning rate of an epoch; returns it."""
     lr = learning_rate(settings, epoch)
@@ -291,19 +282,6 @@ def refuse_not_finite(losses: Tensor, epoch: int, objective: str) -> None:
             f"backbone: the loss is not finite in epoch {epoch + 1}, step "
             f"{int(finite.int().argmin()) + 1}; a smaller {objective}.lr may help"
         )
-
-
-def validated(
-    fabric: Fabric,
-    module: nn.Module,
-    val: ImageSplit | None,
-    settings: ImageSettings,
-    workers: int,
-) -> dict[str, float]:
-    """Accuracy on the validation images as a metric; nothing where there are none."""
-    if val is None or len(val) == 0:
-        return {}
-    return {"val_accuracy": accuracy(fabric, module, val, settings, workers)}
 
 
 def _one_epoch(
@@ -348,26 +326,30 @@ def _one_epoch(
 
 
 @torch.no_grad()
-def accuracy(
+def validated(
     fabric: Fabric,
     module: nn.Module,
-    images: ImageSplit,
+    val: ImageSplit | None,
     settings: ImageSettings,
     workers: int,
-) -> float:
-    """Share of images whose largest logit is their label's; fraction.
+) -> dict[str, float]:
+    """Accuracy on the validation images as a metric; nothing where there are none.
 
     Each process looks at its share of the images; all take as many, for they pass
     through the module together: the last one's may be looked at twice, counted once.
     """
+    if val is None or len(val) == 0:
+        return {}
     module.eval()
-    each = math.ceil(len(images) / fabric.world_size)
+    each = math.ceil(len(val) / fabric.world_size)
     rows = torch.arange(each) + fabric.global_rank * each
-    share = subset(images, rows % len(images))
-    batches = plain_batches(share, 512, settings, fabric.device, workers)
+    batches = plain_batches(
+        subset(val, rows % len(val)), 512, settings, fabric.device, workers
+    )
     right = [module(pixels).argmax(1) == labels for pixels, labels in batches]
-    counted = torch.cat(right) & (rows < len(images)).to(fabric.device)
-    return fabric.all_reduce(counted.sum(), reduce_op="sum").item() / len(images)
+    counted = torch.cat(right) & (rows < len(val)).to(fabric.device)
+    correct = fabric.all_reduce(counted.sum(), reduce_op="sum").item()
+    return {"val_accuracy": correct / len(val)}
 
 
 def _stream_seed(seed: int, epoch: int, stream: int) -> int:

@@ -27,10 +27,11 @@ def about_device(device: torch.device | None) -> dict[str, Any]:
     """A device as a run record has it; None where a stage computes on none."""
     if device is None:
         return {"device_kind": None, "device_model": None, "devices": None}
+    started = torch.distributed.is_available() and torch.distributed.is_initialized()
     about: dict[str, Any] = {
         "device_kind": device.type,
         "device_model": model_name(device),
-        "devices": number_of_devices(),
+        "devices": torch.distributed.get_world_size() if started else 1,
     }
     if device.type == "cuda":
         about |= {
@@ -42,13 +43,6 @@ def about_device(device: torch.device | None) -> dict[str, Any]:
             },
         }
     return about
-
-
-def number_of_devices() -> int:
-    """Processes, a device each, that this one computes with; itself included."""
-    distributed = torch.distributed
-    started = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if started else 1
 
 
 def _driver() -> str | None:

@@ -187,19 +187,6 @@ def test_paco(tmp_path: Path, backbone, pixels) -> None:
     )
 
 
-def test_decouple(tmp_path: Path, backbone, pixels) -> None:
-    path = saved(best(decouple(backbone)), tmp_path / "final_model_checkpoint.pth")
-    imported = read_checkpoint(path, name_of(backbone), CLASSES)
-    assert imported.source == "Decouple"
-    assert_same(imported, backbone, pixels)
-    assert imported.ignored == (
-        "best_acc: not of the chosen weights",
-        "best_epoch: not of the chosen weights",
-        "centroids: not of the chosen weights",
-        "epoch: not of the chosen weights",
-    )
-
-
 HOWEVER: dict[str, Callable[[nn.Module], Any]] = {
     "PaCo: wrapped": paco,
     "PaCo: bare": lambda b: paco(b)["state_dict"],

@@ -262,25 +262,6 @@ def test_null_means_the_stand_ins_recipe_where_there_is_no_input(section) -> Non
                 assert got[name] == drawn["value"], f"{part}.{name}"
 
 
-def test_override_wins_over_every_recipe(load_with, tmp_path) -> None:
-    changes = {"lambda_pure": 0.5, "ce.epochs": 7, "view.image_size": 96}
-    for inputs in ({}, all_inputs(tmp_path)):
-        settings = load_with({**inputs, **changes})
-        for benchmark in BENCHMARKS:
-            assert settings.filter(benchmark).lambda_pure == 0.5
-            assert settings.backbone(benchmark).epochs == 7
-            assert settings.data(benchmark).image_size == 96
-            assert settings.backbone(benchmark).image_size == 96
-
-
-def test_the_stand_in_is_shrunk_by_ordinary_settings(load_with) -> None:
-    settings = load_with({"data.num_classes": 7, "data.num_images": 300})
-    data, drawn = settings.data("inat18"), read_recipe(STAND_IN)["data"]
-    assert (data.num_classes, data.num_images) == (7, 300)
-    assert data.test_per_class == drawn["test_per_class"]["value"]
-    assert settings.departures() == []  # what is drawn is no experiment of the paper's
-
-
 def test_pacos_published_rate_goes_with_the_batch(load_with, tmp_path) -> None:
     def paco(**changes: float) -> PacoSettings:
         keys = {f"paco.{name}": value for name, value in changes.items()}

@@ -17,7 +17,6 @@ from replication.core import stage as stages
 from replication.core.device import set_deterministic
 from replication.core.files import (
     BadInput,
-    content_hash,
     read_json,
     write_json,
     write_text,
@@ -244,22 +243,3 @@ def test_resume_folder_is_of_settings_inputs_code_and_arithmetic(
 
 
 # --- the record
-
-
-def test_record_says_what_ran(stage) -> None:
-    stage.settings.filter("places_lt")
-    stage.notes(images=3)
-    stage.uses(torch.device("cpu"))
-    stage.makes(Path("outputs/own/data"))
-    stage.finish()
-    record = read_json(RECORD)
-    assert record["stage"] == "prepare@own"
-    assert record["inputs"] == {"input.txt": content_hash(Path("input.txt"))}
-    assert record["outputs"] == ["outputs/own/data"]
-    assert set(record["params"]) == stage.settings.keys_read
-    assert record["params"]["lambda_pure"] is None
-    assert record["settings"]["places_lt.filter.lambda_pure"] == 0.03
-    assert record["images"] == 3
-    assert record["threads"] == torch.get_num_threads()
-    assert record["seconds"] >= 0 and record["peak_memory_mb"] > 0
-    assert (record["device_kind"], record["devices"]) == ("cpu", 1)
