@@ -192,6 +192,9 @@ HOWEVER: dict[str, Callable[[nn.Module], Any]] = {
     "PaCo: bare": lambda b: paco(b)["state_dict"],
     "PaCo: without prefix": lambda b: paco(b, prefix=False),
     "Decouple: bare": decouple,
+    "Decouple: best": lambda b: (
+        best(decouple(b)) | {"state_dict": decouple(unlike_fresh(copy.deepcopy(b), 3))}
+    ),
     "Decouple: latest": lambda b: {"epoch": 12, "state_dict": decouple(b)},
     "Decouple: without prefix": lambda b: best(decouple(b, prefix=False)),
     "torchvision or timm: bare": lambda b: b.state_dict(),

@@ -14,6 +14,7 @@ from replication.backbones.networks import (
     OptionABlock,
     build_network,
     check_network,
+    features_of,
 )
 from replication.images.batches import ImageSplit
 
@@ -65,6 +66,19 @@ def test_option_a_shortcut_strides_and_fills_with_zeros() -> None:
 # --- every network offers features and a head
 
 NETWORKS = ("resnet8_cifar", "resnet10t", "test_convnext", "mobilenetv3_small_050")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_head_on_features_is_the_network(name) -> None:
+    network = build_network(name, 6, None, 0).eval()
+    with torch.inference_mode():
+        features = features_of(network, pixels())
+        logits = network(pixels())
+        again = network.get_classifier()(features)
+    head = network.get_classifier()
+    assert isinstance(head, nn.Linear) and head.out_features == 6
+    assert features.shape == (5, head.in_features)
+    torch.testing.assert_close(again, logits)
 
 
 # --- weights follow the seed

@@ -277,19 +277,6 @@ def _linked(file: h5py.File) -> None:
     file["features"] = h5py.ExternalLink(_elsewhere(file), "/features")
 
 
-def _virtual(file: h5py.File) -> None:
-    layout = h5py.VirtualLayout(_X.shape, _X.dtype)
-    layout[:] = h5py.VirtualSource(_elsewhere(file), "features", _X.shape)
-    file.create_virtual_dataset("features", layout)
-
-
-def _raw(file: h5py.File) -> None:
-    raw = Path(file.filename).with_name("raw")
-    raw.write_bytes(_X.tobytes())
-    kept = [(str(raw), 0, h5py.h5f.UNLIMITED)]
-    file.create_dataset("features", _X.shape, _X.dtype, external=kept)
-
-
 def _chunked(shape: tuple[int, ...], file: h5py.File) -> None:
     chunks = tuple(min(size, 1000) for size in shape)
     file.create_dataset("features", shape, "f4", chunks=chunks)
@@ -306,8 +293,6 @@ def _typed(dtype: Any, file: h5py.File) -> None:
 _H5: Mapping[str, Any] = dict(
     (
         _with_labels("link to another file", _linked),
-        _with_labels("virtual, of another file", _virtual),
-        _with_labels("values in another file", _raw),
         _with_labels(
             "link to itself",
             lambda f: f.__setitem__("features", h5py.SoftLink("/features")),
