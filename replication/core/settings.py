@@ -536,8 +536,9 @@ class Settings:
     ) -> dict[str, Choice]:
         """Each named setting of a recipe's section with its origin; a row wins."""
         recipe = read_recipe(benchmark)[section]
-        drawn = self.is_stand_in(benchmark)
-        stand_in = read_recipe(STAND_IN).get(section, {}) if drawn else {}
+        stand_in = read_recipe(STAND_IN).get(section, {})
+        if stand_in and not self.is_stand_in(benchmark):
+            stand_in = {}
         chosen = {
             name: self._choice(section, name, recipe[name], stand_in.get(name), row)
             for name in names
