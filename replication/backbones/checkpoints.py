@@ -45,9 +45,9 @@ _PACO_TRAINING_ONLY = {
 class Imported:
     """Weights that fit a network.
 
-    Fields: `state` for `load_state_dict`, complete except for the head's two keys where
-    `head` is None; `head` weight (C, D) and bias (C,) float32; `source` whose format;
-    `ignored` a line for each group of keys left out, with the reason.
+    Fields: `state` for `load_state_dict`, without the head's two keys where `head` is
+    None; `head` weight (C, D) and bias (C,) float32; `ignored` a line for each group of
+    keys left out, with the reason.
     """
 
     state: Weights
@@ -61,17 +61,11 @@ def read_checkpoint(path: Path, network: str, num_classes: int) -> Imported:
 
     LWS's scale s of each class goes into the head: W <- s W, b <- s b.
 
-    Args:
-        path: .safetensors, or anything that `torch.save` wrote.
-        network: the name that `build_network` gets.
-        num_classes: C of the benchmark.
-
     Raises:
         BadInput: the file is missing, truncated or holds more than plain tensors; its
             weights are another network's, or its head has other classes; or a line for
             each of the first five keys that do not fit, and how many more there are.
     """
-    path = Path(path)
     built = build_network(network, num_classes, None, seed=0)
     head = _head_name(path, network, built)
     content = _read(path)
@@ -79,7 +73,7 @@ def read_checkpoint(path: Path, network: str, num_classes: int) -> Imported:
     if path.suffix == ".safetensors" and _is_ours(path, network):
         source = "ours"
     if not weights:
-        names = _listed(sorted(map(str, content))) or "nothing"
+        names = ", ".join(sorted(map(str, content))) or "nothing"
         raise BadInput(f"{path}: expected weights by name, got {names}")
     state = _fitted(path, weights, built.state_dict(), network, head)
     if (scales := state.pop("scales", None)) is not None:
@@ -178,7 +172,7 @@ def _from_paco(
         else:
             used[name.removeprefix("encoder_q.")] = value
     lines = [
-        f"{key}* ({_counted(number, 'key')}): {_PACO_TRAINING_ONLY[key]}"
+        f"{key}* ({number} keys): {_PACO_TRAINING_ONLY[key]}"
         for key, number in left.items()
         if number
     ]
@@ -208,10 +202,9 @@ def _fitted(
     misfits = {name: misfit for name, misfit in misfits.items() if misfit}
     problems: list[str] = []
     if (rows := _other_classes(expected, weights, of_head)) is not None:
-        classes = _counted(len(expected[of_head[1]]), "class")
         problems = [
-            f"{path}: expected a head of {classes}, got one of {rows}; a file without "
-            "its head gives the backbone alone"
+            f"{path}: expected a head of {len(expected[of_head[1]])} classes, got one "
+            f"of {rows}; a file without its head gives the backbone alone"
         ]
         misfits = {n: m for n, m in misfits.items() if n not in (*of_head, "scales")}
     if len(misfits) > _ANOTHER_NETWORK * len(names):
@@ -222,8 +215,8 @@ def _fitted(
         )
     lines = [f"{path}: {name}: {misfit}" for name, misfit in misfits.items()]
     if len(lines) > _NAMED:
-        more = _counted(len(lines) - _NAMED, "more key")
-        lines[_NAMED:] = [f"{path}: {more} of {len(names)} like these"]
+        more = len(lines) - _NAMED
+        lines[_NAMED:] = [f"{path}: {more} more of {len(names)} keys like these"]
     if lines or problems:
         raise BadInput(lines + problems)
     return {n: weights[n].detach().to(value.dtype) for n, value in expected.items()}
@@ -260,13 +253,3 @@ def _misfit(name: str, expected: Tensor | None, got: Tensor | None) -> str | Non
     if name.endswith("running_var") and (got < 0).any():
         return f"expected numbers of at least 0, got {got.min():g}"
     return None
-
-
-def _counted(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"
-
-
-def _listed(names: list[str]) -> str:
-    rest = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return ", ".join(names[:_NAMED] + rest)

@@ -104,7 +104,12 @@ def check_network(name: str) -> None:
             f"got {name!r}"
         )
     architecture, _, tag = name.partition(".")
-    if tag and timm.is_model(architecture) and name not in _tagged(architecture):
+    known = timm.is_model(architecture)
+    if (
+        tag
+        and known
+        and name not in timm.list_models(f"{architecture}.*", pretrained=True)
+    ):
         raise BadInput(
             f"backbone.network: expected a weight tag that timm knows, got {name!r}"
         )
@@ -117,20 +122,12 @@ def check_network(name: str) -> None:
         )
 
 
-def _tagged(architecture: str) -> list[str]:
-    return timm.list_models(f"{architecture}.*", pretrained=True)
-
-
 def build_network(
     name: str, num_classes: int, pretrained: str | None, seed: int
 ) -> nn.Module:
     """Build a network with freshly drawn, or timm's pretrained, weights.
 
-    Args:
-        name: of timm (`resnet50`, with or without a weight tag) or resnet32_cifar.
-        num_classes: C of the head, which is always drawn afresh.
-        pretrained: a timm weight name such as `resnet152.tv_in1k`, downloaded by timm.
-        seed: draws the weights.
+    The head of C classes is always drawn afresh.
 
     Raises:
         BadInput: no such network, or its weights cannot be had.
@@ -162,12 +159,5 @@ def build_network(
 
 
 def features_of(network: nn.Module, pixels: Tensor) -> Tensor:
-    """Pooled features in front of the head.
-
-    Args:
-        pixels: (B, 3, H, W) normalised.
-
-    Returns:
-        (B, D).
-    """
+    """Normalised (B, 3, H, W) -> pooled features (B, D) in front of the head."""
     return network.forward_head(network.forward_features(pixels), pre_logits=True)

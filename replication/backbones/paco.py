@@ -18,7 +18,8 @@ from replication.backbones.training import (
     Trained,
     decoders,
     epoch_order,
-    learning_rate,
+    refuse_not_finite,
+    set_rate,
     share_of,
     train_epochs,
     validated,
@@ -40,16 +41,7 @@ _VIEWS, _SHUFFLE = 0, 1
 
 
 def log_class_prior(class_counts: Tensor) -> Tensor:
-    """Logarithm of each class's share of the training images: PaCo's prior.
-
-    log(share + 1e-9).
-
-    Args:
-        class_counts: (C,) training images a class, 0 allowed.
-
-    Returns:
-        (C,) float32.
-    """
+    """(C,) counts, 0 allowed -> log(share + 1e-9) of the images: PaCo's prior."""
     counts = class_counts.double()
     return (counts / counts.sum() + _SMALLEST_SHARE).log().float()
 
@@ -89,11 +81,6 @@ def paco_loss(
         contrast_labels: (M,) int64; a negative one is no query's label.
         log_prior: (C,) natural logarithm.
         first: query i is row first + i of `contrast`, where it is left out.
-        alpha: weight of each positive sample, at or above 0.
-        beta: weight of the class's own score, above 0.
-        gamma: weight of the samples in the denominator, at or above 0.
-        temperature: of the samples' scores, above 0.
-        supt: temperature of the classes' scores, above 0.
 
     Returns:
         A scalar: float32, or float64 where both kinds of scores are. Lower is better.
@@ -141,14 +128,9 @@ class Paco(nn.Module):
         key_momentum: float,
         seed: int,
     ) -> None:
-        """Copy the network and draw the projection and the queue's start.
+        """Copy the network; draw the projection to d and the queue of K keys.
 
-        Args:
-            network: of `build_network`.
-            projection_dim: d, of queries and keys.
-            queue_size: K.
-            key_momentum: share of its old weights that the copy keeps at each step.
-            seed: of the draw.
+        `key_momentum`: share of its old weights that the copy keeps at each step.
         """
         super().__init__()
         self.key_momentum = key_momentum
@@ -190,12 +172,7 @@ class Paco(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, labels: Tensor) -> None:
-        """Put a global batch of keys in the place of the oldest.
-
-        Args:
-            keys: (B, d), of all processes; B divides the queue's size.
-            labels: (B,).
-        """
+        """Put a global batch of keys (B, d), labels (B,) in the place of the oldest."""
         rows = self.pointer + torch.arange(len(keys), device=keys.device)
         self.queue[rows] = keys
         self.queue_labels[rows] = labels
@@ -256,16 +233,11 @@ def contrast_step(
     process there is no difference.) The queue joins in as it was before this batch.
 
     Args:
-        fabric: launched.
         module: `paco` as `fabric.setup` returned it, in training mode.
-        paco: what is trained.
         queries_pixels: (B, 3, H, W), this process's share of the global batch.
         keys_pixels: (B, 3, H, W), the same images' other views.
-        labels: (B,).
         shuffle: (W * B,) a permutation of the global batch, the same on all W
             processes.
-        log_prior: (C,).
-        settings: the weights and temperatures.
 
     Returns:
         This process's loss, a scalar, and its logits (B, C), detached.
@@ -332,17 +304,7 @@ def train_paco(
 ) -> Trained:
     """Train a network by PaCo, whose features the paper starts from (Sect. 5).
 
-    Args:
-        fabric: launched.
-        train: images to learn from.
-        val: images for a curve; nothing is chosen by them.
-        num_classes: C.
-        class_counts: (C,) training images a class.
-        settings: the recipe.
-        workers: processes that decode and augment; changes no result.
-        resume: folder of the training state, written after each epoch by the first
-            process, which alone needs it.
-        report: told (epoch, epochs, metrics) after each epoch, in the first process.
+    `class_counts` (C,) of the training images; the rest as in `train_network`.
 
     Returns:
         The network, whose own head is PaCo's, without the prior; in each epoch the
@@ -353,7 +315,13 @@ def train_paco(
             batch, devices, queue and images do not fit one another.
     """
     _check_sizes(fabric, len(train), settings)
-    paco = _fresh(settings, num_classes)
+    network = build_network(
+        settings.network, num_classes, settings.pretrained, settings.seed
+    ).to(memory_format=torch.channels_last)
+    if settings.freeze:
+        freeze_for_places(network)
+    size = (settings.projection_dim, settings.queue_size)
+    paco = Paco(network, *size, settings.key_momentum, settings.seed)
     log_prior = log_class_prior(class_counts).to(fabric.device)
     number = decoders(workers)
     batches = view_batches(
@@ -376,45 +344,17 @@ def train_paco(
     return Trained(paco.encoder_q, history)
 
 
-def _fresh(settings: PacoSettings, num_classes: int) -> Paco:
-    """What is trained, as it starts."""
-    network = build_network(
-        settings.network, num_classes, settings.pretrained, settings.seed
-    ).to(memory_format=torch.channels_last)
-    if settings.freeze:
-        freeze_for_places(network)
-    return Paco(
-        network,
-        settings.projection_dim,
-        settings.queue_size,
-        settings.key_momentum,
-        settings.seed,
-    )
-
-
 def _check_sizes(fabric: Fabric, num_images: int, settings: PacoSettings) -> None:
     batch, world = settings.batch_size, fabric.world_size
-    problems = []
-    if batch % world:
-        problems.append(
-            f"paco.batch_size: expected a multiple of the {world} devices, got {batch}"
-        )
-    elif batch < 2 * world:
-        problems.append(
-            f"paco.batch_size: expected at least 2 images for each of the {world} "
-            f"devices, got {batch}"
-        )
-    if batch > num_images:
-        problems.append(
-            f"paco.batch_size: expected at most the {num_images} training images, "
-            f"got {batch}"
-        )
-    if settings.queue_size % batch:
-        problems.append(
-            f"paco.queue_size: expected a multiple of the batch size {batch}, "
-            f"got {settings.queue_size}"
-        )
-    if problems:
+    expected = {
+        f"paco.batch_size: expected a multiple of the {world} devices, at least 2 for "
+        f"each and at most the {num_images} training images, got {batch}": (
+            batch % world == 0 and 2 * world <= batch <= num_images
+        ),
+        f"paco.queue_size: expected a multiple of the batch size {batch}, got "
+        f"{settings.queue_size}": settings.queue_size % batch == 0,
+    }
+    if problems := [line for line, fits in expected.items() if not fits]:
         raise BadInput(problems)
 
 
@@ -431,9 +371,7 @@ def _one_epoch(
 ) -> dict[str, float]:
     """Train for one epoch; loss and accuracy are those of the training batches."""
     module.train()
-    lr = learning_rate(settings, epoch)
-    for group in optimiser.param_groups:
-        group["lr"] = lr
+    lr = set_rate(optimiser, settings, epoch)
     batch, world = settings.batch_size, fabric.world_size
     order = epoch_order(num_images, settings.seed, epoch)
     order = order[: len(order) - len(order) % batch]
@@ -463,11 +401,6 @@ def _one_epoch(
         correct = (logits.argmax(1) == labels).float().mean()
         seen[step] = torch.stack([loss.detach(), correct])
     seen = fabric.all_reduce(seen, reduce_op="mean")
-    finite = seen[:, 0].isfinite()
-    if not finite.all():
-        step = int(finite.int().argmin())
-        raise BadInput(
-            f"backbone: the loss is not finite in epoch {epoch + 1}, step {step + 1}"
-        )
+    refuse_not_finite(seen[:, 0], epoch, "paco")
     loss, correct = seen.double().mean(0).tolist()
     return {"lr": lr, "train_loss": loss, "train_accuracy": correct}

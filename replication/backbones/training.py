@@ -70,12 +70,9 @@ def learning_rate(settings: Recipe, epoch: int) -> float:
 
 
 def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
-    """Order in which one epoch visits the samples.
-
-    Returns:
-        (N,) a permutation, the same on every process.
-    """
-    return torch.randperm(num_samples, generator=_generator(seed, epoch, stream=0))
+    """(N,) permutation in which an epoch visits the samples, in every process."""
+    generator = torch.Generator().manual_seed(_stream_seed(seed, epoch, stream=0))
+    return torch.randperm(num_samples, generator=generator)
 
 
 def share_of(order: Tensor, batch_size: int, rank: int, world: int) -> Tensor:
@@ -86,8 +83,8 @@ def share_of(order: Tensor, batch_size: int, rank: int, world: int) -> Tensor:
         batch_size: of all processes together; a multiple of `world`.
 
     Returns:
-        (n,) with n equal on all processes; what does not divide evenly among them at
-        the end of the epoch is left out of that epoch (fewer than `world` samples).
+        (n,) with n equal on all processes; fewer than `world` samples at the end, which
+        do not divide evenly, are left out of the epoch.
     """
     whole = order[: len(order) - len(order) % world]
     parts = [batch.tensor_split(world)[rank] for batch in whole.split(batch_size)]
@@ -107,12 +104,14 @@ def make_fabric(machine: MachineSettings) -> Fabric:
         launcher = _launcher()
     except RuntimeError as error:  # SLURM's settings, by Fabric's own words
         raise BadInput(f"srun: {error}") from None
-    number, world = _processes_here(), launcher.world_size()
-    accelerator, chosen = _devices(machine.device, number, world)
+    by_srun = os.environ.get("SLURM_NTASKS_PER_NODE", "1")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", by_srun)) if launched() else 1
+    world = launcher.world_size()
+    accelerator, chosen = _devices(machine.device, here, world)
     fabric = Fabric(
         accelerator=accelerator,
         devices=chosen,
-        num_nodes=world // number,
+        num_nodes=world // here,
         strategy="ddp" if world > 1 else "auto",
         plugins=[launcher],
         precision=machine.precision,
@@ -127,14 +126,6 @@ def _launcher() -> ClusterEnvironment:
         return LightningEnvironment()
     torchrun = TorchElasticEnvironment.detect()
     return TorchElasticEnvironment() if torchrun else SLURMEnvironment()
-
-
-def _processes_here() -> int:
-    """Processes on this machine that train together, this one included."""
-    if not launched():
-        return 1
-    by_srun = os.environ.get("SLURM_NTASKS_PER_NODE", "1")
-    return int(os.environ.get("LOCAL_WORLD_SIZE", by_srun))
 
 
 def _devices(device: str, processes: int, world: int) -> tuple[str, int | list[int]]:
@@ -182,16 +173,7 @@ def train_network(
 ) -> Trained:
     """Train a network by cross-entropy, the plain recipe of the field.
 
-    Args:
-        fabric: launched.
-        train: images to learn from.
-        val: images for a curve; nothing is chosen by them.
-        num_classes: C.
-        settings: the recipe.
-        workers: processes that decode images.
-        resume: folder of the training state, written after each epoch by the first
-            process, which alone needs it.
-        report: told (epoch, epochs, metrics) after each epoch, in the first process.
+    `val` gives a curve, and nothing is chosen by it; the rest as in `train_epochs`.
 
     Raises:
         BadInput: the loss is not finite, or the batch does not divide among devices.
@@ -205,7 +187,8 @@ def train_network(
         settings.network, num_classes, settings.pretrained, settings.seed
     ).to(memory_format=torch.channels_last)
     if settings.augmentation != "imagenet":  # else worker processes read the pixels
-        train = _moved(train, fabric.device)
+        pixels = None if train.pixels is None else train.pixels.to(fabric.device)
+        train = ImageSplit(train.labels, pixels, train.paths)
     number = decoders(workers)
     batches = training_batches(
         train, settings.batch_size // fabric.world_size, settings, fabric.device, number
@@ -235,13 +218,10 @@ def train_epochs(
 
     A run that is killed goes on where it was, on as many processes as it then has. The
     state is that of the first process: weights, momentum and gradient scale are the
-    same in all; of the batch-norm statistics, each process's batches move its own, and
-    before every pass PyTorch's DDP replaces them by the first one's.
+    same in all, and DDP gives all of them the first one's batch-norm statistics.
 
     Args:
-        fabric: launched.
         model: trained in place; what does not require a gradient stays.
-        settings: lr, momentum, weight_decay, epochs.
         resume: folder of the training state, written after each epoch by the first
             process, which alone needs it: the others get the state from there.
         one_epoch: trains (module, optimiser, epoch from 0); returns that epoch's row,
@@ -257,7 +237,10 @@ def train_epochs(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    state = _last_state(fabric, resume)
+    state: dict[str, Any] = {}
+    if fabric.is_global_zero and resume and (resume / "state.pt").is_file():
+        state = read_state(resume / "state.pt")
+    state = fabric.broadcast(state)
     history = state["history"] if state else []
     if state:
         model.load_state_dict(state["model"])
@@ -283,26 +266,22 @@ def train_epochs(
     return history
 
 
-def _last_state(fabric: Fabric, resume: Path | None) -> dict[str, Any]:
-    """The state that the first process finds; empty where there is none."""
-    state: dict[str, Any] = {}
-    if fabric.is_global_zero and resume is not None:
-        state_file = resume / "state.pt"
-        state = read_state(state_file) if state_file.is_file() else {}
-    return fabric.broadcast(state)
+def set_rate(optimiser: torch.optim.Optimizer, settings: Recipe, epoch: int) -> float:
+    """Give an optimiser the learning rate of an epoch; returns it."""
+    lr = learning_rate(settings, epoch)
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    return lr
 
 
-def validated(
-    fabric: Fabric,
-    module: nn.Module,
-    val: ImageSplit | None,
-    settings: ImageSettings,
-    workers: int,
-) -> dict[str, float]:
-    """Accuracy on the validation images as a metric; nothing where there are none."""
-    if val is None or len(val) == 0:
-        return {}
-    return {"val_accuracy": accuracy(fabric, module, val, settings, workers)}
+def refuse_not_finite(losses: Tensor, epoch: int, objective: str) -> None:
+    """Refuse an epoch's losses (steps,) where one is not finite."""
+    finite = losses.isfinite()
+    if not finite.all():
+        raise BadInput(
+            f"backbone: the loss is not finite in epoch {epoch + 1}, step "
+            f"{int(finite.int().argmin()) + 1}; a smaller {objective}.lr may help"
+        )
 
 
 def _one_epoch(
@@ -316,9 +295,7 @@ def _one_epoch(
 ) -> dict[str, float]:
     """Train for one epoch; loss and accuracy are those of the training batches."""
     module.train()
-    lr = learning_rate(settings, epoch)
-    for group in optimiser.param_groups:
-        group["lr"] = lr
+    lr = set_rate(optimiser, settings, epoch)
     rank, world = fabric.global_rank, fabric.world_size
     order = epoch_order(num_images, settings.seed, epoch)
     share = share_of(order, settings.batch_size, rank, world)
@@ -339,12 +316,7 @@ def _one_epoch(
             seen.append(torch.stack([loss.detach() * size, correct, size]))
     # (steps, 3), of all processes: a loss that one cannot use stops them all.
     steps = fabric.all_reduce(torch.stack(seen), reduce_op="sum")
-    finite = steps[:, 0].isfinite()
-    if not finite.all():
-        raise BadInput(
-            f"backbone: the loss is not finite in epoch {epoch + 1}, step "
-            f"{int(finite.int().argmin()) + 1}; a smaller ce.lr may help"
-        )
+    refuse_not_finite(steps[:, 0], epoch, "ce")
     loss_sum, correct, samples = steps.sum(0).tolist()
     return {
         "lr": lr,
@@ -354,32 +326,30 @@ def _one_epoch(
 
 
 @torch.no_grad()
-def accuracy(
+def validated(
     fabric: Fabric,
     module: nn.Module,
-    images: ImageSplit,
+    val: ImageSplit | None,
     settings: ImageSettings,
     workers: int,
-) -> float:
-    """Share of images whose largest logit is their label's; fraction.
+) -> dict[str, float]:
+    """Accuracy on the validation images as a metric; nothing where there are none.
 
     Each process looks at its share of the images; all take as many, for they pass
     through the module together: the last one's may be looked at twice, counted once.
     """
+    if val is None or len(val) == 0:
+        return {}
     module.eval()
-    each = math.ceil(len(images) / fabric.world_size)
+    each = math.ceil(len(val) / fabric.world_size)
     rows = torch.arange(each) + fabric.global_rank * each
-    share = subset(images, rows % len(images))
-    batches = plain_batches(share, 512, settings, fabric.device, workers)
+    batches = plain_batches(
+        subset(val, rows % len(val)), 512, settings, fabric.device, workers
+    )
     right = [module(pixels).argmax(1) == labels for pixels, labels in batches]
-    counted = torch.cat(right) & (rows < len(images)).to(fabric.device)
-    return fabric.all_reduce(counted.sum(), reduce_op="sum").item() / len(images)
-
-
-def _moved(images: ImageSplit, device: torch.device) -> ImageSplit:
-    if images.pixels is None:
-        return images
-    return ImageSplit(images.labels, images.pixels.to(device), images.paths)
+    counted = torch.cat(right) & (rows < len(val)).to(fabric.device)
+    correct = fabric.all_reduce(counted.sum(), reduce_op="sum").item()
+    return {"val_accuracy": correct / len(val)}
 
 
 def _stream_seed(seed: int, epoch: int, stream: int) -> int:
@@ -391,7 +361,3 @@ def _stream_seed(seed: int, epoch: int, stream: int) -> int:
     mixed &= 2**64 - 1
     mixed ^= mixed >> 31
     return (mixed * 0x94D049BB133111EB) % 2**63
-
-
-def _generator(seed: int, epoch: int, stream: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_stream_seed(seed, epoch, stream))

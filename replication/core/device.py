@@ -9,7 +9,6 @@ import torch
 
 from replication.core.files import BadInput
 
-_WORKSPACES = (":4096:8", ":16:8")
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 
 
@@ -25,17 +24,14 @@ def model_name(device: torch.device) -> str:
 
 
 def about_device(device: torch.device | None) -> dict[str, Any]:
-    """A device as a run record has it; None where a stage computes on none.
-
-    `devices` counts those that a network is trained on, a process on each. `tf32` says
-    whether matrix products and convolutions may round their factors to 10 bits.
-    """
+    """A device as a run record has it; None where a stage computes on none."""
     if device is None:
         return {"device_kind": None, "device_model": None, "devices": None}
+    started = torch.distributed.is_available() and torch.distributed.is_initialized()
     about: dict[str, Any] = {
         "device_kind": device.type,
         "device_model": model_name(device),
-        "devices": number_of_devices(),
+        "devices": torch.distributed.get_world_size() if started else 1,
     }
     if device.type == "cuda":
         about |= {
@@ -49,26 +45,13 @@ def about_device(device: torch.device | None) -> dict[str, Any]:
     return about
 
 
-def number_of_devices() -> int:
-    """Processes, a device each, that this one computes with; itself included."""
-    distributed = torch.distributed
-    started = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if started else 1
-
-
 def _driver() -> str | None:
-    """The GPU driver's version; None where it does not say.
-
-    Whatever goes wrong here, a run of days must not be lost to it.
-    """
+    """The GPU driver's version; None where it does not say: no run is lost to it."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        try:
-            return pynvml.nvmlSystemGetDriverVersion()
-        finally:
-            pynvml.nvmlShutdown()
+        return pynvml.nvmlSystemGetDriverVersion()
     except Exception:
         return None
 
@@ -79,20 +62,13 @@ def _driver() -> str | None:
 def set_deterministic(wanted: bool) -> None:
     """Have every operation compute the same bytes each time, or refuse.
 
-    The setting `deterministic`. On a CPU a run repeats itself without it, as long as
-    the number of threads is the same. On a GPU what PyTorch lists under
-    torch.use_deterministic_algorithms may not; of that this suite uses convolutions,
-    `scatter_add_` and the gradients of `gather` and `index_select`, which have a
-    deterministic form that is selected here. It uses none of those that have no such
-    form; a network of timm's may (the gradient of `interpolate`, or of adaptive pooling
-    to more than one cell), and is then refused by name. Products are kept at full
-    precision, without TF32.
-
-    Called before the first product on a GPU, since cuBLAS reads its workspace once.
+    A CPU repeats itself anyway. On a GPU, operations get their deterministic form; one
+    without any, as timm's networks may have, is refused by name; products are kept at
+    full precision. To be called before the first product on a GPU, since cuBLAS reads
+    its workspace once.
     """
     if wanted:
-        if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in _WORKSPACES:
-            os.environ["CUBLAS_WORKSPACE_CONFIG"] = _WORKSPACES[0]
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
@@ -100,11 +76,7 @@ def set_deterministic(wanted: bool) -> None:
 
 
 def set_tf32(wanted: bool) -> None:
-    """Have a GPU's matrix products round their factors to 10 bits, or keep all 23.
-
-    The setting `tf32`. What it does to a filter's density is measured in
-    bench/README.md. Convolutions are left as PyTorch has them.
-    """
+    """Have a GPU's matrix products round their factors to 10 bits, or keep all 23."""
     torch.backends.cuda.matmul.allow_tf32 = wanted
 
 

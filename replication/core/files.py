@@ -184,13 +184,7 @@ def write_arrays(
     arrays: Mapping[str, np.ndarray | torch.Tensor],
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write named arrays, and what they are, as safetensors.
-
-    Args:
-        path: the file, by custom ending in `.safetensors`.
-        arrays: any shapes; tensors are brought to the CPU.
-        about: JSON-able facts about the arrays, kept in the file's header.
-    """
+    """Write named arrays, and JSON-able facts about them, as safetensors."""
     plain = {
         name: np.asarray(
             value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value,
@@ -284,16 +278,11 @@ def read_table(path: PathLike) -> pd.DataFrame:
 def _read_csv(path: PathLike) -> pd.DataFrame:
     """A missing number is `nan`, as we write it; text such as `NA` stays text."""
     try:
-        table = pd.read_csv(io.StringIO(read_text(path)), keep_default_na=False)
+        return pd.read_csv(
+            io.StringIO(read_text(path)), keep_default_na=False, na_values=["nan"]
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise _unreadable(path, "a table", error) from None
-    for name in table.columns:
-        column = table[name]
-        if not pd.api.types.is_numeric_dtype(column) and (column == "nan").any():
-            numbers = pd.to_numeric(column, errors="coerce")
-            if (numbers.notna() | (column == "nan")).all():
-                table[name] = numbers
-    return table
 
 
 def write_state(path: PathLike, state: Mapping[str, Any]) -> None:
@@ -335,11 +324,7 @@ def _check_zip(path: PathLike) -> None:
 
 
 def content_hash(*contents: Any) -> str:
-    """Hash values and files' contents: SHA-256, 16 hexadecimal digits.
-
-    Args:
-        contents: JSON-able values; a `Path` stands for the bytes of that file.
-    """
+    """SHA-256, 16 hexadecimal digits, of JSON-able values and the files of paths."""
     digest = hashlib.sha256()
     for content in contents:
         if isinstance(content, Path):

@@ -39,17 +39,10 @@ def side_by_side(of: int, device: torch.device) -> bool:
 def run_pieces(
     pieces: Sequence[Piece], of: int, device: torch.device, tell: Tell
 ) -> None:
-    """Run pieces of work that do not need one another; each keeps what it made itself.
+    """Run pieces of work that do not need one another; each writes its own file.
 
-    How a piece is run does not depend on how many of its sisters are still to do, so
-    that a run that was killed comes out the same.
-
-    Args:
-        pieces: those still to do; each told where to report (step, steps, metrics) and
-            writes its own file.
-        of: how many there are together with those already done.
-        device: on the CPU as many pieces run at once as there are cores.
-        tell: reported to.
+    `of` counts them together with those already done: how a piece is run does not
+    depend on how many are left, so that a run that was killed comes out the same.
 
     Raises:
         BadInput: what a piece refused; or a piece was killed. The others are stopped.

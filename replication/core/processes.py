@@ -31,13 +31,7 @@ def is_first() -> bool:
 
 
 def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
-    """Run a stage in several processes of this machine, by torchrun.
-
-    Args:
-        name: of the stage.
-        module: run as `python -m`.
-        arguments: of the module.
-        number: of processes.
+    """Run a stage's module in several processes of this machine, by torchrun.
 
     Returns:
         The exit code of the process that ended badly first, 0 where none did.

@@ -37,12 +37,7 @@ def read_records(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
 def records_behind(
     paths: list[str], records: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Records of every run that a file rests on, in the order of the graph.
-
-    Args:
-        paths: files, as run records name them.
-        records: of every stage.
-    """
+    """Records of every run that files rest on, in the order of the graph."""
     behind: dict[str, dict[str, Any]] = {}
 
     def follow(path: str) -> None:

@@ -2,64 +2,160 @@
 
 These are layers, and the last one that has a value gives it. What a stage asks for, it
 gets as one frozen section; which keys of params.yaml were read for it is noted, so that
-a test can hold them against what dvc.yaml declares.
+a test can hold them against what dvc.yaml declares. What each setting means stands in
+params.yaml.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
-from pydantic import Field, PlainValidator, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    create_model,
+)
 from pydantic_core import PydanticCustomError
 
-from replication.core.files import read_yaml
-from replication.core.params import BENCHMARKS as BENCHMARKS
-from replication.core.params import (
-    DOORS,
-    LISTS,
-    Benchmark,
-    Coverage,
-    Each,
-    Frozen,
-    Objective,
-    Seed,
-    read_params,
-)
-from replication.core.params import OBJECTIVES as OBJECTIVES
+from replication.core.files import BadInput, read_yaml
+from replication.core.params import read_shaped
 
 PARAMS = Path("params.yaml")
 PUBLISHED = Path(__file__).parent.parent / "published"
 STAND_IN = "stand_in"
+Benchmark = Literal["imagenet_lt", "places_lt", "inat18", "cifar100_lt", "own"]
+Objective = Literal["ce", "paco"]
+BENCHMARKS: tuple[Benchmark, ...] = get_args(Benchmark)
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 
-def _auto_or_count(value: Any) -> Any:
-    if value != "auto" and (type(value) is not int or not 0 <= value < 2**31):
-        raise PydanticCustomError("expected", "auto or a whole number of at least 0")
+class Frozen(BaseModel):
+    """Settings that neither change nor take what they do not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+# ---- Types of settings, and what they refuse beside another type ---------------------
+
+
+def _refuse_unless(right: bool, expected: str, value: Any) -> Any:
+    if not right:
+        raise PydanticCustomError("expected", expected)  # type: ignore[misc]
     return value
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
+def _auto_or_count(value: Any) -> Any:
+    right = value == "auto" or (type(value) is int and 0 <= value < 2**31)
+    return _refuse_unless(right, "auto or a whole number of at least 0", value)
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    return _refuse_unless(len(set(values)) == len(values), "each once", values)
+
+
+def _folder(path: str) -> str:
+    there = bool(path) and os.path.isdir(os.path.expanduser(path))
+    return _refuse_unless(there, "a folder that exists", path)
+
+
+def _folder_or_download(path: str) -> str:
+    return path if path == "torchvision" else _folder(path)
+
+
+def _file(path: str) -> str:
+    there = os.path.isfile(os.path.expanduser(path))
+    return _refuse_unless(there, "a file that exists", path)
+
+
 # No more than a signed 32-bit number: beyond, PyTorch and NumPy overflow.
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 CountOrZero = Annotated[int, Field(ge=0, lt=2**31)]
 AtLeastTwo = Annotated[int, Field(ge=2, lt=2**31)]
-Imbalance = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 Colour = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0.5, le=1)]
-Schedule = Literal["cosine", "steps"]
-Augmentation = Literal["cifar", "imagenet", "none"]
 View = Literal["randcls", "sim", "cifar_strong", "cifar_sim", "glyph"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Boundary = Literal["many", "many_medium", "half_classes", "half_images"]
-Source = Literal["images", "features"]
-Lambda = Literal["lambda_mle", "lambda_bal", "lambda_pure"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 Workers = Annotated[Any, PlainValidator(_auto_or_count)]
+Folder = Annotated[str, AfterValidator(_folder)]
+File = Annotated[str, AfterValidator(_file)]
+_Item = TypeVar("_Item")
+Some = Annotated[list[_Item], Field(min_length=1)]
+Three = Annotated[list[_Item], Field(min_length=3, max_length=3)]
+Listed = Annotated[list[Benchmark], AfterValidator(_each_once)]
+
+
+# ---- Where the data lies -------------------------------------------------------------
+
+
+class Each(Frozen, Generic[_Item]):
+    """A path for each objective."""
+
+    ce: _Item
+    paco: _Item
+
+
+def _kind_of_door(value: Any) -> str | None:
+    if isinstance(value, dict | Each):
+        return "[each]"
+    return "[path]" if isinstance(value, str) else None
+
+
+_BY_KIND = Discriminator(
+    _kind_of_door,
+    custom_error_type="expected",
+    custom_error_message="text, or a text each for ce and paco",
+)
+
+
+class Doors(Frozen):
+    """Where a benchmark's data lies; all None: the stand-in."""
+
+    images: Folder | None
+    checkpoint: (
+        Annotated[
+            Annotated[File, Tag("[path]")]
+            | Annotated[Each[File | None], Tag("[each]")],
+            _BY_KIND,
+        ]
+        | None
+    )
+    features: (
+        Annotated[
+            Annotated[Folder, Tag("[path]")] | Annotated[Each[Folder], Tag("[each]")],
+            _BY_KIND,
+        ]
+        | None
+    )
+
+
+class DoorsOfCifar(Doors):
+    """The one benchmark that torchvision downloads."""
+
+    images: Annotated[str, AfterValidator(_folder_or_download)] | None
+
+
+class Inputs(Frozen):
+    imagenet_lt: Doors
+    places_lt: Doors
+    inat18: Doors
+    cifar100_lt: DoorsOfCifar
+    own: Doors
 
 
 # ---- Sections of params.yaml and of the recipes, and what a stage gets ---------------
@@ -68,7 +164,7 @@ Workers = Annotated[Any, PlainValidator(_auto_or_count)]
 class Data(Frozen):
     """What the data is; the last three are the stand-in's."""
 
-    imbalance_factor: Imbalance | None
+    imbalance_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None
     validation_per_class: CountOrZero
     seed: Seed
     num_classes: Annotated[int, Field(ge=3, lt=2**31)]
@@ -77,10 +173,7 @@ class Data(Frozen):
 
 
 class DataSettings(Data):
-    """What `prepare` needs of one benchmark.
-
-    `published_classes` is C of the real benchmark; None for a folder of the user's own.
-    """
+    """Of one benchmark; `published_classes` is None for a folder of the user's own."""
 
     benchmark: Benchmark
     published_classes: Count | None
@@ -96,22 +189,18 @@ class ViewSettings(Frozen):
 
     image_size: Count
     resize: Count
-    mean: Annotated[list[Colour], Field(min_length=3, max_length=3)]
-    std: Annotated[list[Spread], Field(min_length=3, max_length=3)]
+    mean: Three[Colour]
+    std: Three[Spread]
 
 
 class Network(Frozen):
-    """Which network is trained, and from what."""
-
     network: str
     pretrained: str | None
-    augmentation: Augmentation
+    augmentation: Literal["cifar", "imagenet", "none"]
     seed: Seed
 
 
 class Sgd(Frozen):
-    """Stochastic gradient descent."""
-
     lr: Positive
     momentum: Momentum
     weight_decay: NonNegative
@@ -119,16 +208,12 @@ class Sgd(Frozen):
 
 
 class Training(Sgd):
-    """Of a network on images."""
-
     epochs: Count
     warmup_epochs: CountOrZero
-    schedule: Schedule
+    schedule: Literal["cosine", "steps"]
 
 
 class PacoTraining(Training):
-    """What PaCo has beside it."""
-
     batch_size: AtLeastTwo
     query_view: View
     key_view: View
@@ -160,33 +245,27 @@ class PacoSettings(ImageSettings, PacoTraining):
     seed: Seed
 
 
-class Machine(Frozen):
+class Place(Frozen):
     """Where it runs; changes the speed and at most the last bits of a result."""
 
     device: Device
     devices: Count
+    workers: Workers
+
+
+class Machine(Place):
     deterministic: bool
     tf32: bool
-    workers: Workers
 
 
-class MachineSettings(Frozen):
-    """Where a network is trained."""
-
-    device: Device
-    devices: Count
+class MachineSettings(Place):
     precision: Precision
-    workers: Workers
 
 
 class DecouplingSettings(Sgd):
-    """How cRT and LWS are fitted (Table 1).
+    """How cRT and LWS are fitted (Table 1)."""
 
-    `inputs` images: augmented images through the frozen network, as published;
-    features: the cached features.
-    """
-
-    inputs: Source
+    inputs: Literal["images", "features"]
     crt_epochs: Count
     lws_epochs: Count
     samples_per_class: Count
@@ -209,8 +288,6 @@ class WhatIfs(Frozen):
 
 
 class FilterTraining(Frozen):
-    """How a Flow Filter is fitted to it."""
-
     eta: Momentum
     weight_exponent: NonNegative
     lr: Positive
@@ -223,8 +300,6 @@ class FilterSettings(FilterTraining, WhatIfs):
 
 
 class CascadeSettings(Frozen):
-    """How Flow Filters are chained."""
-
     depth: Count
     leaving_share: Share
 
@@ -239,17 +314,12 @@ class ClassifierSettings(Frozen):
 
 
 class Fig2Settings(Frozen):
-    """The separation experiment of Sect. 1.
+    """The separation experiment of Sect. 1; its first boundary is the main one."""
 
-    `boundaries`: where head classes end; the first is the one that is reported first.
-    `candidates`: the classes that a group's classifier may answer with: all, or those
-    that it saw in training.
-    """
-
-    inputs: Source
+    inputs: Literal["images", "features"]
     network: str
-    probabilities: Annotated[list[Probability], Field(min_length=1)]
-    boundaries: Annotated[list[Boundary], Field(min_length=1)]
+    probabilities: Some[Probability]
+    boundaries: Some[Boundary]
     candidates: Literal["all", "seen"]
     epochs: Count
     linear_epochs: Count
@@ -260,15 +330,15 @@ class Fig2Settings(Frozen):
 class SweepSettings(Frozen):
     """The sigmas that are tried beside those of Sect. 3, and draws of centres."""
 
-    sigmas: Annotated[list[Positive], Field(min_length=1)]
+    sigmas: Some[Positive]
     draws: Count
 
 
 class EstimatorSettings(Frozen):
     """The simulation of Sect. 2's momentum estimator, and its probes in a real fit."""
 
-    etas: Annotated[list[Momentum], Field(min_length=1)]
-    steps: Annotated[list[Count], Field(min_length=1)]
+    etas: Some[Momentum]
+    steps: Some[Count]
     clusters: AtLeastTwo
     batch_size: Count
     draws: AtLeastTwo
@@ -277,12 +347,7 @@ class EstimatorSettings(Frozen):
 
 
 class DiagnoseSettings(Frozen):
-    """Values that are tried beside those in use, to see what DLSA would need.
-
-    `search_seeds`: how many of the seeds the search looks at. `lr_factors` times the
-    classifiers' learning rate; `without`: losses left out, one at a time. The rest as
-    in `FilterSettings` and `CascadeSettings`.
-    """
+    """Values that are tried beside those in use, to see what DLSA would need."""
 
     search_seeds: Count
     lr_factors: list[Positive]
@@ -291,7 +356,7 @@ class DiagnoseSettings(Frozen):
     sigmas: list[Positive]
     num_clusters: list[Count]
     weight_exponents: list[NonNegative]
-    without: list[Lambda]
+    without: list[Literal["lambda_mle", "lambda_bal", "lambda_pure"]]
 
 
 # ---- The shape of params.yaml --------------------------------------------------------
@@ -306,9 +371,26 @@ def _or_null(kind: type[Frozen], **more: Any) -> Any:
     return create_model(kind.__name__, __base__=Frozen, **fields)
 
 
+class Coverage(Frozen):
+    """What a run covers; each list of benchmarks after the first draws on that."""
+
+    seeds: Annotated[Some[Seed], AfterValidator(_each_once)]
+    benchmarks: Annotated[Listed, Field(min_length=1)]
+    comparison: Listed
+    ablation: Listed
+    confusion: Listed
+    selection: Listed
+    separation: Listed
+    diagnosis: Listed
+
+
+LISTS = tuple(Coverage.model_fields)[1:]
+
+
 class Params(_or_null(WhatIfs), Coverage):
     """params.yaml as it must be: every key, its type and its range."""
 
+    inputs: Inputs
     data: _or_null(Data)
     view: _or_null(ViewSettings)
     backbone: _or_null(Network)
@@ -326,16 +408,46 @@ class Params(_or_null(WhatIfs), Coverage):
     machine: Machine
 
 
+def _contradictions(params: Params) -> Iterator[str]:
+    """What no single value shows."""
+    for name in LISTS[1:]:
+        beyond = [b for b in getattr(params, name) if b not in params.benchmarks]
+        if beyond:
+            yield (
+                f"{name}: expected benchmarks out of benchmarks: {params.benchmarks}, "
+                f"got {', '.join(beyond)}"
+            )
+    for name, doors in params.inputs:
+        if doors.checkpoint and not doors.images and not doors.features:
+            yield (
+                f"inputs.{name}.images: expected a folder, since "
+                f"inputs.{name}.checkpoint needs images to turn into features, got null"
+            )
+    if "own" in params.benchmarks and not any(dict(params.inputs.own).values()):
+        yield (
+            "inputs.own: expected images or features, since benchmarks lists own, "
+            "got null"
+        )
+
+
+def load(path: Path = PARAMS) -> "Settings":
+    """Read and check params.yaml, whatever part of it is needed.
+
+    Raises:
+        BadInput: one line for each thing that is wrong with it.
+    """
+    params = read_shaped(path, Params)
+    if lines := [f"{path}: {line}" for line in _contradictions(params)]:
+        raise BadInput(lines)
+    return Settings(params)
+
+
 # ---- Layers --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting in use, and why it is what it is.
-
-    Fields: `source` of the published value; `origin`: the layer that gave `value`, of
-    which the recipe is two: what a source says, and what none does.
-    """
+    """One setting in use; `source` is the published value's, `origin` the layer."""
 
     value: Any
     published: Any
@@ -375,10 +487,11 @@ def read_recipe(benchmark: str) -> dict[str, Any]:
     """
     recipe = read_yaml(recipe_file(benchmark))
     for settings in recipe.values():
-        source = settings.pop("source", None) if isinstance(settings, dict) else None
-        for name, value in settings.items() if isinstance(settings, dict) else ():
-            if not isinstance(value, dict):
-                settings[name] = {"value": value, "source": source}
+        if isinstance(settings, dict):
+            source = settings.pop("source", None)
+            for name, value in settings.items():
+                if not isinstance(value, dict):
+                    settings[name] = {"value": value, "source": source}
     return recipe
 
 
@@ -386,8 +499,8 @@ class Settings:
     """Validated params.yaml; hands out sections and notes the keys they came from.
 
     Fields: `keys_read` so far; `resolved` settings of the recipes by their whole name;
-    `as_recipe`: keys that params.yaml sets -> whether the recipe has that value too,
-    printed or guessed, wherever it was used.
+    `as_recipe`: keys that params.yaml sets -> whether every recipe it was used in has
+    that value too.
     """
 
     def __init__(self, params: Params) -> None:
@@ -397,12 +510,9 @@ class Settings:
         self.as_recipe: dict[str, bool] = {}
 
     def get(self, key: str) -> Any:
-        """Value of a dotted key; the read is noted in `keys_read`."""
+        """Value of a dotted key; the read is noted."""
         self.keys_read.add(key)
-        value: Any = self._params
-        for name in key.split("."):
-            value = getattr(value, name)
-        return value
+        return attrgetter(key)(self._params)
 
     def departures(self) -> list[str]:
         """Keys read so far whose value in params.yaml makes it another experiment."""
@@ -424,17 +534,10 @@ class Settings:
         names: tuple[str, ...],
         row: Row | None = None,
     ) -> dict[str, Choice]:
-        """Each setting of a section with its origin.
-
-        Args:
-            benchmark: whose recipe.
-            section: of the recipe: data, view, backbone, ce, head, filter, ...
-            names: the settings wanted.
-            row: of the ablation, whose changes win over everything.
-        """
+        """Each named setting of a recipe's section with its origin; a row wins."""
         recipe = read_recipe(benchmark)[section]
-        stand_in = read_recipe(STAND_IN).get(section)
-        if stand_in is None or not self.is_stand_in(benchmark):
+        stand_in = read_recipe(STAND_IN).get(section, {})
+        if stand_in and not self.is_stand_in(benchmark):
             stand_in = {}
         chosen = {
             name: self._choice(section, name, recipe[name], stand_in.get(name), row)
@@ -493,7 +596,6 @@ class Settings:
     # ---- What a run covers, and where it runs ----
 
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of everything after the features."""
         return tuple(self.get("seeds"))
 
     def listed(self, what: str) -> tuple[str, ...]:
@@ -501,32 +603,27 @@ class Settings:
         return tuple(self.get(what))
 
     def device(self) -> str:
-        """`auto`, `cpu`, `cuda` or `cuda:N`."""
         return self.get("machine.device")
 
     def deterministic(self) -> bool:
-        """Whether a GPU must compute the same bytes each time."""
         return self.get("machine.deterministic")
 
     def tf32(self) -> bool:
-        """Whether a GPU may round the factors of matrix products to 10 bits."""
         return self.get("machine.tf32")
 
     def workers(self) -> str | int:
-        """Processes that decode images, or `auto`."""
         return self.get("machine.workers")
 
     def machine(self, benchmark: str, objective: Objective) -> MachineSettings:
-        """Section that says where a network is trained."""
-        names = ("device", "devices", "workers")
-        given = {name: self.get(f"machine.{name}") for name in names}
+        given = {name: self.get(f"machine.{name}") for name in Place.model_fields}
         return self._section(MachineSettings, benchmark, objective, **given)
 
     # ---- Where the data is ----
 
     def is_stand_in(self, benchmark: str) -> bool:
         """Whether the benchmark has no input of its own."""
-        return all(self.get(f"inputs.{benchmark}.{door}") is None for door in DOORS)
+        doors = (self.get(f"inputs.{benchmark}.{door}") for door in Doors.model_fields)
+        return all(door is None for door in doors)
 
     def images_root(self, benchmark: str) -> Path | None:
         """Folder that the index's paths of large images start from."""
@@ -584,14 +681,17 @@ class Settings:
 
     def decoupling(self, benchmark: str) -> DecouplingSettings:
         """Section for cRT and LWS; cached features leave no images to augment."""
-        settings = self._section(DecouplingSettings, benchmark, "decoupling")
-        imported = self.features(benchmark, "ce") is not None
-        return settings.model_copy(update={"inputs": "features"} if imported else {})
+        return self._without_images(DecouplingSettings, benchmark, "decoupling", "ce")
 
     def fig2(self, benchmark: str) -> Fig2Settings:
         """Section for the separation experiment; on cached features likewise."""
-        settings = self._section(Fig2Settings, benchmark, "fig2")
-        imported = self.features(benchmark, "paco") is not None
+        return self._without_images(Fig2Settings, benchmark, "fig2", "paco")
+
+    def _without_images(
+        self, kind: type[_Section], benchmark: str, section: str, objective: Objective
+    ) -> _Section:
+        settings = self._section(kind, benchmark, section)
+        imported = self.features(benchmark, objective) is not None
         return settings.model_copy(update={"inputs": "features"} if imported else {})
 
     def head(self, benchmark: str) -> HeadSettings:
@@ -620,19 +720,9 @@ class Settings:
 def _lr_by_batch(chosen: dict[str, Choice]) -> dict[str, Choice]:
     """PaCo's rule: its published rate goes with the global batch, in proportion."""
     lr, batch = chosen.get("lr"), chosen.get("batch_size")
-    if lr is None or batch is None:
-        return chosen
-    if (lr.origin, batch.origin) != ("published", "overridden"):
+    origins = (lr and lr.origin, batch and batch.origin)
+    if origins != ("published", "overridden"):
         return chosen
     value = lr.value * batch.value / batch.published
     source = f"{lr.source}; in proportion to the batch"
     return chosen | {"lr": Choice(value, lr.published, source, "overridden")}
-
-
-def load(path: Path = PARAMS) -> Settings:
-    """Read and check params.yaml, all of it.
-
-    Raises:
-        BadInput: one line for each thing that is wrong with it.
-    """
-    return Settings(read_params(path, Params))

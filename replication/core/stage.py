@@ -50,20 +50,10 @@ ABOUT = "about.json"
 _UNTIL_FREE = 10.0  # seconds that children of a killed stage have to go
 _UNTIL_ENDED = 5.0  # seconds that a launcher has to end a process beside a failed one
 # What a disk answers that is full, read-only, not ours or not what was expected there.
-_DISK = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EEXIST,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EFBIG,
-        errno.EIO,
-    }
-)
+_DISK = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+    *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+}
 
 
 class Stage:
@@ -101,11 +91,7 @@ class Stage:
     def about(self, *folders: Path) -> dict[str, Any]:
         """Facts of the artefacts that this run builds on, and how it was set.
 
-        What a later stage must know stands in the artefact, never in a run record:
         `departures` lists the settings behind it that differ from the recipe's.
-
-        Args:
-            folders: of artefacts that have such facts themselves.
         """
         facts: dict[str, Any] = {}
         departures = set(self.settings.departures())
@@ -120,10 +106,7 @@ class Stage:
         write_json(folder / ABOUT, self.about(*before) | facts)
 
     def uses(self, device: torch.device) -> torch.device:
-        """Note the device that this run computes on, and have it repeat if asked.
-
-        To be called before anything is computed there.
-        """
+        """Note and set up the device, before anything is computed there."""
         self.device = device
         set_deterministic(self.settings.deterministic())
         set_tf32(self.settings.tf32() and not self.settings.deterministic())
@@ -132,20 +115,15 @@ class Stage:
     def resume_folder(self, *settings: Any) -> Path:
         """Where this stage keeps its state; another setting or code, another folder.
 
-        DVC deletes outputs before a stage runs, so that state must live elsewhere. A
-        changed comment is no other code.
-
-        Args:
-            settings: everything resolved that the state depends on.
+        DVC deletes outputs before a stage runs, so that state must live elsewhere.
+        `settings`: everything resolved that the state depends on.
         """
         exact = (self.settings.deterministic(), self.settings.tf32())
         key = content_hash(plain(settings), self._inputs, code_hash(), exact)
         folder = RESUME / self.name / key
-        if folder.parent.is_dir():
-            for other in folder.parent.iterdir():
-                if other != folder:
-                    shutil.rmtree(other, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
+        for other in {*folder.parent.iterdir()} - {folder}:
+            shutil.rmtree(other, ignore_errors=True)
         return folder
 
     def finish(self) -> None:
@@ -219,13 +197,10 @@ def run(
     name: Callable[..., str],
     processes: Callable[..., int] = lambda settings, *_: 1,
 ) -> None:
-    """Run a stage from its command line.
+    """Run a stage from its command line, whose arguments `body` and `name` get.
 
-    Args:
-        body: the stage; gets a `Stage` and the command line's arguments.
-        name: the stage's name in dvc.yaml, from the same arguments.
-        processes: how many run the body together where neither torchrun nor srun has
-            started any; of the settings and the same arguments.
+    `processes`, of the settings and the same arguments: how many run the body together
+    where neither torchrun nor srun has started any.
     """
     arguments = sys.argv[1:]
     stage_name = _checked(name, arguments)
@@ -284,8 +259,7 @@ def _refuse(problems: list[str], code: int = 2) -> None:
 def only_one(name: str) -> Iterator[None]:
     """Hold the stage's lock: a second process is told who has it.
 
-    Killing `dvc` leaves its stage running, and the next `dvc repro` starts a second
-    one. Of several processes of one stage the first alone takes the lock.
+    Killing `dvc` leaves its stage running, and the next `dvc repro` starts a second.
 
     Raises:
         BadInput: another process runs this stage in this checkout.

@@ -20,12 +20,9 @@ from replication.backbones.training import Trained, make_fabric, train_network
 from replication.core.files import read_about, read_json, write_arrays, write_table
 from replication.core.processes import is_first
 from replication.core.progress import progress
-from replication.core.settings import ImageSettings, Settings
+from replication.core.settings import Settings
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.images.batches import read_split
-
-IMPORTED = "imported, not made here"
-_MAKERS = {"ours": "this suite"}
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
@@ -42,15 +39,15 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     made: dict[str, Any] = {
         "source": "none: features are imported",
-        "features": IMPORTED,
+        "features": "imported, not made here",
         "backbone": {},
     }
     if trains:
         made = _train(stage, benchmark, objective, data, folder, curves)
     elif stage.settings.features(benchmark, objective) is None:
         checkpoint = stage.settings.checkpoint(benchmark, objective)
-        settings = stage.settings.images(benchmark)
-        made = _import(stage, checkpoint, settings, data["classes"], folder)
+        network = stage.settings.images(benchmark).network
+        made = _import(stage, checkpoint, network, data["classes"], folder)
     if first:
         stage.makes(folder)
         stage.makes(curves)
@@ -86,23 +83,23 @@ def _train(
     root = stage.settings.images_root(benchmark)
     splits = [read_split(index.parent, split, root) for split in ("train", "val")]
     classes = data["classes"]
+    train: Callable[..., Trained]
     if objective == "paco":
         recipe = stage.settings.paco(benchmark)
         counts = torch.tensor(data["class_counts"])
-        given = (classes, counts, recipe, machine.workers)
-        train: Callable[..., Trained] = partial(train_paco, fabric, *splits, *given)
+        train = partial(train_paco, fabric, *splits, classes, counts, recipe)
     else:
         recipe = stage.settings.backbone(benchmark)
-        train = partial(
-            train_network, fabric, *splits, classes, recipe, machine.workers
-        )
+        train = partial(train_network, fabric, *splits, classes, recipe)
+    train = partial(train, machine.workers)
     if not fabric.is_global_zero:
         train(None, lambda *_: None)
         return {}
     # How many processes there are is no part of the key: any number takes it up.
     resume = stage.resume_folder(recipe, machine.precision)
     with progress(stage.name) as tell:
-        live = _live(curves / "live")
+        # Curves alone: DVC itself keeps the experiment.
+        live = Live(str(curves / "live"), report=None, save_dvc_exp=False, dvcyaml=None)
 
         def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
             for name, value in metrics.items():
@@ -128,35 +125,26 @@ def _train(
     return {"source": "trained here", "features": words, "backbone": facts}
 
 
-def _live(folder: Path) -> Live:
-    """DVCLive that only writes curves: DVC itself keeps the experiment."""
-    return Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
-
-
 def _import(
-    stage: Stage,
-    checkpoint: Path,
-    settings: ImageSettings,
-    classes: int,
-    folder: Path,
+    stage: Stage, checkpoint: Path, name: str, classes: int, folder: Path
 ) -> dict[str, Any]:
     """Take weights as they were released; a head that is missing is drawn."""
     stage.reads(checkpoint)
-    imported = read_checkpoint(checkpoint, settings.network, classes)
-    network = build_network(settings.network, classes, None, seed=0)
+    imported = read_checkpoint(checkpoint, name, classes)
+    network = build_network(name, classes, None, seed=0)
     network.load_state_dict(network.state_dict() | dict(imported.state))
     maker = imported.source
-    about = {"network": settings.network, "classes": classes, "head": None}
+    head = None
     if imported.head is not None:
-        about["head"] = read_about(checkpoint)["head"] if maker == "ours" else maker
+        head = read_about(checkpoint)["head"] if maker == "ours" else maker
+    about = {"network": name, "classes": classes, "head": head}
     write_arrays(folder / "weights.safetensors", network.state_dict(), about)
     for line in imported.ignored:
         print(f"{checkpoint}: left out: {line}")
-    source = f"imported from a checkpoint of {_MAKERS.get(maker, maker)}"
-    stage.notes(left_out=list(imported.ignored), backbone={"network": settings.network})
-    words = f"{settings.network}, {source}"
-    facts = {"network": settings.network}
-    return {"source": source, "features": words, "backbone": facts}
+    stage.notes(left_out=list(imported.ignored), backbone={"network": name})
+    source = f"imported from a checkpoint of {maker.replace('ours', 'this suite')}"
+    words = f"{name}, {source}"
+    return {"source": source, "features": words, "backbone": {"network": name}}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from replication.core.files import BadInput
-from replication.core.settings import BENCHMARKS, load
+from replication.core.settings import BENCHMARKS, Settings, load
 from replication.data.decoding import decode
 from replication.data.layouts import check_devkit, lay_out, missing
 from replication.data.listing import Listing, first_of
@@ -32,10 +33,7 @@ _AT_ONCE = 256
 
 @dataclass
 class Report:
-    """What a check found so far, printed as it is found.
-
-    Fields: `benchmark`; `problems`, a line each.
-    """
+    """What a check found so far, printed as it is found; a line for each problem."""
 
     benchmark: str
     problems: list[str] = field(default_factory=list)
@@ -55,15 +53,9 @@ class Report:
 
 
 def check(benchmark: str, root: Path, thinned: bool) -> list[str]:
-    """Check a benchmark's images; each step is printed.
+    """Check a benchmark's images, printing each step; a line for each thing wrong.
 
-    Args:
-        benchmark: whose lists and layouts to look for.
-        root: of the images.
-        thinned: an imbalance factor is set, so that training counts are free.
-
-    Returns:
-        A line for each thing wrong.
+    `thinned`: an imbalance factor is set, so that training counts are free.
     """
     report = Report(benchmark)
     published = read_published(benchmark)
@@ -175,48 +167,44 @@ def _in_threads(of: Callable[[str], str | None], places: Sequence[str]) -> list[
         return [problem for part in found for problem in part if problem is not None]
 
 
-def _asked(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _asked(
+    settings: Settings, benchmark: str | None, images: str | None
+) -> Iterator[tuple[str, str]]:
     """Benchmark and images: as named, or every one that params.yaml gives images.
 
     Raises:
-        BadInput: no such benchmark or folder, or no images anywhere.
+        BadInput: no such folder, or no images anywhere.
     """
-    if len(arguments) > 2:
-        raise BadInput(
-            f"check_data: expected a benchmark and a folder, got {list(arguments)}"
-        )
-    if arguments and arguments[0] not in BENCHMARKS:
-        raise BadInput(
-            f"check_data: expected one of {', '.join(BENCHMARKS)}, got {arguments[0]!r}"
-        )
-    if len(arguments) == 2:
-        if not Path(arguments[1]).expanduser().is_dir():
-            raise BadInput(
-                f"check_data: expected a folder that exists, got {arguments[1]!r}"
-            )
-        yield arguments[0], arguments[1]
+    if images is not None:
+        if not Path(images).expanduser().is_dir():
+            raise BadInput(f"check_data: expected a folder that exists, got {images!r}")
+        yield benchmark, images
         return
-    settings = load()
     asked = {
-        benchmark: settings.get(f"inputs.{benchmark}.images")
-        for benchmark in arguments or BENCHMARKS
+        name: given
+        for name in ([benchmark] if benchmark else BENCHMARKS)
+        if (given := settings.get(f"inputs.{name}.images"))
     }
-    if not any(asked.values()):
-        where = f"inputs.{arguments[0]}.images" if arguments else "inputs.*.images"
+    if not asked:
+        where = f"inputs.{benchmark or '*'}.images"
         raise BadInput(f"params.yaml: {where}: expected a folder to check, got null")
-    for benchmark, images in asked.items():
-        if images == "torchvision":
-            print(f"{benchmark}: downloaded by torchvision, which checks it")
-        elif images:
-            yield benchmark, images
+    for name, given in asked.items():
+        if given == "torchvision":
+            print(f"{name}: downloaded by torchvision, which checks it")
+        else:
+            yield name, given
 
 
 def main(arguments: Sequence[str]) -> int:
     """Command line: nothing, a benchmark, or a benchmark and a folder."""
+    parser = ArgumentParser("check_data")
+    parser.add_argument("benchmark", nargs="?", choices=BENCHMARKS)
+    parser.add_argument("images", nargs="?")
+    given = parser.parse_args(arguments)
     problems = []
     try:
         settings = load()
-        for benchmark, images in list(_asked(arguments)):
+        for benchmark, images in _asked(settings, given.benchmark, given.images):
             thinned = settings.data(benchmark).imbalance_factor is not None
             wrong = check(benchmark, Path(images).expanduser(), thinned)
             print(

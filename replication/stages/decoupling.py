@@ -14,25 +14,23 @@ from replication.classifiers.decoupling import (
     tau_normalised,
 )
 from replication.classifiers.fitting import fit_softmax_head
-from replication.classifiers.heads import Rows, Term, predict
+from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import (
     read_about,
     read_arrays,
     read_json,
-    write_json,
-    write_table,
+    write_arrays,
 )
 from replication.core.progress import progress
 from replication.core.settings import DecouplingSettings, HeadSettings
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.images.batches import read_split, worker_count
 from replication.samples.features import Features, Samples
-from replication.samples.predictions import predictions_table
-from replication.stages.heads import mean_accuracies
+from replication.stages.heads import predicted, write_predictions
 
-Predictions = dict[str, dict[int, np.ndarray]]
+Answers = dict[str, dict[int, np.ndarray]]
 
 
 def main(stage: Stage, benchmark: str) -> None:
@@ -46,28 +44,14 @@ def main(stage: Stage, benchmark: str) -> None:
     train, test = splits["train"], splits["test"]
     head, fitted_with = _head(stage, benchmark, train, device)
     if settings.inputs == "features":
-        found = _on_features(stage, settings, head, train, test.features)
+        answers = _on_features(stage, settings, head, train, test.features)
     else:
-        found = _on_images(stage, benchmark, settings, head, fitted_with, device)
+        answers = _on_images(stage, benchmark, settings, head, fitted_with, device)
     term, tau = tau_normalised(head, splits["val"])
-    everyone = torch.arange(len(test.features), device=device)
-    normalised = predict([term], [Rows(test.features)], everyone).cpu().numpy()
-    found["tau"] = dict.fromkeys(stage.settings.seeds(), normalised)  # none enters it
+    normalised = predicted(term, test.features)
+    answers["tau"] = dict.fromkeys(stage.settings.seeds(), normalised)  # none enters it
     labels = test.labels.cpu().numpy()
-    for name, of_seed in found.items():
-        both = {
-            (seed, protocol): predicted
-            for seed, predicted in of_seed.items()
-            for protocol in ("paper", "released_code")
-        }
-        write_table(
-            folder / "decoupling" / f"{name}.predictions.safetensors",
-            predictions_table(labels, both),
-        )
-    write_json(
-        folder / "decoupling" / "metrics.json",
-        {name: mean_accuracies(some, labels, counts) for name, some in found.items()},
-    )
+    write_predictions(folder / "decoupling", answers, labels, counts)
     stage.makes(folder / "decoupling")
     facts = settings.model_dump() | {"tau": tau}
     stage.states(folder / "decoupling", folder / "features", decoupling=facts)
@@ -98,22 +82,18 @@ def _on_features(
     head: Term,
     train: Samples,
     test: Features,
-) -> Predictions:
+) -> Answers:
     seeds = stage.settings.seeds()
-    found: Predictions = {"crt": {}, "lws": {}}
-    features, labels = train.features, train.labels
-    everyone = torch.arange(len(test), device=test.device)
+    answers: Answers = {"crt": {}, "lws": {}}
+    given = (train.features, train.labels)
     with progress(stage.name) as tell:
         for number, seed in enumerate(seeds):
-            fitted = {
-                "crt": fit_crt(features, labels, len(head.weight), settings, seed),
-                "lws": fit_lws(features, labels, head, settings, seed),
-            }
-            for name, term in fitted.items():
-                predicted = predict([term], [Rows(test)], everyone)
-                found[name][seed] = predicted.cpu().numpy()
+            crt = fit_crt(*given, len(head.weight), settings, seed)
+            answers["crt"][seed] = predicted(crt, test)
+            lws = fit_lws(*given, head, settings, seed)
+            answers["lws"][seed] = predicted(lws, test)
             tell(number, len(seeds), {})
-    return found
+    return answers
 
 
 def _on_images(
@@ -123,7 +103,7 @@ def _on_images(
     head: Term,
     fitted_with: HeadSettings | None,
     device: torch.device,
-) -> Predictions:
+) -> Answers:
     """As published: augmented images, weights frozen, batch-norm statistics moving."""
     images = stage.settings.backbone(benchmark)
     workers = worker_count(stage.settings.workers())
@@ -141,10 +121,9 @@ def _on_images(
     network.load_state_dict(state)
     network.to(device, memory_format=torch.channels_last)
     resume = stage.resume_folder(settings, images, fitted_with, device.type)
-    found: Predictions = {"crt": {}, "lws": {}}
-    labels = test.labels.numpy()
+    answers: Answers = {"crt": {}, "lws": {}}
     with progress(stage.name) as tell:
-        for kind, of_seed in found.items():
+        for kind, of_seed in answers.items():
             for seed in stage.settings.seeds():
                 done = resume / f"{kind}-{seed}.safetensors"
                 if not done.is_file():
@@ -162,17 +141,10 @@ def _on_images(
                         seed,
                         tell,
                     )
-                    predicted = predict_images(
-                        moving, term, test, images, device, workers
-                    )
-                    write_table(
-                        done,
-                        predictions_table(
-                            labels, {(seed, "paper"): predicted.cpu().numpy()}
-                        ),
-                    )
+                    made = predict_images(moving, term, test, images, device, workers)
+                    write_arrays(done, {"prediction": made.cpu().numpy()})
                 of_seed[seed] = read_arrays(done)["prediction"]
-    return found
+    return answers
 
 
 if __name__ == "__main__":

@@ -79,12 +79,12 @@ def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> None:
     settings = stage.settings.data(benchmark)
     for file in (*files_of_features(source, settings), *file_of_head(source)):
         stage.reads(file)
-    found = import_features(source, settings)
-    train, labels = found.splits["train"]
+    imported = import_features(source, settings)
+    train, labels = imported.splits["train"]
     nothing = (train[:0], labels[:0])
     index = read_table(OUTPUTS / benchmark / "data" / "index.csv")
     for split in SPLITS:
-        features, labels = found.splits.get(split, nothing)
+        features, labels = imported.splits.get(split, nothing)
         if not np.array_equal(labels, index["label"][index["split"] == split]):
             raise BadInput(
                 f"{source}: {split}: expected the labels of the features that "
@@ -93,17 +93,17 @@ def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> None:
         write_arrays(
             folder / f"{split}.safetensors", {"features": features, "labels": labels}
         )
-    shape = (found.num_classes, train.shape[1])
+    shape = (imported.num_classes, train.shape[1])
     zeros = (np.zeros(shape, np.float32), np.zeros(shape[0], np.float32))
-    weight, bias = found.head or zeros
+    weight, bias = imported.head or zeros
     write_arrays(
         folder / "head.safetensors",
         {"weight": weight, "bias": bias},
-        {"trained": found.head is not None, "balanced": objective == "paco"},
+        {"trained": imported.head is not None, "balanced": objective == "paco"},
     )
-    for note in found.notes:
+    for note in imported.notes:
         print(f"{source}: {note}")
-    stage.notes(imported=list(found.notes))
+    stage.notes(imported=list(imported.notes))
 
 
 if __name__ == "__main__":

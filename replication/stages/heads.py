@@ -1,6 +1,7 @@
 """heads: linear heads on frozen features, and the one that DLSA starts from."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from replication.core.stage import OUTPUTS, Stage, run
 from replication.samples.features import Features
 from replication.samples.metrics import accuracies
 from replication.samples.predictions import predictions_table
+
+Predictions = Mapping[str, Mapping[int, np.ndarray]]  # method -> seed -> (N,)
 
 
 def main(stage: Stage, benchmark: str, objective: str) -> None:
@@ -58,42 +61,43 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         heads["own_head"] = dict.fromkeys(seeds, own)
     start = "own_head" if about["trained"] and about["balanced"] else "balanced_softmax"
     heads["start"] = heads[start]
-    summary = {}
-    for name, of_seed in heads.items():
-        predictions = {
-            seed: _predicted(head, test.features) for seed, head in of_seed.items()
-        }
-        both = {
-            (seed, protocol): predicted
-            for seed, predicted in predictions.items()
-            for protocol in ("paper", "released_code")
-        }
-        write_table(
-            folder / "heads" / f"{name}.predictions.safetensors",
-            predictions_table(labels, both),
-        )
-        summary[name] = mean_accuracies(predictions, labels, counts)
+    predictions = {
+        name: {seed: predicted(head, test.features) for seed, head in of_seed.items()}
+        for name, of_seed in heads.items()
+    }
+    write_predictions(folder / "heads", predictions, labels, counts)
     write_arrays(folder / "heads" / "start.safetensors", _arrays(heads["start"]))
-    write_json(folder / "heads" / "metrics.json", summary)
     stage.makes(folder / "heads")
     stage.states(folder / "heads", folder / "features", start=start)
     stage.finish()
 
 
-def mean_accuracies(
-    predictions: Mapping[int, np.ndarray], labels: np.ndarray, counts: np.ndarray
-) -> dict[str, float]:
-    """Mean over seeds of each accuracy, to 4 decimals: for `dvc metrics` and eyes."""
-    scores = [
-        accuracies(predicted, labels, counts) for predicted in predictions.values()
-    ]
-    return {
-        metric: round(float(np.mean([score[metric] for score in scores])), 4)
-        for metric in scores[0]
-    }
+def write_predictions(
+    folder: Path, methods: Predictions, labels: np.ndarray, counts: np.ndarray
+) -> None:
+    """Tables of methods that know no protocol, and their mean accuracies.
+
+    Accuracies are means over the seeds, to 4 decimals: for `dvc metrics` and eyes.
+    """
+    means = {}
+    for name, of_seed in methods.items():
+        both = {
+            (seed, protocol): answers
+            for seed, answers in of_seed.items()
+            for protocol in ("paper", "released_code")
+        }
+        table = predictions_table(labels, both)
+        write_table(folder / f"{name}.predictions.safetensors", table)
+        scores = [accuracies(answers, labels, counts) for answers in of_seed.values()]
+        means[name] = {
+            metric: round(float(np.mean([score[metric] for score in scores])), 4)
+            for metric in scores[0]
+        }
+    write_json(folder / "metrics.json", means)
 
 
-def _predicted(head: Term, features: Features) -> np.ndarray:
+def predicted(head: Term, features: Features) -> np.ndarray:
+    """(N,) answers of a linear head to all features."""
     everyone = torch.arange(len(features), device=features.device)
     return predict([head], [Rows(features)], everyone).cpu().numpy()
 

@@ -63,18 +63,17 @@ def main(stage: Stage, benchmark: str) -> None:
 def prepare_features(imported: ImportedFeatures) -> Prepared:
     """Index cached features as images are: a row a sample, its content hashed."""
     labels = [imported.splits[split][1] for split in imported.splits]
-    sizes = [len(part) for part in labels]
     listing = Listing(
         root=Path("."),
         paths=np.array(
             [
                 f"{split}/{row}"
-                for split, size in zip(imported.splits, sizes, strict=True)
-                for row in range(size)
+                for split, part in zip(imported.splits, labels, strict=True)
+                for row in range(len(part))
             ]
         ),
         labels=np.concatenate(labels),
-        splits=np.repeat(list(imported.splits), sizes),
+        splits=np.repeat(list(imported.splits), list(map(len, labels))),
         class_names=tuple(str(label) for label in range(imported.num_classes)),
     )
     hashes = [
@@ -88,22 +87,12 @@ def prepare_features(imported: ImportedFeatures) -> Prepared:
 def index_of(prepared: Prepared) -> pd.DataFrame:
     """Tidy index: path, label, split, hash."""
     listing = prepared.listing
-    return pd.DataFrame(
-        {
-            "path": listing.paths,
-            "label": listing.labels,
-            "split": listing.splits,
-            "hash": prepared.hashes,
-        }
-    )
+    columns = {"path": listing.paths, "label": listing.labels, "split": listing.splits}
+    return pd.DataFrame(columns | {"hash": prepared.hashes})
 
 
 def summarise(prepared: Prepared, settings: DataSettings) -> dict:
-    """Counts that identify a data set and let a reader judge it.
-
-    Of images that the field's lists name, `origin` says which lists and which layout;
-    their order is the lists', so that the hash is the same in every layout.
-    """
+    """Counts that identify a data set; listed images are hashed in the lists' order."""
     listing = prepared.listing
     num_classes = len(listing.class_names)
     in_split = {split: listing.splits == split for split in SPLITS}

@@ -1,7 +1,6 @@
 """PaCo: the loss against a loop, the queue by hand, resuming."""
 
 import copy
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from replication.backbones.networks import build_network
@@ -20,68 +19,31 @@ from replication.backbones.paco import (
     PacoSettings,
     contrast_step,
     freeze_for_places,
-    log_class_prior,
     paco_loss,
     train_paco,
 )
 from replication.backbones.training import (
     Trained,
-    accuracy,
     learning_rate,
     make_fabric,
+    validated,
 )
 from replication.core.files import read_state
-from replication.core.settings import MachineSettings
 from replication.images.batches import ImageSplit
-
-
-def paco_settings(**changes: Any) -> PacoSettings:
-    plain = {
-        "network": "resnet8_cifar",
-        "pretrained": None,
-        "image_size": 16,
-        "resize": 16,
-        "mean": [0.4, 0.5, 0.6],
-        "std": [0.2, 0.25, 0.5],
-        "query_view": "cifar_strong",
-        "key_view": "cifar_sim",
-        "freeze": False,
-        "epochs": 2,
-        "lr": 0.05,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "batch_size": 16,
-        "warmup_epochs": 1,
-        "schedule": "cosine",
-        "queue_size": 32,
-        "projection_dim": 8,
-        "key_momentum": 0.9,
-        "temperature": 0.2,
-        "alpha": 0.05,
-        "beta": 1.0,
-        "gamma": 1.0,
-        "supt": 1.0,
-        "seed": 0,
-    }
-    return PacoSettings(**(plain | changes))
+from tests.backbones.made import (
+    CPU,
+    Killed,
+    TwoProcesses,
+    equal,
+    images,
+    paco_settings,
+    silent,
+)
 
 
 @pytest.fixture(scope="module")
 def fabric() -> Fabric:
-    return make_fabric(
-        MachineSettings(device="cpu", devices=1, precision="32-true", workers=0)
-    )
-
-
-def images(number: int = 64, side: int = 16, seed: int = 0) -> ImageSplit:
-    """Three classes told apart by how bright they are."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(number) % 3
-    pixels = torch.randint(
-        40, (number, 3, side, side), generator=generator, dtype=torch.uint8
-    )
-    pixels += 90 * labels[:, None, None, None].byte()
-    return ImageSplit(labels, pixels, ())
+    return make_fabric(CPU)
 
 
 # --- the loss
@@ -204,25 +166,6 @@ def test_loss_of_any_small_case(
     )
 
 
-def test_loss_of_one_sample_by_hand() -> None:
-    """One query, its key, two classes: log(1 + 3 + e^.5) - (log 3 + a .5) / (1 + a)."""
-    got = paco_loss(
-        torch.tensor([[math.log(6), math.log(4)]], dtype=torch.float64),
-        torch.tensor([[1.0, 0.0]], dtype=torch.float64),
-        torch.tensor([[1.0, 0.0], [0.25, 3**0.5]], dtype=torch.float64),
-        torch.tensor([0]),
-        torch.tensor([0, 0]),
-        torch.tensor([math.log(0.5), math.log(0.25)], dtype=torch.float64),
-        alpha=0.1,
-        beta=1.0,
-        gamma=1.0,
-        temperature=0.5,
-        supt=1.0,
-    )
-    expected = math.log(1 + 3 + math.exp(0.5)) - (math.log(3) + 0.1 * 0.5) / 1.1
-    assert got.item() == pytest.approx(expected, rel=1e-12)
-
-
 def test_without_samples_it_is_balanced_softmax() -> None:
     given_ = case(1, batch=6) | {"alpha": 0.0, "gamma": 0.0, "beta": 0.4}
     adjusted = given_["class_logits"] + given_["log_prior"]
@@ -268,59 +211,11 @@ def test_loss_is_stable_in_small_types(dtype) -> None:
     )
 
 
-def test_prior_is_the_share_of_the_class() -> None:
-    got = log_class_prior(torch.tensor([30, 10, 0]))
-    expected = [math.log(0.75), math.log(0.25), math.log(1e-9)]
-    assert got.tolist() == pytest.approx(expected, rel=1e-6)
-    assert got.dtype == torch.float32
-
-
 # --- the encoders
 
 
 def small(queue_size: int = 6, momentum: float = 0.75) -> Paco:
     return Paco(build_network("resnet8_cifar", 3, None, 0), 2, queue_size, momentum, 0)
-
-
-def test_start_follows_the_seed_and_leaves_the_callers_alone() -> None:
-    def draw(seed: int) -> dict[str, Tensor]:
-        network = build_network("resnet8_cifar", 3, None, 0)
-        return Paco(network, 4, 8, 0.9, seed).state_dict()
-
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    one = draw(0)
-    assert torch.equal(torch.rand(1), expected)
-    two, other = draw(0), draw(1)
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not torch.equal(one["queue"], other["queue"])
-    torch.testing.assert_close(one["queue"].norm(dim=1), torch.ones(8))
-    assert one["queue_labels"].tolist() == [-1] * 8 and one["pointer"] == 0
-    for name in one:
-        if "_q." in name:
-            assert torch.equal(one[name], one[name.replace("_q.", "_k.")])
-
-
-def test_forward_by_hand() -> None:
-    """Head on features that are not normalised; the projection's output is."""
-    paco, pixels = small().train(), torch.randn(4, 3, 8, 8)
-    network = copy.deepcopy(paco.encoder_q)
-    logits, queries = paco(pixels)
-    features = network.forward_features(pixels).mean((2, 3))
-    torch.testing.assert_close(logits, F.linear(features, *network.fc.parameters()))
-    one, norm, _, two = copy.deepcopy(paco.projection_q)
-    hidden = F.linear(features, one.weight, one.bias)
-    centred = hidden - hidden.mean(0)
-    hidden = centred / (hidden.var(0, unbiased=False) + norm.eps).sqrt()
-    projected = F.linear(hidden.relu(), two.weight, two.bias)
-    expected = projected / projected.square().sum(1, keepdim=True).sqrt()
-    torch.testing.assert_close(queries, expected, rtol=1e-3, atol=1e-4)
-
-
-def test_evaluation_is_the_network_alone() -> None:
-    paco, pixels = small().eval(), torch.randn(4, 3, 8, 8)
-    assert torch.equal(paco(pixels), paco.encoder_q(pixels))
 
 
 def test_copy_follows_by_hand() -> None:
@@ -341,30 +236,6 @@ def test_copy_follows_by_hand() -> None:
         assert not torch.equal(after[name], before[name])
     for name in set(after) - set(slow):
         assert torch.equal(after[name], before[name])
-
-
-def test_copy_gets_no_gradient(fabric) -> None:
-    paco, settings_ = small(queue_size=8).train(), paco_settings(batch_size=4)
-    pixels, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
-    loss, logits = contrast_step(
-        fabric,
-        paco,
-        paco,
-        pixels,
-        pixels.flip(3),
-        labels,
-        torch.arange(4),
-        torch.zeros(3),
-        settings_,
-    )
-    loss.backward()
-    assert not logits.requires_grad
-    for name, weight in paco.named_parameters():
-        assert weight.requires_grad == ("_q." in name)
-        assert (weight.grad is not None) == ("_q." in name)
-    assert all(
-        weight.grad.abs().sum() > 0 for weight in paco.projection_q[3:].parameters()
-    )
 
 
 # --- the queue
@@ -429,23 +300,6 @@ def test_step_contrasts_with_the_queue_as_it_was(fabric) -> None:
 # --- freezing
 
 
-def test_places_freezes_all_convolutions_but_the_last_block() -> None:
-    network = build_network("resnet26", 3, None, 0)
-    freeze_for_places(network)
-    free = {name for name, weight in network.named_parameters() if weight.requires_grad}
-    kinds = dict(network.named_modules())
-    for name, _ in network.named_parameters():
-        convolution = isinstance(kinds[name.rpartition(".")[0]], nn.Conv2d)
-        expected = not convolution or name.startswith("layer4.1.")
-        assert (name in free) == expected, name
-    assert {f"layer4.1.conv{i}.weight" for i in (1, 2, 3)} <= free
-    assert {"conv1.weight", "layer4.0.downsample.0.weight"}.isdisjoint(free)
-    assert {"fc.weight", "fc.bias", "bn1.weight", "layer1.0.bn2.bias"} <= free
-    statistics = network.bn1.running_mean.clone()
-    network.train()(torch.randn(2, 3, 32, 32))
-    assert not torch.equal(network.bn1.running_mean, statistics)
-
-
 def test_network_without_layer4_cannot_be_frozen(refused) -> None:
     network = build_network("resnet8_cifar", 3, None, 0)
     assert refused(lambda: freeze_for_places(network)) == [
@@ -473,10 +327,6 @@ def test_frozen_weights_stay_where_they_were(fabric, tmp_path) -> None:
 # --- training
 
 
-def silent(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-    """Report of a run that nobody watches."""
-
-
 def train(
     fabric: Fabric,
     settings_: PacoSettings,
@@ -485,7 +335,7 @@ def train(
     val: ImageSplit | None = None,
     report: Any = silent,
 ) -> Trained:
-    split = split or images()
+    split = split or images(64, 16)
     counts = torch.bincount(split.labels, minlength=3)
     return train_paco(fabric, split, val, 3, counts, settings_, 0, resume, report)
 
@@ -494,30 +344,18 @@ def final(folder: Path) -> dict[str, Any]:
     return read_state(folder / "state.pt")
 
 
-def equal(one: Any, other: Any) -> bool:
-    """Nested containers of tensors, bit for bit."""
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
-
-
 def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
     settings_ = paco_settings(epochs=8, query_view="cifar_sim", lr=0.1)
-    val = images(30, seed=1)
-    got = train(fabric, settings_, tmp_path, images(), val)
+    val = images(30, 16, seed=1)
+    got = train(fabric, settings_, tmp_path, val=val)
     losses = [row["train_loss"] for row in got.history]
     assert losses[-1] < losses[0] - 0.5
     assert [row["lr"] for row in got.history] == [
         learning_rate(settings_, epoch) for epoch in range(8)
     ]
     assert got.history[-1]["val_accuracy"] > 0.8
-    assert got.history[-1]["val_accuracy"] == accuracy(
-        fabric, got.network, val, settings_, 0
-    )
+    again = validated(fabric, got.network, val, settings_, 0)
+    assert again == {"val_accuracy": got.history[-1]["val_accuracy"]}
     state = final(tmp_path)["model"]
     # 4 batches of 16 an epoch fill the queue of 32 again and again.
     assert state["queue_labels"].min() == 0 and state["pointer"] == 0
@@ -525,14 +363,10 @@ def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
         assert torch.equal(value, state[f"encoder_q.{name}"])
 
 
-class Killed(Exception):
-    """Stands for a kill after an epoch."""
-
-
 def test_resumed_run_equals_one_that_was_not_stopped(fabric, tmp_path) -> None:
     """Bit for bit: both encoders, queue, optimiser, history."""
     settings_ = paco_settings(epochs=3, queue_size=48)
-    val = images(12, seed=1)
+    val = images(12, 16, seed=1)
     whole = train(fabric, settings_, tmp_path / "whole", val=val)
     told = []
 
@@ -554,50 +388,21 @@ def test_resumed_run_equals_one_that_was_not_stopped(fabric, tmp_path) -> None:
     assert equal(final(tmp_path / "whole"), final(resume))
 
 
-def test_mixed_precision_has_nearly_the_same_loss(fabric, tmp_path) -> None:
-    """Both encoders in bfloat16; the queue, the scores and the loss in float32."""
-    settings_ = paco_settings(epochs=1, warmup_epochs=0, lr=1e-4)
-    plain = train(fabric, settings_, tmp_path / "plain").history
-    half = make_fabric(
-        MachineSettings(device="cpu", devices=1, precision="bf16-mixed", workers=0)
-    )
-    mixed = train(half, settings_, tmp_path / "mixed").history
-    assert mixed[0]["train_loss"] != plain[0]["train_loss"]
-    assert mixed[0]["train_loss"] == pytest.approx(plain[0]["train_loss"], rel=0.01)
-    assert final(tmp_path / "mixed")["model"]["queue"].dtype == torch.float32
-
-
 # --- refusals
 
 
 def test_sizes_that_do_not_fit_are_refused(tmp_path, refused) -> None:
-    class Two:
-        """Stands for a Fabric of two processes."""
-
-        world_size = 2
-
     def problems(**changes: Any) -> list[str]:
-        return refused(lambda: train(Two(), paco_settings(**changes), tmp_path))
+        return refused(
+            lambda: train(TwoProcesses(), paco_settings(**changes), tmp_path)
+        )
 
-    assert problems(batch_size=15, queue_size=30) == [
-        "paco.batch_size: expected a multiple of the 2 devices, got 15"
-    ]
-    assert problems(batch_size=2) == [
-        "paco.batch_size: expected at least 2 images for each of the 2 devices, got 2"
-    ]
+    for batch in (15, 2, 66):
+        line = (
+            "paco.batch_size: expected a multiple of the 2 devices, at least 2 for "
+            f"each and at most the 64 training images, got {batch}"
+        )
+        assert problems(batch_size=batch, queue_size=2 * batch) == [line]
     assert problems(queue_size=40) == [
         "paco.queue_size: expected a multiple of the batch size 16, got 40"
     ]
-    assert problems(batch_size=66, queue_size=8) == [
-        "paco.batch_size: expected at most the 64 training images, got 66",
-        "paco.queue_size: expected a multiple of the batch size 66, got 8",
-    ]
-
-
-def test_loss_that_is_not_finite_is_refused(fabric, tmp_path, refused) -> None:
-    """And no state is left that a later run would take up."""
-    settings_ = paco_settings(lr=1e30, warmup_epochs=0)
-    assert refused(lambda: train(fabric, settings_, tmp_path)) == [
-        "backbone: the loss is not finite in epoch 1, step 2"
-    ]
-    assert list(tmp_path.iterdir()) == []

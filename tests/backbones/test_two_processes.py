@@ -4,50 +4,22 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from replication.backbones.networks import build_network
 from replication.backbones.training import make_fabric, train_network
 from replication.core.files import read_json, read_state, write_json, write_state
-from replication.core.settings import BackboneSettings, MachineSettings
+from replication.core.settings import BackboneSettings
 from replication.images.batches import ImageSplit
+from tests.backbones.made import CPU, equal, images, paco_settings, silent
 
 ROOT = Path(__file__).resolve().parents[2]
 # Without batch-norm, whose statistics each process has for itself.
 NETWORK = "test_convnext"
-PACO = {
-    "network": "resnet8_cifar",
-    "pretrained": None,
-    "image_size": 32,
-    "resize": 32,
-    "mean": [0.4, 0.5, 0.6],
-    "std": [0.2, 0.25, 0.5],
-    "query_view": "cifar_strong",
-    "key_view": "cifar_sim",
-    "freeze": False,
-    "epochs": 2,
-    "lr": 0.05,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
-    "batch_size": 16,
-    "warmup_epochs": 1,
-    "schedule": "cosine",
-    "queue_size": 32,
-    "projection_dim": 8,
-    "key_momentum": 0.9,
-    "temperature": 0.2,
-    "alpha": 0.05,
-    "beta": 1.0,
-    "gamma": 1.0,
-    "supt": 1.0,
-    "seed": 0,
-}
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -131,16 +103,6 @@ fabric.barrier()
 """
 
 
-def images() -> ImageSplit:
-    """Three classes told apart by the channel that is bright."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(26) % 3
-    shape = (26, 3, 32, 32)
-    pixels = torch.randint(100, shape, generator=generator, dtype=torch.uint8)
-    pixels[torch.arange(26), labels] += 120
-    return ImageSplit(labels, pixels, ())
-
-
 @pytest.fixture(scope="module")
 def recipe(backbone_settings) -> BackboneSettings:
     # Rates that do not depend on how many epochs there are.
@@ -149,14 +111,12 @@ def recipe(backbone_settings) -> BackboneSettings:
 
 def by_one(recipe: BackboneSettings, resume: Path, epochs: int) -> Any:
     """What one process makes of the same, from wherever its state stands."""
-    machine = MachineSettings(device="cpu", devices=1, precision="32-true", workers=0)
-    split = images()
+    split = images(26, 32)
     assert split.pixels is not None
     # An odd number of images: two processes' shares of them differ.
     val = ImageSplit(split.labels[:11], split.pixels[:11], ())
     recipe = recipe.model_copy(update={"epochs": epochs})
-    quiet = lambda *_: None  # noqa: E731
-    return train_network(make_fabric(machine), split, val, 3, recipe, 0, resume, quiet)
+    return train_network(make_fabric(CPU), split, val, 3, recipe, 0, resume, silent)
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +133,13 @@ def made(tmp_path_factory, recipe) -> Path:
         ]
         for _ in range(4)
     ]
-    split = images()
+    split = images(26, 32)
     given = {"steps": steps, "labels": split.labels, "pixels": split.pixels}
     write_state(folder / "given.pt", given)
-    write_json(folder / "settings.json", {"ce": recipe.model_dump(), "paco": PACO})
+    paco = paco_settings(image_size=32, resize=32)
+    write_json(
+        folder / "settings.json", {"ce": recipe.model_dump(), "paco": paco.model_dump()}
+    )
     by_one(recipe, folder / "the second", 1)
     script = folder / "script.py"
     script.write_text(SCRIPT)
@@ -200,17 +163,6 @@ def made(tmp_path_factory, recipe) -> Path:
         patch.setattr(sys, "argv", [str(script), str(folder)])
         runpy.run_path(str(script))
     return folder
-
-
-def equal(one: Any, other: Any) -> bool:
-    """Nested containers of tensors, bit for bit."""
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
 
 
 @pytest.mark.parametrize("trained", ["both", "the first", "the second"])

@@ -60,77 +60,44 @@ _BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 _TEXTS: Mapping[str, tuple[str, str]] = {
     "tab": ("seeds:", "\tseeds:"),
     "key twice": ("", "lambda_pure: 1\n"),
-    "nested key twice": ("num_clusters:", "head: {lr: 1, lr: 2}"),
     "line breaks in a key": ("", '"a\\nb": 1\n'),
     "terminal codes in a key": ("", '"\\e[31m": 1\n'),
     "key of 5,000 letters": ("", f"{'k' * 5000}: 1\n"),
-    "list as a key": ("", "? [a, b]\n: 1\n"),
-    "mapping as a key": ("", "? {a: b}\n: 1\n"),
     "null as a key": ("", "null: 1\n"),
-    "nan as a key": ("", ".nan: 1\n"),
-    "true as a key": ("", "true: 1\n"),
     "reserved sign": ("", "@x: 1\n"),
-    "colon twice": ("", "a: b: c\n"),
     "two documents": ("", "\n---\na: 1\n"),
     "unclosed list": ("", "zz: [1\n"),
-    "unclosed quote": ("", "zz: 'a\n"),
     "3,000 lists deep": ("", f"zz: {'[' * 3000}{']' * 3000}\n"),
-    "300 mappings deep": ("", f"zz: {'{a: ' * 300}1{'}' * 300}\n"),
     "list in itself": ("", "zz: &z [*z]\n"),
     "alias of nothing": ("num_clusters:", "num_clusters: *nothing"),
-    "merge of a number": ("", "zz: {<<: 3}\n"),
-    "10^12 values by alias": ("", _BOMB),
     "10^12 values by alias as a number": (
         "num_clusters:",
         f"{_BOMB}num_clusters: *a11",
     ),
     "5,000 digits": ("num_clusters:", f"num_clusters: {'9' * 5000}"),
-    "40 digits": ("num_clusters:", f"num_clusters: {'9' * 40}"),
-    "no clusters": ("num_clusters:", "num_clusters: 0"),
-    "true for a number": ("num_clusters:", "num_clusters: true"),
-    "half a cluster": ("num_clusters:", "num_clusters: 0.5"),
-    "text for a number": ("num_clusters:", "num_clusters: '1'"),
     "date": ("num_clusters:", "num_clusters: 2020-01-01"),
-    "impossible date": ("num_clusters:", "num_clusters: 2020-13-45"),
     "bytes": ("num_clusters:", "num_clusters: !!binary aGVsbG8="),
-    "set": ("num_clusters:", "num_clusters: !!set {a, b}"),
-    "ordered mapping": ("num_clusters:", "num_clusters: !!omap [a: b]"),
-    "unknown tag": ("num_clusters:", "num_clusters: !foo x"),
     "python object": (
         "num_clusters:",
         f"num_clusters: !!python/object/apply:os.mkdir [{MARK}]",
     ),
-    "python name": ("num_clusters:", "num_clusters: !!python/name:os.system"),
-    "python module": ("num_clusters:", "num_clusters: !!python/module:os"),
     "no such device": ("  device: auto", "  device: gpu"),
     "line break in a device": ("  device: auto", '  device: "cpu\\n"'),
-    "negative GPU": ("  device: auto", "  device: cuda:-1"),
     "no for false": ("  deterministic: false", "  deterministic: no"),
-    "0 for false": ("  deterministic: false", "  deterministic: 0"),
 }
 _PATHS: Mapping[str, str] = {
-    "that is not there": "nothing/here",
-    "that is empty": '""',
     "that is a file": "/proc/version",
     "that is too long": "a" * 5000,
-    "of 3,000 folders": "/tmp/" + "a/" * 3000,
     "with a zero byte": '"a\\0b"',
-    "with a line break": '"a\\nb"',
-    "of another user": "~nobody-of-this-name/x",
     "of half a letter": '"\\ud800"',
 }
 _WHOLE_FILES: Mapping[str, bytes] = {
     "empty": b"",
-    "comment alone": b"# nothing\n",
     "list": b"- a\n- b\n",
-    "text": b"hello\n",
-    "number": b"3\n",
-    "null": b"null\n",
     "UTF-16": SHIPPED.read_text().encode("utf-16"),
     "Latin-1": SHIPPED.read_bytes() + "# \xe9\n".encode("latin-1"),
     "zero bytes": bytes(100),
     "JSON cut short": b'{"seeds": [0',
-    "HTML": b"<!doctype html><title>404</title>",
     "pickle": pickle.dumps({"seeds": [0]}),
 }
 # No setting takes any of these.
@@ -141,21 +108,11 @@ NEVER: Mapping[str, Any] = {
     "list of mappings": [{}],
 }
 _LISTS: Mapping[str, Any] = {
-    "seeds none": {"seeds": []},
-    "seeds negative": {"seeds": [0, -1]},
-    "seeds twice": {"seeds": [0, 0]},
-    "seeds beyond 31 bits": {"seeds": [2**31]},
     "seeds a number": {"seeds": 0},
-    "seeds true": {"seeds": [True]},
     "benchmarks none": {"benchmarks": []},
     "benchmarks unknown": {"benchmarks": ["imagenet"]},
-    "benchmarks twice": {"benchmarks": ["inat18", "inat18"]},
     "benchmarks outside": {"benchmarks": ["../../etc"]},
-    "benchmarks a text": {"benchmarks": "inat18"},
-    "comparison not prepared": {"comparison": ["cifar100_lt"]},
-    "own without data": {"benchmarks": ["inat18", "places_lt", "own"]},
     "inputs a list": {"inputs": []},
-    "inputs none": {"inputs": {}},
     "inputs unknown": {"inputs": {"../x": {}}},
 }
 
@@ -276,49 +233,23 @@ _X, _Y = _GOOD["features"], _GOOD["labels"]
 _ARRAYS: Mapping[str, Mapping[str, Any]] = {
     "no labels": {"features": _X},
     "no features": {"labels": _Y},
-    "labels twice": {"features": _X, "labels": _Y, "label": _Y},
-    "names in capitals": {"Features": _X, "Labels": _Y},
-    "features of one axis": {"features": _X[:, 0], "labels": _Y},
-    "features of three axes": {"features": _X[..., None], "labels": _Y},
     "features the other way round": {"features": _X.T, "labels": _Y},
-    "no dimension": {"features": _X[:, :0], "labels": _Y},
     "no sample": {"features": _X[:0], "labels": _Y[:0]},
-    "another dimension": {"features": _X[:, :3], "labels": _Y},
     "one NaN": {"features": np.where(_X.max() == _X, np.nan, _X), "labels": _Y},
-    "one infinity": {"features": np.where(_X.max() == _X, np.inf, _X), "labels": _Y},
     "beyond float32": {"features": _X.astype(np.float64) * 1e300, "labels": _Y},
-    "whole features": {"features": _X.astype(np.int64), "labels": _Y},
-    "features of bytes": {"features": _X.astype(np.uint8), "labels": _Y},
-    "features true or false": {"features": _X > 0, "labels": _Y},
     "labels of one more": {"features": _X, "labels": np.append(_Y, 0)},
-    "labels of one less": {"features": _X, "labels": _Y[:-1]},
-    "labels of two axes": {"features": _X, "labels": _Y[:, None]},
     "labels from 1": {"features": _X, "labels": _Y + 1},
     "a negative label": {"features": _X, "labels": _Y - 1},
-    "half a label": {"features": _X, "labels": _Y + 0.5},
     "a label that is NaN": {"features": _X, "labels": _Y + np.nan},
-    "labels true or false": {"features": _X, "labels": _Y > 0},
     "a label of 2^40": {"features": _X, "labels": _Y + 2**40},
-    "labels beyond signed": {"features": _X, "labels": np.full(6, 2**64 - 1, "u8")},
     "one class missing": {"features": _X, "labels": _Y % 2},
     "a scalar for each": {"features": np.float32(1), "labels": np.int64(0)},
 }
 _HEADS: Mapping[str, Mapping[str, Any]] = {
     "no bias": {"weight": np.ones((3, 4), "f4")},
-    "no weight": {"bias": np.zeros(3, "f4")},
     "transposed": {"weight": np.ones((4, 3), "f4"), "bias": np.zeros(3, "f4")},
     "another class": {"weight": np.ones((4, 4), "f4"), "bias": np.zeros(4, "f4")},
-    "bias of two axes": {
-        "weight": np.ones((3, 4), "f4"),
-        "bias": np.zeros((3, 1), "f4"),
-    },
     "NaN": {"weight": np.full((3, 4), np.nan, "f4"), "bias": np.zeros(3, "f4")},
-    "infinite bias": {
-        "weight": np.ones((3, 4), "f4"),
-        "bias": np.full(3, np.inf, "f4"),
-    },
-    "whole numbers": {"weight": np.ones((3, 4), "i8"), "bias": np.zeros(3, "f4")},
-    "scalars": {"weight": np.float32(1), "bias": np.float32(0)},
 }
 
 
@@ -346,19 +277,6 @@ def _linked(file: h5py.File) -> None:
     file["features"] = h5py.ExternalLink(_elsewhere(file), "/features")
 
 
-def _virtual(file: h5py.File) -> None:
-    layout = h5py.VirtualLayout(_X.shape, _X.dtype)
-    layout[:] = h5py.VirtualSource(_elsewhere(file), "features", _X.shape)
-    file.create_virtual_dataset("features", layout)
-
-
-def _raw(file: h5py.File) -> None:
-    raw = Path(file.filename).with_name("raw")
-    raw.write_bytes(_X.tobytes())
-    kept = [(str(raw), 0, h5py.h5f.UNLIMITED)]
-    file.create_dataset("features", _X.shape, _X.dtype, external=kept)
-
-
 def _chunked(shape: tuple[int, ...], file: h5py.File) -> None:
     chunks = tuple(min(size, 1000) for size in shape)
     file.create_dataset("features", shape, "f4", chunks=chunks)
@@ -375,8 +293,6 @@ def _typed(dtype: Any, file: h5py.File) -> None:
 _H5: Mapping[str, Any] = dict(
     (
         _with_labels("link to another file", _linked),
-        _with_labels("virtual, of another file", _virtual),
-        _with_labels("values in another file", _raw),
         _with_labels(
             "link to itself",
             lambda f: f.__setitem__("features", h5py.SoftLink("/features")),
@@ -385,7 +301,6 @@ _H5: Mapping[str, Any] = dict(
             "link to nothing", lambda f: f.__setitem__("features", h5py.SoftLink("/x"))
         ),
         _with_labels("10^15 values", partial(_chunked, (10**12, 1000))),
-        _with_labels("10^11 dimensions", partial(_chunked, (6, 10**11))),
         _with_labels("never written", partial(_chunked, (6, 4))),
         _with_labels("half written", _half_written),
         _with_labels("group", lambda f: f.create_group("features")),
@@ -393,11 +308,6 @@ _H5: Mapping[str, Any] = dict(
             "no value", lambda f: f.create_dataset("features", data=h5py.Empty("f"))
         ),
         _with_labels("letters", partial(_typed, h5py.string_dtype())),
-        _with_labels("rows of any length", partial(_typed, h5py.vlen_dtype("f4"))),
-        _with_labels("references", partial(_typed, h5py.ref_dtype)),
-        _with_labels("structures", partial(_typed, [("a", "f4")])),
-        _with_labels("opaque", partial(_typed, "V8")),
-        _with_labels("long double", partial(_typed, np.longdouble)),
         _with_labels(
             "line break in a name", lambda f: f.__setitem__("a\nb\x1b[31m", _X)
         ),
@@ -433,18 +343,11 @@ _NPZ: Mapping[str, Mapping[str, bytes]] = {
     "no array": {"features": b"hello"},
     "array cut short": {"features.npy": _npy(_X)[:-4]},
     "shape of 10^22": _shaped("(10000000000000, 4000000000)"),
-    "shape of 10^13": _shaped("(2500000000000, 4)"),
     "negative shape": _shaped("(-6, 4)"),
-    "shape of half": _shaped("(6.5, 4)"),
     "shape with a call": _shaped("(__import__('os').mkdir('executed'), 4)"),
     "objects": _shaped("(6, 4)", "'|O'"),
-    "structures": _shaped("(6, 2)", "[('a', '<f4'), ('b', '<f4')]"),
-    "dates": _shaped("(6, 2)", "'<M8[s]'"),
     "letters": _shaped("(6, 4)", "'<U1'"),
-    "no type": _shaped("(6, 4)", "'zz'"),
-    "header without end": {"features.npy": b"\x93NUMPY\x01\x00\xff\xff{'descr': ((("},
     "header of 4 GB": {"features.npy": b"\x93NUMPY\x03\x00\xff\xff\xff\xff"},
-    "another version": {"features.npy": b"\x93NUMPY\x09\x00" + bytes(100)},
 }
 
 
@@ -460,20 +363,13 @@ def _described(dtype: str, shape: list[Any], end: int) -> dict[str, Any]:
 _SAFETENSORS: Mapping[str, Callable[[Path], None]] = {
     "shape of 10^15": partial(_tensors, _described("F32", [10**15, 4], 96), 96),
     "shape beyond 2^64": partial(_tensors, _described("F32", [2**62, 8], 0), 0),
-    "shape of half": partial(_tensors, _described("F32", [6.5, 4], 96), 96),
     "negative shape": partial(_tensors, _described("F32", [-6, 4], 96), 96),
     "no such type": partial(_tensors, _described("F33", [6, 4], 96), 96),
     "8 bits": partial(_tensors, _described("F8_E4M3", [6, 4], 24), 24),
-    "true or false": partial(_tensors, _described("BOOL", [6, 4], 24), 24),
-    "end before its start": partial(_tensors, _described("F32", [6, 4], -1), 96),
     "body too short": partial(_tensors, _described("F32", [6, 4], 96), 50),
-    "body too long": partial(_tensors, _described("F32", [6, 4], 96), 200),
     "header of 2^63": lambda p: _write(p.name, struct.pack("<Q", 2**63), p.parent),
     "header of 100 MB": lambda p: _write(
         p.name, struct.pack("<Q", 10**8) + b"{", p.parent
-    ),
-    "header of lists": lambda p: _write(
-        p.name, struct.pack("<Q", 10**5) + b"[" * 10**5, p.parent
     ),
 }
 
@@ -571,43 +467,22 @@ def _states() -> dict[str, Any]:
     itself["state_dict"] = itself
     return {
         "nothing": {},
-        "list": [1, 2],
-        "text": "weights",
-        "tensor": head,
-        "number": 3,
         "no weights": {"epoch": 3, "acc": 0.5},
-        "wrapped nothing": {"state_dict": {}},
         "wrapped null": {"state_dict": None},
         "wrapped twice": {"state_dict": {"state_dict": weights()}},
         "itself": itself,
-        "one key": {"fc.weight": head},
         "20 keys more": {**weights(), **{f"x.{i}": head for i in range(20)}},
         "line break in a key": {**weights(), "a\nb\x1b[31m": head},
-        "key of 10,000 letters": {**weights(), "k" * 10000: head},
-        "number as a key": {**weights(), 1: head},
-        "tuple as a key": {**weights(), ("a", 1): head},
         "NaN": _one(nan),
-        "infinity": _one(head / 0),
-        "NaN in a convolution": _one(weights()["conv1.weight"] / 0, "conv1.weight"),
-        "NaN in a counter": _one(torch.tensor(float("nan")), "bn1.num_batches_tracked"),
         "beyond float32": _one(head.double() * 1e300),
         "variance below 0": _one(-torch.ones(16), "bn1.running_var"),
-        "whole numbers": _one(head.long()),
-        "true or false": _one(head > 0),
-        "complex": _one(head.to(torch.complex64)),
         "8 bits": _one(head.to(torch.float8_e4m3fn)),
         "quantized": _one(quantized),
         "sparse": _one(head.to_sparse()),
-        "sparse rows": _one(head.to_sparse_csr()),
         "of no device": _one(head.to("meta")),
         "10^13 columns in one number": _one(_everywhere(0, (CLASSES, 10**12))),
-        "the same with scales": _one(
-            _everywhere(0, (CLASSES, 10**12)), scales=torch.ones(CLASSES)
-        ),
         "one number repeated": _one(_everywhere(0, tuple(head.shape))),
-        "transposed": _one(head.T.contiguous()),
         "no column": _one(head[:, :0]),
-        "no row": _one(head[:0], **{"fc.bias": torch.zeros(0)}),
         "another class": _one(head[:-1], **{"fc.bias": torch.zeros(CLASSES - 1)}),
         "scalars for the head": _one(
             torch.tensor(1.0),
@@ -615,13 +490,10 @@ def _states() -> dict[str, Any]:
             scales=torch.tensor(1.0),
         ),
         "scales of two axes": {**weights(), "scales": torch.ones(CLASSES, 2)},
-        "scales that are NaN": {**weights(), "scales": torch.ones(CLASSES) * torch.nan},
         "Decouple without features": {
             "state_dict_best": {"feat_model": {}, "classifier": None}
         },
-        "Decouple of lists": {"state_dict_best": {"feat_model": [1], "classifier": {}}},
         "PaCo of one key": {"state_dict": {"module.encoder_q.x": head}},
-        "prefix alone": {"module.": head},
         "memory of nothing": _remembering({5: 2}, {**weights(), "x": head}),
     }
 
@@ -714,19 +586,12 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "no benchmark": ("prepare",),
     "one argument too many": ("prepare", "own", "paco"),
     "unknown benchmark": ("prepare", "imagenet"),
-    "benchmark of another case": ("prepare", "OWN"),
-    "empty benchmark": ("prepare", ""),
     "benchmark outside": ("prepare", "../../etc"),
-    "absolute benchmark": ("prepare", "/etc"),
     "benchmark with a line break": ("prepare", "own\n"),
-    "benchmark with a zero byte": ("prepare", "own\0"),
     "an option": ("prepare", "--help"),
     "no objective": ("backbone", "places_lt"),
-    "unknown objective": ("backbone", "places_lt", "sgd"),
-    "objective outside": ("features", "places_lt", "../ce"),
     "objective before benchmark": ("heads", "ce", "places_lt"),
     "unknown variant": ("dlsa", "places_lt", "no_flow", "paco"),
-    "variant outside": ("dlsa", "places_lt", "../../../x", "paco"),
     "two for none": ("report", "a", "b"),
 }
 NAMES = ("", ".", "..", "../x", "a/b", "/etc", "A", "a b", "a\n", "figures", "-x", "é")

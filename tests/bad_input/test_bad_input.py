@@ -4,7 +4,6 @@ import runpy
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -148,14 +147,6 @@ def test_every_wrong_setting_has_its_line(place, answered, monkeypatch, what) ->
 
 def _everything(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-
-
-def test_cases_are_many_and_each_stands_once() -> None:
-    kinds = Counter(case.kind for case in CASES)
-    assert kinds["settings"] > 80
-    assert min(kinds["features"], kinds["checkpoint"]) > 100
-    assert kinds["classifier"] > 20
-    assert len({(case.kind, case.name) for case in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

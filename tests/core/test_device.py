@@ -1,9 +1,7 @@
 """What a stage runs on, and the switch of repeatability."""
 
 import os
-import sys
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,30 +16,6 @@ from replication.core.settings import (
 )
 
 # --- the device of a record
-
-
-def test_about_a_gpu(monkeypatch) -> None:
-    driver = SimpleNamespace(
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlSystemGetDriverVersion=lambda: "580.1",
-    )
-    monkeypatch.setitem(sys.modules, "pynvml", driver)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A GPU")
-    about = device.about_device(torch.device("cuda"))
-    assert about["device_kind"] == "cuda" and about["device_model"] == "A GPU"
-    assert (about["devices"], about["driver"]) == (1, "580.1")
-    assert about["cuda"] == torch.version.cuda
-    assert set(about["tf32"]) == {"matrix products", "convolutions"}
-    del driver.nvmlInit  # whatever goes wrong, no run is lost to it
-    assert device.about_device(torch.device("cuda"))["driver"] is None
-
-
-def test_about_a_processor_and_about_no_device() -> None:
-    about = device.about_device(torch.device("cpu"))
-    assert about["device_kind"] == "cpu" and about["device_model"]
-    assert about["devices"] == 1 and "driver" not in about
-    assert set(device.about_device(None).values()) == {None}
 
 
 # --- the same each time
@@ -66,21 +40,6 @@ def test_switch_sets_everything_that_makes_a_gpu_repeat(switched) -> None:
     assert not torch.backends.cudnn.benchmark
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
-
-
-@pytest.mark.parametrize(("given", "kept"), [(":16:8", ":16:8"), (":0:0", ":4096:8")])
-def test_a_workspace_that_repeats_is_left_as_given(
-    switched, monkeypatch, given, kept
-) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given)
-    device.set_deterministic(True)
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == kept
-
-
-def test_switch_off_leaves_pytorch_as_it_is(switched) -> None:
-    device.set_deterministic(False)
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
 
 
 def cascade() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -126,12 +85,6 @@ def test_device_that_is_not_there_is_refused(refused, monkeypatch) -> None:
         "params.yaml: machine.device: expected one of this machine's 1 GPUs or cpu, "
         "got 'cuda:1'"
     ]
-
-
-def test_automatic_device_is_the_gpu_where_there_is_one(monkeypatch) -> None:
-    for there, name in ((False, "cpu"), (True, "cuda")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert device.pick_device("auto") == torch.device(name)
 
 
 # --- a whole cascade

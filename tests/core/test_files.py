@@ -1,11 +1,9 @@
 """Files: whole or not at all, back as they went in, refused in one line."""
 
-import hashlib
 import math
 import os
 import pickle
 import signal
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +35,6 @@ from replication.core.files import (
 # --- a write is whole or it is not
 
 
-def test_failure_while_writing_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as partial:
-        partial.write_text("half of the ne")
-        raise ZeroDivisionError
-    assert read_text(path) == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
-def test_refusal_while_writing_stays_that_refusal(tmp_path: Path, refused) -> None:
-    def write() -> None:
-        with replacing(tmp_path / "a.txt"):
-            raise BadInput("what the user gave")
-
-    assert refused(write) == ["what the user gave"]
-    assert os.listdir(tmp_path) == []
-
-
 def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
@@ -72,62 +49,28 @@ def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert {Path(name).suffix for name in os.listdir(tmp_path)} == {".txt", ".partial"}
 
 
-def test_place_below_a_file_is_refused_in_one_line(tmp_path: Path, refused) -> None:
-    (tmp_path / "file").write_text("x")
-    path = tmp_path / "file" / "a.txt"
-    (problem,) = refused(lambda: write_text(path, "x"))
-    assert problem.startswith(f"{path}: cannot be written: ")
-
-
-def test_place_that_is_a_folder_is_refused(tmp_path: Path, refused) -> None:
-    assert refused(lambda: write_text(tmp_path, "x")) == [
-        f"{tmp_path}: cannot be written: Is a directory"
-    ]
-    assert os.listdir(tmp_path) == []
-
-
 # --- arrays
 
-DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "f2", "f4", "f8")
+STEPS = np.arange(24.0).reshape(2, 3, 4)
+ARRAYS = {
+    **{kind: np.ones((3, 4), kind) for kind in ("bool", "u1", "i2", "i8", "f2", "f4")},
+    "none": np.zeros((0, 3)),
+    "scalar": np.array(2.5),
+    "transposed": STEPS.T,
+    "strided": STEPS[:, ::2, ::-1],
+    "not finite": np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324]),
+}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(3, 4), (5,), (0, 3), ()])
-def test_arrays_come_back_as_they_were(tmp_path: Path, dtype, shape) -> None:
-    array = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
-    write_arrays(tmp_path / "a.safetensors", {"x": array, "y": torch.tensor(array)})
+def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+    """Of every type, shape and memory layout; tensors as arrays."""
+    tensors = {"tensor": torch.arange(3)}
+    write_arrays(tmp_path / "a.safetensors", ARRAYS | tensors)
     back = read_arrays(tmp_path / "a.safetensors")
-    assert set(back) == {"x", "y"}
-    for name in back:
-        assert back[name].dtype == array.dtype
-        assert back[name].shape == shape
-        np.testing.assert_array_equal(back[name], array)
-
-
-def test_memory_layout_does_not_matter(tmp_path: Path) -> None:
-    array = np.arange(24.0).reshape(2, 3, 4)
-    views = {
-        "transposed": array.T,
-        "fortran": np.asfortranarray(array),
-        "strided": array[:, ::2, ::-1],
-    }
-    write_arrays(tmp_path / "a.safetensors", views)
-    back = read_arrays(tmp_path / "a.safetensors")
-    for name, view in views.items():
-        np.testing.assert_array_equal(back[name], view)
-
-
-def test_not_finite_numbers_survive(tmp_path: Path) -> None:
-    array = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324])
-    write_arrays(tmp_path / "a.safetensors", {"x": array})
-    back = read_arrays(tmp_path / "a.safetensors")["x"]
-    assert back.tobytes() == array.tobytes()
-
-
-def test_about_comes_back(tmp_path: Path) -> None:
-    about = {"network": "resnet50", "classes": 3, "mean": [0.5], "none": None}
-    write_arrays(tmp_path / "a.safetensors", {"x": np.zeros(1)}, about)
-    assert read_about(tmp_path / "a.safetensors") == about
+    for name, array in (ARRAYS | {"tensor": np.arange(3)}).items():
+        assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
+        assert back[name].tobytes() == array.tobytes()
+    assert back.keys() == ARRAYS.keys() | tensors
 
 
 def test_repeated_writes_are_identical_byte_for_byte(tmp_path: Path) -> None:
@@ -140,45 +83,9 @@ def test_repeated_writes_are_identical_byte_for_byte(tmp_path: Path) -> None:
     assert first == (tmp_path / "2.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
-@pytest.mark.parametrize("read", [read_arrays, read_about, read_table])
-def test_truncated_safetensors_is_refused(tmp_path: Path, refused, share, read) -> None:
-    path = tmp_path / "a.safetensors"
-    write_table(path, pd.DataFrame({"x": np.arange(50), "t": ["a", "b"] * 25}))
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    (problem,) = refused(lambda: read(path))
-    assert problem.startswith(f"{path}: expected safetensors, got ")
-
-
 # --- tables
 
 TEXTS = ["NA", "null", "", "a,b", 'say "x"', "Ä€", "nan", "None", "a b"]
-
-
-def test_csv_table_comes_back(tmp_path: Path) -> None:
-    table = pd.DataFrame(
-        {
-            "z": np.arange(len(TEXTS)),
-            "text": TEXTS,
-            "a": np.linspace(-1, 1, len(TEXTS)),
-        }
-    )
-    write_table(tmp_path / "t.csv", table)
-    back = read_table(tmp_path / "t.csv")
-    assert list(back.columns) == ["z", "text", "a"]
-    assert back["z"].tolist() == table["z"].tolist()
-    assert back["text"].tolist() == TEXTS
-    np.testing.assert_allclose(back["a"], table["a"], rtol=1e-8)
-
-
-def test_csv_keeps_every_bit_of_float32(tmp_path: Path) -> None:
-    bits = np.random.default_rng(0).integers(0, 2**31, 2000, dtype=np.int64)
-    numbers = bits.astype(np.uint32).view(np.float32)
-    numbers = numbers[np.isfinite(numbers)]
-    write_table(tmp_path / "t.csv", pd.DataFrame({"x": numbers}))
-    back = read_table(tmp_path / "t.csv")["x"].to_numpy().astype(np.float32)
-    np.testing.assert_array_equal(back, numbers)
 
 
 def test_csv_keeps_a_missing_number_in_a_column_of_numbers(tmp_path: Path) -> None:
@@ -206,14 +113,6 @@ def test_packed_table_comes_back(tmp_path: Path) -> None:
     for name in ("z", "x", "yes"):
         assert back[name].dtype == table[name].dtype
         np.testing.assert_array_equal(back[name], table[name])
-
-
-def test_arrays_are_no_table(tmp_path: Path, refused) -> None:
-    path = tmp_path / "a.safetensors"
-    write_arrays(path, {"x": np.zeros(1), "b": np.zeros(1)})
-    assert refused(lambda: read_table(path)) == [
-        f"{path}: expected a table, got arrays ['b', 'x']"
-    ]
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n1,2,3,4\n", 'a,b\n1,"2\n'])
@@ -252,19 +151,6 @@ def test_json_comes_back_with_null_for_what_is_not_finite(
     assert read_json(path) == finite(value)
 
 
-def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": 1, "a": 2})
-    assert (tmp_path / "a.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'
-
-
-def test_what_is_not_json_is_refused(tmp_path: Path, refused) -> None:
-    path = tmp_path / "a.json"
-    path.write_text('{\n"a": 1,\n}')
-    (problem,) = refused(lambda: read_json(path))
-    assert problem.startswith(f"{path}: expected JSON, got ")
-    assert "line 3" in problem
-
-
 # --- YAML
 
 
@@ -272,20 +158,11 @@ def test_what_is_not_json_is_refused(tmp_path: Path, refused) -> None:
     ("text", "value"),
     [
         ("1e-4", 1e-4),
-        ("1.0e-4", 1e-4),
-        ("-2E3", -2e3),
         (".nan", math.nan),
-        ("-.inf", -math.inf),
         ("no", "no"),
-        ("on", "on"),
-        ("true", True),
         ("010", 10),
-        ("0o10", 8),
         ("1:30", "1:30"),
-        ("null", None),
         ("~", None),
-        ("", None),
-        ("[0, 1]", [0, 1]),
     ],
 )
 def test_yaml_is_version_1_2(tmp_path: Path, text, value) -> None:
@@ -299,8 +176,6 @@ def test_yaml_is_version_1_2(tmp_path: Path, text, value) -> None:
     ("text", "problem", "where"),
     [
         ("a: 1\na: 2\n", "found duplicate key", "line 2, column 1"),
-        ("a: *x\n", "found undefined alias", "line 1, column 4"),
-        ("a: [1\n", "expected ',' or ']'", "line 2, column 1"),
         ("a: 1\n\tb: 2\n", "found character", "line 2, column 1"),
         ("a: !!python/object:os.system x\n", "could not determine", "line 1, column 4"),
     ],
@@ -327,30 +202,6 @@ def test_what_a_reader_changes_is_not_what_the_next_one_gets(tmp_path: Path) -> 
 
 
 # --- states
-
-
-def test_state_comes_back(tmp_path: Path) -> None:
-    state = {
-        "network": {"w": torch.randn(3, 2), "n": torch.tensor(4)},
-        "history": [{"loss": 0.25, "epoch": 1}],
-        "rng": torch.get_rng_state(),
-    }
-    write_state(tmp_path / "s.pt", state)
-    back = read_state(tmp_path / "s.pt")
-    assert back["history"] == state["history"]
-    assert torch.equal(back["network"]["w"], state["network"]["w"])
-    assert back["network"]["n"].shape == ()
-    assert torch.equal(back["rng"], state["rng"])
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_truncated_state_is_refused(tmp_path: Path, refused, share) -> None:
-    path = tmp_path / "s.pt"
-    write_state(path, {"w": torch.zeros(100)})
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    (problem,) = refused(lambda: read_state(path))
-    assert problem.startswith(f"{path}: expected a file of plain tensors, got ")
 
 
 def test_flipped_bit_of_a_state_is_refused(tmp_path: Path, refused) -> None:
@@ -398,14 +249,6 @@ def test_missing_file_is_refused(tmp_path: Path, refused, name) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_folder_in_place_of_a_file_is_refused(tmp_path: Path, refused, name) -> None:
-    path = tmp_path / name
-    path.mkdir()
-    (problem,) = refused(lambda: READERS[name](path))
-    assert problem.startswith(f"{path}: expected ")
-
-
 # --- hashes
 
 
@@ -417,27 +260,3 @@ def test_hash_is_16_digits_and_depends_on_content_alone(tmp_path: Path) -> None:
     assert len(digest) == 16 and int(digest, 16) >= 0
     (tmp_path / "b").write_bytes(b"others")
     assert digest != content_hash(tmp_path / "b", {"y": [2.5], "x": 1})
-
-
-def test_hash_of_a_file_is_that_of_its_bytes_and_takes_no_memory(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"ab" * 2**23)
-    inner = hashlib.sha256(path.read_bytes()).digest()
-    tracemalloc.start()
-    try:
-        digest = content_hash(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert digest == hashlib.sha256(inner).hexdigest()[:16]
-    assert peak < 2**21
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [((1, 23), (12, 3)), ((1, 2), (12,)), ((), ("",)), ((1, 2), (2, 1))],
-)
-def test_other_values_have_another_hash(one, other) -> None:
-    assert content_hash(*one) != content_hash(*other)

@@ -110,15 +110,6 @@ def test_a_killed_piece_is_one_line_and_the_others_are_stopped(
     assert time.monotonic() - clock < 10
 
 
-def test_a_defect_is_raised_with_its_traceback(two_cores: None) -> None:
-    def broken(tell: object) -> None:
-        raise ZeroDivisionError("ours")
-
-    with pytest.raises(ZeroDivisionError, match="ours") as caught:
-        run_pieces([broken], 2, CPU, silent)
-    assert "in broken" in str(caught.value.__cause__)
-
-
 ORPHAN = """
 import os, sys, time, torch
 torch.set_num_threads(2)

@@ -1,7 +1,5 @@
 """Run records: what lies behind a file, and what counts as another code."""
 
-import platform
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +10,6 @@ from replication.core import record
 from replication.core.files import write_json, write_text
 from replication.core.record import (
     code_hash,
-    commit,
-    loaded_modules,
     read_records,
     record_of,
     records_behind,
@@ -73,36 +69,3 @@ def test_code_is_what_it_does_not_what_it_says(module, old, new, same) -> None:
     before = code_hash()
     module.write_text(CODE.replace(old, new))
     assert (code_hash() == before) is same
-
-
-def test_a_module_that_is_gone_is_no_loaded_module(module) -> None:
-    assert list(loaded_modules()) == ["replication/code.py"]
-    module.unlink()
-    assert loaded_modules() == {}
-
-
-def test_commit_and_whether_the_code_is_as_committed(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    def git(*arguments: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(
-            ["git", *who, *arguments], check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    assert commit() == {"commit": None, "clean": False}
-    write_text("replication/code.py", "")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-q", "-m", "first")
-    head = git("rev-parse", "HEAD")
-    write_text("params.yaml", "")
-    assert commit() == {"commit": head, "clean": True}
-    write_text("replication/code.py", "changed = True\n")
-    assert commit() == {"commit": head, "clean": False}
-
-
-def test_versions_name_no_machine() -> None:
-    text = str(record.versions())
-    assert platform.node() not in text and str(Path.home()) not in text
-    assert record.versions()["libraries"]["torch"]

@@ -86,27 +86,6 @@ def test_shipped_settings_load() -> None:
     assert all(settings.is_stand_in(benchmark) for benchmark in BENCHMARKS)
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_shipped_settings_give_every_section(benchmark) -> None:
-    settings = load(SHIPPED)
-    assert settings.data(benchmark).stand_in
-    assert settings.backbone(benchmark).pretrained is None
-    assert settings.paco(benchmark).query_view == "glyph"
-    assert settings.decoupling(benchmark).inputs == "features"
-    for section in ("head", "filter", "cascade", "classifier", "fig2", "images"):
-        assert getattr(settings, section)(benchmark)
-    assert settings.sweep().sigmas and settings.estimator().etas
-    assert settings.machine(benchmark, "ce").device == "auto"
-
-
-def test_reads_are_noted() -> None:
-    settings = load(SHIPPED)
-    settings.filter("places_lt")
-    top = {"lambda_mle", "lambda_bal", "lambda_pure", "num_clusters", "sigma"}
-    finer = {"eta", "weight_exponent", "lr", "batch_size", "epochs"}
-    assert settings.keys_read == top | {f"filter.{name}" for name in finer}
-
-
 # What README and params.yaml tell a user to type after `-S`.
 OVERRIDES = (
     ["lambda_pure=0.3"],
@@ -141,59 +120,28 @@ LIST = "'imagenet_lt', 'places_lt', 'inat18', 'cifar100_lt' or 'own'"
 
 # One of each kind; that every setting has its line is tests/bad_input's.
 MALFORMED: list[tuple[Changes, list[str]]] = [
-    # keys
     ({"lamda_pure": 1}, [f"lamda_pure: {KNOWN}; did you mean lambda_pure?"]),
-    ({"zzz": 1}, [f"zzz: {KNOWN}"]),
     ({1: 2}, [f"1: {KNOWN}"]),
-    ({"ce.epoch": 1}, [f"ce.epoch: {KNOWN}; did you mean epochs?"]),
-    ({"inputs.own.image": "x"}, [f"inputs.own.image: {KNOWN}; did you mean images?"]),
-    (
-        {"inputs.place_lt": dict.fromkeys(DOORS)},
-        [f"inputs.place_lt: {KNOWN}; did you mean places_lt?"],
-    ),
     (
         {"inputs.own.features": {"ce": "/tmp", "paco": "/tmp", "pako": "/tmp"}},
-        [f"inputs.own.features.pako: {KNOWN}; did you mean paco?"],
+        [f"inputs.own.features.pako: {KNOWN}"],
     ),
-    ({"lambda_mle": GONE}, [f"lambda_mle: {NOTHING}"]),
-    ({"backbone": GONE}, [f"backbone: {NOTHING}"]),
-    ({"ce.lr": GONE}, [f"ce.lr: {NOTHING}"]),
-    ({"inputs.own": GONE}, [f"inputs.own: {NOTHING}"]),
-    ({"inputs.own.features": {"ce": None}}, [f"inputs.own.features.paco: {NOTHING}"]),
-    # containers
-    ({"inputs": []}, [f"inputs: {BY_NAME}, got []"]),
-    ({"inputs.own": None}, [f"inputs.own: {BY_NAME}, got None"]),
+    ({"inputs.own.features": {"ce": "/tmp"}}, [f"inputs.own.features.paco: {NOTHING}"]),
     ({"filter": "fast"}, [f"filter: {BY_NAME}, got 'fast'"]),
     ({"view.mean": 0.5}, ["view.mean: expected a list, got 0.5"]),
     ({"view.mean": [0.5]}, ["view.mean: expected 3 values, got [0.5]"]),
-    ({"view.std": [1.0] * 4}, [f"view.std: expected 3 values, got {[1.0] * 4}"]),
     ({"view.std": ["a", 0.1, 0.1]}, ["view.std.0: expected a number, got 'a'"]),
-    # numbers
-    ({"lambda_mle": -1}, ["lambda_mle: expected a number of at least 0.0, got -1"]),
     ({"lambda_pure": math.nan}, ["lambda_pure: expected a finite number, got nan"]),
-    ({"lambda_mle": True}, ["lambda_mle: expected a number, got True"]),
-    ({"lambda_mle": "0.1"}, ["lambda_mle: expected a number, got '0.1'"]),
     ({"num_clusters": 2.5}, [f"num_clusters: {WHOLE}, got 2.5"]),
-    ({"num_clusters": True}, [f"num_clusters: {WHOLE}, got True"]),
     ({"sigma": 0}, ["sigma: expected a number above 0.0, got 0"]),
     ({"ce.momentum": 1}, ["ce.momentum: expected a number below 1.0, got 1"]),
-    (
-        {"paco.batch_size": 1},
-        ["paco.batch_size: expected a number of at least 2, got 1"],
-    ),
     (
         {"view.mean": [0, 0, 2]},
         ["view.mean.2: expected a number of at most 1.0, got 2"],
     ),
     ({"data.seed": None}, [f"data.seed: {WHOLE}, got None"]),
-    (
-        {"data.num_classes": 2},
-        ["data.num_classes: expected a number of at least 3, got 2"],
-    ),
-    # lists
     ({"seeds": []}, ["seeds: expected at least 1 value, got []"]),
     ({"seeds": [1, 2, 1]}, ["seeds: expected each once, got [1, 2, 1]"]),
-    ({"seeds": [2**31]}, [f"seeds.0: expected a number below {2**31}, got {2**31}"]),
     ({"ablation": ["places"]}, [f"ablation.0: expected {LIST}, got 'places'"]),
     (
         {"ablation": ["own"]},
@@ -209,26 +157,13 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
             "got null"
         ],
     ),
-    # doors
     (
         {"inputs.own.features": {"ce": "/tmp", "paco": None}},
-        [
-            "inputs.own.features.paco: expected a folder, since the other objective's "
-            "features are given, got null"
-        ],
+        ["inputs.own.features.paco: expected text, got None"],
     ),
     (
         {"inputs.own.checkpoint": 5},
         ["inputs.own.checkpoint: expected text, or a text each for ce and paco, got 5"],
-    ),
-    (
-        {"inputs.own.checkpoint": {"ce": 5, "paco": None}},
-        ["inputs.own.checkpoint.ce: expected text, got 5"],
-    ),
-    ({"inputs.own.images": 5}, ["inputs.own.images: expected text, got 5"]),
-    (
-        {"inputs.own.images": ""},
-        ["inputs.own.images: expected a folder that exists, got ''"],
     ),
     (
         {"inputs.own.images": "~nobody-of-this-name/x"},
@@ -238,37 +173,30 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
         ],
     ),
     (
+        {"inputs.inat18.checkpoint": "/tmp"},
+        ["inputs.inat18.checkpoint: expected a file that exists, got '/tmp'"],
+    ),
+    (
         {"inputs.own.checkpoint": str(SHIPPED)},
         [
             "inputs.own.images: expected a folder, since inputs.own.checkpoint needs "
             "images to turn into features, got null"
         ],
     ),
-    # words
     (
         {"machine.device": "cuda:x"},
         ["machine.device: expected auto, cpu, cuda or cuda:N, got 'cuda:x'"],
-    ),
-    ({"machine.device": 0}, ["machine.device: expected text, got 0"]),
-    (
-        {"machine.workers": "many"},
-        ["machine.workers: expected auto or a whole number of at least 0, got 'many'"],
     ),
     (
         {"machine.workers": True},
         ["machine.workers: expected auto or a whole number of at least 0, got True"],
     ),
     (
-        {"ce.schedule": "linear"},
-        ["ce.schedule: expected 'cosine' or 'steps', got 'linear'"],
-    ),
-    # several at once
-    (
-        {"lambda_mle": -1, "ce.epoch": 3, "backbone": GONE},
+        {"lambda_mle": -1, "ce.schedule": "linear", "backbone": GONE},
         [
             "lambda_mle: expected a number of at least 0.0, got -1",
             f"backbone: {NOTHING}",
-            f"ce.epoch: {KNOWN}; did you mean epochs?",
+            "ce.schedule: expected 'cosine' or 'steps', got 'linear'",
         ],
     ),
 ]
@@ -284,54 +212,12 @@ def test_malformed_setting_is_one_line(
     assert refused(lambda: load_with(changes)) == [f"{path}: {line}" for line in lines]
 
 
-@pytest.mark.parametrize("value", ["auto", 0, 3])
-def test_right_number_of_workers_loads(load_with, value) -> None:
-    assert load_with({"machine.workers": value}).workers() == value
-
-
-@pytest.mark.parametrize(
-    ("door", "wanted", "there"),
-    [
-        ("images", "a folder", "a file"),
-        ("images", "a folder", "nothing"),
-        ("features", "a folder", "a file"),
-        ("features", "a folder", "nothing"),
-        ("checkpoint", "a file", "a folder"),
-        ("checkpoint", "a file", "nothing"),
-    ],
-)
-def test_input_that_is_not_there_is_one_line(
-    load_with, tmp_path, refused, door, wanted, there
-) -> None:
-    place = tmp_path / "place"
-    if there == "a file":
-        place.write_text("x")
-    if there == "a folder":
-        place.mkdir()
-    key = f"inputs.inat18.{door}"
-    assert refused(lambda: load_with({key: str(place)})) == [
-        f"{tmp_path / 'params.yaml'}: {key}: expected {wanted} that exists, "
-        f"got {str(place)!r}"
-    ]
-
-
 def test_only_cifar_has_a_download(load_with, tmp_path, refused) -> None:
     settings = load_with({"inputs.cifar100_lt.images": "torchvision"})
     assert settings.data("cifar100_lt").images == "torchvision"
     assert refused(lambda: load_with({"inputs.inat18.images": "torchvision"})) == [
         f"{tmp_path / 'params.yaml'}: inputs.inat18.images: expected a folder that "
         "exists, got 'torchvision'"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "got"), [("", "None"), ("[]\n", "[]"), ("3\n", "3"), ("all\n", "'all'")]
-)
-def test_file_that_holds_no_settings_is_one_line(tmp_path, refused, text, got) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(text)
-    assert refused(lambda: load(path)) == [
-        f"{path}: expected settings by name, got {got}"
     ]
 
 
@@ -376,37 +262,6 @@ def test_null_means_the_stand_ins_recipe_where_there_is_no_input(section) -> Non
                 assert got[name] == drawn["value"], f"{part}.{name}"
 
 
-@pytest.mark.parametrize(
-    ("benchmark", "origin"), [("places_lt", "published"), ("inat18", "overridden")]
-)
-def test_an_override_with_the_published_value_is_none(
-    load_with, benchmark, origin
-) -> None:
-    """0.03 is what print has for Places-LT, and not for iNaturalist 2018."""
-    settings = load_with({"lambda_pure": 0.03})
-    choice = settings.choices(benchmark, "filter", ("lambda_pure",))["lambda_pure"]
-    assert (choice.value, choice.origin) == (0.03, origin)
-
-
-def test_override_wins_over_every_recipe(load_with, tmp_path) -> None:
-    changes = {"lambda_pure": 0.5, "ce.epochs": 7, "view.image_size": 96}
-    for inputs in ({}, all_inputs(tmp_path)):
-        settings = load_with({**inputs, **changes})
-        for benchmark in BENCHMARKS:
-            assert settings.filter(benchmark).lambda_pure == 0.5
-            assert settings.backbone(benchmark).epochs == 7
-            assert settings.data(benchmark).image_size == 96
-            assert settings.backbone(benchmark).image_size == 96
-
-
-def test_the_stand_in_is_shrunk_by_ordinary_settings(load_with) -> None:
-    settings = load_with({"data.num_classes": 7, "data.num_images": 300})
-    data, drawn = settings.data("inat18"), read_recipe(STAND_IN)["data"]
-    assert (data.num_classes, data.num_images) == (7, 300)
-    assert data.test_per_class == drawn["test_per_class"]["value"]
-    assert settings.departures() == []  # what is drawn is no experiment of the paper's
-
-
 def test_pacos_published_rate_goes_with_the_batch(load_with, tmp_path) -> None:
     def paco(**changes: float) -> PacoSettings:
         keys = {f"paco.{name}": value for name, value in changes.items()}
@@ -444,13 +299,6 @@ def test_it_is_noted_which_overrides_are_prints_own_values(load_with) -> None:
     assert not settings.as_recipe["lambda_pure"]
 
 
-def test_one_input_makes_one_benchmark_real(load_with, tmp_path) -> None:
-    settings = load_with({"inputs.places_lt.images": str(tmp_path)})
-    assert not settings.is_stand_in("places_lt")
-    assert settings.is_stand_in("imagenet_lt")
-    assert settings.backbone("places_lt").network == "resnet152"
-
-
 def test_a_door_serves_every_objective_or_each_its_own(load_with, tmp_path) -> None:
     """Cached features of both kinds; then neither cRT nor Fig. 2 has images."""
     for name in ("a", "b"):
@@ -463,17 +311,6 @@ def test_a_door_serves_every_objective_or_each_its_own(load_with, tmp_path) -> N
     assert two.features("own", "paco") == tmp_path / "b"
     assert two.decoupling("own").inputs == two.fig2("own").inputs == "features"
     assert one.checkpoint("own", "ce") is None
-
-
-def test_row_wins_over_an_override(load_with) -> None:
-    settings = load_with({"lambda_pure": 0.5, "num_clusters": 7})
-    rows = read_published_tables()["table2"].rows
-    full = settings.filter("places_lt", rows["full"])
-    no_pure = settings.filter("places_lt", rows["no_pure"])
-    clusters = settings.filter("places_lt", rows["clusters_300"])
-    assert (full.lambda_pure, full.num_clusters) == (0.5, 7)
-    assert (no_pure.lambda_pure, no_pure.num_clusters) == (0.0, 7)
-    assert (clusters.lambda_pure, clusters.num_clusters) == (0.5, 300)
 
 
 def test_every_row_changes_what_it_says_and_nothing_else() -> None:
@@ -580,30 +417,3 @@ def test_recipe_is_that_of_section_5(load_with, tmp_path, benchmark) -> None:
 
 # facts/field.md, section 1: epochs, warm-up, lr, weight decay, batch, queue, ...
 # projection, T, alpha.
-PACO = {
-    "imagenet_lt": (400, 10, 0.02, 5e-4, 128, 8192, 128, 0.2, 0.05),
-    "inat18": (400, 10, 0.02, 1e-4, 128, 8192, 128, 0.2, 0.05),
-    "places_lt": (30, 5, 0.02, 5e-4, 128, 8192, 128, 0.2, 0.05),
-    "cifar100_lt": (400, 10, 0.05, 5e-4, 128, 1024, 32, 0.05, 0.01),
-}
-
-
-@pytest.mark.parametrize("benchmark", PACO)
-def test_recipe_is_that_of_paco(benchmark) -> None:
-    recipe = read_recipe(benchmark)["paco"]
-    names = (
-        "epochs",
-        "warmup_epochs",
-        "lr",
-        "weight_decay",
-        "batch_size",
-        "queue_size",
-        "projection_dim",
-        "temperature",
-        "alpha",
-    )
-    assert tuple(recipe[name]["value"] for name in names) == PACO[benchmark]
-    assert recipe["key_momentum"]["value"] == 0.999
-    assert recipe["schedule"]["value"] == (
-        "steps" if benchmark == "cifar100_lt" else "cosine"
-    )

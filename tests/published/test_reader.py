@@ -5,11 +5,8 @@ import re
 
 import pytest
 
-from replication.core.files import read_json
-from replication.core.settings import PUBLISHED, read_recipe
+from replication.core.settings import PUBLISHED
 from replication.published.reader import (
-    read_anchors,
-    read_published_claims,
     read_published_tables,
 )
 
@@ -55,21 +52,3 @@ def test_published_class_counts_are_the_facts(shared) -> None:
     ours = json.loads((PUBLISHED / "class_counts.json").read_text())
     for benchmark, entry in ours.items():
         assert entry["histogram"] == facts[benchmark]["histogram"]
-
-
-def test_published_numbers_of_classes_are_those_of_the_published_counts() -> None:
-    counts = read_json(PUBLISHED / "class_counts.json")
-    for benchmark, published in counts.items():
-        assert read_recipe(benchmark)["classes"] == published["classes"]
-
-
-def test_sentences_have_ids_of_their_own_and_a_section() -> None:
-    sentences = read_published_claims()
-    assert len({sentence.id for sentence in sentences}) == len(sentences) > 10
-    assert all(sentence.section.startswith("Sect. ") for sentence in sentences)
-
-
-def test_anchors_are_for_a_benchmark_without_a_table() -> None:
-    anchors = read_anchors("cifar100_lt")
-    assert anchors is not None and read_anchors("places_lt") is None
-    assert {"crt", "lws", "paco"} <= {anchor.method for anchor in anchors.rows}
