@@ -60,12 +60,9 @@ class Samples:
 
 
 def place(tables: dict[str, Tensor], device: torch.device) -> dict[str, Features]:
-    """Put features on a device; those stay behind that do not fit there together.
+    """Put features on a device; of those that do not fit together the largest stay.
 
-    Implements: not in the paper. The largest stays behind first.
-
-    Args:
-        tables: split -> (N, D) on the CPU; emptied, so that no table is kept twice.
+    `tables` is split -> (N, D) on the CPU; emptied, so that no table is there twice.
     """
     order = list(tables)
     placed: dict[str, Features] = {}
