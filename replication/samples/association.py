@@ -49,7 +49,8 @@ def nmi_scores(
     Implements: Sect. 6, Table 1: NMI with arithmetic normalisation, natural logs.
 
     Returns:
-        (S, N) from arguments as in `mcc_scores`; the mean over samples is scikit-learn's `normalized_mutual_info_score`.
+        (S, N), arguments as in `mcc_scores`; the mean over samples is scikit-learn's
+        `normalized_mutual_info_score`.
     """
     return np.stack([_nmi(row, labels, num_classes) for row in predictions])
 

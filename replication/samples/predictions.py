@@ -17,7 +17,7 @@ _NUMBERS = ("sample", "label", "seed", "prediction")
 def predictions_table(
     labels: np.ndarray, predictions: Mapping[tuple[int, str], np.ndarray]
 ) -> pd.DataFrame:
-    """Labels (N,) and (seed, protocol) -> predictions (N,), as every method writes them.
+    """The table that every method writes, of labels (N,) and predictions (N,).
 
     Raises:
         BadInput: a sample was not decided (a prediction below 0).

@@ -1,0 +1,133 @@
+"""Files that are not plain RGB: converted as the field does, or refused by name."""
+
+import io
+import multiprocessing
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from replication.data.decoding import decode
+from replication.images.batches import ImageSplit, plain_batches
+
+SIDE = 32
+RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+COLOURS = np.stack([RAMP // 4, 255 - RAMP // 4, RAMP % 256], axis=2).astype(np.uint8)
+
+
+def written(image: Image.Image, kind: str, **options) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def photograph() -> Image.Image:
+    return Image.fromarray(COLOURS)
+
+
+def with_orientation(kind: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return written(photograph(), kind, exif=exif)
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG whose head promises more pixels than it holds."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = (
+        chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[:, :, None], 3, axis=2).astype(np.uint8)
+
+
+def transparent() -> Image.Image:
+    alpha = (RAMP % 256).astype(np.uint8)[:, :, None]
+    return Image.fromarray(np.concatenate([COLOURS, alpha], axis=2))
+
+
+def palette() -> Image.Image:
+    image = Image.fromarray((RAMP % 4).astype(np.uint8))
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 8, 7])
+    return image
+
+
+def animation() -> bytes:
+    frames = [Image.new("RGB", (SIDE, SIDE), colour) for colour in ("red", "blue")]
+    return written(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+PALETTE = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 8, 7]])
+CONVERTED = {
+    "greyscale": (written(Image.fromarray(COLOURS[:, :, 2]), "PNG"), grey(RAMP % 256)),
+    "16-bit PNG": (
+        written(Image.fromarray((RAMP * 64).astype(np.uint16)), "PNG"),
+        grey(RAMP * 64 >> 8),
+    ),
+    "alpha is left out": (written(transparent(), "PNG"), COLOURS),
+    "palette": (written(palette(), "PNG"), PALETTE[RAMP % 4]),
+    "EXIF is not followed": (with_orientation("PNG"), COLOURS),
+    "first frame": (animation(), np.full((SIDE, SIDE, 3), [255, 0, 0])),
+    "WebP by another name": (written(photograph(), "WEBP", lossless=True), COLOURS),
+}
+
+
+@pytest.mark.parametrize("case", CONVERTED)
+def test_odd_file_becomes_rgb(case, tmp_path) -> None:
+    content, expected = CONVERTED[case]
+    image = decode(content, tmp_path / "odd.jpg")
+    assert image.mode == "RGB"
+    assert np.array_equal(np.asarray(image), expected)
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-100]
+
+
+REFUSED = {
+    "empty": (b"", "no image"),
+    "text": (b"<html>404 Not Found</html>", "no image"),
+    "head alone": (written(photograph(), "JPEG")[:4], "no image"),
+    "cut JPEG": (cut(written(photograph(), "JPEG", quality=100)), "truncated"),
+    "cut PNG": (cut(written(photograph(), "PNG")), ""),
+    "cut WebP": (cut(written(photograph(), "WEBP")), ""),
+    "bomb": (png_of_size(20000, 20000), "exceeds limit"),
+    "no pixels": (png_of_size(SIDE, SIDE), ""),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_broken_file_is_one_line(case, tmp_path, refused) -> None:
+    content, reason = REFUSED[case]
+    path = tmp_path / "broken.jpg"
+    (line,) = refused(lambda: decode(content, path))
+    assert line.startswith(f"{path}: expected a whole image, got ")
+    assert reason in line.lower()
+    assert not line.endswith("got ")
+
+
+@pytest.mark.parametrize("case", ["cut JPEG", "bomb"])
+def test_refusal_in_a_worker_leaves_no_process(
+    case, tmp_path, refused, backbone_settings
+) -> None:
+    whole, broken = tmp_path / "whole.png", tmp_path / "broken.jpg"
+    photograph().save(whole)
+    broken.write_bytes(REFUSED[case][0])
+    paths = (whole,) * 6 + (broken,) + (whole,) * 12
+    images = ImageSplit(torch.zeros(len(paths), dtype=torch.int64), None, paths)
+    before = set(multiprocessing.active_children())
+    batches = plain_batches(images, 2, backbone_settings(), torch.device("cpu"), 1)
+    (line,) = refused(lambda: list(batches))
+    assert line.startswith(f"{broken}: expected a whole image, got ")
+    assert set(multiprocessing.active_children()) <= before
