@@ -1,8 +1,5 @@
 """The embedded stand-in: long-tailed glyph images, drawn from matplotlib's fonts.
 
-Nothing is downloaded. The stand-in lets every stage run on a laptop; its numbers say
-nothing about the paper's.
-
 Shapes: N samples, C classes, S image side in pixels, G clutter glyphs.
 """
 
@@ -35,9 +32,8 @@ _FONT_FILES = (
     "STIXGeneralBol.ttf",
 )
 
-# Kinds of character. Of letters whose two cases differ only in size (C c, O o, S s)
-# one is left out, since size is random; so are twins across scripts (Latin, Greek and
-# Cyrillic A).
+# Kinds of character. Of letters that differ only in size (C c), and of twins across
+# scripts (Latin, Greek and Cyrillic A), one is left out.
 _DISTINCT_KINDS = (
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "abdefghijmnqrtyæœþð",
@@ -81,8 +77,7 @@ _TWIN_FAMILIES = (
 )
 
 # How far one drawing of a class strays from another; chosen so that a small residual
-# network is right on 30% to 80% of a class-balanced test set. Near twins, which differ
-# by a few pixels, stray half as far: `strain`.
+# network is right on 30% to 80% of a class-balanced test set.
 _SIZE_RANGE = (0.8, 1.1)  # em, as a fraction of the image side
 _MAX_SHIFT = 0.10  # of the image side, along each axis
 _MAX_TURN = 0.25  # radians, either way
@@ -109,19 +104,11 @@ def glyph_alphabet(num_classes: int, fine_grained: bool) -> tuple[str, ...]:
     """The characters that stand for the classes, class c being the c-th.
 
     Kinds of character take turns, so that a character's kind says little about its
-    class's rank, and so about its number of training images. Fine-grained, the first
-    families of accented letters that hold enough characters take turns: near twins
-    then stand on either side of the shot thresholds.
-
-    Args:
-        num_classes: C, from 2 to the number of characters there are.
-        fine_grained: whether classes are near twins (a à á â) or distinct.
-
-    Returns:
-        C different characters; a test draws them all in every font used.
+    class's rank, and so about its number of training images. Fine-grained, near twins
+    (a à á â) stand on either side of the shot thresholds.
 
     Raises:
-        ValueError: C is out of range.
+        ValueError: there are not so many characters.
     """
     kinds = _TWIN_FAMILIES if fine_grained else _DISTINCT_KINDS
     available = sum(map(len, kinds))
@@ -146,17 +133,15 @@ def draw_glyphs(
 ) -> np.ndarray:
     """Draw one image per label: its glyph, somewhere near the centre, on clutter.
 
-    Font, size, place, turn, slant, weight, colours, clutter, blur and noise are
-    random. Image i is a function of the generator's seed, i and `labels[i]` alone:
-    other labels, and how many follow, change nothing in it. The bytes also hang on the
+    Image i is a function of the generator's seed, i and `labels[i]` alone: other
+    labels, and how many follow, change nothing in it. The bytes also hang on the
     versions of Pillow (FreeType) and matplotlib (fonts).
 
     Args:
         labels: (N,) integers in 0..C-1, C = len(alphabet).
         alphabet: C characters, from `glyph_alphabet`.
         image_size: S, in pixels, at least 16.
-        generator: source of randomness; its children are spawned, so a second call
-            with the same generator draws other images.
+        generator: its children are spawned: a second call draws other images.
         strain: how far drawings of a class stray from each other, in (0, 1].
 
     Returns:
@@ -181,15 +166,8 @@ def draw_glyphs(
         noise = noise_rng.standard_normal(
             (len(glyphs), image_size, image_size, 3), np.float32
         )
-        images[part] = _compose(
-            glyphs,
-            others,
-            colours[part],
-            strengths[part],
-            textures[part],
-            noise,
-            strain,
-        )
+        drawn = colours[part], strengths[part], textures[part]
+        images[part] = _compose(glyphs, others, *drawn, noise, strain)
     return images
 
 
@@ -390,9 +368,6 @@ def _compose(
         textures: (n, 4, 4, 3) in [0, 1): the ground's coarse texture.
         noise: (n, S, S, 3) standard normal.
         strain: of contrast, texture, line, blur and noise.
-
-    Returns:
-        (n, S, S, 3) uint8.
     """
     side = glyphs.shape[1]
     ground = _between(colours[:, 0], _GROUND_RANGE)
@@ -483,11 +458,7 @@ def _quantiles(counts: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def _press(counts: np.ndarray, floor: int, budget: int) -> np.ndarray:
-    """Counts pressed towards `floor` as little as makes them add up to `budget`.
-
-    n -> floor (n / floor)^t, t in [0, 1]: 1 leaves a count, 0 makes it `floor`. Where
-    even t = 0 exceeds the budget, that is what comes back.
-    """
+    """n -> floor (n / floor)^t, with the largest t in [0, 1] that fits, else 0."""
     if counts.sum() <= budget:
         return counts
     low, high = 0.0, 1.0

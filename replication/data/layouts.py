@@ -115,12 +115,7 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
 
 
 def lay_out(root: Path, benchmark: str, lists: Lists) -> Placed:
-    """Find the folders that the listed images lie in.
-
-    Args:
-        root: of the images.
-        benchmark: whose layouts to look for.
-        lists: of every split.
+    """Find the folders below the root that the listed images lie in.
 
     Raises:
         BadInput: a folder cannot be read.

@@ -121,10 +121,7 @@ def read_lists(root: Path, published: Published, thinned: bool) -> Lists:
     another draw): it is called "not the published list" from then on. One with other
     class counts is refused: its results would stand beside the published ones.
 
-    Args:
-        root: of the images; the lists lie there or in `lists/`.
-        published: what to hold them against.
-        thinned: an imbalance factor is set, so that training counts are free.
+    Where an imbalance factor thins the training images anyway, their counts are free.
 
     Raises:
         BadInput: a line for each thing wrong in a list, between lists, or with the
@@ -159,13 +156,7 @@ def read_lists(root: Path, published: Published, thinned: bool) -> Lists:
 
 
 def remarks(listing: Listing, published: Published, thinned: bool) -> list[str]:
-    """What a reader should know about accepted images that are not the published ones.
-
-    Args:
-        listing: the images.
-        published: what to hold them against.
-        thinned: an imbalance factor is set, so that training counts are free.
-    """
+    """What a reader should know of accepted images that are not the published ones."""
     name = published.benchmark
     if listing.origin is None:
         labels = listing.labels[listing.splits == "train"]

@@ -41,17 +41,13 @@ class Prepared:
     pixels: np.ndarray | None
 
 
-def untold(step: int, steps: int, metrics: Mapping[str, float]) -> None:
-    """Progress that nobody wants to know."""
-
-
-def prepare(settings: DataSettings, downloads: Path, tell: Tell = untold) -> Prepared:
+def prepare(
+    settings: DataSettings, downloads: Path, tell: Tell = lambda *_: None
+) -> Prepared:
     """Bring a benchmark into its index form, refusing what cannot be trained on.
 
-    Args:
-        settings: of the benchmark.
-        downloads: folder for what is downloaded.
-        tell: told (image from 0, images, nothing) as images are opened.
+    `downloads` is the folder for what is downloaded; `tell` is told (image from 0,
+    images, nothing) as images are opened.
 
     Raises:
         BadInput: a line for each thing wrong with the images, all of them at once.
@@ -59,7 +55,8 @@ def prepare(settings: DataSettings, downloads: Path, tell: Tell = untold) -> Pre
     if settings.stand_in:
         return draw_stand_in(settings)
     listing = list_images(settings, downloads)
-    hashes, pixels = read_images(listing, settings, tell)
+    side = settings.image_size
+    hashes, pixels = read_images(listing, settings.resize, side, tell)
     return Prepared(listing, hashes, pixels)
 
 
@@ -235,25 +232,19 @@ def download_cifar100(folder: Path) -> Path:
 
 
 def read_images(
-    listing: Listing, settings: DataSettings, tell: Tell = untold
+    listing: Listing, resize: int, side: int, tell: Tell = lambda *_: None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Open every image once: hash its content, prove it whole, keep it if it is small.
 
-    Args:
-        listing: what to open.
-        settings: the size that the network sees.
-        tell: told (image from 0, images, nothing) as images are opened.
-
     Returns:
         hashes: (N,) text, 16 hexadecimal digits of SHA-256 of the file.
-        pixels: (N, H, W, 3) uint8 where the network's images are at most 64 pixels a
-            side, shorter side resized and centre cropped; else None.
+        pixels: (N, side, side, 3) uint8, shorter side resized and centre cropped,
+            where they are small; else None.
 
     Raises:
         BadInput: a line for each of the first ten images that do not decode, and how
             many more there are.
     """
-    side = settings.image_size
     packed = side <= PACKED_SIDE
 
     def read(path: str) -> tuple[str, np.ndarray | None] | BadInput:
@@ -262,7 +253,7 @@ def read_images(
             image = decode(content, listing.root / path)
         except BadInput as error:
             return error
-        pixels = _centred(image, settings.resize, side) if packed else None
+        pixels = _centred(image, resize, side) if packed else None
         return _digest(content), pixels
 
     paths = listing.paths.tolist()

@@ -33,10 +33,7 @@ _GREY = 128
 
 
 class Cutout(v2.Transform):
-    """Black out a square around a random pixel, cut off at the image's edges.
-
-    DeVries and Taylor (2017), one hole.
-    """
+    """DeVries and Taylor's (2017): black out a square around a random pixel."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
