@@ -5,7 +5,7 @@ The layout is the one of the authors' released code: a file a split, named
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from safetensors import safe_open
 from replication.core.files import BadInput
 from replication.core.settings import DataSettings
 
-_FORMATS = {".h5": "HDF5", ".npz": "npz", ".safetensors": "safetensors"}
 _HEAD = "classifier"
 _NAMED = 5
 _MOST_CLASSES = 10**6
@@ -42,15 +41,8 @@ class ImportedFeatures:
 
 
 def import_features(folder: Path, settings: DataSettings) -> ImportedFeatures:
-    """Read a benchmark's cached features by that benchmark's rules.
-
-    Args:
-        folder: of the features.
-        settings: of the benchmark, whose number of classes is known in advance.
-    """
-    return read_features(
-        folder, settings.published_classes, val_is_test=_val_is_test(settings)
-    )
+    """Read a benchmark's cached features by that benchmark's rules."""
+    return read_features(folder, settings.published_classes, _val_is_test(settings))
 
 
 def files_of_features(folder: Path, settings: DataSettings) -> list[Path]:
@@ -94,18 +86,16 @@ def read_features(
     Raises:
         BadInput: a line for each thing wrong with the files; rows count from 0.
     """
-    folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"{folder}: expected a folder, found none")
-    names = _file_names(val_is_test)
-    paths = _found(folder, names)
+    paths = _paths(folder, _file_names(val_is_test))
+    head_path = paths.pop(_HEAD, None)
     notes: list[str] = []
     splits: dict[str, Split] = {}
     problems: list[str] = []
-    for split in names:
+    for split, path in paths.items():
         try:
-            if split in paths:
-                splits[split] = _read_split(paths[split], num_classes, notes)
+            splits[split] = _read_split(path, num_classes, notes)
         except BadInput as error:
             problems += error.problems
     _refuse_any(problems)
@@ -113,9 +103,19 @@ def read_features(
     num_classes = num_classes or int(labels.max()) + 1
     _refuse_any(_across(folder, paths, splits, num_classes))
     head = None
-    if _HEAD in paths:
-        head = _read_head(paths[_HEAD], (num_classes, features.shape[1]), notes)
-    notes += _left(folder, paths, val_is_test, splits["test"][1], num_classes)
+    if head_path:
+        head = _read_head(head_path, (num_classes, features.shape[1]), notes)
+    untested = num_classes - len(np.unique(splits["test"][1]))
+    if untested:
+        notes.append(
+            f"{untested} of {num_classes} classes have no test sample: no accuracy "
+            "of a shot group counts them"
+        )
+    if not val_is_test and "val" not in splits:
+        notes.append("no feature_val: there is no validation split")
+    unread = sorted(p.name for p in {*folder.iterdir()} - {*paths.values(), head_path})
+    if unread:
+        notes.append(f"not read: {_listed(unread)}")
     return ImportedFeatures(splits, num_classes, head, tuple(notes))
 
 
@@ -124,7 +124,7 @@ def _refuse_any(problems: list[str]) -> None:
         raise BadInput(problems)
 
 
-def _found(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
+def _paths(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
     """The file of each split that there is, and of the head."""
     paths: dict[str, Path] = {}
     problems = []
@@ -142,46 +142,20 @@ def _found(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
     return paths
 
 
-def _left(
-    folder: Path,
-    paths: Mapping[str, Path],
-    val_is_test: bool,
-    tested: np.ndarray,
-    num_classes: int,
-) -> Iterator[str]:
-    """What a reader should know of what is not there, or was not read."""
-    untested = num_classes - len(np.unique(tested))
-    if untested:
-        yield (
-            f"{untested} of {num_classes} classes have no test sample: no accuracy "
-            "of a shot group counts them"
-        )
-    if not val_is_test and "val" not in paths:
-        yield "no feature_val: there is no validation split"
-    unread = sorted(path.name for path in set(folder.iterdir()) - {*paths.values()})
-    if unread:
-        yield f"not read: {_listed(unread)}"
-
-
-# ---- One file -----------------------------------------------------------------------
-
-
 def _read_split(path: Path, num_classes: int | None, notes: list[str]) -> Split:
     """Features (N, D) float32 and labels (N,) int64 of one file."""
     arrays, names = _load(path, ("features", "labels", "label"))
     problems = []
     if "features" not in arrays:
-        problems.append(f"expected an array features, got {_listed(names)}")
+        problems.append(f"{path}: expected an array features, got {_listed(names)}")
     if ("labels" in arrays) == ("label" in arrays):
         got = "both" if "labels" in arrays else _listed(names)
-        problems.append(f"expected an array labels or label, got {got}")
-    _refuse_any([f"{path}: {problem}" for problem in problems])
+        problems.append(f"{path}: expected an array labels or label, got {got}")
+    _refuse_any(problems)
     name = "labels" if "labels" in arrays else "label"
     features, labels = arrays["features"], arrays[name]
-    if features.ndim != 2 or features.shape[1] == 0:
+    if features.ndim != 2 or not features.size:
         raise BadInput(f"{path}: features: expected (N, D), got {features.shape}")
-    if len(features) == 0:
-        raise BadInput(f"{path}: features: expected samples, got none")
     if labels.shape != features.shape[:1]:
         raise BadInput(
             f"{path}: {name}: expected {features.shape[:1]}, one for each sample, got "
@@ -241,9 +215,6 @@ def _read_head(path: Path, shape: tuple[int, int], notes: list[str]) -> Split:
     return weight, bias
 
 
-# ---- Across files -------------------------------------------------------------------
-
-
 def _across(
     folder: Path,
     paths: Mapping[str, Path],
@@ -263,12 +234,12 @@ def _across(
         if len(never := np.setdiff1d(labels, trained)):
             problems.append(
                 f"{paths[split]}: expected classes that the training split has, got "
-                f"{_classes(never)}"
+                f"{_listed(never)}"
             )
     if len(missing := np.setdiff1d(np.arange(num_classes), trained)):
         problems.append(
             f"{paths['train']}: expected samples of all {num_classes} classes, got "
-            f"none of {_classes(missing)}"
+            f"none of {_listed(missing)}"
         )
     return problems
 
@@ -278,29 +249,27 @@ def _across(
 
 def _load(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
     """Those of the wanted arrays that a file has, and the names of all."""
+    kind, read = _FORMATS[path.suffix]
     try:
-        arrays, names = _READERS[path.suffix](path, wanted)
-        numbers = (np.ndarray, np.generic)  # else text, or nothing
-        return {
-            k: np.asarray(v) for k, v in arrays.items() if isinstance(v, numbers)
-        }, names
+        arrays, names = read(path, wanted)
     except BadInput:
         raise
     except Exception as error:  # the libraries raise a dozen kinds on a broken file
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise BadInput(
-            f"{path}: expected a whole {_FORMATS[path.suffix]} file, got {lines[0]}"
-        ) from None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise BadInput(f"{path}: expected a whole {kind} file, got {reason}") from None
+    numbers = (np.ndarray, np.generic)  # else text, or nothing
+    return {
+        k: np.asarray(v) for k, v in arrays.items() if isinstance(v, numbers)
+    }, names
 
 
 def _from_h5(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
     with h5py.File(path, "r") as file:
         names = [name for name in file if isinstance(file[name], h5py.Dataset)]
         arrays = {}
-        for name in wanted:
-            if name in names:
-                _check_written(path, name, file[name])
-                arrays[name] = file[name][()]
+        for name in (name for name in wanted if name in names):
+            _check_written(path, name, file[name])
+            arrays[name] = file[name][()]
         return arrays, names
 
 
@@ -309,17 +278,15 @@ def _check_written(path: Path, name: str, dataset: h5py.Dataset) -> None:
     elsewhere = dataset.external or Path(dataset.file.filename) != path
     if elsewhere or dataset.is_virtual:
         raise BadInput(f"{path}: {name}: expected values here, got another file's")
-    if dataset.chunks is None:
-        written, whole = dataset.id.get_storage_size(), dataset.nbytes
-    else:
+    written, whole, unit = dataset.id.get_storage_size(), dataset.nbytes, "bytes"
+    if dataset.chunks is not None:
+        written, unit = dataset.id.get_num_chunks(), "chunks"
         sizes = zip(dataset.shape, dataset.chunks, strict=True)
-        written = dataset.id.get_num_chunks()
         whole = math.prod(-(-size // chunk) for size, chunk in sizes)
     if written < whole:
-        share = f"{written} of {whole} {'chunks' if dataset.chunks else 'bytes'}"
         raise BadInput(
-            f"{path}: {name}: expected all values, got {share}: it was not written to "
-            "its end"
+            f"{path}: {name}: expected all values, got {written} of {whole} {unit}: it "
+            "was not written to its end"
         )
 
 
@@ -332,16 +299,18 @@ def _from_safetensors(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[s
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
         tensors = {name: file.get_tensor(name) for name in wanted if name in names}
-    half = torch.bfloat16  # numpy has no such type
-    return {
-        n: (t.float() if t.dtype == half else t).numpy() for n, t in tensors.items()
-    }, names
+    arrays = {
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        for name, tensor in tensors.items()  # numpy has no bfloat16
+    }
+    return arrays, names
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str]], tuple[Arrays, list[str]]]] = {
-    ".h5": _from_h5,
-    ".npz": _from_npz,
-    ".safetensors": _from_safetensors,
+# Ending -> what the format is called, and its reader.
+_FORMATS = {
+    ".h5": ("HDF5", _from_h5),
+    ".npz": ("npz", _from_npz),
+    ".safetensors": ("safetensors", _from_safetensors),
 }
 
 
@@ -350,15 +319,10 @@ _READERS: dict[str, Callable[[Path, Sequence[str]], tuple[Arrays, list[str]]]] =
 
 def _rows(bad: np.ndarray) -> str:
     number, first = int(bad.sum()), int(bad.argmax())
-    if number == 1:
-        return f"1 of {len(bad)} rows, row {first}"
     return f"{number} of {len(bad)} rows, first row {first}"
 
 
-def _classes(classes: np.ndarray) -> str:
-    return f"{'class' if len(classes) == 1 else 'classes'} {_listed(classes)}"
-
-
-def _listed(names: Sequence[object]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(str, names[:_NAMED])) + more or "nothing"
+def _listed(names: Iterable[object]) -> str:
+    words = [str(name) for name in names]
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return ", ".join(words[:_NAMED]) + more or "nothing"

@@ -1,8 +1,5 @@
 """The embedded stand-in: long-tailed glyph images, drawn from matplotlib's fonts.
 
-Nothing is downloaded. The stand-in lets every stage run on a laptop; its numbers say
-nothing about the paper's.
-
 Shapes: N samples, C classes, S image side in pixels, G clutter glyphs.
 """
 
@@ -13,6 +10,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from replication.samples.shots import FEW_BELOW, MANY_ABOVE, shot_groups
 
 # Sans, mono and serif in four styles each, and a second serif in two. matplotlib's
 # other fonts lack glyphs of the alphabets below or place them at private codes.
@@ -33,9 +32,8 @@ _FONT_FILES = (
     "STIXGeneralBol.ttf",
 )
 
-# Kinds of character. Of letters whose two cases differ only in size (C c, O o, S s)
-# one is left out, since size is random; so are twins across scripts (Latin, Greek and
-# Cyrillic A).
+# Kinds of character. Of letters that differ only in size (C c), and of twins across
+# scripts (Latin, Greek and Cyrillic A), one is left out.
 _DISTINCT_KINDS = (
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "abdefghijmnqrtyæœþð",
@@ -79,8 +77,7 @@ _TWIN_FAMILIES = (
 )
 
 # How far one drawing of a class strays from another; chosen so that a small residual
-# network is right on 30% to 80% of a class-balanced test set. Near twins, which differ
-# by a few pixels, stray half as far: `strain`.
+# network is right on 30% to 80% of a class-balanced test set.
 _SIZE_RANGE = (0.8, 1.1)  # em, as a fraction of the image side
 _MAX_SHIFT = 0.10  # of the image side, along each axis
 _MAX_TURN = 0.25  # radians, either way
@@ -97,8 +94,7 @@ _BLOB_SIDE = 4  # cells of that texture along each axis
 _NOISE_RANGE = (0.02, 0.12)  # standard deviation of the pixel noise
 _BLUR_SHARE = 0.3  # of images that are blurred
 
-_MANY_ABOVE = 100
-_MEDIUM_FROM = 20
+_SMALLEST_CLASS = 2  # images
 
 # Samples composed at once: small enough for the arrays to stay in cache.
 _CHUNK = 256
@@ -108,19 +104,11 @@ def glyph_alphabet(num_classes: int, fine_grained: bool) -> tuple[str, ...]:
     """The characters that stand for the classes, class c being the c-th.
 
     Kinds of character take turns, so that a character's kind says little about its
-    class's rank, and so about its number of training images. Fine-grained, the first
-    families of accented letters that hold enough characters take turns: near twins
-    then stand on either side of the shot thresholds.
-
-    Args:
-        num_classes: C, from 2 to the number of characters there are.
-        fine_grained: whether classes are near twins (a à á â) or distinct.
-
-    Returns:
-        C different characters, each drawn by every font used, no two alike in any.
+    class's rank, and so about its number of training images. Fine-grained, near twins
+    (a à á â) stand on either side of the shot thresholds.
 
     Raises:
-        ValueError: C is out of range, or a font lacks a character or draws two alike.
+        ValueError: there are not so many characters.
     """
     kinds = _TWIN_FAMILIES if fine_grained else _DISTINCT_KINDS
     available = sum(map(len, kinds))
@@ -131,10 +119,9 @@ def glyph_alphabet(num_classes: int, fine_grained: bool) -> tuple[str, ...]:
             f"got {num_classes}"
         )
     if fine_grained:
-        kinds = _first_holding(kinds, num_classes)
-    alphabet = _taking_turns(kinds)[:num_classes]
-    _check_drawable(alphabet)
-    return alphabet
+        enough = np.searchsorted(np.cumsum([len(kind) for kind in kinds]), num_classes)
+        kinds = kinds[: int(enough) + 1]
+    return _taking_turns(kinds)[:num_classes]
 
 
 def draw_glyphs(
@@ -146,17 +133,15 @@ def draw_glyphs(
 ) -> np.ndarray:
     """Draw one image per label: its glyph, somewhere near the centre, on clutter.
 
-    Font, size, place, turn, slant, weight, colours, clutter, blur and noise are
-    random. Image i is a function of the generator's seed, i and `labels[i]` alone:
-    other labels, and how many follow, change nothing in it. The bytes also hang on the
+    Image i is a function of the generator's seed, i and `labels[i]` alone: other
+    labels, and how many follow, change nothing in it. The bytes also hang on the
     versions of Pillow (FreeType) and matplotlib (fonts).
 
     Args:
         labels: (N,) integers in 0..C-1, C = len(alphabet).
         alphabet: C characters, from `glyph_alphabet`.
         image_size: S, in pixels, at least 16.
-        generator: source of randomness; its children are spawned, so a second call
-            with the same generator draws other images.
+        generator: its children are spawned: a second call draws other images.
         strain: how far drawings of a class stray from each other, in (0, 1].
 
     Returns:
@@ -181,45 +166,30 @@ def draw_glyphs(
         noise = noise_rng.standard_normal(
             (len(glyphs), image_size, image_size, 3), np.float32
         )
-        images[part] = _compose(
-            glyphs,
-            others,
-            colours[part],
-            strengths[part],
-            textures[part],
-            noise,
-            strain,
-        )
+        drawn = colours[part], strengths[part], textures[part]
+        images[part] = _compose(glyphs, others, *drawn, noise, strain)
     return images
 
 
 def stand_in_counts(
-    histogram: Mapping[int, int],
-    num_classes: int,
-    num_images: int,
-    smallest: int = 2,
+    histogram: Mapping[int, int], num_classes: int, num_images: int
 ) -> np.ndarray:
     """Class counts that follow a published class-count curve, for fewer classes.
 
-    1. The classes are shared among Many (> 100 images), Medium (20..100) and Few
-       (< 20) as the published classes are, by largest remainder, one each at least.
+    1. The classes are shared among Many, Medium and Few as the published classes are,
+       by largest remainder, one each at least.
     2. A group's k classes take the published counts of that group at its quantiles
-       (i + 1/2) / k. Counts below `smallest` become `smallest`.
-    3. While the total exceeds `num_images`, counts are pressed towards the least
-       count of their group, f, by n -> f (n / f)^t, rounded, with the largest t in
-       [0, 1] that fits: Many (f = 101) first; Medium (f = 20) only once every Many
-       class is at 101; Few (f = smallest) only once every Medium class is at 20.
-
-    So each group keeps its share of the classes, the order within a group is kept, and
-    counts up to 100 are published ones unless `num_images` is too small for that. A
-    curve that needs fewer images than `num_images` is left as it is.
+       (i + 1/2) / k; a class has two images at least.
+    3. While the total exceeds `num_images`, counts are pressed towards the least count
+       of their group, f, by n -> f (n / f)^t, rounded, with the largest t in [0, 1]
+       that fits: Many (f = 101) first; Medium (f = 20) only once every Many class is
+       at 101; Few (f = 2) only once every Medium class is at 20.
 
     Args:
         histogram: published {training images of a class: number of such classes}.
         num_classes: C, from 3 to the number of published classes.
         num_images: images that the counts may add up to; they come within about C of
             it where step 3 had to press.
-        smallest: least count of a class, 1..19.
 
     Returns:
         (C,) int64 counts, descending.
@@ -228,24 +198,19 @@ def stand_in_counts(
         ValueError: `num_classes` is out of range, or `num_images` is less than C
             classes need.
     """
-    published = np.repeat(
-        np.fromiter(histogram.keys(), np.int64, len(histogram)),
-        np.fromiter(histogram.values(), np.int64, len(histogram)),
-    )
+    published = np.repeat([*histogram.keys()], [*histogram.values()])
     published = np.sort(published)[::-1]
     if not 3 <= num_classes <= len(published):
         raise ValueError(
             f"num_classes: expected 3..{len(published)}, got {num_classes}"
         )
-    groups = _shot_groups(published)
-
-    shares = _apportion([len(group) for group in groups.values()], num_classes)
+    groups = [published[group] for group in shot_groups(published).values()]
+    shares = _apportion([len(group) for group in groups], num_classes)
     thinned = [
-        _quantiles(group, share)
-        for group, share in zip(groups.values(), shares, strict=True)
+        np.maximum(_quantiles(group, share), _SMALLEST_CLASS)
+        for group, share in zip(groups, shares, strict=True)
     ]
-    thinned[-1] = np.maximum(thinned[-1], smallest)
-    floors = (_MANY_ABOVE + 1, _MEDIUM_FROM, smallest)
+    floors = (MANY_ABOVE + 1, FEW_BELOW, _SMALLEST_CLASS)
     least = int(np.dot(shares, floors))
     if num_images < least:
         raise ValueError(
@@ -256,12 +221,6 @@ def stand_in_counts(
         others = sum(int(group.sum()) for group in thinned) - int(thinned[g].sum())
         thinned[g] = _press(thinned[g], floor, num_images - others)
     return np.concatenate(thinned)
-
-
-def _first_holding(families: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
-    """The fewest leading families that hold `num_classes` characters together."""
-    totals = np.cumsum([len(family) for family in families])
-    return families[: int(np.searchsorted(totals, num_classes)) + 1]
 
 
 def _taking_turns(families: tuple[str, ...]) -> tuple[str, ...]:
@@ -297,21 +256,6 @@ def _ink(character: str, font_index: int, em_pixels: int, stroke: int) -> Image.
         (1 - left, 1 - top), character, fill=255, font=font, stroke_width=stroke
     )
     return ink
-
-
-def _check_drawable(alphabet: tuple[str, ...]) -> None:
-    """Refuse characters that a font lacks, leaves empty or draws like another's."""
-    for f, file in enumerate(_FONT_FILES):
-        font = _font(f, 48)
-        missing = font.getmask("\uffff")  # never a character: always the .notdef box
-        seen = {(missing.size, bytes(missing)): "a missing glyph"}
-        for character in alphabet:
-            mask = font.getmask(character)
-            shape = (mask.size, bytes(mask))
-            twin = seen.get(shape, None if any(shape[1]) else "a blank")
-            if twin is not None:
-                raise ValueError(f"{file}: draws {character!r} like {twin}")
-            seen[shape] = repr(character)
 
 
 def _between(uniform: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
@@ -424,9 +368,6 @@ def _compose(
         textures: (n, 4, 4, 3) in [0, 1): the ground's coarse texture.
         noise: (n, S, S, 3) standard normal.
         strain: of contrast, texture, line, blur and noise.
-
-    Returns:
-        (n, S, S, 3) uint8.
     """
     side = glyphs.shape[1]
     ground = _between(colours[:, 0], _GROUND_RANGE)
@@ -499,15 +440,6 @@ def _blurred(canvas: np.ndarray) -> np.ndarray:
     return canvas
 
 
-def _shot_groups(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Class counts (C,) by shot group, head first, each in the order it came in."""
-    return {
-        "Many": counts[counts > _MANY_ABOVE],
-        "Medium": counts[(counts >= _MEDIUM_FROM) & (counts <= _MANY_ABOVE)],
-        "Few": counts[counts < _MEDIUM_FROM],
-    }
-
-
 def _apportion(sizes: list[int], num_classes: int) -> list[int]:
     """Share out `num_classes` like `sizes`, by largest remainder, one each at least."""
     spare = num_classes - len(sizes)
@@ -526,11 +458,7 @@ def _quantiles(counts: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def _press(counts: np.ndarray, floor: int, budget: int) -> np.ndarray:
-    """Counts pressed towards `floor` as little as makes them add up to `budget`.
-
-    n -> floor (n / floor)^t, t in [0, 1]: 1 leaves a count, 0 makes it `floor`. Where
-    even t = 0 exceeds the budget, that is what comes back.
-    """
+    """n -> floor (n / floor)^t, with the largest t in [0, 1] that fits, else 0."""
     if counts.sum() <= budget:
         return counts
     low, high = 0.0, 1.0

@@ -11,89 +11,65 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import scipy.io
 
 from replication.core.files import BadInput, read_text
 from replication.data.listing import SPLITS, Listing, first_of
-from replication.data.lists import (
-    Lists,
-    Published,
-    class_folders,
-    folders_of,
-    read_lists,
-)
+from replication.data.lists import Lists, Published, class_folders, read_lists
+
+# How a class's folder is written -> from as listed to that: the class a-b of Places365
+# may be a/b.
+_FORMS: Mapping[str, Callable[[str], str]] = {
+    "<class>/": lambda listed: f"{listed}/",
+    "<class>/<subclass>/": lambda listed: f"{listed.replace('-', '/')}/",
+    "<letter>/<class>/": lambda listed: f"{listed[0]}/{listed.replace('-', '/')}/",
+    "": lambda listed: "",
+}
 
 
-@dataclass(frozen=True)
-class Home:
-    """A folder that images may lie in, and how a class's folder is written in it.
-
-    Fields: `folder` below the root; `below`, from a class's folder as listed to that in
-    `folder`; `shown`, the same for a reader.
-    """
+class Home(NamedTuple):
+    """A folder that images may lie in, and how a class's folder is written in it."""
 
     folder: str
-    below: Callable[[str], str]
-    shown: str
+    form: str
 
-    def of(self, listed: str) -> str:
-        """Where the images of a listed folder, `train/<class>`, lie below the root."""
-        class_folder = listed.partition("/")[2]
-        return os.path.normpath(os.path.join(self.folder, self.below(class_folder)))
+    def place(self, listed: str) -> str:
+        """Where a listed image, `train/<class>/<image>`, lies below the root."""
+        class_folder, _, name = listed.partition("/")[2].rpartition("/")
+        return f"{self.folder}{_FORMS[self.form](class_folder)}{name}"
 
     def __str__(self) -> str:
-        return os.path.normpath(os.path.join(self.folder, self.shown)) + "/"
+        return f"{self.folder}{self.form}"
 
 
-def _as_listed(class_folder: str) -> str:
-    return class_folder
-
-
-def _nested(class_folder: str) -> str:
-    return class_folder.replace("-", "/")
-
-
-def _by_letter(class_folder: str) -> str:
-    return f"{class_folder[0]}/{_nested(class_folder)}"
-
-
-def _flat(_: str) -> str:
-    return ""
-
-
-_AS_LISTED = (_as_listed, "<class>")
-_NESTED = (_nested, "<class>/<subclass>")
-_BY_LETTER = (_by_letter, "<letter>/<class>")
-_FLAT = (_flat, "")
-
-
-def _homes(
-    folders: Sequence[str], forms: Sequence[tuple[Callable[[str], str], str]]
-) -> tuple[Home, ...]:
-    return tuple(Home(folder, *form) for folder in folders for form in forms)
+def _homes(folders: Sequence[str], forms: Sequence[str]) -> tuple[Home, ...]:
+    return tuple(Home(folder, form) for folder in folders for form in forms)
 
 
 _ILSVRC = "ILSVRC/Data/CLS-LOC"
-_PLACES = ("data_256", "data_large", "data_256_standard", "data_large_standard")
+_PLACES = ("data_256/", "data_large/", "data_256_standard/", "data_large_standard/")
+_PLACES_FORMS = ("<class>/", "<class>/<subclass>/", "<letter>/<class>/")
 # Benchmark -> first folder of a listed path -> where its images may lie, in the order
 # in which they are looked for: Places365's archives, and what torchvision makes of
 # them; ImageNet's, its validation images in classes or not, and the competition's tree.
 _HOMES: Mapping[str, Mapping[str, tuple[Home, ...]]] = {
     "places_lt": {
-        "train": _homes(("train", *_PLACES), (_AS_LISTED, _NESTED, _BY_LETTER)),
-        "val": _homes(
-            ("val", "val_256", "val_large"), (_AS_LISTED, _NESTED, _BY_LETTER, _FLAT)
-        ),
+        "train": _homes(("train/", *_PLACES), _PLACES_FORMS),
+        "val": _homes(("val/", "val_256/", "val_large/"), (*_PLACES_FORMS, "")),
     },
     "imagenet_lt": {
-        "train": _homes(("train", f"{_ILSVRC}/train"), (_AS_LISTED,)),
-        "val": _homes(("val", f"{_ILSVRC}/val"), (_AS_LISTED, _FLAT)),
+        "train": _homes(("train/", f"{_ILSVRC}/train/"), ("<class>/",)),
+        "val": _homes(("val/", f"{_ILSVRC}/val/"), ("<class>/", "")),
     },
-    "inat18": {"train_val2018": _homes(("train_val2018", "2018", "."), (_AS_LISTED,))},
+    "inat18": {"train_val2018": _homes(("train_val2018/", "2018/", ""), ("<class>/",))},
 }
+
+
+def _homes_of(benchmark: str, top: str) -> tuple[Home, ...]:
+    return _HOMES[benchmark].get(top, (Home(f"{top}/", "<class>/"),))
 
 
 @dataclass(frozen=True)
@@ -118,43 +94,43 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     """
     lists = read_lists(root, published, thinned)
     placed = lay_out(root, published.benchmark, lists)
-    checked, problems = check_devkit(root, published.benchmark, lists)
+    devkit, problems = check_devkit(root, published.benchmark, lists)
     if problems := missing(placed, published.benchmark, lists) + problems:
         raise BadInput(problems)
-    return with_origin(placed, lists, checked)
+    origin = {
+        "lists": {
+            split: {
+                "file": one.place.name,
+                "blob": one.blob,
+                "images": len(one.labels),
+                "published": lists.published[split],
+            }
+            for split, one in lists.splits.items()
+        },
+        "published_counts": lists.published_counts,
+        "layout": {top: str(home) for top, home in placed.homes.items()},
+        "devkit": devkit,
+    }
+    return replace(placed.listing, origin=origin)
 
 
 def lay_out(root: Path, benchmark: str, lists: Lists) -> Placed:
-    """Find the folders that the listed images lie in.
-
-    Args:
-        root: of the images.
-        benchmark: whose layouts to look for.
-        lists: of every split.
+    """Find the folders below the root that the listed images lie in.
 
     Raises:
         BadInput: a folder cannot be read.
     """
     splits = [split for split in SPLITS if split in lists.splits]
-    listed = np.concatenate([lists.splits[split].paths for split in splits])
-    codes, folders = folders_of(listed)
-    names = np.array([path.rpartition("/")[2] for path in listed], dtype=object)
-    tops = np.array([folder.partition("/")[0] for folder in folders])
-    there = np.zeros(len(listed), bool)
-    paths = listed.copy()
+    paths = np.concatenate([lists.splits[split].paths for split in splits])
+    tops = np.array([path.partition("/")[0] for path in paths])
+    there = np.zeros(len(paths), bool)
     homes: dict[str, Home | None] = {}
     for top in dict.fromkeys(tops.tolist()):
-        rows = np.flatnonzero((tops == top)[codes])
-        known = _HOMES[benchmark].get(top, _homes((top,), (_AS_LISTED,)))
-        mine = {int(code): folders[code] for code in np.flatnonzero(tops == top)}
-        home, found = _best_home(root, known, mine, codes[rows], names[rows])
-        there[rows] = found
-        homes[top] = home if found.any() else None
-        below = {code: home.of(folder) for code, folder in mine.items()}
-        paths[rows] = [
-            f"{below[code]}/{name}"
-            for code, name in zip(codes[rows].tolist(), names[rows], strict=True)
-        ]
+        rows = np.flatnonzero(tops == top)
+        home, paths[rows], there[rows] = _best_home(
+            root, _homes_of(benchmark, top), paths[rows]
+        )
+        homes[top] = home if there[rows].any() else None
     listing = Listing(
         root,
         paths.astype(str),
@@ -166,52 +142,31 @@ def lay_out(root: Path, benchmark: str, lists: Lists) -> Placed:
 
 
 def _best_home(
-    root: Path,
-    homes: Sequence[Home],
-    folders: Mapping[int, str],
-    codes: np.ndarray,
-    names: np.ndarray,
-) -> tuple[Home, np.ndarray]:
+    root: Path, homes: Sequence[Home], listed: np.ndarray
+) -> tuple[Home, list[str], np.ndarray]:
     """The first home that holds every image, or else the one that holds most.
 
     Returns:
-        The home, and (n,) bool: which images it holds.
+        The home, where it has each image, and (n,) bool: which ones it holds.
     """
-    best, most = homes[0], np.zeros(len(names), bool)
+    best, most = homes[0], np.zeros(len(listed), bool)
     for home in homes:
-        if not (root / home.folder).is_dir():
+        if most.all() or not (root / home.folder).is_dir():
             continue
-        found = _in_home(root, home, folders, codes, names)
-        if found.sum() > most.sum():
-            best, most = home, found
-        if most.all():
-            break
-    return best, most
+        held = _held(root, [home.place(path) for path in listed])
+        if held.sum() > most.sum():
+            best, most = home, held
+    return best, [best.place(path) for path in listed], most
 
 
-def _in_home(
-    root: Path,
-    home: Home,
-    folders: Mapping[int, str],
-    codes: np.ndarray,
-    names: np.ndarray,
-) -> np.ndarray:
-    """Which images a home holds, (n,) bool; each of its folders is read once."""
-    place_of = {code: home.of(folder) for code, folder in folders.items()}
-    wanted: dict[str, list[int]] = {place: [] for place in place_of.values()}
-    for row, code in enumerate(codes.tolist()):
-        wanted[place_of[code]].append(row)
-    found = np.zeros(len(names), bool)
-
-    def look(place: str) -> None:
-        there = _names(root / place)
-        rows = wanted[place]
-        found[rows] = [names[row] in there for row in rows]
-
+def _held(root: Path, paths: Sequence[str]) -> np.ndarray:
+    """Which files are there, (n,) bool; each of their folders is read once."""
+    parts = [path.rpartition("/") for path in paths]
+    folders = list({folder for folder, _, _ in parts})
     with ThreadPoolExecutor() as threads:
-        for _ in threads.map(look, wanted):
-            pass
-    return found
+        names = threads.map(lambda folder: _names(root / folder), folders)
+        names_in = dict(zip(folders, names, strict=True))
+    return np.array([name in names_in[folder] for folder, _, name in parts])
 
 
 def _names(folder: Path) -> frozenset[str]:
@@ -229,52 +184,26 @@ def missing(placed: Placed, benchmark: str, lists: Lists) -> list[str]:
     """A line that counts the images that are not there, and one for each of ten."""
     if placed.there.all():
         return []
-    listing = placed.listing
+    root, paths = placed.listing.root, placed.listing.paths
     gone = np.flatnonzero(~placed.there)
+    in_split = placed.listing.splits[gone].tolist()
     counts = ", ".join(
-        f"{number:,} of {split}"
+        f"{in_split.count(split):,} of {split}"
         for split in lists.splits
-        if (number := int((listing.splits[gone] == split).sum()))
+        if split in in_split
     )
-    nowhere = [top for top, home in placed.homes.items() if home is None]
     problems = [
-        f"{listing.root}: expected the {len(listing.paths):,} images of the lists, "
-        f"found {len(listing.paths) - len(gone):,}; missing: {counts}"
+        f"{root}: expected the {len(paths):,} images of the lists, "
+        f"found {len(paths) - len(gone):,}; missing: {counts}"
     ]
-    for top in nowhere:
-        homes = _HOMES[benchmark].get(top, _homes((top,), (_AS_LISTED,)))
-        where = ", ".join(dict.fromkeys(map(str, homes)))
-        problems.append(f"{listing.root}: expected images in one of {where}, got none")
-    lines = [
-        f"{listing.root}/{listing.paths[row]}: expected an image, found nothing"
-        for row in gone
+    problems += [
+        f"{root}: expected images in one of "
+        f"{', '.join(map(str, _homes_of(benchmark, top)))}, got none"
+        for top, home in placed.homes.items()
+        if home is None
     ]
-    return problems + first_of(lines, listing.root, "missing images")
-
-
-def with_origin(placed: Placed, lists: Lists, devkit: bool | None) -> Listing:
-    """The listing, with what it was made from.
-
-    Args:
-        placed: every image there.
-        lists: they are of.
-        devkit: whether ImageNet's own labels were there and agree; None elsewhere.
-    """
-    origin: dict[str, Any] = {
-        "lists": {
-            split: {
-                "file": one.place.name,
-                "blob": one.blob,
-                "images": len(one.labels),
-                "published": lists.published[split],
-            }
-            for split, one in lists.splits.items()
-        },
-        "published_counts": lists.published_counts,
-        "layout": {top: str(home) for top, home in placed.homes.items()},
-        "devkit": devkit,
-    }
-    return replace(placed.listing, origin=origin)
+    lines = [f"{root}/{paths[row]}: expected an image, found nothing" for row in gone]
+    return problems + first_of(lines, root, "missing images")
 
 
 # ---- ImageNet's devkit --------------------------------------------------------------
@@ -282,16 +211,13 @@ def with_origin(placed: Placed, lists: Lists, devkit: bool | None) -> Listing:
 _TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _META = "meta.mat"
 _DEVKIT = (".", "lists", "ILSVRC2012_devkit_t12/data")
-_VAL_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
+_VAL_IMAGE = re.compile(r"/ILSVRC2012_val_(\d{8})\.JPEG$")
 
 
 def check_devkit(
     root: Path, benchmark: str, lists: Lists
 ) -> tuple[bool | None, list[str]]:
     """Hold the test list's classes against ImageNet's own labels, where they are there.
-
-    The lists carry the labels; the devkit's are a second witness, wanted most where
-    `val/` has no folder a class.
 
     Returns:
         Whether the devkit was there (None: the benchmark has none), and a line for
@@ -310,14 +236,11 @@ def check_devkit(
     ids = read_text(truth).split()
     test = lists.splits["test"]
     problems = []
-    for row, (path, wnid) in enumerate(
-        zip(test.paths, class_folders(test.paths), strict=True)
-    ):
-        match = _VAL_IMAGE.fullmatch(path.rpartition("/")[2])
+    for row, wnid in enumerate(class_folders(test.paths)):
+        match = _VAL_IMAGE.search(test.paths[row])
         number = int(match[1]) if match else 0
         label = ids[number - 1] if 0 < number <= len(ids) else "no line"
-        got = wnids.get(label, label)
-        if got != wnid:
+        if (got := wnids.get(label, label)) != wnid:
             problems.append(
                 f"{truth}:{number}: expected {wnid}, as in {test.where(row)}, got {got}"
             )
@@ -328,15 +251,10 @@ def _wnids(place: Path) -> dict[str, str]:
     """The devkit's number of each class -> its WordNet id."""
     try:
         synsets = scipy.io.loadmat(str(place), squeeze_me=True)["synsets"]
-        return {
-            str(int(number)): str(wnid)
-            for number, wnid in zip(
-                synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True
-            )
-        }
+        numbers, wnids = synsets["ILSVRC2012_ID"], synsets["WNID"]
+        return {str(n): str(wnid) for n, wnid in zip(numbers, wnids, strict=True)}
     except Exception as error:  # SciPy raises half a dozen kinds on a broken file
-        text = str(error).strip().splitlines()
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BadInput(
-            f"{place}: expected the devkit's synsets, got "
-            f"{text[0] if text else type(error).__name__}"
+            f"{place}: expected the devkit's synsets, got {reason}"
         ) from None

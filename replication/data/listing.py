@@ -29,13 +29,7 @@ class Listing:
 
 
 def first_of(problems: Sequence[str], where: object, what: str) -> list[str]:
-    """The first ten problems, and a line that counts the rest.
-
-    Args:
-        problems: a line each.
-        where: file or folder that the rest is in.
-        what: they are, in the plural.
-    """
+    """The first ten problems, and a line that counts the rest, `what` in the plural."""
     more = len(problems) - _NAMED
     rest = [f"{where}: {more:,} more {what} like these"] if more > 0 else []
     return [*problems[:_NAMED], *rest]

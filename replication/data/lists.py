@@ -7,8 +7,10 @@ lists to the byte.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from replication.core.settings import PUBLISHED
 from replication.data.listing import SPLITS, Listing, first_of
 from replication.samples.shots import class_counts
 
-_FOLDERS = (".", "lists")  # below the images' root, where lists are looked for
+_LABEL = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -100,17 +102,15 @@ class Lists:
 
 def has_lists(root: Path, published: Published) -> bool:
     """Whether any list or annotation file of the benchmark lies in the root."""
-    return bool(_found(root, published, "file")) or bool(
-        _found(root, published, "annotations")
-    )
+    return any(_files(root, published, kind) for kind in _READERS)
 
 
 def wanted(published: Published) -> str:
     """In words: the files that a benchmark's images are listed in."""
     lists = published.lists.values()
     words = ", ".join(one.file for one in lists)
-    annotations = [one.annotations for one in lists if one.annotations]
-    return " or ".join([words, *([", ".join(annotations)] if annotations else [])])
+    annotations = ", ".join(one.annotations for one in lists if one.annotations)
+    return f"{words} or {annotations}" if annotations else words
 
 
 def read_lists(root: Path, published: Published, thinned: bool) -> Lists:
@@ -119,54 +119,49 @@ def read_lists(root: Path, published: Published, thinned: bool) -> Lists:
     A list whose git blob id is another than the published one may be used where it
     names as many images of each class (in another order, with other line ends, of
     another draw): it is called "not the published list" from then on. One with other
-    class counts is refused: its results would stand beside the published ones. Where
-    an imbalance factor thins the training images anyway, their counts are free.
+    class counts is refused: its results would stand beside the published ones.
 
-    Args:
-        root: of the images; the lists lie there or in `lists/`.
-        published: what to hold them against.
-        thinned: an imbalance factor is set.
+    Where an imbalance factor thins the training images anyway, their counts are free.
 
     Raises:
-        BadInput: a line for each: a file is missing, a line is malformed, a path leads
-            out of the root, a label is out of range, an image is listed twice or in
-            two splits, a class has two folders or a folder two classes, a class is
-            never trained, class counts are not those published.
+        BadInput: a line for each thing wrong in a list, between lists, or with the
+            class counts.
     """
     lists = _read(root, published)
-    problems = _across(lists, published.num_classes)
+    problems = (
+        _shared_images(lists)
+        + _mixed_classes(lists)
+        + _untrained(lists["train"], published.num_classes)
+    )
     if problems:
         raise BadInput(problems)
     same = {
         split: one.blob == published.lists[split].blob for split, one in lists.items()
     }
-    differing = {
-        split: _count_problem(split, one, published)
+    miscounted = {
+        split: problem
         for split, one in lists.items()
-        if not same[split]
+        if not same[split] and (problem := _count_problem(split, one, published))
     }
-    problems = [
+    refused = [
         problem
-        for split, problem in differing.items()
-        if problem and not (thinned and split == "train")
+        for split, problem in miscounted.items()
+        if not (thinned and split == "train")
     ]
-    if problems:
-        raise BadInput(problems)
-    return Lists(lists, _class_names(lists["train"]), same, not any(differing.values()))
+    if refused:
+        raise BadInput(refused)
+    train = lists["train"]
+    _, first = np.unique(train.labels, return_index=True)
+    return Lists(lists, tuple(class_folders(train.paths[first])), same, not miscounted)
 
 
 def remarks(listing: Listing, published: Published, thinned: bool) -> list[str]:
-    """What a reader should know about accepted images that are not the published ones.
-
-    Args:
-        listing: the images.
-        published: what to hold them against.
-        thinned: an imbalance factor is set, so that training counts are free.
-    """
+    """What a reader should know of accepted images that are not the published ones."""
     name = published.benchmark
     if listing.origin is None:
         labels = listing.labels[listing.splits == "train"]
-        if thinned or _histogram(labels) == published.histogram:
+        counts = _histogram(labels, len(listing.class_names))
+        if thinned or counts == published.histogram:
             return []
         return [f"{name}: the class counts of this folder are not the published ones"]
     counts = "are" if listing.origin["published_counts"] else "are not"
@@ -185,42 +180,37 @@ def blob_id(content: bytes) -> str:
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
 
 
-def folders_of(paths: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The folder of each path: (N,) positions in the list of folders, and that list."""
-    codes, folders = pd.factorize(
-        np.array([path.rpartition("/")[0] for path in paths], dtype=object)
-    )
-    return codes, folders.tolist()
+def class_folders(paths: Iterable[str]) -> list[str]:
+    """The class's folder of each listed path: between its first part and its name."""
+    return [path.partition("/")[2].rpartition("/")[0] for path in paths]
 
 
-def _found(root: Path, published: Published, kind: str) -> dict[str, Path]:
-    """Split -> its file, of those that are there."""
-    places = {
-        split: root / folder / str(getattr(one, kind))
-        for folder in reversed(_FOLDERS)
+# ---- One list -----------------------------------------------------------------------
+
+
+def _files(root: Path, published: Published, kind: str) -> dict[str, Path]:
+    """Split -> its list or annotations, of those that are there."""
+    return {
+        split: root / folder / name
+        for folder in ("lists", ".")
         for split, one in published.lists.items()
-        if getattr(one, kind) and (root / folder / getattr(one, kind)).is_file()
+        if (name := getattr(one, kind)) and (root / folder / name).is_file()
     }
-    return {split: places[split] for split in SPLITS if split in places}
 
 
 def _read(root: Path, published: Published) -> dict[str, ImageList]:
     """The lists; the annotations where more of those are there."""
-    as_text = _found(root, published, "file")
-    as_json = _found(root, published, "annotations")
-    if len(as_json) > len(as_text):
-        kind, reader, places = "annotations", read_annotations, as_json
-    else:
-        kind, reader, places = "file", read_list, as_text
+    kind = max(_READERS, key=lambda kind: len(_files(root, published, kind)))
+    files = _files(root, published, kind)
     problems = [
         f"{root}: expected {getattr(one, kind)} there or in lists/, found none"
         for split, one in published.lists.items()
-        if split not in places
+        if split not in files
     ]
     lists = {}
-    for split, place in places.items():
+    for split in (split for split in SPLITS if split in files):
         try:
-            lists[split] = reader(place, published.num_classes)
+            lists[split] = _READERS[kind](files[split], published.num_classes)
         except BadInput as error:
             problems += error.problems
     if problems:
@@ -240,18 +230,14 @@ def read_list(place: Path, num_classes: int) -> ImageList:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{place}: expected UTF-8 text, got {error}") from None
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    parts = [line.rpartition(" ") for line in lines]
+    paths, _, labels = zip(*(line.rpartition(" ") for line in lines), strict=True)
     malformed = {
-        row: f"expected a path, a space and a label, got {lines[row]!r}"
-        for row, (path, _, label) in enumerate(parts)
-        if not path or not (label.isascii() and label.isdecimal() and len(label) < 10)
+        row: f"expected a path, a space and a label, got {line!r}"
+        for row, line in enumerate(lines)
+        if not paths[row] or not _LABEL.fullmatch(labels[row])
     }
-    labels = np.array(
-        [0 if row in malformed else int(part[2]) for row, part in enumerate(parts)]
-    )
-    paths = np.array([path for path, _, _ in parts], dtype=object)
-    _refuse(place, _unusable(paths, labels, num_classes) | malformed)
-    return ImageList(place, blob_id(content), paths, labels)
+    numbers = [0 if row in malformed else int(text) for row, text in enumerate(labels)]
+    return _image_list(place, blob_id(content), paths, numbers, num_classes, malformed)
 
 
 def read_annotations(place: Path, num_classes: int) -> ImageList:
@@ -260,12 +246,12 @@ def read_annotations(place: Path, num_classes: int) -> ImageList:
     Raises:
         BadInput: a line for each of the first ten entries that cannot be used.
     """
-    found = read_json(place)
-    paths = _column(place, found, "images", "file_name", str)
-    ids = pd.Index(_column(place, found, "images", "id", int))
-    of_image = _column(place, found, "annotations", "image_id", int)
-    category = _column(place, found, "annotations", "category_id", int)
-    categories = set(_column(place, found, "categories", "id", int))
+    content = read_json(place)
+    paths = _column(place, content, "images", "file_name", str)
+    ids = pd.Index(_column(place, content, "images", "id", int))
+    of_image = _column(place, content, "annotations", "image_id", int)
+    category = _column(place, content, "annotations", "category_id", int)
+    categories = set(_column(place, content, "categories", "id", int))
     if not ids.is_unique:
         raise BadInput(f"{place}: images: expected each id once, got some twice")
     if categories != set(range(num_classes)):
@@ -292,26 +278,27 @@ def read_annotations(place: Path, num_classes: int) -> ImageList:
     ]
     if problems:
         raise BadInput(first_of(problems, place, "entries"))
-    labels = np.empty(len(ids), np.int64)
-    labels[rows] = category
-    as_objects = np.array(paths, dtype=object)
-    _refuse(place, _unusable(as_objects, labels, num_classes))
-    spelt_out = "".join(
-        f"{path} {label}\n" for path, label in zip(paths, labels.tolist(), strict=True)
-    )
-    return ImageList(place, blob_id(spelt_out.encode()), as_objects, labels)
+    labels = pd.Series(category, index=rows).sort_index().tolist()
+    lines = (f"{path} {label}\n" for path, label in zip(paths, labels, strict=True))
+    blob = blob_id("".join(lines).encode(errors="surrogatepass"))
+    return _image_list(place, blob, paths, labels, num_classes, {})
 
 
-def _column(place: Path, found: Any, part: str, key: str, kind: type) -> list[Any]:
+_READERS: Mapping[str, Callable[[Path, int], ImageList]] = {
+    "file": read_list,
+    "annotations": read_annotations,
+}
+
+
+def _column(place: Path, content: Any, part: str, key: str, kind: type) -> list[Any]:
     """One value of each entry of a part of the annotations."""
-    entries = found.get(part) if isinstance(found, dict) else None
+    entries = content.get(part) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise BadInput(f"{place}: {part}: expected a list of entries, got none")
     values = [one.get(key) if isinstance(one, dict) else None for one in entries]
     word = "text" if kind is str else "a whole number"
     problems = [
-        f"{place}: {part}[{row}].{key}: expected {word}, got "
-        f"{json.dumps(values[row])[:60]}"
+        f"{place}: {part}[{row}].{key}: expected {word}, got {json.dumps(value)[:60]}"
         for row, value in enumerate(values)
         if type(value) is not kind
     ]
@@ -325,132 +312,101 @@ def _where(place: Path, row: int) -> str:
     return f"{place}: images[{row}]" if in_json else f"{place}:{row + 1}"
 
 
-def _refuse(place: Path, problems: Mapping[int, str]) -> None:
+def _image_list(
+    place: Path,
+    blob: str,
+    paths: Sequence[str],
+    labels: Sequence[int],
+    num_classes: int,
+    malformed: Mapping[int, str],
+) -> ImageList:
+    """The images, or a refusal: a malformed row, a path, an image twice, a label."""
+    problems = dict(malformed)
+    first_row: dict[str, int] = {}
+    for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
+        first = first_row.setdefault(path, row)
+        if row in problems:
+            continue
+        if not _is_image_path(path):
+            problems[row] = (
+                "expected a path <folder>/<class>/<image> below the images' folder, "
+                f"got {path!r}"
+            )
+        elif first != row:
+            problems[row] = (
+                f"expected each image once, got {path} as in row {first + 1}"
+            )
+        elif not 0 <= label < num_classes:
+            problems[row] = f"expected a label of 0..{num_classes - 1}, got {label}"
     if problems:
         lines = [f"{_where(place, row)}: {problems[row]}" for row in sorted(problems)]
         raise BadInput(first_of(lines, place, "lines"))
+    return ImageList(place, blob, np.array(paths, dtype=object), np.array(labels))
 
 
-def _unusable(
-    paths: np.ndarray, labels: np.ndarray, num_classes: int
-) -> dict[int, str]:
-    """Row -> what is wrong with it, by itself or beside an earlier one."""
-    problems = {
-        int(row): f"expected a label of 0..{num_classes - 1}, got {labels[row]}"
-        for row in np.flatnonzero((labels < 0) | (labels >= num_classes))
-    }
-    codes, _ = pd.factorize(paths)
-    _, first = np.unique(codes, return_index=True)
-    problems |= {
-        int(row): f"expected each image once, got {paths[row]} as in row "
-        f"{first[codes[row]] + 1}"
-        for row in np.flatnonzero(first[codes] != np.arange(len(paths)))
-    }
-    codes, folders = folders_of(paths)
-    bad_folder = np.array([not _is_below(folder) for folder in folders])[codes]
-    bad_name = np.array(
-        [not path.isprintable() or path.endswith(("/", "/.", "/..")) for path in paths]
-    )
-    problems |= {
-        int(row): "expected a path <folder>/<class>/<image> below the images' folder, "
-        f"got {paths[row]!r}"
-        for row in np.flatnonzero(bad_folder | bad_name)
-    }
-    return problems
+def _is_image_path(path: str) -> bool:
+    parts = path.split("/")
+    return len(parts) > 2 and not {"", ".", ".."} & {*parts} and path.isprintable()
 
 
-def _is_below(folder: str) -> bool:
-    parts = folder.split("/")
-    return len(parts) > 1 and not {"", ".", ".."} & set(parts)
-
-
-def _across(lists: Mapping[str, ImageList], num_classes: int) -> list[str]:
-    """What is wrong between lists that are each usable by themselves."""
-    problems = _shared_images(lists) + _mixed_classes(lists.values())
-    counts = class_counts(lists["train"].labels, num_classes)
-    untrained = [
-        f"{lists['train'].place}: expected images of class {label}, got none"
-        for label in np.flatnonzero(counts == 0)
-    ]
-    return problems + first_of(untrained, lists["train"].place, "classes")
+# ---- Between lists, and beside the published ones -----------------------------------
 
 
 def _shared_images(lists: Mapping[str, ImageList]) -> list[str]:
     problems = []
-    for number, (split, one) in enumerate(lists.items()):
-        for earlier in list(lists)[:number]:
-            other = lists[earlier]
-            rows = pd.Index(other.paths).get_indexer(one.paths)
-            lines = [
-                f"{one.where(row)}: expected no image of {earlier} in {split}, got "
-                f"{one.paths[row]}, as in {other.where(rows[row])}"
-                for row in np.flatnonzero(rows >= 0)
-            ]
-            problems += first_of(lines, one.place, "images")
+    for (earlier, other), (split, one) in combinations(lists.items(), 2):
+        rows = pd.Index(other.paths).get_indexer(one.paths)
+        lines = [
+            f"{one.where(row)}: expected no image of {earlier} in {split}, got "
+            f"{one.paths[row]}, as in {other.where(rows[row])}"
+            for row in np.flatnonzero(rows >= 0)
+        ]
+        problems += first_of(lines, one.place, "images")
     return problems
 
 
-def class_folders(paths: np.ndarray) -> np.ndarray:
-    """The class's folder of each listed path: between its first part and its name."""
-    codes, folders = folders_of(paths)
-    names = [folder.partition("/")[2] for folder in folders]
-    return np.array(names, dtype=object)[codes]
-
-
-def _class_names(train: ImageList) -> tuple[str, ...]:
-    _, first = np.unique(train.labels, return_index=True)
-    return tuple(class_folders(train.paths[first]).tolist())
-
-
-def _mixed_classes(lists: Iterable[ImageList]) -> list[str]:
+def _mixed_classes(lists: Mapping[str, ImageList]) -> list[str]:
     """Classes in two folders, or folders of two classes: the first one says which."""
-    folder_of: dict[int, tuple[str, str]] = {}
-    label_of: dict[str, tuple[int, str]] = {}
-    problems = []
-    for one in lists:
-        lines = []
-        for row, label, folder in _pairs(one):
-            where = one.where(row)
-            known, there = folder_of.setdefault(label, (folder, where))
-            if known != folder:
-                lines.append(
-                    f"{where}: expected class {label} in folder {known}, as in "
-                    f"{there}, got {one.paths[row]}"
-                )
-                continue
-            owner, there = label_of.setdefault(folder, (label, where))
-            if owner != label:
-                lines.append(
-                    f"{where}: expected folder {folder} to be class {owner}, as in "
-                    f"{there}, got class {label}"
-                )
-        problems += first_of(lines, one.place, "classes")
-    return problems
+    pairs = pd.concat(
+        pd.DataFrame({"class": one.labels, "folder": class_folders(one.paths)})
+        .drop_duplicates()
+        .assign(where=lambda rows, one=one: [one.where(row) for row in rows.index])
+        for one in lists.values()
+    ).drop_duplicates(["class", "folder"])
+    lines = []
+    for key, value in (("class", "folder"), ("folder", "class")):
+        again = pairs.duplicated(key)
+        first = pairs[~again].set_index(key)
+        lines += [
+            f"{row['where']}: expected {key} {row[key]} to have one {value}, "
+            f"{first.loc[row[key], value]} as in {first.loc[row[key], 'where']}, got "
+            f"{row[value]}"
+            for _, row in pairs[again].iterrows()
+        ]
+        pairs = pairs[~again]
+    return first_of(lines, lists["train"].place.parent, "classes")
 
 
-def _pairs(one: ImageList) -> Iterator[tuple[int, int, str]]:
-    """First row of each pair of class and folder, in the list's order."""
-    pairs = pd.DataFrame({"label": one.labels, "folder": class_folders(one.paths)})
-    for row, label, folder in pairs.drop_duplicates().itertuples():
-        yield int(row), int(label), str(folder)
+def _untrained(train: ImageList, num_classes: int) -> list[str]:
+    lines = [
+        f"{train.place}: expected images of class {label}, got none"
+        for label in sorted({*range(num_classes)} - {*train.labels.tolist()})
+    ]
+    return first_of(lines, train.place, "classes")
 
 
-def _histogram(labels: np.ndarray) -> dict[int, int]:
-    sizes, classes = np.unique(np.bincount(labels), return_counts=True)
+def _histogram(labels: np.ndarray, num_classes: int) -> dict[int, int]:
+    """Images of a class -> classes that have so many."""
+    sizes, classes = np.unique(class_counts(labels, num_classes), return_counts=True)
     return dict(zip(sizes.tolist(), classes.tolist(), strict=True))
 
 
 def _count_problem(split: str, one: ImageList, published: Published) -> str | None:
     """The first class count at which a list departs from the published one."""
-    images = published.lists[split].images
-    expected = (
-        published.histogram
-        if split == "train"
-        else {images // published.num_classes: published.num_classes}
-    )
-    counts = class_counts(one.labels, published.num_classes)
-    sizes, classes = np.unique(counts, return_counts=True)
-    got: Mapping[int, int] = dict(zip(sizes.tolist(), classes.tolist(), strict=True))
+    images, num_classes = published.lists[split].images, published.num_classes
+    balanced = {images // num_classes: num_classes}
+    expected = published.histogram if split == "train" else balanced
+    got = _histogram(one.labels, num_classes)
     if got == expected:
         return None
     size = min(n for n in {*got, *expected} if got.get(n, 0) != expected.get(n, 0))

@@ -1,7 +1,8 @@
 """Where images come from: image folders, CIFAR-100's download, the stand-in."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from replication.core.files import BadInput, read_json
+from replication.core.progress import Tell
 from replication.core.settings import PUBLISHED, DataSettings
-from replication.data.decoding import decode
+from replication.data.decoding import decode, read_image
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
 from replication.data.layouts import list_official
 from replication.data.listing import SPLITS, Listing, first_of
@@ -24,8 +26,6 @@ SMALLEST_GLYPH = 16  # pixels a side
 _FINE_GRAINED = frozenset({"inat18"})
 _TWIN_STRAIN = 0.5
 _AT_ONCE = 64
-
-Tell = Callable[[int, int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,13 @@ class Prepared:
     pixels: np.ndarray | None
 
 
-def untold(step: int, steps: int, metrics: Mapping[str, float]) -> None:
-    """Progress that nobody wants to know."""
-
-
-def prepare(settings: DataSettings, downloads: Path, tell: Tell = untold) -> Prepared:
+def prepare(
+    settings: DataSettings, downloads: Path, tell: Tell = lambda *_: None
+) -> Prepared:
     """Bring a benchmark into its index form, refusing what cannot be trained on.
 
-    Args:
-        settings: of the benchmark.
-        downloads: folder for what is downloaded.
-        tell: told (image from 0, images, nothing) as images are opened.
+    `downloads` is the folder for what is downloaded; `tell` is told (image from 0,
+    images, nothing) as images are opened.
 
     Raises:
         BadInput: a line for each thing wrong with the images, all of them at once.
@@ -59,7 +55,8 @@ def prepare(settings: DataSettings, downloads: Path, tell: Tell = untold) -> Pre
     if settings.stand_in:
         return draw_stand_in(settings)
     listing = list_images(settings, downloads)
-    hashes, pixels = read_images(listing, settings, tell)
+    side = settings.image_size
+    hashes, pixels = read_images(listing, settings.resize, side, tell)
     return Prepared(listing, hashes, pixels)
 
 
@@ -88,14 +85,13 @@ def is_listed(root: Path, published: Published) -> bool:
     Raises:
         BadInput: it is neither.
     """
-    if has_lists(root, published):
-        return True
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        return False
-    raise BadInput(
-        f"{root}: expected {wanted(published)} there or in lists/, or folders "
-        "train/<class>/ and test/<class>/, found neither"
-    )
+    listed = has_lists(root, published)
+    if not listed and not all((root / split).is_dir() for split in ("train", "test")):
+        raise BadInput(
+            f"{root}: expected {wanted(published)} there or in lists/, or folders "
+            "train/<class>/ and test/<class>/, found neither"
+        )
+    return listed
 
 
 def list_folder(root: Path) -> Listing:
@@ -106,7 +102,7 @@ def list_folder(root: Path) -> Listing:
     Raises:
         BadInput: a line for each: no train or test folder, a folder without images, a
             class without test images, a test or val class never trained, two classes
-            that differ only in case.
+            that differ only in case, a file name that is no text.
     """
     problems = [
         f"{root}: expected a folder {split}/, found none"
@@ -115,57 +111,35 @@ def list_folder(root: Path) -> Listing:
     ]
     if problems:
         raise BadInput(problems)
-    names = {split: _class_folders(root / split) for split in SPLITS}
-    class_names = names["train"]
-    if not class_names:
-        raise BadInput(f"{root}/train: expected a folder a class, found none")
-    problems += _case_twins(root / "train", class_names)
-    problems += [
-        f"{root}/test: expected images of class {name}, found no such folder"
-        for name in class_names
-        if name not in names["test"]
-    ]
-    problems += [
-        f"{root}/{split}/{name}: expected a class of train/, found no such class there"
-        for split in ("val", "test")
-        for name in names[split]
-        if name not in class_names
-    ]
-    number = {name: label for label, name in enumerate(class_names)}
+    classes = {split: _class_folders(root / split) for split in SPLITS}
+    number = {name: label for label, name in enumerate(classes["train"])}
+    problems = _class_problems(root, classes)
     paths: list[str] = []
     labels: list[int] = []
     splits: list[str] = []
-    for split in SPLITS:
-        for name in names[split]:
-            folder = root / split / name
-            found = sorted(
-                entry.name
-                for entry in folder.iterdir()
-                if entry.suffix.lower() in IMAGE_ENDINGS
-            )
-            if not found:
-                problems.append(f"{folder}: expected images, found an empty folder")
-            problems += [
-                f"{folder}: expected file names in UTF-8, got {file!r}"
-                for file in found
-                if not _is_text(file)
-            ]
-            paths += [f"{split}/{name}/{file}" for file in found]
-            labels += [number.get(name, -1)] * len(found)
-            splits += [split] * len(found)
+    folders = [(split, name) for split, names in classes.items() for name in names]
+    for split, name in folders:
+        folder = root / split / name
+        files = sorted(
+            entry.name
+            for entry in folder.iterdir()
+            if entry.suffix.lower() in IMAGE_ENDINGS
+        )
+        if not files:
+            problems.append(f"{folder}: expected images, found an empty folder")
+        problems += [
+            f"{folder}: expected file names in UTF-8, got {file!r}"
+            for file in files
+            if file.encode(errors="replace").decode() != file
+        ]
+        paths += [f"{split}/{name}/{file}" for file in files]
+        labels += [number.get(name, -1)] * len(files)
+        splits += [split] * len(files)
     if problems:
         raise BadInput(problems)
     return Listing(
-        root, np.array(paths), np.array(labels), np.array(splits), tuple(class_names)
+        root, np.array(paths), np.array(labels), np.array(splits), tuple(number)
     )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -174,17 +148,27 @@ def _class_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
 
 
-def _case_twins(folder: Path, names: Sequence[str]) -> list[str]:
-    first: dict[str, str] = {}
-    twins = []
-    for name in names:
-        other = first.setdefault(name.casefold(), name)
-        if other != name:
-            twins.append(
-                f"{folder}: expected class names that differ by more than case, "
-                f"got {other} and {name}"
-            )
-    return twins
+def _class_problems(root: Path, classes: Mapping[str, list[str]]) -> list[str]:
+    trained = classes["train"]
+    if not trained:
+        raise BadInput(f"{root}/train: expected a folder a class, found none")
+    by_lower_case = {name.casefold(): name for name in reversed(trained)}
+    problems = [
+        f"{root}/train: expected class names that differ by more than case, got "
+        f"{by_lower_case[name.casefold()]} and {name}"
+        for name in trained
+        if by_lower_case[name.casefold()] != name
+    ]
+    problems += [
+        f"{root}/test: expected images of class {name}, found no such folder"
+        for name in trained
+        if name not in classes["test"]
+    ]
+    return problems + [
+        f"{root}/{split}/{name}: expected a class of train/, found no such class there"
+        for split in ("val", "test")
+        for name in sorted({*classes[split]} - {*trained})
+    ]
 
 
 def thin_listing(listing: Listing, settings: DataSettings) -> Listing:
@@ -248,55 +232,49 @@ def download_cifar100(folder: Path) -> Path:
 
 
 def read_images(
-    listing: Listing, settings: DataSettings, tell: Tell = untold
+    listing: Listing, resize: int, side: int, tell: Tell = lambda *_: None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Open every image once: hash its content, prove it whole, keep it if it is small.
 
-    Args:
-        listing: what to open.
-        settings: the size that the network sees.
-        tell: told (image from 0, images, nothing) as images are opened.
-
     Returns:
         hashes: (N,) text, 16 hexadecimal digits of SHA-256 of the file.
-        pixels: (N, H, W, 3) uint8 where the network's images are at most 64 pixels a
-            side, shorter side resized and centre cropped; else None.
+        pixels: (N, side, side, 3) uint8, shorter side resized and centre cropped,
+            where they are small; else None.
 
     Raises:
         BadInput: a line for each of the first ten images that do not decode, and how
             many more there are.
     """
-    side = settings.image_size
     packed = side <= PACKED_SIDE
 
-    def read(path: str) -> tuple[str, np.ndarray | None] | str:
-        place = listing.root / path
+    def read(path: str) -> tuple[str, np.ndarray | None] | BadInput:
         try:
-            content = place.read_bytes()
-            image = decode(content, place)
+            content = read_image(listing.root / path)
+            image = decode(content, listing.root / path)
         except BadInput as error:
-            return str(error)
-        except OSError as error:
-            return f"{place}: expected a whole image, got {error.strerror}"
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        return digest, _centre(image, settings.resize, side) if packed else None
+            return error
+        pixels = _centred(image, resize, side) if packed else None
+        return _digest(content), pixels
 
-    results: list[tuple[str, np.ndarray | None] | str] = []
     paths = listing.paths.tolist()
     parts = [paths[i : i + _AT_ONCE] for i in range(0, len(paths), _AT_ONCE)]
+    results: list[tuple[str, np.ndarray | None] | BadInput] = []
     with ThreadPoolExecutor() as threads:
         for part in threads.map(lambda part: [read(path) for path in part], parts):
             results += part
             tell(len(results) - 1, len(paths), {})
-    problems = [result for result in results if isinstance(result, str)]
+    problems = [str(result) for result in results if isinstance(result, BadInput)]
     if problems:
         raise BadInput(first_of(problems, listing.root, "images"))
-    hashes = np.array([result[0] for result in results])
-    pixels = np.stack([result[1] for result in results]) if packed else None
-    return hashes, pixels
+    hashes, pixels = zip(*results, strict=True)
+    return np.array(hashes), np.stack(pixels) if packed else None
 
 
-def _centre(image: Image.Image, resize: int, side: int) -> np.ndarray:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _centred(image: Image.Image, resize: int, side: int) -> np.ndarray:
     """Resize the shorter side, crop the centre; leave an image of that size alone."""
     if image.size != (side, side):
         scale = max(resize, side) / min(image.size)
@@ -312,30 +290,28 @@ def draw_stand_in(settings: DataSettings) -> Prepared:
 
     Val and test are balanced. The hash of an image is that of its pixels.
     """
-    published = read_json(PUBLISHED / "class_counts.json")
-    histogram = _curve(settings.benchmark, published)
     num_classes, num_images = settings.num_classes, settings.num_images
+    twins = settings.benchmark in _FINE_GRAINED
     if settings.image_size < SMALLEST_GLYPH:
         raise BadInput(
             f"params.yaml: view.image_size: expected at least {SMALLEST_GLYPH} pixels, "
             f"to draw the stand-in, got {settings.image_size}"
         )
     try:
-        alphabet = glyph_alphabet(num_classes, settings.benchmark in _FINE_GRAINED)
-        counts = stand_in_counts(histogram, num_classes, num_images)
+        alphabet = glyph_alphabet(num_classes, twins)
+        counts = stand_in_counts(_curve(settings.benchmark), num_classes, num_images)
     except ValueError as error:
         raise BadInput(
             f"params.yaml: data.num_classes, data.num_images: {error}; "
             f"got {num_classes} and {num_images}"
         ) from None
-    per_split = {
+    per_class = {
         "train": counts,
-        "val": np.full(num_classes, settings.validation_per_class),
-        "test": np.full(num_classes, settings.test_per_class),
+        "val": settings.validation_per_class,
+        "test": settings.test_per_class,
     }
-    classes = np.arange(num_classes)
-    labels = {split: np.repeat(classes, number) for split, number in per_split.items()}
-    strain = _TWIN_STRAIN if settings.benchmark in _FINE_GRAINED else 1.0
+    labels = {s: np.repeat(np.arange(num_classes), per_class[s]) for s in SPLITS}
+    strain = _TWIN_STRAIN if twins else 1.0
     generators = np.random.default_rng(settings.seed).spawn(len(SPLITS))
     pixels = np.concatenate(
         [
@@ -352,20 +328,18 @@ def draw_stand_in(settings: DataSettings) -> Prepared:
                 for number, label in enumerate(labels[split])
             ]
         ),
-        labels=np.concatenate([labels[split] for split in SPLITS]),
-        splits=np.repeat(SPLITS, [len(labels[split]) for split in SPLITS]),
+        labels=np.concatenate(list(labels.values())),
+        splits=np.repeat(SPLITS, [len(part) for part in labels.values()]),
         class_names=alphabet,
     )
-    return Prepared(listing, np.array(list(_hashes(pixels))), pixels)
+    hashes = np.array([_digest(image.tobytes()) for image in pixels])
+    return Prepared(listing, hashes, pixels)
 
 
-def _curve(benchmark: str, published: dict) -> dict[int, int]:
+def _curve(benchmark: str) -> dict[int, int]:
+    """Published training images of a class -> classes that have so many."""
+    published = read_json(PUBLISHED / "class_counts.json")
     if benchmark in published:
         histogram = published[benchmark]["histogram"]
-        return {int(count): int(classes) for count, classes in histogram.items()}
-    counts, classes = np.unique(exponential_counts(500, 100, 100), return_counts=True)
-    return dict(zip(counts.tolist(), classes.tolist(), strict=True))
-
-
-def _hashes(pixels: np.ndarray) -> Iterable[str]:
-    return (hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in pixels)
+        return {int(count): classes for count, classes in histogram.items()}
+    return dict(Counter(exponential_counts(500, 100, 100).tolist()))

@@ -33,10 +33,7 @@ _GREY = 128
 
 
 class Cutout(v2.Transform):
-    """Black out a square around a random pixel, cut off at the image's edges.
-
-    DeVries and Taylor (2017), one hole.
-    """
+    """DeVries and Taylor's (2017): black out a square around a random pixel."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -61,11 +58,10 @@ class Cutout(v2.Transform):
 
 
 class ColorJitter(v2.ColorJitter):
-    """torchvision's, in the order drawn, on one copy of the image.
+    """torchvision's, in half of its time: on one copy of the image.
 
-    PaCo's jitter. Every step leaves whole levels, cut
-    off at 0 and 255, as torchvision's do; they take half of the time. Their mean is
-    exact, so that it hangs on no number of threads.
+    Every step leaves whole levels, cut off at 0 and 255, as torchvision's do. Their
+    mean is exact, so that it hangs on no number of threads.
     """
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
@@ -101,9 +97,8 @@ def _grey(values: Tensor) -> Tensor:
 class GaussianBlur(v2.Transform):
     """Blur by a Gaussian of a random width, along rows and then along columns.
 
-    PaCo's blur. It reaches 3 sigma, as Pillow's does,
-    which PaCo takes: 6 pixels at most. (torchvision's weighs all 13 x 13 neighbours
-    and takes eight times as long.)
+    It reaches 3 sigma, as Pillow's does, which PaCo takes. (torchvision's weighs all
+    13 x 13 neighbours and takes eight times as long.)
     """
 
     def __init__(self, sigma: tuple[float, float]) -> None:
@@ -153,81 +148,48 @@ class RandAugment(v2.Transform):
 
 @contextmanager
 def _seeded_outside_torch(seed: int) -> Iterator[None]:
-    kept = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)
     try:
         yield
     finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
 
 
-def _randcls(size: int) -> v2.Compose:
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
-            v2.RandomHorizontalFlip(0.5),
-            ColorJitter(0.4, 0.4, 0.4, 0.0),
-            RandAugment(_RAND_AUGMENT),
-        ]
-    )
+def _crop(size: int, least: float, **shape: Any) -> v2.RandomResizedCrop:
+    return v2.RandomResizedCrop(size, scale=(least, 1.0), antialias=True, **shape)
 
 
-def _sim(size: int) -> v2.Compose:
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
-            ColorJitter(0.4, 0.4, 0.4, 0.0),
-            v2.RandomGrayscale(0.2),
-            v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
-            v2.RandomHorizontalFlip(0.5),
-        ]
-    )
+def _jitter(hue: float = 0.0) -> ColorJitter:
+    return ColorJitter(0.4, 0.4, 0.4, hue)
 
 
-def _cifar_strong(size: int) -> v2.Compose:
-    return v2.Compose(
-        [
-            v2.RandomCrop(size, padding=4),
-            v2.RandomHorizontalFlip(0.5),
-            v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=_GREY),
-            Cutout(16),
-        ]
-    )
+def _blur() -> v2.RandomApply:
+    return v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5)
 
 
-def _cifar_sim(size: int) -> v2.Compose:
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
-            v2.RandomHorizontalFlip(0.5),
-            v2.RandomApply([ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
-            v2.RandomGrayscale(0.2),
-            v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5),
-        ]
-    )
-
-
-def _glyph(size: int) -> v2.Compose:
-    """The stand-in's: nothing is mirrored or turned, that would make another glyph."""
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(
-                size, scale=(0.6, 1.0), ratio=(0.9, 1.1), antialias=True
-            ),
-            ColorJitter(0.4, 0.4, 0.4, 0.0),
-        ]
-    )
-
-
-_VIEWS = {
-    "randcls": _randcls,
-    "sim": _sim,
-    "cifar_strong": _cifar_strong,
-    "cifar_sim": _cifar_sim,
-    "glyph": _glyph,
-}
+def _operations(kind: View, size: int) -> list[v2.Transform]:
+    match kind:
+        case "randcls":
+            flip, augment = v2.RandomHorizontalFlip(), RandAugment(_RAND_AUGMENT)
+            return [_crop(size, 0.08), flip, _jitter(), augment]
+        case "sim":
+            grey, flip = v2.RandomGrayscale(0.2), v2.RandomHorizontalFlip()
+            return [_crop(size, 0.08), _jitter(), grey, _blur(), flip]
+        case "cifar_strong":
+            crop, flip = v2.RandomCrop(size, padding=4), v2.RandomHorizontalFlip()
+            policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=_GREY)
+            return [crop, flip, policy, Cutout(16)]
+        case "cifar_sim":
+            flip, jitter = (
+                v2.RandomHorizontalFlip(),
+                v2.RandomApply([_jitter(0.1)], 0.8),
+            )
+            return [_crop(size, 0.2), flip, jitter, v2.RandomGrayscale(0.2), _blur()]
+        case "glyph":  # nothing mirrored or turned: that would make another glyph
+            return [_crop(size, 0.6, ratio=(0.9, 1.1)), _jitter()]
 
 
 def paco_views(
@@ -235,16 +197,13 @@ def paco_views(
 ) -> tuple[v2.Compose, v2.Compose]:
     """Augmentations of queries and of keys.
 
-    Args:
-        kind_query: of the query's view.
-        kind_key: of the key's view.
-        image_size: pixels a side that come out; `cifar_strong` expects to get them.
-
     Returns:
         Two maps of one image, (3, H, W) uint8 -> (3, image_size, image_size) uint8,
-        that draw from PyTorch's global random numbers.
+        that draw from PyTorch's global random numbers. `cifar_strong` expects images
+        of that size.
     """
-    return _VIEWS[kind_query](image_size), _VIEWS[kind_key](image_size)
+    query, key = (_operations(kind, image_size) for kind in (kind_query, kind_key))
+    return v2.Compose(query), v2.Compose(key)
 
 
 def view_batches(
@@ -258,21 +217,12 @@ def view_batches(
 ) -> ViewEpoch:
     """Both views of each image, normalised, epoch after epoch.
 
-    Args:
-        images: the training split, on the CPU.
-        batch_size: images a batch; an epoch's last may be smaller.
-        query: augmentation of one image for its query.
-        key: augmentation of one image for its key.
-        settings: mean and std; any section that has both.
-        device: where batches are wanted.
-        workers: processes that decode and augment; they stay from one epoch to the
-            next.
-
     Returns:
         A function of `order` (n,), indices into the images, none twice, this process's
         share of the epoch, and of the seed of the epoch's views, the same on every
         process. It yields queries and keys (B, 3, H, W) float32 and labels (B,) int64,
-        on the device, or raises BadInput where an image cannot be decoded.
+        on the device, or raises BadInput where an image cannot be decoded. Its worker
+        processes stay from one epoch to the next.
     """
     loader = Loader(images, [query, key], batch_size, device, workers)
 

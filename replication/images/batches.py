@@ -13,21 +13,21 @@ from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from replication.core.files import BadInput, read_arrays, read_table
 from replication.core.settings import BackboneSettings, ImageSettings
-from replication.images.pixels import decode_pixels
+from replication.data.decoding import decode, read_image
 
 # (order, seed) -> the batches of one epoch.
 Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
 
 _CIFAR_PADDING = 4
-# So many make some 2,500 images a second of PaCo's views, the dearest (bench/): about
+# So many make some 2,000 images a second of PaCo's views, the dearest (bench/): about
 # what one GPU can take, by estimate. More would cost memory and time to start.
 _MOST_WORKERS = 16
 
@@ -49,27 +49,20 @@ class ImageSplit:
 
 
 def read_split(folder: Path, split: str, root: Path | None) -> ImageSplit:
-    """Read one split of what `prepare` wrote.
+    """Read one split of what `prepare` wrote to `folder`.
 
-    Args:
-        folder: what `prepare` wrote.
-        split: train, val or test.
-        root: of the image files, where they are not kept decoded.
+    `root` is that of the image files, where they are not kept decoded.
     """
     index = read_table(folder / "index.csv")
-    mine = (index["split"] == split).to_numpy()
-    labels = torch.from_numpy(index["label"].to_numpy()[mine].astype(np.int64))
+    index = index[index["split"] == split]
+    labels = torch.tensor(index["label"].to_numpy(np.int64))
     packed = folder / "pixels.safetensors"
     if packed.is_file():
         pixels = torch.from_numpy(read_arrays(packed)[split])
         return ImageSplit(labels, pixels.permute(0, 3, 1, 2).contiguous(), ())
     if root is None:
         raise BadInput(f"{folder}: expected pixels.safetensors, found none")
-    return ImageSplit(labels, None, _paths(index, mine, root))
-
-
-def _paths(index: pd.DataFrame, mine: np.ndarray, root: Path) -> tuple[Path, ...]:
-    return tuple(root / path for path in index["path"].to_numpy()[mine])
+    return ImageSplit(labels, None, tuple(root / path for path in index["path"]))
 
 
 def subset(images: ImageSplit, rows: Tensor) -> ImageSplit:
@@ -88,18 +81,11 @@ def training_batches(
 ) -> Epoch:
     """Augmented, normalised batches, epoch after epoch.
 
-    Args:
-        images: the training split.
-        batch_size: images a batch; an epoch's last may be smaller.
-        settings: augmentation, size, mean and std.
-        device: where batches are wanted.
-        workers: processes that decode, where there is something to decode; they stay
-            from one epoch to the next.
-
     Returns:
         A function of `order` (n,), indices into the images, this process's share of
         the epoch, and of the seed of the epoch's augmentation on this process. It
-        yields (B, 3, H, W) float32 and (B,) int64, on the device.
+        yields (B, 3, H, W) float32 and (B,) int64, on the device; the last batch may
+        be smaller. Its worker processes stay from one epoch to the next.
     """
     if images.pixels is not None and settings.augmentation in ("cifar", "none"):
         return partial(_packed_epoch, images, batch_size, settings, device)
@@ -179,14 +165,9 @@ def _centred(settings: ImageSettings) -> list[v2.Transform]:
 
 
 def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Pad by 4 with black, crop back at random, mirror half: one gather for the batch.
+    """Pad (B, 3, H, W) by 4 with black, crop back at random, mirror half: one gather.
 
-    Args:
-        pixels: (B, 3, H, W) uint8.
-        generator: on the CPU.
-
-    Returns:
-        (B, 3, H, W) uint8.
+    The generator is on the CPU.
     """
     batch, _, height, width = pixels.shape
     device = pixels.device
@@ -203,13 +184,9 @@ def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:
-    """Bring bytes to zero mean and unit variance a channel, channels innermost.
+    """Bytes (B, 3, H, W) to zero mean and unit variance a channel, float32.
 
-    Args:
-        pixels: (B, 3, H, W) uint8.
-
-    Returns:
-        (B, 3, H, W) float32 in channels-last memory.
+    They come back in channels-last memory.
     """
     channels = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
     mean, std = _sent(channels, pixels.device)
@@ -218,16 +195,10 @@ def normalise(pixels: Tensor, settings: ImageSettings) -> Tensor:
 
 
 def mixed_seed(*parts: int) -> int:
-    """A seed of its own for each sequence of numbers, such as (seed, epoch, sample).
+    """A seed below 2^63 for each sequence of numbers such as (seed, epoch, sample).
 
-    The finaliser of SplitMix64, chained.
-
-    Args:
-        parts: at or above 0.
-
-    Returns:
-        0 .. 2^63 - 1; its lowest 32 bits, all that PyTorch's CPU generator takes, are
-        mixed as well.
+    The finaliser of SplitMix64, chained: its lowest 32 bits, all that PyTorch's CPU
+    generator takes, are mixed as well.
     """
     mixed = 0
     for part in parts:
@@ -239,12 +210,9 @@ def mixed_seed(*parts: int) -> int:
 
 
 def worker_count(workers: str | int, sharing: int = 1) -> int:
-    """How many processes decode.
+    """How many processes decode: as asked; auto leaves a core, and is not too many.
 
-    Args:
-        workers: a number that is taken as it is, or auto: one fewer than there are
-            cores for this process, up to as many as a GPU has use for.
-        sharing: processes that share this machine's cores.
+    `sharing` is the number of processes that share this machine's cores.
     """
     if workers == "auto":
         cores = len(os.sched_getaffinity(0)) // sharing
@@ -267,15 +235,10 @@ class Loader:
         device: torch.device,
         workers: int,
     ) -> None:
-        """Prepare; nothing starts yet.
+        """Prepare; nothing starts yet. 0 workers: this process does it.
 
-        Args:
-            images: in files, or decoded on the CPU.
-            views: transforms of one image, each to the same size; they draw from
-                PyTorch's global random numbers.
-            batch_size: images a batch; an epoch's last may be smaller.
-            device: where batches are wanted.
-            workers: processes; 0 is this one.
+        `views` are transforms of one image, each to the same size; they draw from
+        PyTorch's global random numbers.
         """
         self.device, self.plan = device, _Plan(batch_size)
         self.loader = DataLoader(
@@ -293,11 +256,7 @@ class Loader:
         )
 
     def batches(self, order: Tensor, seeds: Iterable[int]) -> Iterator[list[Tensor]]:
-        """One epoch.
-
-        Args:
-            order: (n,) indices of images.
-            seeds: n of them, of what is drawn for each.
+        """One epoch: images by their order (n,), what is drawn for each by its seed.
 
         Yields:
             (B, 3, H, W) uint8 for each view, and labels (B,) int64, on the device.
@@ -335,7 +294,7 @@ class _Decoded(Dataset):
         row, seed = asked
         try:
             image = self._image(row)
-        except BadInput as error:
+        except BadInput as error:  # raised in a worker, it would lose its one line
             return error
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which would seed the caller's accelerator as well.
@@ -346,18 +305,9 @@ class _Decoded(Dataset):
         if self.images.pixels is not None:
             return self.images.pixels[row]
         path = self.images.paths[row]
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BadInput(
-                f"{path}: expected a whole image, got {error.strerror}"
-            ) from None
-        return decode_pixels(content, path)
+        return pil_to_tensor(decode(read_image(path), path))
 
 
 def _collated(samples: list[tuple[Tensor, ...] | BadInput]) -> list[Tensor] | BadInput:
-    """A batch, or the first refusal: a worker's exception would lose its one line."""
-    for sample in samples:
-        if isinstance(sample, BadInput):
-            return sample
-    return default_collate(samples)
+    refusals = [sample for sample in samples if isinstance(sample, BadInput)]
+    return refusals[0] if refusals else default_collate(samples)

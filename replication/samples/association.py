@@ -8,12 +8,8 @@ methods, strata and seeds are then handled by `intervals.estimate` as for accura
 Other ways fail where classes have few test images (iNaturalist18 has 3). A bootstrap
 raises NMI, because a resampled pair (label, prediction) is its own duplicate. The
 derivative with respect to a sample's weight understates the error of NMI, because
-k log k is far from straight at k = 3. The jackknife moves whole samples: simulated
-(`bench/statistics.md`), its intervals hold about as often as those of the accuracy
-with 5 or more images of a class; with 3 also where wrong answers fall on a few classes,
-but 90 times in 100 where they scatter over all and there is one seed. MCC is nearly
-linear:
-its intervals hold as often as those of the accuracy.
+k log k is far from straight at k = 3. How often the jackknife's intervals hold:
+`bench/statistics.md`.
 
 The truth that is meant is the expected statistic of a test set of this size: NMI falls
 as a test set grows, so that only test sets of one size can be compared.
@@ -35,7 +31,7 @@ def mcc_scores(
 
     Args:
         predictions: (S, N) class of each test sample under each seed.
-        labels: (N,) of the test samples, N >= 2.
+        labels: (N,), N >= 2.
         num_classes: C.
 
     Returns:
@@ -52,13 +48,9 @@ def nmi_scores(
 
     Implements: Sect. 6, Table 1: NMI with arithmetic normalisation, natural logs.
 
-    Args:
-        predictions: (S, N) class of each test sample under each seed.
-        labels: (N,) of the test samples, N >= 2.
-        num_classes: C.
-
     Returns:
-        (S, N); the mean over samples is scikit-learn's `normalized_mutual_info_score`.
+        (S, N), arguments as in `mcc_scores`; the mean over samples is scikit-learn's
+        `normalized_mutual_info_score`.
     """
     return np.stack([_nmi(row, labels, num_classes) for row in predictions])
 
@@ -91,14 +83,10 @@ def _mcc_of(
     present: np.ndarray,
     given: np.ndarray,
 ) -> np.ndarray:
-    """MCC from whole numbers, each () or (N,).
+    """MCC from whole numbers, each () or (N,): samples, and how many are right.
 
-    Args:
-        size: samples.
-        right: samples predicted right.
-        chance: inner product of the two class counts.
-        present, given: that of each class count, of labels and predictions, with
-            itself.
+    Of the class counts of labels and predictions: their inner product, `chance`, and
+    that of each with itself, `present` and `given`.
     """
     scale = (size**2 - present) * (size**2 - given)
     known = scale > 0

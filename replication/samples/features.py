@@ -20,7 +20,6 @@ class Streamed:
         self.table = table.pin_memory() if device.type == "cuda" else table
         self.device = device
         self.shape, self.dtype = table.shape, table.dtype
-        self.nbytes = table.nbytes
 
     def __len__(self) -> int:
         return len(self.table)
@@ -60,12 +59,9 @@ class Samples:
 
 
 def place(tables: dict[str, Tensor], device: torch.device) -> dict[str, Features]:
-    """Put features on a device; those stay behind that do not fit there together.
+    """Put features on a device; of those that do not fit together the largest stay.
 
-    Implements: not in the paper. The largest stays behind first.
-
-    Args:
-        tables: split -> (N, D) on the CPU; emptied, so that no table is kept twice.
+    `tables` is split -> (N, D) on the CPU; emptied, so that no table is there twice.
     """
     order = list(tables)
     placed: dict[str, Features] = {}
@@ -85,13 +81,6 @@ def in_turn(first: Features, second: Features) -> Features:
         one.cpu() if isinstance(one, Tensor) else one.table for one in (first, second)
     ]
     return Streamed(torch.cat(tables), first.device)
-
-
-def total_memory(device: torch.device) -> float:
-    """Bytes of a device's own memory; on a CPU nothing is in the way."""
-    if device.type != "cuda":
-        return float("inf")
-    return torch.cuda.get_device_properties(device).total_memory
 
 
 def room(device: torch.device) -> float:

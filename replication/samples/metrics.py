@@ -26,17 +26,7 @@ def metric_weights(
 def metric_scores(
     metric: str, predictions: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """Each sample's score, whose weighted mean under a seed is the metric.
-
-    Args:
-        metric: one of the six.
-        predictions: (S, N) class of each test sample under each seed.
-        labels: (N,) of the test samples.
-        num_classes: C.
-
-    Returns:
-        (S, N); for an accuracy whole numbers: 1 where right.
-    """
+    """Scores (S, N) from predictions (S, N): a seed's weighted mean is the metric."""
     if metric in _ASSOCIATION:
         return _ASSOCIATION[metric](predictions, labels, num_classes)
     return (predictions == labels).astype(np.int8)
@@ -77,11 +67,7 @@ def accuracy_weights(
 def accuracies(
     predictions: np.ndarray, labels: np.ndarray, train_counts: np.ndarray
 ) -> dict[str, float]:
-    """Overall, Many, Medium, Few; fractions, NaN for an empty group.
-
-    Args:
-        predictions: (N,) class of each test sample.
-    """
+    """Overall, Many, Medium, Few of predictions (N,): fractions, NaN for no sample."""
     right = predictions == labels
     weights = accuracy_weights(labels, train_counts)
     return {name: float(right @ weight) for name, weight in weights.items()}

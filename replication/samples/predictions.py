@@ -11,17 +11,13 @@ import pandas as pd
 
 from replication.core.files import BadInput
 
-COLUMNS = ("sample", "label", "seed", "protocol", "prediction")
+_NUMBERS = ("sample", "label", "seed", "prediction")
 
 
 def predictions_table(
     labels: np.ndarray, predictions: Mapping[tuple[int, str], np.ndarray]
 ) -> pd.DataFrame:
-    """Put predictions into the table that every method writes.
-
-    Args:
-        labels: (N,) of the test samples, in the order of the index.
-        predictions: (seed, protocol) -> (N,).
+    """The table that every method writes, of labels (N,) and predictions (N,).
 
     Raises:
         BadInput: a sample was not decided (a prediction below 0).
@@ -34,20 +30,16 @@ def predictions_table(
                 f"seed {seed}, protocol {protocol}: expected a class for every test "
                 f"sample, {undecided} of {len(predicted)} have none"
             )
-        parts.append(
-            pd.DataFrame(
-                {
-                    "sample": np.arange(len(labels), dtype=np.int32),
-                    "label": labels.astype(np.int32),
-                    "seed": np.full(len(labels), seed, dtype=np.int32),
-                    "protocol": pd.Categorical([protocol] * len(labels)),
-                    "prediction": predicted.astype(np.int32),
-                }
-            )
-        )
+        columns = {
+            "sample": np.arange(len(labels)),
+            "label": labels,
+            "seed": seed,
+            "protocol": protocol,
+            "prediction": predicted,
+        }
+        parts.append(pd.DataFrame(columns))
     table = pd.concat(parts, ignore_index=True)
-    table["protocol"] = table["protocol"].astype(str)
-    return table
+    return table.astype(dict.fromkeys(_NUMBERS, np.int32))
 
 
 def by_seed(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray, list]:
@@ -59,7 +51,7 @@ def by_seed(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray,
     Raises:
         BadInput: samples or seeds are missing.
     """
-    rows = table[table["protocol"].astype(str) == protocol]
+    rows = table[table["protocol"] == protocol]
     refusal = BadInput(
         f"predictions: expected every sample once under every seed of protocol "
         f"{protocol}, got {len(rows)} rows"

@@ -10,28 +10,14 @@ SHOT_GROUPS = ("many", "medium", "few")
 
 
 def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count the samples of each class.
-
-    Args:
-        labels: (N,) integers in [0, C).
-        num_classes: C.
-
-    Returns:
-        (C,) int64.
-    """
+    """Samples of each class, (C,), from labels (N,) in [0, C)."""
     return np.bincount(labels, minlength=num_classes)
 
 
 def shot_groups(counts: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Split the classes by their number of training images.
+    """Group name -> (C,) bool, from the training images of each class.
 
     Implements: Sect. 6, 7: Many (> 100), Medium (20..100), Few (< 20).
-
-    Args:
-        counts: (C,) training images of each class.
-
-    Returns:
-        Group name -> (C,) bool.
     """
     many, few = counts > MANY_ABOVE, counts < FEW_BELOW
     return {"many": many, "medium": ~many & ~few, "few": few}
@@ -42,16 +28,11 @@ def exponential_counts(
 ) -> np.ndarray:
     """Class counts that fall exponentially with the class index.
 
-    Implements: not in the paper: the field's CIFAR-LT profile,
-    n_i = int(n_max * IF^(-i / (C - 1))).
-
-    Args:
-        largest: n_max, images of class 0.
-        imbalance_factor: IF = n_max / n_min, >= 1.
-        num_classes: C.
+    The field's CIFAR-LT profile, n_i = int(n_max * IF^(-i / (C - 1))), at least 1,
+    where n_max is the largest class and IF = n_max / n_min >= 1.
 
     Returns:
-        (C,) int64, at least 1 each.
+        (C,) int64.
     """
     exponent = -np.arange(num_classes) / max(num_classes - 1, 1)
     return np.maximum((largest * imbalance_factor**exponent).astype(np.int64), 1)
@@ -65,8 +46,8 @@ def thin(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose a long-tailed training set, and held-out images from what it leaves over.
 
-    Implements: not in the paper: CIFAR-LT has no validation split; taking it from the
-    images that the long tail leaves out costs the training set nothing.
+    CIFAR-LT has no validation split; taking it from what the long tail leaves out costs
+    the training set nothing.
 
     Args:
         labels: (N,) labels of all images at hand.

@@ -27,7 +27,6 @@ CPU = torch.device("cpu")
 KINDS = ("randcls", "sim", "cifar_strong", "cifar_sim")
 ALL_KINDS = (*KINDS, "glyph")  # the stand-in's
 CHANNELS = SimpleNamespace(mean=[0.4, 0.5, 0.6], std=[0.2, 0.25, 0.5])
-RAW = SimpleNamespace(mean=[0.0, 0.0, 0.0], std=[1 / 255] * 3)
 
 
 def picture(height: int = 32, width: int = 32, seed: int = 0) -> Tensor:
@@ -51,12 +50,11 @@ def batches(
     kinds: tuple[str, str] = ("cifar_strong", "cifar_sim"),
     batch_size: int = 4,
     size: int = 32,
-    section: SimpleNamespace = CHANNELS,
     workers: int = 0,
     seed: int = 0,
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     views = paco_views(*kinds, size)
-    epoch = view_batches(images, batch_size, *views, section, CPU, workers)
+    epoch = view_batches(images, batch_size, *views, CHANNELS, CPU, workers)
     return list(epoch(order, seed))
 
 
@@ -68,77 +66,24 @@ def same(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-# --- the operations: those of PaCo's released code, and the stand-in's
-
-
-def plain(transform: v2.Transform) -> tuple:
-    """A transform's kind and what sets it, in numbers."""
-    match transform:
-        case v2.RandomResizedCrop():
-            return ("resized crop", *transform.size, *transform.scale)
-        case v2.RandomCrop():
-            return ("crop", *transform.size, *set(transform.padding))
-        case v2.RandomHorizontalFlip():
-            return ("flip", transform.p)
-        case v2.RandomGrayscale():
-            return ("gray", transform.p)
-        case v2.ColorJitter():
-            ranges = transform.brightness, transform.contrast, transform.saturation
-            return ("jitter", *ranges, transform.hue)
-        case GaussianBlur():
-            return ("blur", *transform.sigma)
-        case v2.RandomApply():
-            return ("maybe", transform.p, *map(plain, transform.transforms))
-        case v2.AutoAugment():
-            return ("AutoAugment", transform.policy)
-        case Cutout():
-            return ("cutout", transform.side)
-        case RandAugment():
-            first = transform.augment.ops[0]
-            layers, strength = transform.augment.num_layers, first.magnitude
-            return ("RandAugment", layers, strength, first.magnitude_std, first.prob)
-    raise AssertionError(f"not in the list: {transform}")
-
-
-JITTER = ("jitter", (0.6, 1.4), (0.6, 1.4), (0.6, 1.4))
-BLUR = ("maybe", 0.5, ("blur", 0.1, 2.0))
+# In the order of PaCo's released code.
 OPERATIONS = {
-    "randcls": [
-        ("resized crop", 224, 224, 0.08, 1.0),
-        ("flip", 0.5),
-        (*JITTER, None),
-        ("RandAugment", 2, 10, 0.5, 0.5),
-    ],
-    "sim": [
-        ("resized crop", 224, 224, 0.08, 1.0),
-        (*JITTER, None),
-        ("gray", 0.2),
-        BLUR,
-        ("flip", 0.5),
-    ],
-    "cifar_strong": [
-        ("crop", 32, 32, 4),
-        ("flip", 0.5),
-        ("AutoAugment", v2.AutoAugmentPolicy.CIFAR10),
-        ("cutout", 16),
-    ],
-    "cifar_sim": [
-        ("resized crop", 32, 32, 0.2, 1.0),
-        ("flip", 0.5),
-        ("maybe", 0.8, (*JITTER, (-0.1, 0.1))),
-        ("gray", 0.2),
-        BLUR,
-    ],
-    "glyph": [("resized crop", 224, 224, 0.6, 1.0), (*JITTER, None)],
+    "randcls": "RandomResizedCrop RandomHorizontalFlip ColorJitter RandAugment",
+    "sim": "RandomResizedCrop ColorJitter RandomGrayscale RandomApply "
+    "RandomHorizontalFlip",
+    "cifar_strong": "RandomCrop RandomHorizontalFlip AutoAugment Cutout",
+    "cifar_sim": "RandomResizedCrop RandomHorizontalFlip RandomApply RandomGrayscale "
+    "RandomApply",
+    "glyph": "RandomResizedCrop ColorJitter",
 }
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_operations_are_those_of_the_list(kind) -> None:
-    size = 32 if kind.startswith("cifar") else 224
     other = "sim" if kind == "randcls" else "randcls"
-    for view in (paco_views(kind, other, size)[0], paco_views(other, kind, size)[1]):
-        assert [plain(part) for part in view.transforms] == OPERATIONS[kind]
+    for view in (paco_views(kind, other, 32)[0], paco_views(other, kind, 32)[1]):
+        names = [type(part).__name__ for part in view.transforms]
+        assert names == OPERATIONS[kind].split()
 
 
 @pytest.mark.parametrize(
@@ -155,24 +100,6 @@ def test_view_is_bytes_of_the_size_asked(kind, side) -> None:
     got = view(before)
     assert got.shape == (3, 32, 32) and got.dtype == torch.uint8
     assert torch.equal(before, picture(*side))
-
-
-# --- how often, by simulation: limits are 5 standard deviations of a fair draw
-
-
-def step(kind: str, name: type) -> v2.Transform:
-    view, _ = paco_views(kind, kind, 32)
-    (found,) = [part for part in view.transforms if isinstance(part, name)]
-    return found
-
-
-def step_inside(kind: str, name: type) -> v2.Transform:
-    """One that happens or not."""
-    view, _ = paco_views(kind, kind, 32)
-    maybe = [part for part in view.transforms if isinstance(part, v2.RandomApply)]
-    (found,) = [part for one in maybe for part in one.transforms]
-    assert isinstance(found, name)
-    return found
 
 
 # --- glyphs
@@ -257,29 +184,18 @@ def test_jitter_by_hand() -> None:
 # --- blur
 
 
-@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.7, 1.0, 1.6, 2.0])
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
 def test_blur_is_that_of_torchvision(sigma) -> None:
     """Up to one level, from what lies beyond 3 sigma, and from rounding."""
     rough = torch.randint(
         256, (3, 40, 24), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
     )
     before = rough.clone()
-    blur = step_inside("sim", GaussianBlur)
+    blur = GaussianBlur((0.1, 2.0))
     found = blur.transform(rough, {"sigma": sigma})
     assert found.dtype == torch.uint8 and torch.equal(rough, before)
     expected = v2.functional.gaussian_blur(rough, [13, 13], [sigma, sigma])
     assert (found.int() - expected.int()).abs().max() <= 1
-
-
-def test_blur_of_a_point_by_hand() -> None:
-    """Sigma 1: exp(-d^2 / 2) over its sum 2.5059, d = -3 .. 3, in both directions."""
-    point = torch.zeros(3, 9, 9, dtype=torch.uint8)
-    point[:, 4, 4] = 255
-    found = step_inside("sim", GaussianBlur).transform(point, {"sigma": 1.0})
-    weights = torch.tensor([0.0, 0.0044, 0.0540, 0.2420, 0.3991])
-    weights = torch.cat([weights, weights[:-1].flip(0)])
-    expected = (255 * weights[:, None] * weights).expand(3, -1, -1)
-    assert (found - expected).abs().max() <= 0.55
 
 
 # --- cutout
@@ -287,7 +203,7 @@ def test_blur_of_a_point_by_hand() -> None:
 
 def test_cutout_of_16_at_every_pixel() -> None:
     """By hand: rows centre - 8 .. centre + 7, cut off at edges; the rest is kept."""
-    image, cutout = picture() + 1, step("cifar_strong", Cutout)
+    image, cutout = picture() + 1, Cutout(16)
     for row, column in ((0, 0), (8, 8), (16, 20), (31, 31), (3, 30)):
         got = cutout.transform(image, {"row": row, "column": column})
         inside = torch.zeros(32, 32, dtype=torch.bool)
@@ -303,7 +219,7 @@ def test_cutout_of_16_at_every_pixel() -> None:
 
 
 def test_rand_augment_leaves_other_generators_alone() -> None:
-    augment = step("randcls", RandAugment)
+    augment = RandAugment("rand-n2-m10-mstd0.5")
     random.seed(3)
     np.random.seed(3)
     expected = random.random(), np.random.rand()
@@ -321,51 +237,20 @@ def test_rand_augment_leaves_other_generators_alone() -> None:
 # --- batches
 
 
-def test_batches_are_normalised() -> None:
-    images, order = split(), torch.arange(12)
-    raw = joined(batches(images, order, section=RAW))
-    got = joined(batches(images, order))
-    for bytes_, values in zip(raw[:2], got[:2], strict=True):
-        torch.testing.assert_close(bytes_, bytes_.round(), atol=1e-3, rtol=0)
-        assert 200 < bytes_.max() < 256
-        for channel in range(3):
-            mean, std = CHANNELS.mean[channel], CHANNELS.std[channel]
-            expected = (bytes_[:, channel] / 255 - mean) / std
-            torch.testing.assert_close(values[:, channel], expected)
-
-
-def test_views_follow_the_seed_alone() -> None:
-    images, order = split(), torch.arange(12)
-    torch.manual_seed(5)
-    first = joined(batches(images, order, seed=1))
-    torch.manual_seed(6)
-    assert same(first, joined(batches(images, order, seed=1)))
-    other = joined(batches(images, order, seed=2))
-    assert not torch.equal(first[0], other[0]) and not torch.equal(first[1], other[1])
-
-
-def test_batches_shares_and_workers_change_no_view() -> None:
+def test_views_follow_the_seed_and_the_sample_alone() -> None:
+    """Not on shares, batches or workers; the caller's draws are left alone."""
     images, order = split(), torch.randperm(12, generator=torch.Generator())
+    torch.manual_seed(9)
+    expected = torch.rand(4)
+    torch.manual_seed(9)
     whole = joined(batches(images, order, batch_size=12))
+    assert torch.equal(torch.rand(4), expected)
+    other = joined(batches(images, order, seed=2))
+    assert not torch.equal(whole[0], other[0]) and not torch.equal(whole[1], other[1])
     assert same(whole, joined(batches(images, order, batch_size=5)))
     assert same(whole, joined(batches(images, order, workers=2)))
     halves = [joined(batches(images, half)) for half in order.split(6)]
     assert same(whole, joined(halves))
-
-
-@pytest.mark.parametrize("kinds", [("cifar_strong", "cifar_sim"), ("randcls", "sim")])
-def test_callers_random_numbers_are_left_alone(kinds) -> None:
-    """Also between two batches, while the iterator is under way."""
-    images, order = split(), torch.arange(12)
-    torch.manual_seed(9)
-    expected = torch.rand(4)
-    torch.manual_seed(9)
-    views = paco_views(*kinds, 32)
-    got = []
-    for _ in view_batches(images, 4, *views, CHANNELS, CPU, 0)(order, 0):
-        got.append(torch.rand(1))
-    got.append(torch.rand(1))
-    assert torch.equal(torch.cat(got), expected)
 
 
 def test_files_and_packed_pixels_give_the_same_views(tmp_path) -> None:
@@ -378,25 +263,6 @@ def test_files_and_packed_pixels_give_the_same_views(tmp_path) -> None:
     files = ImageSplit(packed.labels, None, tuple(paths))
     order = torch.tensor([4, 0, 5])
     assert same(joined(batches(packed, order)), joined(batches(files, order)))
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_broken_file_is_one_line(tmp_path, refused, workers) -> None:
-    path = tmp_path / "broken.png"
-    path.write_bytes(b"no image")
-    images = ImageSplit(torch.zeros(1, dtype=torch.int64), None, (path,))
-    (problem,) = refused(
-        lambda: batches(images, torch.tensor([0]), ("sim", "sim"), workers=workers)
-    )
-    assert problem.startswith(f"{path}: expected a whole image, got ")
-
-
-def test_workers_that_stay_make_the_views_of_fresh_ones() -> None:
-    images = split()
-    kept = view_batches(images, 5, *paco_views("sim", "sim", 16), CHANNELS, CPU, 2)
-    for order, seed in ((torch.arange(12), 1), (torch.arange(12).flip(0), 2)):
-        fresh = batches(images, order, ("sim", "sim"), 4, 16, seed=seed)
-        assert same(joined(list(kept(order, seed))), joined(fresh))
 
 
 # --- seeds
