@@ -10,7 +10,6 @@ Few repetitions of it also run as tests.
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,13 +178,9 @@ def answers(
 ) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
     """Labels (N,) of a balanced test set, and a draw of predictions (2, S, N).
 
-    A class has its own chances of the right and of some wrong answers, a test image a
-    difficulty that all seeds and both methods share.
-
-    Args:
-        images: of each class.
-        spread: of the seeds' effects, in standard deviations of the difficulty.
-        wrong: how many other answers a class has, below C.
+    A class has its own chances of the right and of `wrong` other answers, a test image
+    a difficulty that all seeds and both methods share; `spread` of the seeds' effects
+    is in standard deviations of the difficulty.
     """
     generator = np.random.default_rng(images)
     labels = np.repeat(np.arange(classes), images)
@@ -321,22 +316,18 @@ def rare_table(repetitions: int) -> str:
     header = ["Test images", "Of", "Right, %", "Rarer answer, images"]
     header += [f"S = {seeds}" for seeds in every]
     rows = []
-    for classes, images in ((2, 10), (5, 10), (3, 20), (30, 10), (100, 3), (20, 100)):
+    for classes, images in ((5, 10), (30, 10), (20, 100)):
         for gap in (None, 0.0):
             for share in (0.5, 0.9, 0.97, 0.99):
-                case = Case(1, classes, images, share, gap)
-                found = [
-                    coverage(replace(case, seeds=seeds), repetitions) for seeds in every
+                cases = [Case(seeds, classes, images, share, gap) for seeds in every]
+                row = [
+                    f"{classes * images:,} = {classes} × {images}",
+                    _WORDS["value" if gap is None else "difference"],
+                    f"{100 * share:g}",
+                    f"{cases[0].rare:.1f}",
                 ]
-                rows.append(
-                    [
-                        f"{case.tested:,} = {classes} × {images}",
-                        _WORDS["value" if gap is None else "difference"],
-                        f"{100 * share:g}",
-                        f"{case.rare:.1f}",
-                        *map(_cell, found),
-                    ]
-                )
+                found = (coverage(case, repetitions) for case in cases)
+                rows.append([*row, *map(_cell, found)])
     return markdown_table(header, rows, words=2)
 
 
@@ -345,7 +336,7 @@ def association_table(repetitions: int) -> str:
     header = ["Test images", "Wrong answers over", "Seeds", "Of"]
     header += ["Accuracy", "MCC", "NMI"]
     rows = []
-    for classes, images in ((120, 3), (60, 5), (20, 20)):
+    for classes, images in ((120, 3), (20, 20)):
         for wrong in (5, classes - 1):
             for seeds, spread in ((1, 0.0), (3, 0.05)):
                 found = association_coverage(
@@ -435,7 +426,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=4000)
     repetitions = parser.parse_args().repetitions
-    start = time.process_time()
     seeds, held = seeds_table(repetitions)
     tables = {
         "seeds": seeds,
@@ -445,8 +435,6 @@ def main() -> None:
         "limit": limit_table(),
     }
     write_text(REPORT, page(tables, held, repetitions))
-    print(page(tables, held, repetitions))
-    print(f"{time.process_time() - start:.0f} s")
 
 
 if __name__ == "__main__":
