@@ -84,13 +84,13 @@ def test_logits_are_the_sum_of_the_terms_for_the_samples_asked() -> None:
     torch.testing.assert_close(logits_of(terms, inputs, samples), expected.detach())
 
 
-@pytest.mark.parametrize("batch", [1, 3, 20, 4096])
-def test_predict_is_the_largest_logit_in_batches_of_any_size(batch: int) -> None:
+def test_predict_is_the_largest_logit_whatever_the_batch() -> None:
     terms, inputs = three_terms(), three_inputs()
     samples = torch.randperm(20, generator=generator(1))
     expected = logits_of(terms, inputs, samples).argmax(1)
     assert len(expected.unique()) > 1
-    assert torch.equal(predict(terms, inputs, samples, batch), expected)
+    for batch in (3, 4096):
+        assert torch.equal(predict(terms, inputs, samples, batch), expected)
 
 
 # --- Terms
