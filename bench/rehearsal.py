@@ -34,6 +34,7 @@ from replication.core.files import (
     write_json,
 )
 from replication.core.settings import PARAMS, PUBLISHED
+from replication.published.reader import read_published_tables
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024
@@ -58,14 +59,7 @@ STAGES = {
         "heads places_lt paco",
         *(
             f"dlsa places_lt {variant}"
-            for variant in (
-                "full",
-                "no_mle",
-                "no_bal",
-                "no_pure",
-                "clusters_300",
-                "clusters_1000",
-            )
+            for variant in read_published_tables()["table2"].rows
         ),
         "section table2 places_lt",
     ),
@@ -73,7 +67,6 @@ STAGES = {
 # Validation images a class; iNaturalist 2018's own are its test set.
 VALIDATION = {"inat18": None, "places_lt": 20}
 _BLOCK = 4096
-_LISTS = ("comparison", "ablation", "confusion", "selection", "separation")
 
 
 def labels_of(benchmark: str, share: float) -> dict[str, np.ndarray]:
@@ -122,10 +115,10 @@ def make_features(
     classes = int(labels["train"].max()) + 1
     generator = np.random.default_rng(0)
     centres = generator.standard_normal((classes, dimensions), dtype=np.float32)
-    for seed, (split, mine) in enumerate(labels.items()):
+    for seed, (split, of_split) in enumerate(labels.items()):
         path = folder / f"feature_{split}.h5"
         if not path.is_file():
-            write_features(path, mine, dimensions, centres, seed)
+            write_features(path, of_split, dimensions, centres, seed)
     return {
         "train": len(labels["train"]),
         "test": len(labels.get("test", labels["val"])),
@@ -140,7 +133,7 @@ def write_params(place: Path, features: Path, chosen: Mapping[str, Any]) -> None
     params = yaml.load((HERE.parent / PARAMS).read_text())
     benchmark = chosen["benchmark"]
     params["benchmarks"] = [benchmark]
-    for name in _LISTS:
+    for name in ("comparison", "ablation", "confusion", "selection", "separation"):
         params[name] = [benchmark]
     params["seeds"] = list(range(chosen["seeds"]))
     params["machine"]["device"] = chosen["device"]
@@ -206,13 +199,11 @@ def main() -> None:
 
 def rehearse(chosen: dict[str, Any]) -> None:
     """Run every stage; write results and pages after each."""
-    benchmark, share, dimensions = (
-        chosen[name] for name in ("benchmark", "share", "dimensions")
-    )
-    scratch = chosen["rehearse"].resolve()
-    source = scratch / f"features-{benchmark}-{share:g}-{dimensions}"
-    size = make_features(source, benchmark, share, dimensions)
-    folder = scratch / "run"
+    benchmark, scratch = chosen["benchmark"], chosen["rehearse"].resolve()
+    asked = (benchmark, chosen["share"], chosen["dimensions"])
+    source = scratch / "features-{}-{:g}-{}".format(*asked)
+    size = make_features(source, *asked)
+    folder = scratch / "rehearsal"
     shutil.rmtree(folder, ignore_errors=True)  # a stage's time is whole
     folder.mkdir()
     write_params(folder / PARAMS, source, chosen)

@@ -140,8 +140,8 @@ def intervals(case: Case, repetitions: int, seed: int = 0) -> tuple[float, list]
     weights = np.full(case.tested, 1 / case.tested)
     strata = np.repeat(np.arange(case.classes), case.images)
     return truth, [
-        estimate(one, weights, strata)
-        for one, _ in zip(scores, range(repetitions), strict=False)
+        estimate(score, weights, strata)
+        for score, _ in zip(scores, range(repetitions), strict=False)
     ]
 
 
@@ -150,12 +150,12 @@ def coverage(case: Case, repetitions: int, seed: int = 0) -> Found:
     return _judge(*intervals(case, repetitions, seed))
 
 
-def _judge(truth: float, some: list[Estimate]) -> Found:
-    held = np.mean([one.low <= truth <= one.high for one in some])
-    half = np.mean([one.high - one.low for one in some]) / 2
-    ideal = ndtri(0.975) * np.std([one.mean for one in some])
-    width = float(half / ideal) if ideal else float("inf")
-    return Found(float(held), width, len(some))
+def _judge(truth: float, estimates: list[Estimate]) -> Found:
+    mean, low, high = np.array([(e.mean, e.low, e.high) for e in estimates]).T
+    held = ((low <= truth) & (truth <= high)).mean()
+    ideal = ndtri(0.975) * mean.std()
+    width = (high - low).mean() / 2 / ideal if ideal else float("inf")
+    return Found(float(held), float(width), len(estimates))
 
 
 def power(case: Case, repetitions: int, seed: int = 0) -> float:
@@ -165,9 +165,9 @@ def power(case: Case, repetitions: int, seed: int = 0) -> float:
     the truth of as many runs more.
     """
     _, without = intervals(replace(case, gap=0.0), repetitions, seed)
-    gap = float(np.mean([one.detectable for one in without]))
-    _, some = intervals(replace(case, gap=gap), repetitions, seed + 1)
-    return float(np.mean([one.low > 0 for one in some]))
+    gap = float(np.mean([e.detectable for e in without]))
+    _, estimates = intervals(replace(case, gap=gap), repetitions, seed + 1)
+    return float(np.mean([e.low > 0 for e in estimates]))
 
 
 # --- MCC and NMI
@@ -210,12 +210,7 @@ SCORES = {"accuracy": _accuracy_scores, "mcc": mcc_scores, "nmi": nmi_scores}
 
 
 def association_coverage(
-    classes: int,
-    images: int,
-    seeds: int,
-    spread: float,
-    wrong: int,
-    repetitions: int,
+    classes: int, images: int, seeds: int, spread: float, wrong: int, repetitions: int
 ) -> dict[tuple[str, str], Found]:
     """(accuracy, mcc or nmi; value or difference) -> what its intervals hold.
 
@@ -227,13 +222,13 @@ def association_coverage(
     for _ in range(repetitions):
         pair = draw()
         for name, scores in SCORES.items():
-            one, other = (scores(some, labels, classes) for some in pair)
-            for what, mine in (("value", one), ("difference", one - other)):
-                made = estimate(mine, weights, labels, step=STEPS.get(name, 1.0))
+            first, second = (scores(answers, labels, classes) for answers in pair)
+            for what, score in (("value", first), ("difference", first - second)):
+                made = estimate(score, weights, labels, step=STEPS.get(name, 1.0))
                 found.setdefault((name, what), []).append(made)
     return {
-        key: _judge(float(np.mean([one.mean for one in some])), some)
-        for key, some in found.items()
+        key: _judge(float(np.mean([e.mean for e in estimates])), estimates)
+        for key, estimates in found.items()
     }
 
 

@@ -110,17 +110,6 @@ def levels(splits) -> list[Level]:
 # --- Partition
 
 
-def test_depths_and_rest_partition_every_split(levels, splits) -> None:
-    """Each sample leaves at one depth or stays to the end, never both, never twice."""
-    for split in SPLITS:
-        parts = [level.leaving(split) for level in levels]
-        parts.append(levels[-1].staying(split))
-        everyone = torch.arange(len(splits[split].labels))
-        assert torch.equal(torch.cat(parts).sort().values, everyone)
-    assert all(len(level.leaving("test")) for level in levels)
-    assert len(levels[-1].staying("test"))
-
-
 def test_one_threshold_from_training_samples_for_every_split(levels, splits) -> None:
     """log P(x) at or above the training threshold leaves, whatever the split."""
     for level in levels:

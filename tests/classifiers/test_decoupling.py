@@ -22,11 +22,10 @@ from replication.classifiers.decoupling import (
     lws_step,
     tau_normalised,
 )
-from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Term, drawn_term
-from replication.core.settings import DecouplingSettings, HeadSettings
+from replication.core.settings import DecouplingSettings
 from replication.images.batches import ImageSplit, normalise
-from replication.samples.features import Samples, Streamed
+from replication.samples.features import Samples
 
 CPU = torch.device("cpu")
 
@@ -223,23 +222,6 @@ def test_fits_follow_their_seed(kind: str) -> None:
     assert not torch.equal(first.weight, other.weight)
 
 
-def test_streamed_features_give_the_same_heads() -> None:
-    features, labels = made([40, 10, 3], seed=1)
-    streamed = Streamed(features, torch.device("cpu"))
-    setting, own = decoupling_settings(), a_head(3, 3)
-    plain = HeadSettings(
-        epochs=2, lr=0.2, momentum=0.9, weight_decay=1e-4, batch_size=16
-    )
-    for fit in (
-        lambda some: fit_crt(some, labels, 3, setting, 0),
-        lambda some: fit_lws(some, labels, own, setting, 0),
-        lambda some: fit_softmax_head(some, labels, own, plain, 0),
-    ):
-        expected, found = fit(features), fit(streamed)
-        assert torch.equal(found.weight, expected.weight)
-        assert torch.equal(found.bias, expected.bias)
-
-
 @pytest.mark.parametrize("kind", ["crt", "lws"])
 def test_a_loss_that_is_not_finite_is_refused(kind: str, refused) -> None:
     features, labels = made([20, 20], seed=1)
@@ -257,25 +239,6 @@ def test_a_loss_that_is_not_finite_is_refused(kind: str, refused) -> None:
 # --- images
 
 
-class Pooled(nn.Module):
-    """A network without batch-norm: one convolution, then the mean over the image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3)
-        self.num_features = 6
-        with torch.no_grad():
-            for number, weight in enumerate(self.parameters()):
-                weight.copy_(torch.randn(weight.shape, generator=generator(number)))
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.conv(x).relu()
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        assert pre_logits
-        return x.mean((2, 3))
-
-
 def pictures(counts: list[int], seed: int = 0) -> ImageSplit:
     """Noise with one channel brighter for each of three classes."""
     labels = labels_of(counts, seed)
@@ -288,33 +251,6 @@ def pictures(counts: list[int], seed: int = 0) -> ImageSplit:
 
 def small_network() -> nn.Module:
     return build_network("resnet8_cifar", 3, None, seed=0)
-
-
-def test_images_without_augmentation_or_batch_norm_are_features(
-    backbone_settings,
-) -> None:
-    """The same fit either way, up to the sums' order in a convolution (float32)."""
-    train, network = pictures([20, 10, 5]), Pooled()
-    images = backbone_settings(image_size=8, resize=8)
-    setting = decoupling_settings()
-    with torch.no_grad():
-        maps = network.forward_features(normalise(train.pixels, images))
-        features = network.forward_head(maps, pre_logits=True)
-    head = drawn_term(3, 6, generator(), features)
-
-    def on_images(kind: Any) -> Term:
-        return fit_on_images(
-            kind, network, train, 3, head, setting, images, CPU, 0, seed=4
-        )
-
-    pairs = [
-        (on_images("crt"), fit_crt(features, train.labels, 3, setting, 4)),
-        (on_images("lws"), fit_lws(features, train.labels, head, setting, 4)),
-    ]
-    for got, expected in pairs:
-        assert torch.allclose(got.weight, expected.weight, rtol=1e-4, atol=1e-5)
-        assert torch.allclose(got.bias, expected.bias, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(pairs[1][0].weight, head.weight, rtol=1e-2)
 
 
 def test_statistics_move_with_the_batches_and_no_weight_does(
@@ -357,6 +293,6 @@ def test_lws_on_images_without_a_head_is_refused(refused, backbone_settings) -> 
     setting = decoupling_settings()
     assert refused(
         lambda: fit_on_images(
-            "lws", Pooled(), train, 3, None, setting, images, CPU, 0, 0
+            "lws", small_network(), train, 3, None, setting, images, CPU, 0, 0
         )
     ) == ["lws: expected a head to rescale, got none"]

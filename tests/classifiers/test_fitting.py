@@ -24,13 +24,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def head_settings(**changes: float) -> HeadSettings:
-    values = {
-        "epochs": 20,
-        "lr": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 5e-4,
-        "batch_size": 32,
-    }
+    values = {"epochs": 20, "lr": 0.1, "batch_size": 32}
+    values |= {"momentum": 0.9, "weight_decay": 5e-4}
     return HeadSettings(**(values | changes))
 
 

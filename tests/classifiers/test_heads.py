@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from replication.classifiers.heads import (
     Rows,
     Term,
-    drawn_table_term,
     drawn_term,
     log_prior,
     logits_of,
@@ -112,12 +111,3 @@ def test_drawn_term_is_uniform_within_pytorchs_bound() -> None:
         assert abs(values.square().mean().item() - bound**2 / 3) < 4 * error
     assert term.weight.shape == (1000, dimensions)
     assert term.bias.shape == (1000,)
-
-
-def test_a_wide_table_is_drawn_in_pieces() -> None:
-    """More classes than are drawn at once; every logit is finite and within reach."""
-    table = torch.full((2, 4), 0.25)
-    term = drawn_table_term(2500, table, 0.5, False, generator())
-    assert term.logits.shape == (2, 2500)
-    assert term.logits.abs().max() <= 0.5
-    assert term.logits[0].std() > 0.1
