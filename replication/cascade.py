@@ -389,7 +389,6 @@ def diagnose(
     quality = cluster_quality(
         level.cluster["train"][remain], train.labels[remain], clusters
     )
-    sizes = level.cluster["train"][remain].bincount(minlength=clusters).cpu().numpy()
     by_split = {}
     for split, likelihood in likelihoods.items():
         labels = splits[split].labels[level.remain[split]].cpu().numpy()
@@ -410,7 +409,6 @@ def diagnose(
         "threshold": level.threshold,
         "clusters": clusters,
         **quality,
-        "size_quartiles": np.quantile(sizes, [0, 0.25, 0.5, 0.75, 1]).tolist(),
         "splits": by_split,
         "history": level.fitted.history,
     }

@@ -260,7 +260,6 @@ def _fit_lws(
 ) -> Term:
     scales = head.weight.new_ones(len(head.weight))
     buffer = torch.zeros_like(scales)
-
     momentum, decay = settings.momentum, settings.weight_decay
 
     def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
