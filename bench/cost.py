@@ -1,7 +1,6 @@
-"""What a whole table costs on each device: measured, or steps times measured steps.
+"""What a whole table costs on each device: steps times measured steps, or a rehearsal.
 
-The page names the formula of every number. Times are of a device's results file; sizes
-are the published recipes' and counts'.
+Times are of a device's results file; sizes are the published recipes' and counts'.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +22,25 @@ _REHEARSED = {
     "inat18": "iNaturalist 2018, to Table 1",
     "places_lt": "Places-LT, to Table 2",
 }
+_HOW = """\
+**Estimates** for one seed: steps by the published recipe, times a step measured at the
+true D, K, C and batch. *Filters*: ceil(N / B) steps an epoch and a reading of all
+samples after each, every depth. *Classifiers*: rows an epoch, every depth, both
+protocols. *Backbones*: N images, epochs and forward passes, 3 an image for
+cross-entropy (a gradient counts as two), 4 for PaCo (its keys pass once more). Left
+out: cRT and LWS, Fig. 2's linear classifiers, decoding images, files, evaluation. Table
+2's variants are all taken at K = 500. `make bench`; a whole chain ran only where a
+rehearsal stands below.
+"""
 
 
-class Part(NamedTuple):
-    """One part of a table's cost: `times` repetitions of `formula` = `seconds`."""
+class Cost(NamedTuple):
+    """Seconds of a table's parts; the first two need cached features alone."""
 
-    name: str
-    formula: str
-    seconds: float
-    needs_images: bool
+    filters: float
+    classifiers: float
+    features: float
+    backbones: float
 
 
 class Rates(NamedTuple):
@@ -44,239 +53,154 @@ class Rates(NamedTuple):
     image: float
 
 
-_HOW = """\
-**Estimates**: steps by the published recipe, times a step measured at the true D, K, C
-and batch; the formula stands in each row. One seed; what is fitted once a seed costs as
-many times more. Training a backbone is taken as forward passes: 3 an image for
-cross-entropy (a gradient counts as two), 4 for PaCo (its keys pass once more). Left
-out: cRT and LWS, Fig. 2's linear classifiers, decoding images, files, evaluation. Table
-2's variants are all taken at K = 500. `make bench`; a whole chain ran only where a
-rehearsal stands below.
-"""
-
-
 def page(
-    found: Mapping[str, Mapping[str, Any]], rehearsals: Sequence[Mapping[str, Any]]
+    measured: Sequence[Mapping[str, Any]], rehearsals: Sequence[Mapping[str, Any]]
 ) -> str:
     """Every device's estimates, then the rehearsals at true size."""
-    lines = ["# What it costs\n", *summary(found), _HOW]
-    for one in found.values():
-        if one["quick"]:
-            continue
-        lines.append(f"## {one['machine']['device']}, {one['machine']['date']}\n")
-        for title, parts in tables_of(one["figures"]):
-            lines += [f"### {title}\n", _table(parts)]
-    for one in rehearsals:
-        lines += _rehearsal(one)
-    return "\n".join(lines)
+    lines = ["# What it costs\n", _HOW]
+    header = ("Table", "Filters", "Classifiers", "From cached features", "Features",
+              "Backbones")  # fmt: skip
+    for device in measured:
+        rows = [
+            [title, *map(duration, (cost[0], cost[1], cost[0] + cost[1], *cost[2:]))]
+            for title, cost in estimates(device["figures"]).items()
+        ]
+        machine = device["machine"]
+        lines.append(f"## {machine['device']}, {machine['date']}\n")
+        lines.append(markdown_table(header, rows) + "\n")
+    return "\n".join([*lines, *map(_rehearsal, rehearsals)])
 
 
-def summary(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Each device's tables from cached features, a sentence."""
-    lines = []
-    for one in found.values():
-        if not one["quick"] and (tables := tables_of(one["figures"])):
-            totals = [
-                f"{title} {duration(sum(part.seconds for part in parts))}"
-                for title, every in tables
-                if (parts := [part for part in every if not part.needs_images])
-            ]
-            lines.append(
-                f"On {one['machine']['device']}, from cached features, one seed: "
-                f"{'; '.join(totals)}.\n"
-            )
-    return lines
-
-
-def tables_of(figures: Sequence[Row]) -> list[tuple[str, list[Part]]]:
-    """Title -> parts of each of the paper's tables that the figures suffice for."""
-    made = []
-    for title, benchmark, variants, sigmas in (
-        ("Table 1 (iNaturalist 2018)", "inat18", 1, 0),
-        ("DLSA on ImageNet-LT", "imagenet_lt", 1, 0),
-        ("Table 2 (Places-LT), six variants", "places_lt", _variants(), 0),
-        ("σ on Places-LT, each value tried", "places_lt", 0, 1),
+def estimates(figures: Sequence[Row]) -> dict[str, Cost]:
+    """Each of the paper's tables that the figures suffice for."""
+    variants = len(read_published_tables()["table2"].rows)
+    made = {}
+    for title, benchmark, objectives, cascades in (
+        ("Table 1 (iNaturalist 2018)", "inat18", ("paco", "ce"), 1),
+        ("DLSA on ImageNet-LT", "imagenet_lt", ("paco",), 1),
+        (f"Table 2 (Places-LT), {variants} variants", "places_lt", ("paco",), variants),
+        ("σ on Places-LT, each value tried", "places_lt", (), 1),
     ):
         rates = rates_of(figures, benchmark)
-        if rates is None:
-            continue
-        fits = variants + sigmas
-        parts = [
-            *(parts_of_images(benchmark, rates, figures) if variants else []),
-            *parts_of_dlsa(benchmark, rates, fits),
-        ]
-        made.append((title, parts))
-        if benchmark == "inat18":
-            made.append(("Fig. 2 (iNaturalist 2018)", parts_of_fig2(rates)))
+        if rates is not None:
+            made[title] = Cost(
+                *dlsa_seconds(benchmark, rates, cascades),
+                *image_seconds(benchmark, rates, objectives),
+            )
+    rates = rates_of(figures, "inat18")
+    if rates is not None:
+        made["Fig. 2 (iNaturalist 2018)"] = Cost(0, 0, *fig2_seconds(rates))
     return made
-
-
-def _variants() -> int:
-    """Rows of Table 2, a cascade each."""
-    return len(read_published_tables()["table2"].rows)
 
 
 def rates_of(figures: Sequence[Row], benchmark: str) -> Rates | None:
     """Measured times at a benchmark's D, K, C and batch; None where one is missing."""
     recipe = read_recipe(benchmark)
+    batch = recipe["filter"]["batch_size"]["value"]
     layers = _LAYERS[recipe["backbone"]["network"]["value"]]
     classes = {"D": _DIMENSIONS, "C": recipe["classes"]}
-    step = _row(
-        figures,
-        "filter step",
-        {"D": _DIMENSIONS, "B": recipe["filter"]["batch_size"]["value"]},
-    )
-    read = _row(figures, "likelihood pass", {"D": _DIMENSIONS})
-    aided = _row(figures, "aided epoch", classes)
-    plain = _row(figures, "plain epoch", classes)
-    images = _row(figures, "extraction", {"layers": layers})
-    if not (step and read and aided and plain and images):
+
+    def each(name: str, size: Mapping[str, int], of: str | None) -> float | None:
+        """Seconds of one of the figure's N or B, or of all of it."""
+        for row in figures:
+            if row["name"] == name and size.items() <= row["size"].items():
+                number = row["size"][of] if of else 1
+                return row["ways"]["suite"]["seconds"] / number
         return None
-    return Rates(
-        _seconds(step),
-        _seconds(read) / read["size"]["N"],
-        _seconds(aided) / aided["size"]["N"],
-        _seconds(plain) / plain["size"]["N"],
-        _seconds(images) / images["size"]["B"],
+
+    rates = (
+        each("filter step", {"D": _DIMENSIONS, "B": batch}, None),
+        each("likelihood pass", {"D": _DIMENSIONS}, "N"),
+        each("aided epoch", classes, "N"),
+        each("plain epoch", classes, "N"),
+        each("extraction", {"layers": layers}, "B"),
     )
+    return None if None in rates else Rates(*rates)
 
 
-def _row(figures: Sequence[Row], name: str, size: Mapping[str, int]) -> Row | None:
-    for row in figures:
-        if row["name"] == name and size.items() <= row["size"].items():
-            return row
-    return None
-
-
-def _seconds(row: Row) -> float:
-    return row["ways"]["suite"]["seconds"]
-
-
-def sizes_of(benchmark: str) -> tuple[int, int]:
+def images_of(benchmark: str) -> tuple[int, int]:
     """Training and test images, as published."""
     known = read_json(PUBLISHED / "class_counts.json")[benchmark]
     return known["images"], known["classes"] * known["test_per_class"]
 
 
-def parts_of_images(benchmark: str, rates: Rates, figures: Sequence[Row]) -> list[Part]:
-    """Backbones and features; both are skipped where features are given."""
-    recipe, (train, test) = read_recipe(benchmark), sizes_of(benchmark)
-    kinds = ("paco", "ce") if benchmark == "inat18" else ("paco",)
-    parts = []
-    for kind in kinds:
-        epochs, passes = recipe[kind]["epochs"]["value"], _TRAIN_PASSES[kind]
-        words = f"{train:,} images × {epochs} epochs × {passes} passes × "
-        seconds = train * epochs * passes * rates.image
-        name = f"training the backbone ({kind})"
-        parts.append(Part(name, words + _short(rates.image), seconds, True))
-    number = len(kinds) * (train + test)
-    words = f"{number:,} images × {_short(rates.image)}"
-    return [*parts, Part("features", words, number * rates.image, True)]
-
-
-def parts_of_dlsa(benchmark: str, rates: Rates, fits: int) -> list[Part]:
-    """Filters of every depth and classifiers of both protocols, `fits` times over."""
-    recipe, (train, test) = read_recipe(benchmark), sizes_of(benchmark)
+def dlsa_seconds(benchmark: str, rates: Rates, cascades: int) -> tuple[float, float]:
+    """Filters of every depth, and classifiers of both protocols."""
+    recipe, (train, test) = read_recipe(benchmark), images_of(benchmark)
     cascade, fitting = recipe["cascade"], recipe["filter"]
     share, depth = cascade["leaving_share"]["value"], cascade["depth"]["value"]
     epochs, batch = fitting["epochs"]["value"], fitting["batch_size"]["value"]
     remain = [train * (1 - share) ** level for level in range(depth)]
-    steps = sum(-(-rows // batch) for rows in remain) * epochs * fits
-    read = (sum(remain) * epochs + depth * (train + test)) * fits
-    rounds = 2 * recipe["classifier"]["epochs"]["value"] * fits
-    aided = sum(share * rows for rows in remain) * rounds
-    plain = train * (1 - share) ** depth * rounds
-    return [
-        Part(name, f"{number:,.0f} {unit} × {_short(rate)}", number * rate, False)
-        for name, number, unit, rate in (
-            ("Flow Filters, steps", steps, "steps", rates.filter_step),
-            ("Flow Filters, reading", read, "rows", rates.read_row),
-            (
-                "cluster-aided classifiers, both protocols",
-                aided,
-                "rows",
-                rates.aided_row,
-            ),
-            ("plain classifiers, both protocols", plain, "rows", rates.plain_row),
-        )
-    ]
+    steps = sum(-(-rows // batch) for rows in remain) * epochs
+    read = sum(remain) * epochs + depth * (train + test)
+    rounds = 2 * recipe["classifier"]["epochs"]["value"]
+    aided, plain = share * sum(remain), train * (1 - share) ** depth
+    filters = steps * rates.filter_step + read * rates.read_row
+    classifiers = rounds * (aided * rates.aided_row + plain * rates.plain_row)
+    return cascades * filters, cascades * classifiers
 
 
-def parts_of_fig2(rates: Rates) -> list[Part]:
-    """A network for each of two groups, together all images, for each p.
+def image_seconds(
+    benchmark: str, rates: Rates, objectives: Sequence[str]
+) -> tuple[float, float]:
+    """Features and backbones; both are skipped where features are given."""
+    recipe, (train, test) = read_recipe(benchmark), images_of(benchmark)
+    passes = sum(
+        train * recipe[kind]["epochs"]["value"] * _TRAIN_PASSES[kind]
+        for kind in objectives
+    )
+    return len(objectives) * (train + test) * rates.image, passes * rates.image
 
-    A group's network sees its own images alone, so that both together see all once. The
-    other boundaries have linear classifiers, which cost little beside them.
+
+def fig2_seconds(rates: Rates) -> tuple[float, float]:
+    """Testing, and a network for each of two groups, together all images, for each p.
+
+    The first boundary's; the others have linear classifiers, which cost little.
     """
-    recipe, (train, test) = read_recipe("inat18")["fig2"], sizes_of("inat18")
-    runs = len(recipe["probabilities"]["value"])  # networks: at the first boundary
-    epochs, passes = recipe["epochs"]["value"], _TRAIN_PASSES["ce"]
-    return [
-        Part(
-            "training, every p, the first boundary",
-            f"{runs} × {train:,} images × {epochs} epochs × {passes} passes × "
-            f"{_short(rates.image)}",
-            runs * train * epochs * passes * rates.image,
-            True,
-        ),
-        Part(
-            "testing",
-            f"{runs} × {test:,} images × {_short(rates.image)}",
-            runs * test * rates.image,
-            True,
-        ),
-    ]
+    recipe, (train, test) = read_recipe("inat18")["fig2"], images_of("inat18")
+    runs = len(recipe["probabilities"]["value"])
+    passes = train * recipe["epochs"]["value"] * _TRAIN_PASSES["ce"]
+    return runs * test * rates.image, runs * passes * rates.image
 
 
-def _table(parts: Sequence[Part]) -> str:
-    rows = [[part.name, part.formula, duration(part.seconds)] for part in parts]
-    rows.append(["**all**", "", f"**{duration(sum(p.seconds for p in parts))}**"])
-    without = [part for part in parts if not part.needs_images]
-    if without and len(without) < len(parts):
-        total = duration(sum(part.seconds for part in without))
-        rows.append(["**from cached features**", "", f"**{total}**"])
-    return markdown_table(("Part", "Steps × measured", "Time"), rows, words=2) + "\n"
-
-
-def _rehearsal(one: Mapping[str, Any]) -> list[str]:
+def _rehearsal(ran: Mapping[str, Any]) -> str:
     """Stages as they ran, whole, on synthetic features."""
-    size = one["size"]
+    size = ran["size"]
     rows = [
         [stage["stage"], duration(stage["seconds"]), f"{stage['peak_mb']:,.0f}"]
-        for stage in one["stages"]
+        for stage in ran["stages"]
     ]
-    seconds = sum(stage["seconds"] for stage in one["stages"])
+    seconds = sum(stage["seconds"] for stage in ran["stages"])
     total = ["**all of these**", f"**{duration(seconds)}**", ""]
-    machine = one["machine"]
-    left = [f"Not run there: {', '.join(one['left'])}.\n"] if one["left"] else []
-    load = max(stage["load"] for stage in one["stages"])
+    machine = ran["machine"]
+    left = [f"Not run there: {', '.join(ran['left'])}.\n"] if ran["left"] else []
+    load = max(stage["load"] for stage in ran["stages"])
     busy = [
         f"> **The machine was busy** (up to {load} processes on {machine['cores']} "
         "cores): times are too long, memory is not.\n"
     ]
-    return [
-        f"## Rehearsal of {_REHEARSED[one['benchmark']]}: {machine['device']}, "
+    parts = [
+        f"## Rehearsal of {_REHEARSED[ran['benchmark']]}: {machine['device']}, "
         f"{machine['date']}\n",
         # Its own threads are among the processes that the system counts.
         *(busy if load > machine["threads"] + 0.5 else []),
         f"Measured: the real stages on synthetic features, {size['train']:,} training "
         f"and {size['test']:,} test samples × {size['D']:,}, {size['C']:,} classes; "
         f"the features of the training split alone are "
-        f"{size['train'] * size['D'] * 4 / 2**20:,.0f} MB. {one['settings']}. Memory: "
+        f"{size['train'] * size['D'] * 4 / 2**20:,.0f} MB. {ran['settings']}. Memory: "
         "the peak of a stage's largest process, file pages that it maps included. "
         "`make rehearse`\n",
         markdown_table(("Stage", "Time", "Peak memory, MB"), [*rows, total]) + "\n",
         *left,
     ]
+    return "\n".join(parts)
 
 
 def duration(seconds: float) -> str:
     """In the unit that a person plans with."""
+    if not seconds:
+        return "none"
     for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:.1f} s"
-
-
-def _short(value: float) -> str:
-    return f"{1e6 * value:.0f} µs" if value < 1e-3 else f"{1e3 * value:.1f} ms"

@@ -5,34 +5,36 @@
 is one figure done one way in a process of its own, as a line of JSON.
 """
 
+import json
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
-from types import MethodType
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from nflows.transforms import BatchNorm, MaskedAffineAutoregressiveTransform
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
-from bench import loading, references
-from bench.measuring import as_json, measure_ceilings, take
+from bench import references
+from bench.measuring import product_rate, take
 from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
 from replication.classifiers.fitting import Problem, fit_classifier
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.core.device import pick_device
-from replication.core.settings import ClassifierSettings, FilterSettings
-from replication.flow_filter.fitting import latents, objective_terms, read_clusters
-from replication.flow_filter.flow import (
-    NUM_BLOCKS,
-    AffineAutoregressive,
-    BatchNormTransform,
-    FlowFilter,
-    TriangularLinear,
+from replication.core.settings import (
+    BackboneSettings,
+    ClassifierSettings,
+    FilterSettings,
 )
+from replication.flow_filter.fitting import objective_terms, read_clusters
+from replication.flow_filter.flow import FlowFilter
+from replication.images.augmentation import paco_views, view_batches
+from replication.images.batches import ImageSplit
 
 Size = Mapping[str, int]
 Work = Callable[[], Any]
@@ -41,16 +43,14 @@ SUITE = "suite"
 
 
 class Figure(NamedTuple):
-    """Ways to do one thing, and what each must at least do.
+    """Ways to do one thing; each builds its data when called and returns the work.
 
-    Fields: `ways` build their data when called and return the work; `operations` of the
-    dense products that the equations ask for, masks ignored; `moved` bytes that cannot
-    but be read or written.
+    Fields: `operations` of the dense products that the equations ask for, masks
+    ignored; 0 where they are not counted.
     """
 
     ways: Mapping[str, Build]
     operations: Callable[[Size], float]
-    moved: Callable[[Size], float]
 
 
 # --- Flow Filter
@@ -75,33 +75,11 @@ def _plain_flow(size: Size, device: torch.device) -> tuple[nn.Module, Tensor]:
     return references.plain_flow(size["D"]).to(device), centres.to(device)
 
 
-def without(kind: str, flow: FlowFilter) -> FlowFilter:
-    """The same filter with one of the suite's own operations done by autograd.
-
-    Args:
-        kind: `triangular products`, `affine gradient` or `batch-norm gradient`.
-    """
-    for module in flow.modules():
-        if kind == "triangular products" and isinstance(module, TriangularLinear):
-            module.forward = MethodType(_masked, module)
-        if kind == "affine gradient" and isinstance(module, AffineAutoregressive):
-            plain = MaskedAffineAutoregressiveTransform._elementwise_forward
-            module._elementwise_forward = MethodType(plain, module)
-        if kind == "batch-norm gradient" and isinstance(module, BatchNormTransform):
-            module.forward = MethodType(BatchNorm.forward, module)
-    return flow
-
-
-def _masked(layer: TriangularLinear, inputs: Tensor) -> Tensor:
-    return F.linear(inputs, layer.weight * layer.mask, layer.bias)
-
-
-OWN_OPERATIONS = ("triangular products", "affine gradient", "batch-norm gradient")
-Objective = Callable[..., tuple[Tensor, Tensor]]
-
-
 def _step(
-    objective: Objective, network: nn.Module, size: Size, device: torch.device
+    objective: Callable[..., tuple[Tensor, Tensor]],
+    network: nn.Module,
+    size: Size,
+    device: torch.device,
 ) -> Work:
     """Objective, gradient and update, on the same pair of batches."""
     generator = torch.Generator().manual_seed(1)
@@ -124,22 +102,18 @@ def _step(
     return step
 
 
-def _filter_step(size: Size, device: torch.device, *left_out: str) -> Work:
+def _filter_step(size: Size, device: torch.device) -> Work:
     flow = _flow(size, device)
-    for kind in left_out:
-        without(kind, flow)
     return _step(
         lambda pair, *rest: objective_terms(flow, *pair, *rest), flow, size, device
     )
 
 
-def _plain_filter_step(
-    size: Size, device: torch.device, square: references.Square
-) -> Work:
+def _plain_filter_step(size: Size, device: torch.device) -> Work:
     transform, centres = _plain_flow(size, device)
 
     def objective(pair: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-        return references.objective(transform, centres, tuple(pair), *rest, square)
+        return references.objective(transform, centres, tuple(pair), *rest)
 
     return _step(objective, transform, size, device)
 
@@ -154,19 +128,15 @@ def _read(size: Size, device: torch.device) -> Work:
     return lambda: read_clusters(flow, features)
 
 
-def _plain_read(size: Size, device: torch.device, square: references.Square) -> Work:
+def _plain_read(size: Size, device: torch.device) -> Work:
     features = _features(size, device)
     transform, centres = _plain_flow(size, device)
-    return lambda: references.read(transform, centres, features, square)
+    return lambda: references.read(transform, centres, features)
 
 
 def flow_operations(size: Size) -> float:
     """Of one sample's way forward: both MADEs, and the products with the centres."""
-    return 2 * (NUM_BLOCKS * 4 * size["D"] ** 2 + size["K"] * size["D"])
-
-
-def _flow_bytes(size: Size) -> float:
-    return 2 * flow_operations(size)
+    return 2 * (2 * 4 * size["D"] ** 2 + size["K"] * size["D"])
 
 
 # --- classifiers
@@ -213,20 +183,6 @@ def _aided_epoch(size: Size, device: torch.device) -> Work:
     return lambda: _fit(inputs, size, device)
 
 
-def _aided_memory(size: Size, device: torch.device) -> Work:
-    """From features to a fitted cluster-aided classifier, latents included."""
-    features, (table, cluster) = _features(size, device), _clusters(size, device)
-    flow = _flow(size, device)
-
-    def work() -> None:
-        z = latents(flow, features)
-        some = torch.arange(20 * size["B"], device=device)
-        inputs = [Rows(features, some), Rows(z, some), Rows(table, cluster[some])]
-        _fit(inputs, {**size, "N": len(some)}, device)
-
-    return work
-
-
 def _reference_epoch(size: Size, device: torch.device, aided: bool) -> Work:
     """Inputs are made in the timed work: (N, D_in) is the reference's own memory."""
     features, (table, cluster) = _features(size, device), _clusters(size, device)
@@ -252,11 +208,6 @@ def _epoch_operations(width: int, size: Size) -> float:
     return 4 * size["N"] * size["C"] * width * size["D"]
 
 
-def _epoch_bytes(width: int, size: Size) -> float:
-    """The weights, read for the logits, read and written for the update, each step."""
-    return 3 * 4 * -(-size["N"] // size["B"]) * size["C"] * width * size["D"]
-
-
 # --- networks
 
 
@@ -274,13 +225,6 @@ def _extraction(size: Size, device: torch.device) -> Work:
     return torch.inference_mode()(lambda: features_of(network, pixels))
 
 
-def _plain_extraction(size: Size, device: torch.device) -> Work:
-    """One image after the other, in PyTorch's default layout."""
-    network, pixels = _network(size, device)
-    network.eval()
-    return torch.no_grad()(lambda: [features_of(network, x) for x in pixels.split(1)])
-
-
 def _training_step(size: Size, device: torch.device) -> Work:
     """Forward, backward and SGD of cross-entropy, without loading."""
     network, pixels = _network(size, device)
@@ -296,74 +240,82 @@ def _training_step(size: Size, device: torch.device) -> Work:
     return step
 
 
-def _network_operations(size: Size) -> float:
-    """Of a batch forward, counted by PyTorch on the network itself."""
-    with torch.device("meta"):
-        network = build_network(f"resnet{size['layers']}", 2, None, seed=0).eval()
-        pixels = torch.empty(1, 3, size["pixels"], size["pixels"])
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        features_of(network, pixels)
-    return float(size["B"] * counter.get_total_flops())
+# --- loading, on one core as in a worker process
 
 
-def _nothing(size: Size) -> float:
+def write_photographs(folder: Path, size: Size) -> tuple[Path, ...]:
+    """B JPEGs of smoothed noise, quality 90, of the size of a photograph."""
+    paths = []
+    for number in range(size["B"]):
+        generator = torch.Generator().manual_seed(number)
+        levels = torch.full((1, 3, size["height"], size["width"]), 128.0)
+        # Such a JPEG has about as many bytes a pixel as a photograph.
+        for cells, strength in ((4, 90), (16, 50), (64, 40), (250, 90)):
+            coarse = torch.rand(1, 3, cells, cells, generator=generator) - 0.5
+            levels += strength * F.interpolate(coarse, levels.shape[2:], mode="bicubic")
+        pixels = levels[0].clamp(0, 255).byte().permute(1, 2, 0)
+        paths.append(folder / f"{number}.jpg")
+        Image.fromarray(pixels.contiguous().numpy()).save(paths[-1], quality=90)
+    return tuple(paths)
+
+
+def _loading(size: Size, device: torch.device) -> Work:
+    """From files to normalised batches of PaCo's two views of each image."""
+    folder = tempfile.TemporaryDirectory()
+    paths = write_photographs(Path(folder.name), size)
+    images = ImageSplit(torch.zeros(len(paths), dtype=torch.int64), None, paths)
+    views = paco_views("randcls", "sim", size["pixels"])
+    settings = BackboneSettings(
+        network="resnet50", pretrained=None, augmentation="imagenet", epochs=1, lr=0.1,
+        momentum=0.9, weight_decay=0.0, batch_size=size["B"], warmup_epochs=0,
+        schedule="cosine", seed=0, image_size=size["pixels"],
+        resize=size["pixels"] * 8 // 7, mean=[0.5] * 3, std=[0.2] * 3,
+    )  # fmt: skip
+
+    def work() -> None:
+        assert Path(folder.name).is_dir()  # it goes with the work
+        torch.set_num_threads(1)
+        made = view_batches(images, size["B"], *views, settings, device, 0)
+        list(made(torch.arange(len(images)), 0))
+
+    return work
+
+
+def _unknown(size: Size) -> float:
     return 0.0
 
 
-_SQUARES = {"nflows": references.expanded, "differences": references.differences}
 FIGURES = {
     "filter step": Figure(
-        {SUITE: _filter_step}
-        | {way: partial(_plain_filter_step, square=f) for way, f in _SQUARES.items()}
-        | {
-            f"without {kind}": lambda size, device, kind=kind: _filter_step(
-                size, device, kind
-            )
-            for kind in OWN_OPERATIONS
-        },
+        {SUITE: _filter_step, "nflows": _plain_filter_step},
         # Both batches forward, and the gradient twice that.
         lambda size: 6 * size["B"] * flow_operations(size),
-        # Weights and their gradients, read and written once in each of three passes.
-        lambda size: 6 * _flow_bytes(size),
     ),
     "likelihood pass": Figure(
-        {SUITE: _read}
-        | {way: partial(_plain_read, square=f) for way, f in _SQUARES.items()},
+        {SUITE: _read, "nflows": _plain_read},
         lambda size: size["N"] * flow_operations(size),
-        _flow_bytes,
     ),
     "aided epoch": Figure(
         {SUITE: _aided_epoch, "plain": partial(_reference_epoch, aided=True)},
         partial(_epoch_operations, 2),
-        partial(_epoch_bytes, 2),
     ),
     "plain epoch": Figure(
         {SUITE: _plain_epoch, "plain": partial(_reference_epoch, aided=False)},
         partial(_epoch_operations, 1),
-        partial(_epoch_bytes, 1),
     ),
-    "latents and 20 aided steps": Figure({SUITE: _aided_memory}, _nothing, _nothing),
-    "training step": Figure(
-        {SUITE: _training_step}, lambda size: 3 * _network_operations(size), _nothing
-    ),
-    "extraction": Figure(
-        {SUITE: _extraction, "plain": _plain_extraction}, _network_operations, _nothing
-    ),
-    **{
-        name: Figure({SUITE: ours, "plain": plain}, _nothing, _nothing)
-        for name, (ours, plain) in loading.WAYS.items()
-    },
+    "training step": Figure({SUITE: _training_step}, _unknown),
+    "extraction": Figure({SUITE: _extraction}, _unknown),
+    "load PaCo's views": Figure({SUITE: _loading}, _unknown),
 }
 
 
 def main(arguments: list[str]) -> None:
-    """One figure, measured beside the ceilings."""
+    """One figure, measured beside the rate of products."""
     name, way, device_word, repeats, *sizes = arguments
     device = pick_device(device_word)
-    size = {key: int(value) for key, value in (one.split("=") for one in sizes)}
+    size = {key: int(value) for key, value in (word.split("=") for word in sizes)}
     taken = take(FIGURES[name].ways[way](size, device), int(repeats), device)
-    print(as_json(taken, measure_ceilings(device)))
+    print(json.dumps(asdict(taken) | {"product_rate": product_rate(device)}))
 
 
 if __name__ == "__main__":

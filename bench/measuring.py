@@ -1,4 +1,4 @@
-"""Time, memory and the machine's own ceilings; nothing here knows the method."""
+"""Time, memory and the machine's own rate; nothing here knows the method."""
 
 import ctypes
 import json
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,27 +36,11 @@ class Taken:
     peak_mb: float
 
 
-@dataclass(frozen=True)
-class Ceilings:
-    """What the device can do at best, measured.
-
-    Fields: `products` floating-point operations a second of a (1024, 2048) x (2048,
-    2048) product, by type; `copy` bytes a second, read and written, of a large copy.
-    """
-
-    products: dict[str, float]
-    copy: float
-
-
 def take(work: Callable[[], Any], repeats: int, device: torch.device) -> Taken:
     """Run work a few times over; its first time counts for memory alone.
 
     In a process that has done other work a repetition may find its memory elsewhere
     than the one before, and the peak be of both: see `in_fresh_process`.
-
-    Args:
-        work: done anew each time; what it returns is dropped.
-        repeats: >= 2.
     """
     before = _start_of_peak(device)
     times = []
@@ -80,16 +64,10 @@ def _start_of_peak(device: torch.device) -> float:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / 2**20
-    _hand_back_freed_memory()
+    # What the C library keeps of freed memory would be used by the work unseen.
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
     return _status_mb("VmRSS")
-
-
-def _hand_back_freed_memory() -> None:
-    """What the C library keeps of it would else be used by the work unseen."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
-    if trim is not None:
-        trim(0)
 
 
 def _peak(device: torch.device) -> float:
@@ -104,31 +82,13 @@ def _status_mb(name: str) -> float:
     return int(found[1]) / 1024
 
 
-def measure_ceilings(device: torch.device, repeats: int = 8) -> Ceilings:
-    """Rates of products at float32, TF32 (on a GPU) and bfloat16, and of a copy."""
-    rates = {"float32": _product_rate(device, torch.float32, repeats)}
-    if device.type == "cuda":
-        before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = True
-        rates["tf32"] = _product_rate(device, torch.float32, repeats)
-        torch.backends.cuda.matmul.allow_tf32 = before
-    rates["bfloat16"] = _product_rate(device, torch.bfloat16, repeats)
-    return Ceilings(rates, _copy_rate(device, repeats))
-
-
-def _product_rate(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
-    left = torch.randn(1024, 2048, device=device).to(dtype)
-    right = torch.randn(2048, 2048, device=device).to(dtype)
-    out = torch.empty(1024, 2048, device=device, dtype=dtype)
+def product_rate(device: torch.device, repeats: int = 8) -> float:
+    """Operations a second of a (1024, 2048) x (2048, 2048) product in float32."""
+    left = torch.randn(1024, 2048, device=device)
+    right = torch.randn(2048, 2048, device=device)
+    out = torch.empty(1024, 2048, device=device)
     taken = take(lambda: torch.mm(left, right, out=out), repeats + 1, device)
     return 2 * 1024 * 2048**2 / taken.seconds
-
-
-def _copy_rate(device: torch.device, repeats: int) -> float:
-    source = torch.ones(2**25, device=device)
-    target = torch.empty_like(source)
-    taken = take(lambda: target.copy_(source), repeats + 1, device)
-    return 2 * source.numel() * source.itemsize / taken.seconds
 
 
 def about_machine(device: torch.device) -> dict[str, Any]:
@@ -162,16 +122,3 @@ def in_fresh_process(module: str, *arguments: str) -> dict[str, Any]:
         said = (done.stderr.strip() or "nothing was said").splitlines()[-1]
         raise BadInput(f"{' '.join(command[1:])}: exit {done.returncode}: {said}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def free_mb() -> float:
-    """Memory that this machine can still give."""
-    lines = Path("/proc/meminfo").read_text()
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", lines, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1024
-
-
-def as_json(taken: Taken, ceilings: Ceilings) -> str:
-    """One figure with the ceilings measured beside it, as a line."""
-    return json.dumps(asdict(taken) | {"ceilings": asdict(ceilings)})

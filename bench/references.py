@@ -1,11 +1,10 @@
 """Plain references, written to the paper's equations; tests hold them to the suite.
 
 nflows as it comes, autograd, concatenated inputs. The square of z - mu is expanded, as
-anyone who is short of memory does, or taken of the (B, K, D) differences, as printed.
+anyone who is short of memory does.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from nflows.transforms import (
@@ -19,8 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.core.settings import FilterSettings
-
-Square = Callable[[Tensor, Tensor], Tensor]
 
 
 def plain_flow(dimensions: int) -> Transform:
@@ -41,24 +38,13 @@ def plain_flow(dimensions: int) -> Transform:
     return CompositeTransform([*block(), ReversePermutation(dimensions), *block()])
 
 
-def differences(z: Tensor, centres: Tensor) -> Tensor:
-    """|z - mu_k|^2, (B, D) and (K, D) -> (B, K), by way of (B, K, D)."""
-    return (z[:, None] - centres[None]).square().sum(2)
-
-
-def expanded(z: Tensor, centres: Tensor) -> Tensor:
-    """|z|^2 - 2 z.mu_k + |mu_k|^2, (B, D) and (K, D) -> (B, K)."""
-    return z.square().sum(1)[:, None] - 2 * z @ centres.T + centres.square().sum(1)
-
-
-def log_joint(
-    transform: Transform, centres: Tensor, x: Tensor, square: Square
-) -> Tensor:
+def log_joint(transform: Transform, centres: Tensor, x: Tensor) -> Tensor:
     """log P(x, h = k), (B, D) -> (B, K), nats."""
     z, log_det = transform(x)
+    square = z.square().sum(1)[:, None] - 2 * z @ centres.T + centres.square().sum(1)
     clusters, dimensions = centres.shape
     constant = 0.5 * dimensions * math.log(2 * math.pi) + math.log(clusters)
-    return -0.5 * square(z, centres) - constant + log_det[:, None]
+    return -0.5 * square - constant + log_det[:, None]
 
 
 def objective(
@@ -69,10 +55,9 @@ def objective(
     share: Tensor,
     step: int,
     settings: FilterSettings,
-    square: Square,
 ) -> tuple[Tensor, Tensor]:
     """L_MLE, L_bal, L_pure (3,) and p~_t (K,), each as it is printed."""
-    joint = [log_joint(transform, centres, x, square) for x in pairs]
+    joint = [log_joint(transform, centres, x) for x in pairs]
     likelihood = joint[0].logsumexp(1)
     posterior = torch.softmax(joint[0], 1)
     share = settings.eta * share + (1 - settings.eta) * posterior.mean(0)
@@ -88,13 +73,12 @@ def read(
     transform: Transform,
     centres: Tensor,
     features: Tensor,
-    square: Square,
     batch: int = 512,
 ) -> tuple[Tensor, Tensor]:
     """log P(x) (N,) and the most likely cluster (N,)."""
     transform.eval()
     joint = torch.cat(
-        [log_joint(transform, centres, part, square) for part in features.split(batch)]
+        [log_joint(transform, centres, part) for part in features.split(batch)]
     )
     return joint.logsumexp(1), joint.argmax(1)
 
@@ -108,11 +92,7 @@ def classifier_epoch(
     lr: float,
     batch: int,
 ) -> None:
-    """Balanced Softmax on concatenated inputs (N, D_in), by autograd, in place.
-
-    Args:
-        order: (N,) of the samples.
-    """
+    """Balanced Softmax on concatenated inputs (N, D_in), by autograd, in place."""
     optimiser = torch.optim.SGD(layer.parameters(), lr=lr)
     for samples in order.split(batch):
         loss = F.cross_entropy(layer(inputs[samples]) + log_counts, labels[samples])

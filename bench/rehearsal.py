@@ -1,28 +1,26 @@
 """The real stages at a benchmark's true size, on synthetic cached features.
 
-    python -m bench --rehearse /big/disk [--share 0.05] [--dimensions 512]
+    python -m bench --rehearse /big/disk
     python -m bench --rehearse /big/disk --benchmark places_lt --published
 
 (`make rehearse SCRATCH=/big/disk`.) Features of the published class counts are written
 in blocks, then each stage from `prepare` to the table (iNaturalist 2018: Table 1,
 Places-LT: Table 2) runs as `dvc repro` runs it, in a folder of its own with its own
-params.yaml. What this code did is not done again: call it anew after a stop. Few
-epochs, unless they are to be the published ones: it measures memory, and whether the
-chain stands at this size.
+params.yaml. One epoch of each fit, unless they are to be the published ones: it
+measures memory, and whether the chain stands at this size.
 """
 
 import argparse
-import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from ruamel.yaml import YAML
 
@@ -31,14 +29,12 @@ from bench.measuring import about_machine, slug
 from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
-    content_hash,
     read_json,
     replacing,
     write_json,
-    write_text,
 )
 from replication.core.settings import PARAMS, PUBLISHED
-from replication.core.stage import PACKAGE, RESUME
+from replication.published.reader import read_published_tables
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB = 12 * 1024
@@ -63,14 +59,7 @@ STAGES = {
         "heads places_lt paco",
         *(
             f"dlsa places_lt {variant}"
-            for variant in (
-                "full",
-                "no_mle",
-                "no_bal",
-                "no_pure",
-                "clusters_300",
-                "clusters_1000",
-            )
+            for variant in read_published_tables()["table2"].rows
         ),
         "section table2 places_lt",
     ),
@@ -78,14 +67,12 @@ STAGES = {
 # Validation images a class; iNaturalist 2018's own are its test set.
 VALIDATION = {"inat18": None, "places_lt": 20}
 _BLOCK = 4096
-_LISTS = ("comparison", "ablation", "confusion", "selection", "separation")
 
 
 def labels_of(benchmark: str, share: float) -> dict[str, np.ndarray]:
     """Labels (N,) by file of features, in the order of the classes.
 
-    Args:
-        share: of each class's published images that is kept; every class at least one.
+    Of each class's published images a share is kept, at least one.
     """
     known = read_json(PUBLISHED / "class_counts.json")[benchmark]
     counts = [
@@ -108,45 +95,16 @@ def labels_of(benchmark: str, share: float) -> dict[str, np.ndarray]:
 def write_features(
     path: Path, labels: np.ndarray, dimensions: int, centres: np.ndarray, seed: int
 ) -> None:
-    """Write features around their class's centre, a block at a time.
-
-    The format of safetensors: 8 bytes length, a JSON header, the arrays.
-
-    Args:
-        labels: (N,) int64.
-        centres: (C, D) float32.
-        seed: of the noise; each block has a generator of its own.
-    """
-    features_end = len(labels) * dimensions * 4
-    header = {
-        "features": {
-            "dtype": "F32",
-            "shape": [len(labels), dimensions],
-            "data_offsets": [0, features_end],
-        },
-        "labels": {
-            "dtype": "I64",
-            "shape": [len(labels)],
-            "data_offsets": [features_end, features_end + 8 * len(labels)],
-        },
-    }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with replacing(path) as partial, partial.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for block in _blocks(labels, centres, seed):
-            file.write(block.data)
-        file.write(np.ascontiguousarray(labels, dtype="<i8").data)
-
-
-def _blocks(labels: np.ndarray, centres: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    for number, start in enumerate(range(0, len(labels), _BLOCK)):
-        mine = labels[start : start + _BLOCK]
-        generator = np.random.default_rng([seed, number])
-        shape = (len(mine), centres.shape[1])
-        block = generator.standard_normal(shape, dtype=np.float32)
-        block += centres[mine]
-        yield np.ascontiguousarray(np.maximum(block, 0, out=block))
+    """Write features about their class's centre (C, D), a block in memory at a time."""
+    generator = np.random.default_rng(seed)
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        file["labels"] = labels
+        shape = (len(labels), dimensions)
+        features = file.create_dataset("features", shape, dtype="f4")
+        for start in range(0, len(labels), _BLOCK):
+            block = centres[labels[start : start + _BLOCK]]
+            block = block + generator.standard_normal(block.shape, dtype=np.float32)
+            features[start : start + len(block)] = np.maximum(block, 0)
 
 
 def make_features(
@@ -157,10 +115,10 @@ def make_features(
     classes = int(labels["train"].max()) + 1
     generator = np.random.default_rng(0)
     centres = generator.standard_normal((classes, dimensions), dtype=np.float32)
-    for seed, (split, mine) in enumerate(labels.items()):
-        path = folder / f"feature_{split}.safetensors"
+    for seed, (split, of_split) in enumerate(labels.items()):
+        path = folder / f"feature_{split}.h5"
         if not path.is_file():
-            write_features(path, mine, dimensions, centres, seed)
+            write_features(path, of_split, dimensions, centres, seed)
     return {
         "train": len(labels["train"]),
         "test": len(labels.get("test", labels["val"])),
@@ -170,24 +128,22 @@ def make_features(
 
 
 def write_params(place: Path, features: Path, chosen: Mapping[str, Any]) -> None:
-    """The checkout's params.yaml with one benchmark, this input, and few epochs."""
+    """The checkout's params.yaml with one benchmark and input, and one epoch a fit."""
     yaml = YAML()
     params = yaml.load((HERE.parent / PARAMS).read_text())
     benchmark = chosen["benchmark"]
     params["benchmarks"] = [benchmark]
-    for name in _LISTS:
+    for name in ("comparison", "ablation", "confusion", "selection", "separation"):
         params[name] = [benchmark]
     params["seeds"] = list(range(chosen["seeds"]))
     params["machine"]["device"] = chosen["device"]
-    params["machine"]["tf32"] = chosen["tf32"]
     params["inputs"][benchmark]["features"] = str(features)
     params["decoupling"]["inputs"] = "features"
     if not chosen["published"]:
         params["decoupling"] |= {"crt_epochs": 1, "lws_epochs": 1}
         params["head"]["epochs"] = 1
-        params["filter"]["epochs"] = chosen["filter_epochs"]
-        params["classifier"]["epochs"] = chosen["classifier_epochs"]
-        params["cascade"]["depth"] = chosen["depth"]
+        params["filter"]["epochs"] = params["classifier"]["epochs"] = 1
+        params["cascade"]["depth"] = 1
     with replacing(place) as partial, partial.open("w") as file:
         yaml.dump(params, file)
 
@@ -202,8 +158,6 @@ def run_stage(words: str, folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", f"replication.stages.{module}", *rest]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     log = folder / f"{words.replace(' ', '-')}.log"
-    # What a killed run of it left would be time that is not counted.
-    shutil.rmtree(folder / RESUME, ignore_errors=True)
     start = time.perf_counter()
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -225,17 +179,15 @@ def run_stage(words: str, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Features, then the stages; one results file, renewed after each."""
+    """Read the command line; a refusal is one line."""
     parser = argparse.ArgumentParser(description="The real stages at true size")
     add = parser.add_argument
     add("--rehearse", type=Path, required=True, help="a folder with 20 GB")
     add("--benchmark", choices=STAGES, default="inat18")
     add("--published", action="store_true", help="epochs and depth as published")
-    add("--tf32", action="store_true", help="a GPU rounds its products")
     add("--share", type=float, default=1.0, help="of the images, > 0")
     add("--dimensions", type=int, default=2048, help="D")
-    for name in ("filter-epochs", "classifier-epochs", "depth", "seeds"):
-        add(f"--{name}", type=int, default=1)
+    add("--seeds", type=int, default=1)
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--results", type=Path, default=HERE / "results")
     try:
@@ -246,55 +198,36 @@ def main() -> None:
 
 
 def rehearse(chosen: dict[str, Any]) -> None:
-    """Run what this code has not done yet; write results and pages after each stage."""
-    settings = {
-        name: value
-        for name, value in chosen.items()
-        if name not in ("rehearse", "results")
-    }
-    scratch = chosen["rehearse"].resolve()
-    benchmark = chosen["benchmark"]
-    name = f"{benchmark}-{chosen['share']:g}-{chosen['dimensions']}"
-    source = scratch / f"features-{name}"
-    folder = scratch / f"run-{content_hash(settings)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    size = make_features(source, benchmark, chosen["share"], chosen["dimensions"])
-    write_params(folder / PARAMS, source, settings)
-    code = code_hash(folder / PARAMS)
+    """Run every stage; write results and pages after each."""
+    benchmark, scratch = chosen["benchmark"], chosen["rehearse"].resolve()
+    asked = (benchmark, chosen["share"], chosen["dimensions"])
+    source = scratch / "features-{}-{:g}-{}".format(*asked)
+    size = make_features(source, *asked)
+    folder = scratch / "rehearsal"
+    shutil.rmtree(folder, ignore_errors=True)  # a stage's time is whole
+    folder.mkdir()
+    write_params(folder / PARAMS, source, chosen)
     stages: list[dict[str, Any]] = []
-    done = folder / "done.json"
-    before = read_json(done) if done.is_file() else {"code": None, "stages": []}
-    if before["code"] == code:
-        stages = before["stages"]
-    for words in STAGES[benchmark][len(stages) :]:
+    for words in STAGES[benchmark]:
         stages.append(run_stage(words, folder))
-        write_json(done, {"code": code, "stages": stages})
         print(line(stages[-1]), flush=True)
-        write_results(chosen, settings, size, stages)
-
-
-def code_hash(params: Path) -> str:
-    """Of every module of the package, what is published, and the settings."""
-    files = (*PACKAGE.rglob("*.py"), *PUBLISHED.rglob("*.yaml"), params)
-    return content_hash(*sorted(files))
+        write_results(chosen, size, stages)
 
 
 def write_results(
     chosen: Mapping[str, Any],
-    settings: Mapping[str, Any],
     size: Mapping[str, int],
     stages: Sequence[Mapping[str, Any]],
 ) -> None:
     """Results and pages so far: a rehearsal that is stopped has shown something."""
     device = pick_device(chosen["device"])
-    found = {
+    ran = {
         "machine": about_machine(device),
         "benchmark": chosen["benchmark"],
         "size": size,
-        "settings": in_words(settings),
+        "settings": in_words(chosen),
         "stages": stages,
         "left": list(STAGES[chosen["benchmark"]][len(stages) :]),
-        "limit_mb": LIMIT_MB,
     }
     results = chosen["results"]
     words = [
@@ -302,13 +235,10 @@ def write_results(
         slug(device),
         *([f"{chosen['share']:g}"] if chosen["share"] != 1 else []),
         *([str(chosen["dimensions"])] if chosen["dimensions"] != 2048 else []),
-        *(kind for kind in ("published", "tf32") if chosen[kind]),
+        *(["published"] if chosen["published"] else []),
     ]
-    name = f"rehearsal-{'-'.join(words)}.json"
-    write_json(results / name, found)
-    rehearsals = [read_json(file) for file in sorted(results.glob("rehearsal-*.json"))]
-    text = cost.page(page.load_results(results), rehearsals)
-    write_text(results.parent / "cost.md", text)
+    write_json(results / f"rehearsal-{'-'.join(words)}.json", ran)
+    page.write_pages(results)
 
 
 def line(stage: Mapping[str, Any]) -> str:
@@ -318,17 +248,8 @@ def line(stage: Mapping[str, Any]) -> str:
     return f"{stage['stage']}: {took}, {stage['peak_mb']:,.0f} MB{over}"
 
 
-def in_words(settings: Mapping[str, Any]) -> str:
+def in_words(chosen: Mapping[str, Any]) -> str:
     """What was run, for the page."""
-    rounded = ", products in TF32" if settings["tf32"] else ""
-    if settings["published"]:
-        return f"Epochs and depth as published, seeds {settings['seeds']}{rounded}"
-    return (
-        f"Filter epochs {settings['filter_epochs']}, classifier epochs "
-        f"{settings['classifier_epochs']}, heads' epochs 1, depth {settings['depth']}, "
-        f"seeds {settings['seeds']}{rounded}"
-    )
-
-
-if __name__ == "__main__":
-    main()
+    if chosen["published"]:
+        return f"Epochs and depth as published, seeds {chosen['seeds']}"
+    return f"One epoch of each fit, depth 1, seeds {chosen['seeds']}"

@@ -58,11 +58,10 @@ SPLITS = ("train", "val", "test")
 class Protocol:
     """What the text leaves open about the classifiers, decided one way.
 
-    Fields: `key` in tables of predictions. `chosen_on`: the split whose samples choose
-    a classifier's epoch; the last epoch stands where it is empty. `latents`: whether
-    the second term sees z, or x once more. `removed_count`: whether cluster frequencies
-    still count training samples that left before, and the prior of the last classifier
-    all training samples.
+    Fields: `chosen_on`: the split whose samples choose a classifier's epoch; the last
+    epoch stands where it is empty. `latents`: whether the second term sees z, or x once
+    more. `removed_count`: whether cluster frequencies still count training samples that
+    left before, and the prior of the last classifier all training samples.
     """
 
     key: str
@@ -110,18 +109,10 @@ def fit_levels(
     seed: int,
     report: Report | None = None,
 ) -> tuple[list[Level], list[dict]]:
-    """Fit the filters from the outermost inwards.
+    """Fit the filters from the outermost inwards: levels, and a diagnosis of each.
 
     Implements: Sect. 5's released configuration: 30 % of the remaining training samples
     leave at each depth.
-
-    Args:
-        splits: train, val (may be empty) and test.
-        num_classes: C.
-        seed: of the filters; depth m uses a seed of its own.
-
-    Returns:
-        A level for each depth, and a diagnosis of each.
 
     Raises:
         BadInput: too few classes or samples remain for a filter of this depth.
@@ -170,14 +161,9 @@ def _everyone(part: Samples) -> Tensor:
 
 
 def leaving_threshold(log_likelihood: Tensor, share: float) -> float:
-    """The log-likelihood at and above which samples leave.
+    """The log-likelihood at and above which a share of these training samples leaves.
 
-    Args:
-        log_likelihood: (n,) of the training samples that remain, nats.
-        share: of them that is to leave, in (0, 1).
-
-    Returns:
-        The int(n (1 - share))-th smallest value, as the released code takes it.
+    It is the int(n (1 - share))-th smallest value, as the released code takes it.
     """
     index = int(len(log_likelihood) * (1 - share))
     return log_likelihood.sort().values[index].item()
@@ -205,11 +191,7 @@ def levels_from_arrays(
     sigma: float,
     device: torch.device,
 ) -> list[Level]:
-    """Levels as they were before `levels_as_arrays`, without their histories.
-
-    Args:
-        sigma: with which they were fitted.
-    """
+    """Levels as they were before `levels_as_arrays`, without their histories."""
     levels = []
     for depth, fact in enumerate(facts):
         of_kind: dict[str, dict[str, Tensor]] = {}
@@ -257,12 +239,8 @@ def decide(
 ) -> tuple[Tensor, list[dict]]:
     """Fit the classifiers of every depth and predict each test sample once.
 
-    Args:
-        head: Balanced Softmax, which every first term starts from.
-        seed: of the second terms and the order of samples.
-
-    Returns:
-        (N_test,) predicted class, and what each classifier did.
+    Every first term starts from the head. Returns predicted classes (N_test,), and what
+    each classifier did.
     """
     predicted = torch.full_like(splits["test"].labels, -1)
     notes = []
@@ -400,14 +378,9 @@ def diagnose(
 ) -> dict:
     """What a filter did, for a reader who wants to know whether it separates.
 
-    Args:
-        likelihoods: split -> (n,) log P(x) of the samples that reached this depth.
-        counts: (C,) training samples of each class.
-
-    Returns:
-        Chosen epoch, threshold, cluster sizes and purity on train, and for each split
-        the mean log-likelihood, the share of each shot group that leaves, and the AUROC
-        of log P(x) for tail (Few) against head (Many); NaN where a group is empty.
+    Likelihoods (n,) are of the samples that reached this depth, `counts` (C,) of all
+    training samples. `auroc_tail` is of log P(x) for Few against Many; what is of an
+    empty group is NaN.
     """
     groups = shot_groups(counts.cpu().numpy())
     train = splits["train"]
@@ -416,7 +389,6 @@ def diagnose(
     quality = cluster_quality(
         level.cluster["train"][remain], train.labels[remain], clusters
     )
-    sizes = level.cluster["train"][remain].bincount(minlength=clusters).cpu().numpy()
     by_split = {}
     for split, likelihood in likelihoods.items():
         labels = splits[split].labels[level.remain[split]].cpu().numpy()
@@ -424,8 +396,8 @@ def diagnose(
         values = likelihood.cpu().numpy()
         by_split[split] = {
             "samples": len(labels),
-            "log_likelihood": float(values.mean()) if len(values) else float("nan"),
-            "leaving": float(leave.mean()) if len(leave) else float("nan"),
+            "log_likelihood": _mean(values),
+            "leaving": _mean(leave),
             "leaving_by_group": {
                 name: _mean(leave[mask[labels]]) for name, mask in groups.items()
             },
@@ -437,7 +409,6 @@ def diagnose(
         "threshold": level.threshold,
         "clusters": clusters,
         **quality,
-        "size_quartiles": np.quantile(sizes, [0, 0.25, 0.5, 0.75, 1]).tolist(),
         "splits": by_split,
         "history": level.fitted.history,
     }

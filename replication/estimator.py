@@ -6,9 +6,9 @@ classifiers from `replication.cascade`. Nothing is chosen on test data.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import zip_longest
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -39,59 +39,36 @@ from replication.core.settings import (
     HeadSettings,
     read_recipe,
 )
-from replication.flow_filter.fitting import Fitted, read_clusters
-from replication.flow_filter.flow import FlowFilter
+from replication.flow_filter.fitting import read_clusters
 from replication.samples.features import Features, Samples, place
 
 # ImageNet-LT, which the published settings were made for.
 _IMAGES, _DIMENSIONS = 115_846, 2048
 _FEWEST_CLUSTERS, _FEWEST_PAIRS = 2, 32
 _AT_ONCE = 4096
-# Section of the recipe -> setting -> the estimator's parameter.
-_PARAMETERS: Mapping[str, Mapping[str, str]] = {
-    "filter": {
-        name: name
-        for name in (
-            "lambda_mle",
-            "lambda_bal",
-            "lambda_pure",
-            "num_clusters",
-            "sigma",
-            "eta",
-            "weight_exponent",
-        )
-    }
-    | {name: f"filter_{name}" for name in ("lr", "batch_size", "epochs")},
-    "cascade": {"depth": "depth", "leaving_share": "leaving_share"},
-    "classifier": {
-        name: f"classifier_{name}"
-        for name in ("lr", "batch_size", "epochs", "evaluate_every")
-    },
-    "head": {
-        name: f"head_{name}"
-        for name in ("epochs", "lr", "momentum", "weight_decay", "batch_size")
-    },
-}
 _SETTINGS: Mapping[str, type[BaseModel]] = {
     "filter": FilterSettings,
     "cascade": CascadeSettings,
     "classifier": ClassifierSettings,
     "head": HeadSettings,
 }
+# Settings that more than one section has; of the Flow Filters' own these alone are
+# the estimator's parameters under the section's name.
+_SHARED = ("lr", "batch_size", "epochs")
+
+
+def _parameter(section: str, setting: str) -> str:
+    """The estimator's parameter that a setting of the recipe is."""
+    prefixed = section in ("classifier", "head") or setting in _SHARED
+    return f"{section}_{setting}" if prefixed else setting
 
 
 def scaled(samples: int, dimensions: int) -> dict[str, float]:
     """What ImageNet-LT's settings become at another size.
 
     Kept are the samples and the pairs of a cluster, the mean squared distance of two
-    centres, and the classifiers' learning rate times their number of steps.
-
-    Args:
-        samples: N, training samples; dimensions: D.
-
-    Returns:
-        The estimator's parameters that depend on the size; at least 2 clusters and 32
-        pairs a batch.
+    centres, and the classifiers' learning rate times their number of steps; at least
+    2 clusters and 32 pairs a batch.
     """
     ratio = samples / _IMAGES
     return {
@@ -102,17 +79,15 @@ def scaled(samples: int, dimensions: int) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class _Decider:
-    """A fitted classifier, and the filter before it; the last one has none.
+class _Decider(NamedTuple):
+    """A fitted classifier, and the depth that it decides with its clusters' (K, C).
 
-    Fields: `threshold` of log P(x), nats; `frequencies` (K, C) of the clusters.
+    What no depth decides, the last one does.
     """
 
     terms: list[AnyTerm]
-    flow: FlowFilter | None = None
-    threshold: float = float("-inf")
-    frequencies: Tensor | None = None
+    level: Level | None
+    frequencies: Tensor | None
 
 
 class DLSA(ClassifierMixin, BaseEstimator):
@@ -214,7 +189,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
                 seed,
             )
             self._fit_classifiers(levels, start, splits, settings["classifier"], seed)
-        self.settings_ = {name: one.model_dump() for name, one in settings.items()}
+        self.settings_ = {name: used.model_dump() for name, used in settings.items()}
         self.head_ = (start.weight.cpu().numpy(), start.bias.cpu().numpy())
         leaving = torch.zeros(len(X), dtype=torch.long)
         for depth, level in enumerate(levels, start=1):
@@ -235,15 +210,14 @@ class DLSA(ClassifierMixin, BaseEstimator):
         """Labels by the head that DLSA starts from: what it is to be compared with."""
         features = self._features(X)
         everyone = torch.arange(len(features), device=features.device)
-        logits = _logits([self._head()], [Rows(features)], everyone)
+        head = Term(
+            *(torch.from_numpy(part).to(features.device) for part in self.head_)
+        )
+        logits = _logits([head], [Rows(features)], everyone)
         return self.classes_[logits.argmax(1).numpy()]
 
     def leaving(self, X: ArrayLike | Tensor) -> np.ndarray:
-        """Depth whose filter each sample leaves at, from 1; 0 where at none.
-
-        Args:
-            X: (n, D).
-        """
+        """Depth whose filter each sample leaves at, from 1; 0 where at none."""
         features = self._features(X)
         depths = torch.zeros(len(features), dtype=torch.long)
         for number, (_, rows, _) in enumerate(self._decided(features), start=1):
@@ -264,17 +238,21 @@ class DLSA(ClassifierMixin, BaseEstimator):
         }
         published, over = read_recipe("imagenet_lt"), at_size | given
         made, problems = {}, []
-        for section, parameters in _PARAMETERS.items():
+        for section, model in _SETTINGS.items():
             values = {
-                name: over.get(parameter, published[section][name]["value"])
-                for name, parameter in parameters.items()
+                name: over.get(
+                    _parameter(section, name), published[section][name]["value"]
+                )
+                for name in model.model_fields
             }
             try:
-                made[section] = _SETTINGS[section](**values)
+                made[section] = model(**values)
             except ValidationError as error:
-                for one in error.errors():
-                    parameter = parameters[str(one["loc"][0])]
-                    problems.append(f"{parameter}: {one['msg']}, got {one['input']!r}")
+                problems += [
+                    f"{_parameter(section, str(wrong['loc'][0]))}: {wrong['msg']}, got "
+                    f"{wrong['input']!r}"
+                    for wrong in error.errors()
+                ]
         if problems:
             raise BadInput(problems)
         return made
@@ -344,12 +322,10 @@ class DLSA(ClassifierMixin, BaseEstimator):
         fitted_parts = parts(levels, splits, len(self.classes_), PAPER, seed)
         for part, level in zip_longest(fitted_parts, levels):
             fitted = fit_classifier(problem_of(part, start, splits, PAPER), settings)
-            decider = _Decider(fitted.terms)
-            if level is not None:
-                table = part.inputs["train"][-1].table
-                flow, threshold = level.fitted.flow, level.threshold
-                decider = _Decider(fitted.terms, flow, threshold, table)
-            self._deciders.append(decider)
+            if level is not None:  # what it knows of the training samples can go
+                level = replace(level, remain={}, leave={}, cluster={})
+            frequencies = part.inputs["train"][-1].table if level else None
+            self._deciders.append(_Decider(fitted.terms, level, frequencies))
             self.classifiers_.append(
                 {
                     "where": part.where,
@@ -377,27 +353,21 @@ class DLSA(ClassifierMixin, BaseEstimator):
         nobody = torch.empty(0, dtype=torch.long, device=features.device)
         samples = Samples(features, nobody)
         remain = torch.arange(len(features), device=features.device)
-        for one in self._deciders:
-            if one.flow is None:
-                yield one.terms, remain, [Rows(features, remain)]
+        for terms, level, table in self._deciders:
+            if level is None:
+                yield terms, remain, [Rows(features, remain)]
                 return
-            reading = read_clusters(one.flow, features)
-            leave = reading.log_likelihood[remain] >= one.threshold
+            reading = read_clusters(level.fitted.flow, features)
+            leave = reading.log_likelihood[remain] >= level.threshold
             rows, remain = remain[leave], remain[~leave]
-            fitted, cluster = Fitted(one.flow, 0, []), {"new": reading.cluster}
-            level = Level(fitted, one.threshold, {}, {}, cluster)
-            inputs = aided_inputs(level, samples, rows, "new", one.frequencies, PAPER)
-            yield one.terms, rows, inputs
+            level = replace(level, cluster={"new": reading.cluster})
+            yield terms, rows, aided_inputs(level, samples, rows, "new", table, PAPER)
 
     def _features(self, X: ArrayLike | Tensor) -> Features:
         check_is_fitted(self, "classes_")
         X = validate_data(self, _as_numpy(X), dtype=np.float32, reset=False)
         device = self._deciders[0].terms[0].fitted.device
         return place({"new": torch.from_numpy(X)}, device)["new"]
-
-    def _head(self) -> Term:
-        device = self._deciders[0].terms[0].fitted.device
-        return Term(*(torch.from_numpy(part).to(device) for part in self.head_))
 
 
 def _logits(terms: list[AnyTerm], inputs: list[Rows], samples: Tensor) -> Tensor:

@@ -33,24 +33,16 @@ from replication.flow_filter.fitting import Fitted, latents, read_clusters
 from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Samples, Streamed
 
-CLASSES, DIMENSIONS, CLUSTERS = 6, 8, 6
+CLASSES, DIMENSIONS = 6, 8
 COUNTS = {
     "train": (150, 120, 60, 30, 12, 6),
     "val": (5, 5, 5, 5, 5, 5),
     "test": (20, 20, 20, 20, 20, 20),
 }
 FILTER = FilterSettings(
-    lambda_mle=1.0,
-    lambda_bal=1.0,
-    lambda_pure=0.02,
-    num_clusters=CLUSTERS,
-    sigma=0.05,
-    eta=0.7,
-    weight_exponent=2.0,
-    lr=0.1,
-    batch_size=64,
-    epochs=3,
-)
+    lambda_mle=1.0, lambda_bal=1.0, lambda_pure=0.02, num_clusters=6, sigma=0.05,
+    eta=0.7, weight_exponent=2.0, lr=0.1, batch_size=64, epochs=3,
+)  # fmt: skip
 CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=3, evaluate_every=1)
 SEED = 2
 
@@ -110,28 +102,12 @@ def splits() -> dict[str, Samples]:
     return made_splits()
 
 
-@pytest.fixture(scope="module", params=[1, 3])
-def levels(request, splits) -> list[Level]:
-    return levels_of(splits, request.param)
-
-
 @pytest.fixture(scope="module")
-def three_levels(splits) -> list[Level]:
+def levels(splits) -> list[Level]:
     return levels_of(splits, 3)
 
 
 # --- Partition
-
-
-def test_depths_and_rest_partition_every_split(levels, splits) -> None:
-    """Each sample leaves at one depth or stays to the end, never both, never twice."""
-    for split in SPLITS:
-        parts = [level.leaving(split) for level in levels]
-        parts.append(levels[-1].staying(split))
-        everyone = torch.arange(len(splits[split].labels))
-        assert torch.equal(torch.cat(parts).sort().values, everyone)
-    assert all(len(level.leaving("test")) for level in levels)
-    assert len(levels[-1].staying("test"))
 
 
 def test_one_threshold_from_training_samples_for_every_split(levels, splits) -> None:
@@ -164,7 +140,7 @@ def test_every_test_sample_is_decided_exactly_once(levels, splits, protocol) -> 
 
 
 def test_the_deciding_classifier_is_that_of_the_samples_depth(
-    monkeypatch, three_levels, splits
+    monkeypatch, levels, splits
 ) -> None:
     """Classifier m decides exactly those that leave at depth m.
 
@@ -181,23 +157,11 @@ def test_the_deciding_classifier_is_that_of_the_samples_depth(
         return FittedHead(blank, 1, {})
 
     monkeypatch.setattr(cascade, "fit_classifier", fit)
-    predicted, _ = decided(three_levels, splits, PAPER)
-    for number, level in enumerate(three_levels):
+    predicted, _ = decided(levels, splits, PAPER)
+    for number, level in enumerate(levels):
         assert (predicted[level.leaving("test")] == number).all()
-    assert (predicted[three_levels[-1].staying("test")] == 3).all()
+    assert (predicted[levels[-1].staying("test")] == 3).all()
     assert len(set(calls)) == 4
-
-
-def test_cascade_follows_its_seed(splits) -> None:
-    """Same seed, same levels and predictions; another seed, other levels."""
-    first, again = levels_of(splits, 1), levels_of(splits, 1)
-    assert first[0].threshold == again[0].threshold
-    assert torch.equal(
-        decided(first, splits, PAPER)[0], decided(again, splits, PAPER)[0]
-    )
-    settings = CascadeSettings(depth=1, leaving_share=0.3)
-    other = fit_levels(splits, CLASSES, FILTER, settings, SEED + 1)[0]
-    assert other[0].threshold != first[0].threshold
 
 
 def test_streamed_features_give_the_same_filters_and_decisions(splits) -> None:
@@ -236,9 +200,7 @@ def test_too_few_classes_are_refused_with_depth_and_seed(splits) -> None:
     [
         (0.3, 7.0, 3),  # int(10 * 0.7) = 7: three of ten leave
         (0.35, 6.0, 4),  # int(6.5) = 6: the larger part leaves
-        (0.05, 9.0, 1),
         (0.95, 0.0, 10),  # int(0.5) = 0: everyone
-        (0.5, 5.0, 5),
     ],
 )
 def test_threshold_of_ten_likelihoods(
@@ -339,12 +301,12 @@ def assert_all_equal(found: list[Tensor], expected: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE])
 def test_inputs_of_the_cluster_aided_classifiers(
-    monkeypatch, three_levels, splits, protocol
+    monkeypatch, levels, splits, protocol
 ) -> None:
     """`paper`: [x; z; p]. `released_code`: [x; x; p]. p is looked up by cluster."""
-    calls = recorded(monkeypatch, three_levels, splits, protocol)
+    calls = recorded(monkeypatch, levels, splits, protocol)
     watched_split = "val" if protocol == PAPER else "test"
-    for level, call in zip(three_levels, calls, strict=False):
+    for level, call in zip(levels, calls, strict=False):
         table = cluster_frequencies(level, splits["train"], CLASSES, protocol)
         for split, inputs in (
             ("train", call.inputs),
@@ -361,11 +323,11 @@ def test_inputs_of_the_cluster_aided_classifiers(
 
 @pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE])
 def test_inputs_and_prior_of_the_last_classifier(
-    monkeypatch, three_levels, splits, protocol
+    monkeypatch, levels, splits, protocol
 ) -> None:
     """`paper`: [x], prior of the rest. `released_code`: [x; x], prior of all labels."""
-    last = recorded(monkeypatch, three_levels, splits, protocol)[-1]
-    train, rows = splits["train"], three_levels[-1].staying("train")
+    last = recorded(monkeypatch, levels, splits, protocol)[-1]
+    train, rows = splits["train"], levels[-1].staying("train")
     x, labels = train.features[rows], train.labels[rows]
     everyone = train.labels.bincount(minlength=CLASSES)
     mine = labels.bincount(minlength=CLASSES)
@@ -376,26 +338,12 @@ def test_inputs_and_prior_of_the_last_classifier(
     assert torch.equal(last.labels, labels)
 
 
-@pytest.mark.parametrize(
-    ("protocol", "split"), [(PAPER, "val"), (RELEASED_CODE, "test")]
-)
-def test_epochs_are_chosen_on_the_protocols_split(
-    monkeypatch, three_levels, splits, protocol, split
-) -> None:
-    """`paper` watches validation labels, `released_code` test labels (its mistake)."""
-    calls = recorded(monkeypatch, three_levels, splits, protocol)
-    parts = [level.leaving(split) for level in three_levels]
-    parts.append(three_levels[-1].staying(split))
-    for call, rows in zip(calls, parts, strict=True):
-        assert torch.equal(call.watched.labels, splits[split].labels[rows])
-
-
 @pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE])
 def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
-    monkeypatch, three_levels, splits, protocol
+    monkeypatch, levels, splits, protocol
 ) -> None:
     """The others are one layer on [z; p], cut up: one bound and one bias for all."""
-    calls = recorded(monkeypatch, three_levels, splits, protocol)
+    calls = recorded(monkeypatch, levels, splits, protocol)
     drawn = [DIMENSIONS + CLASSES] * 3 + ([] if protocol == PAPER else [DIMENSIONS])
     for call in calls:
         assert torch.equal(call.terms[0].weight, head().weight)
@@ -415,9 +363,9 @@ def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
 # --- Protocols: who may look at which labels
 
 
-def outcome(splits: Mapping[str, Samples], depth: int, protocol: Protocol) -> tuple:
+def outcome(splits: Mapping[str, Samples], protocol: Protocol) -> tuple:
     """Thresholds, predictions, kept epochs and looks of the whole chain."""
-    levels = levels_of(splits, depth)
+    levels = levels_of(splits, 3)
     predicted, notes = decided(levels, splits, protocol)
     return (
         [level.threshold for level in levels],
@@ -427,22 +375,20 @@ def outcome(splits: Mapping[str, Samples], depth: int, protocol: Protocol) -> tu
     )
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-def test_paper_never_looks_at_test_labels(splits, depth) -> None:
+def test_paper_never_looks_at_test_labels(splits) -> None:
     """Permuting the test labels changes no threshold, prediction, epoch or look."""
-    assert outcome(permuted(splits, "test"), depth, PAPER) == outcome(
-        splits, depth, PAPER
-    )
+    plain = outcome(splits, PAPER)
+    assert outcome(permuted(splits, "test"), PAPER) == plain
+    assert outcome(permuted(splits, "val"), PAPER)[3] != plain[3]
 
 
-@pytest.mark.parametrize("depth", [1, 3])
 def test_released_code_looks_at_test_labels_and_never_at_validation_labels(
-    splits, depth
+    splits,
 ) -> None:
     """Its looks follow the test labels; validation labels leave no trace at all."""
-    plain = outcome(splits, depth, RELEASED_CODE)
-    assert outcome(permuted(splits, "val"), depth, RELEASED_CODE) == plain
-    other = outcome(permuted(splits, "test"), depth, RELEASED_CODE)
+    plain = outcome(splits, RELEASED_CODE)
+    assert outcome(permuted(splits, "val"), RELEASED_CODE) == plain
+    other = outcome(permuted(splits, "test"), RELEASED_CODE)
     assert other[0] == plain[0]
     assert other[3] != plain[3]
 
@@ -451,15 +397,11 @@ def test_without_validation_samples_paper_keeps_the_last_epoch(splits) -> None:
     """An empty split is no obstacle; filters are as with one."""
     empty = Samples(torch.empty(0, DIMENSIONS), torch.empty(0, dtype=torch.int64))
     without = dict(splits) | {"val": empty}
-    thresholds, predicted, epochs, looks = outcome(without, 3, PAPER)
-    assert thresholds == outcome(splits, 3, PAPER)[0]
+    thresholds, predicted, epochs, looks = outcome(without, PAPER)
+    assert thresholds == outcome(splits, PAPER)[0]
     assert min(predicted) >= 0
     assert epochs == [CLASSIFIER.epochs] * 4
     assert looks == [{}] * 4
-    settings = CascadeSettings(depth=1, leaving_share=0.3)
-    (diagnosis,) = fit_levels(without, CLASSES, FILTER, settings, SEED)[1]
-    assert diagnosis["splits"]["val"]["samples"] == 0
-    assert math.isnan(diagnosis["splits"]["val"]["leaving"])
 
 
 # --- Diagnosis
@@ -478,11 +420,7 @@ def test_diagnosis_by_hand() -> None:
             "test": [True, False, True, True, False, True],
             "val": [],
         },
-        cluster={
-            "train": [0, 0, 1, 0, 2, 1, 2],
-            "test": [0, 0, 0, 0, 0, 0],
-            "val": [],
-        },
+        cluster={"train": [0, 0, 1, 0, 2, 1, 2], "test": [0] * 6, "val": []},
         clusters=4,
     )
     splits = {
@@ -498,30 +436,22 @@ def test_diagnosis_by_hand() -> None:
         "val": torch.zeros(0),
     }
     found = diagnose(level, likelihoods, splits, counts, depth=2)
-    train, test, val = (found["splits"][name] for name in ("train", "test", "val"))
+    test, val = found["splits"]["test"], found["splits"]["val"]
     # Pairs where Few is likelier: 4.0 beats both, 2.5 and 2.0 beat 1.0: 4 of 6.
-    assert test["auroc_tail"] == pytest.approx(4 / 6)
-    assert test["leaving_by_group"] == pytest.approx(
-        {"many": 1 / 2, "medium": 1, "few": 2 / 3}
-    )
-    assert test["leaving"] == pytest.approx(4 / 6)
-    assert test["log_likelihood"] == pytest.approx(21.5 / 6)
-    assert (test["samples"], train["samples"], val["samples"]) == (6, 5, 0)
-    assert train["leaving_by_group"] == pytest.approx(
-        {"many": 1 / 2, "medium": 2 / 3, "few": math.nan}, nan_ok=True
-    )
-    assert train["log_likelihood"] == 3.0
-    assert math.isnan(train["auroc_tail"])
-    for value in (val["leaving"], val["log_likelihood"], val["auroc_tail"]):
+    assert test == {
+        "samples": 6,
+        "log_likelihood": pytest.approx(21.5 / 6),
+        "leaving": pytest.approx(4 / 6),
+        "leaving_by_group": pytest.approx({"many": 1 / 2, "medium": 1, "few": 2 / 3}),
+        "auroc_tail": pytest.approx(4 / 6),
+    }
+    assert math.isnan(found["splits"]["train"]["auroc_tail"])
+    for value in (
+        val["leaving"],
+        val["log_likelihood"],
+        *val["leaving_by_group"].values(),
+    ):
         assert math.isnan(value)
-    assert all(math.isnan(share) for share in val["leaving_by_group"].values())
-    # Remaining training samples by cluster: 3, 0, 2, 0.
-    assert found["clusters"] == 4
-    assert found["empty_clusters"] == 2
-    assert found["largest"] == 3
-    assert found["size_quartiles"] == [0, 0, 1, 2.25, 3]
-    # Cluster 0 has labels 0, 0, 1, cluster 2 labels 1, 1: 4 of 5 are the most frequent.
+    # Remaining training samples by cluster: 3, 0, 2, 0; 0, 0, 1 and 1, 1 by label.
+    assert (found["clusters"], found["empty_clusters"], found["largest"]) == (4, 2, 3)
     assert found["purity"] == pytest.approx(4 / 5)
-    assert found["pure_clusters"] == 0
-    assert (found["depth"], found["epoch"], found["threshold"]) == (2, 2, -1.5)
-    assert found["history"] == [{"loss_mle": 1.0}]

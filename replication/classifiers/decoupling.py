@@ -43,15 +43,7 @@ def class_aware_order(
     The sampler of cRT and LWS. Classes come in rounds, in a new order each round; a
     class's turn is `per_class` samples in a row. Its samples come in a random order,
     and in a new one whenever all have been drawn, so that a class with fewer than
-    `per_class` samples repeats them within a turn.
-
-    Args:
-        labels: (N,) at or above 0; classes without samples never appear.
-        length: samples to draw, L.
-        generator: on the labels' device.
-
-    Returns:
-        (L,) indices into the labels, on their device.
+    `per_class` samples repeats them within a turn. Labels (N,) -> indices (length,).
     """
     device = labels.device
     counts = labels.bincount()
@@ -74,14 +66,9 @@ def class_aware_order(
 def _shuffled_passes(
     by_class: Tensor, counts: Tensor, passes: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Every class's samples, over and over, each pass in an order of its own.
+    """A class after another, all its samples `passes` times, each pass in a new order.
 
-    Args:
-        by_class: (N,) samples in the order of their classes.
-        counts: (C,) samples of each class, at or above 1; passes: (C,) over them.
-
-    Returns:
-        (sum of counts * passes,) samples, a class after another, a pass after another.
+    `by_class` (N,) are the samples in the order of their classes.
     """
     sizes = counts.repeat_interleave(passes)
     pass_of = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
@@ -94,15 +81,10 @@ def _shuffled_passes(
 
 
 def tau_normalised(head: Term, val: Samples) -> tuple[Term, float]:
-    """Decouple's τ-normalised classifier: a class's weights over their norm to the τ.
+    """Decouple's τ-normalised classifier, and its τ: weights over their norm to the τ.
 
-    Args:
-        head: trained; its bias is dropped, as in Decouple.
-        val: validation samples, on which τ is chosen out of 0, 0.1, ... 1 by class-mean
-            accuracy, the smallest of equals; where there are none, τ is 1.
-
-    Returns:
-        The classifier, and τ.
+    The head's bias is dropped, as in Decouple. τ is chosen out of 0, 0.1, ... 1 by
+    class-mean accuracy on validation samples, the smallest of equals; 1 without them.
     """
     norms = head.weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
@@ -133,18 +115,10 @@ def lws_step(
     momentum: float,
     weight_decay: float,
 ) -> Tensor:
-    """One step of SGD on cross-entropy of scales * (W x + b), in place.
+    """LWS: one step of SGD on cross-entropy of scales * (W x + b); the mean loss.
 
-    It is LWS. The gradient of a scale is the sum over the batch
-    of (share - target) * (W x + b), written out as in `momentum_step`.
-
-    Args:
-        scales: (C,), the only thing that is fitted; buffer: (C,) its momentum.
-        head: W (C, D) and b (C,) or None; not changed.
-        features: (B, D); labels: (B,).
-
-    Returns:
-        The batch's mean loss, a scalar.
+    `scales` (C,) and their momentum change in place, the head does not. The gradient of
+    a scale is the sum over the batch of (share - target) * (W x + b).
     """
     logits = nn.functional.linear(features, head.weight, head.bias)
     log_share = torch.log_softmax(logits * scales, 1)
@@ -168,17 +142,11 @@ def fit_crt(
 
     Implements: Table 1's row cRT, on cached features.
 
-    Args:
-        features: (N, D); labels: (N,), on one device.
-        num_classes: C.
-        seed: of the new head and of the order of the samples.
-
     Raises:
         BadInput: the loss is not finite.
     """
     batches = _feature_batches(features, labels, settings.crt_epochs, settings, seed)
-    like = features[:0]
-    return _fit_crt(batches, num_classes, features.shape[1], like, settings, seed, None)
+    return _fit_crt(batches, num_classes, features[:0], settings, seed)
 
 
 def fit_lws(
@@ -190,21 +158,14 @@ def fit_lws(
 ) -> Term:
     """Fit one scale per class on a frozen head, classes drawn equally often.
 
-    Implements: Table 1's row LWS, on cached features.
-
-    Args:
-        features: (N, D); labels: (N,), on one device.
-        head: of plain training, on that device; not changed.
-        seed: of the order of the samples.
-
-    Returns:
-        The head with the scales multiplied in: weight s W, bias s b.
+    Implements: Table 1's row LWS, on cached features: the head with the scales
+    multiplied in, s W and s b.
 
     Raises:
         BadInput: the loss is not finite.
     """
     batches = _feature_batches(features, labels, settings.lws_epochs, settings, seed)
-    return _fit_lws(batches, head, settings, None)
+    return _fit_lws(batches, head, settings)
 
 
 def fit_on_images(
@@ -230,16 +191,8 @@ def fit_on_images(
         network: its batch-norm statistics are changed in place: give a copy, and keep
             it, for the fitted head belongs to the new statistics. Moved to the device
             and left in evaluation mode.
-        num_classes: C.
         head: that LWS rescales, not changed; cRT takes none.
-        settings: how the head is fitted.
         images: how an image is augmented and normalised.
-        workers: processes that decode images.
-        seed: of the new head, the order of the samples and the augmentation.
-        report: told (epoch, epochs, metrics) after each epoch.
-
-    Returns:
-        The head, on the device; of LWS with the scales multiplied in.
 
     Raises:
         BadInput: the loss is not finite, LWS has no head, or an image is not whole.
@@ -251,8 +204,8 @@ def fit_on_images(
     )
     if kind == "crt":
         width = getattr(network, "head_hidden_size", None) or network.num_features
-        like = torch.empty(0, device=device)
-        return _fit_crt(batches, num_classes, width, like, settings, seed, report)
+        like = torch.empty(0, width, device=device)
+        return _fit_crt(batches, num_classes, like, settings, seed, report)
     if head is None:
         raise BadInput("lws: expected a head to rescale, got none")
     bias = None if head.bias is None else head.bias.to(device)
@@ -267,17 +220,9 @@ def predict_images(
     device: torch.device,
     workers: int,
 ) -> Tensor:
-    """Classes of images by a fitted head, without augmentation.
+    """Classes (N,) of images by a fitted head, without augmentation.
 
-    Args:
-        network: with the batch-norm statistics that the head was fitted with; put into
-            evaluation mode.
-        term: the head, on the device.
-        images: how an image is resized, cropped and normalised.
-        workers: processes that decode images.
-
-    Returns:
-        (N,) int64, on the device.
+    The network has the batch-norm statistics that the head was fitted with.
     """
     features = extract_features(network, split, images, device, workers)
     everyone = torch.arange(len(features), device=device)
@@ -287,29 +232,23 @@ def predict_images(
 def _fit_crt(
     batches: Batches,
     num_classes: int,
-    dimensions: int,
     like: Tensor,
     settings: DecouplingSettings,
     seed: int,
-    report: Report | None,
+    report: Report | None = None,
 ) -> Term:
+    """`like` (0, D) gives the head's width, type and device."""
     generator = torch.Generator().manual_seed(mixed_seed(seed, _HEAD))
-    term = drawn_term(num_classes, dimensions, generator, like)
+    term = drawn_term(num_classes, like.shape[1], generator, like)
     buffer, no_prior = term.zeros(), like.new_zeros(num_classes)
+    momentum, decay = settings.momentum, settings.weight_decay
 
     def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
         return momentum_step(
-            term,
-            buffer,
-            features,
-            labels,
-            no_prior,
-            lr,
-            settings.momentum,
-            settings.weight_decay,
+            term, buffer, features, labels, no_prior, lr, momentum, decay
         )
 
-    _fit("crt", step, batches, settings.crt_epochs, settings.lr, report)
+    _descend("crt", step, batches, settings.crt_epochs, settings.lr, report)
     return term
 
 
@@ -317,29 +256,21 @@ def _fit_lws(
     batches: Batches,
     head: Term,
     settings: DecouplingSettings,
-    report: Report | None,
+    report: Report | None = None,
 ) -> Term:
     scales = head.weight.new_ones(len(head.weight))
     buffer = torch.zeros_like(scales)
+    momentum, decay = settings.momentum, settings.weight_decay
 
     def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
-        return lws_step(
-            scales,
-            buffer,
-            head,
-            features,
-            labels,
-            lr,
-            settings.momentum,
-            settings.weight_decay,
-        )
+        return lws_step(scales, buffer, head, features, labels, lr, momentum, decay)
 
-    _fit("lws", step, batches, settings.lws_epochs, settings.lr, report)
+    _descend("lws", step, batches, settings.lws_epochs, settings.lr, report)
     bias = None if head.bias is None else head.bias * scales
     return Term(head.weight * scales[:, None], bias)
 
 
-def _fit(
+def _descend(
     what: str,
     step: Step,
     batches: Batches,
@@ -408,7 +339,10 @@ def _image_batches(
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         of_epoch = mixed_seed(seed, _AUGMENTATION, epoch)
-        _only_batch_norm_trains(network)
+        network.eval()
+        for module in network.modules():
+            if isinstance(module, _BatchNorm):
+                module.train()
         for pixels, labels in augmented(orders[epoch], of_epoch):
             with torch.no_grad():
                 features = features_of(network, pixels)
@@ -416,10 +350,3 @@ def _image_batches(
         network.eval()
 
     return batches
-
-
-def _only_batch_norm_trains(network: nn.Module) -> None:
-    network.eval()
-    for part in network.modules():
-        if isinstance(part, _BatchNorm):
-            part.train()

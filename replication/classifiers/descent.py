@@ -19,14 +19,9 @@ def sgd_step(
     prior: Tensor,
     lr: float,
 ) -> Tensor:
-    """One step of plain SGD on cross-entropy of (logits + prior), in place.
+    """One step of plain SGD on cross-entropy of (logits + prior), in place; its loss.
 
-    Args:
-        rows: of each term (B, D); of a `TableTerm` (B,), rows of its table.
-        labels: (B,); prior: (C,).
-
-    Returns:
-        Mean loss of the batch, a scalar.
+    `rows` are of each term (B, D); of a `TableTerm` (B,), rows of its table.
     """
     loss, error = _loss_and_error(terms, rows, labels, prior)
     bias_gradient = error.sum(0)
@@ -52,11 +47,7 @@ def momentum_step(
     momentum: float,
     weight_decay: float,
 ) -> Tensor:
-    """As `sgd_step`, of one term, with momentum and weight decay.
-
-    Args:
-        buffer: of the momentum, in the shape of the term.
-    """
+    """As `sgd_step`, of one term, with momentum (in `buffer`) and weight decay."""
     loss, error = _loss_and_error([term], [row], labels, prior)
     buffer.weight.mul_(momentum).addmm_(error.T, row)
     buffer.weight.add_(term.weight, alpha=weight_decay)

@@ -33,7 +33,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """Fitted terms, the epoch that they are of (from 1), each look at the watched.
+    """Fitted terms, and the epoch that they are of, from 1.
 
     Fields: `looks`: epoch -> share of the watched samples that were right.
     """
@@ -73,13 +73,7 @@ def fit_balanced_softmax_heads(
     """Refit a linear head on frozen features with Balanced Softmax, once for each seed.
 
     Implements: Table 1's rows `+ BalSoftmax`; SGD with momentum, cosine to 0 per epoch.
-
-    Args:
-        features: (N, D); labels: (N,).
-        start: where each starts from; not changed.
-        counts: (C,) training samples of each class.
-        seeds: of the order of the samples.
-        report: told (epoch from 0, epochs, metrics), those of all seeds counted.
+    The start is not changed; `report` counts the epochs of all seeds.
 
     Raises:
         BadInput: the loss is not finite.
@@ -101,8 +95,7 @@ def fit_softmax_head(
 ) -> Term:
     """Fit a linear head on frozen features with plain cross-entropy.
 
-    It is the head that LWS rescales, where features come without one. Arguments as in
-    `fit_balanced_softmax_heads`.
+    It is the head that LWS rescales, where features come without one.
     """
     prior = start.weight.new_zeros(len(start.weight))
     return _fit_head(features, labels, start, prior, settings, seed)
@@ -192,12 +185,7 @@ def _rows_of(problem: Problem, samples: Tensor) -> list[Tensor]:
 def batches(
     labels: Tensor, batch_size: int, generator: torch.Generator
 ) -> Iterator[Tensor]:
-    """All samples in a new order, cut into batches; the last one may be smaller.
-
-    Args:
-        labels: (N,), whose number and device count.
-        generator: on their device.
-    """
+    """All samples in a new order, cut into batches; the last one may be smaller."""
     order = torch.randperm(len(labels), generator=generator, device=labels.device)
     yield from order.split(batch_size)
 

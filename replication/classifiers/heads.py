@@ -12,10 +12,9 @@ from replication.samples.features import Features
 
 @dataclass(frozen=True)
 class Rows:
-    """Inputs of one term: rows of a table, picked by sample.
+    """Inputs of one term: rows of a table (R, D), picked by sample.
 
-    Fields: `table` (R, D); `pick` (N,) row of each sample, or None where R = N and
-    sample n has row n.
+    Fields: `pick` (N,) row of each sample; None where sample n has row n.
     """
 
     table: Features
@@ -91,13 +90,7 @@ def drawn_table_term(
     bias: bool,
     generator: torch.Generator,
 ) -> TableTerm:
-    """The map of a table's rows, freshly drawn: uniform in +-bound, as `drawn_term`.
-
-    Args:
-        table: (R, D).
-        bias: whether one is drawn and fitted with it.
-        generator: on the CPU.
-    """
+    """The map of a table's rows, freshly drawn: uniform in +-bound, as `drawn_term`."""
     logits = table.new_empty(len(table), num_classes)
     gram = table @ table.T
     for classes in torch.arange(num_classes).split(_DRAWN_AT_ONCE):
@@ -121,11 +114,7 @@ def drawn_term(
 ) -> Term:
     """A freshly drawn term: uniform in +-1/sqrt(D), as PyTorch draws a linear layer.
 
-    Args:
-        generator: on the CPU.
-        like: gives device and type.
-        bound: another one, for a part of a wider layer.
-        bias: whether it has one.
+    `like` gives device and type; `bound` is another one, for a part of a wider layer.
     """
     bound = dimensions**-0.5 if bound is None else bound
     weight = torch.rand(num_classes, dimensions, generator=generator)
@@ -136,16 +125,12 @@ def drawn_term(
     return Term(weight, drawn.mul_(2 * bound).sub_(bound).to(like))
 
 
-def log_prior(counts: Tensor, smoothing: float = 1e-6) -> Tensor:
+def log_prior(counts: Tensor) -> Tensor:
     """Balanced Softmax's offset of the logits: log(n_y + 1e-6), as in DLSA's code.
 
-    Args:
-        counts: (C,) training samples of each class, zeros allowed.
-
-    Returns:
-        (C,) in torch's default type.
+    Counts (C,), zeros allowed, -> (C,) in torch's default type.
     """
-    return (counts.to(torch.get_default_dtype()) + smoothing).log()
+    return (counts.to(torch.get_default_dtype()) + 1e-6).log()
 
 
 def logits_of(terms: Sequence[AnyTerm], inputs: list[Rows], samples: Tensor) -> Tensor:

@@ -52,11 +52,8 @@ class PairDraws:
     The draws of L_pure and L_MLE: two classes uniformly without replacement, then a
     sample of each uniformly. N pairs are an epoch, cut into
     ceil(N / B) batches whose sizes differ by at most one (a remainder of a few samples
-    would make a batch-norm of a few samples), never a batch of one.
-
-    Args:
-        labels: (N,) int64, of at least two classes.
-        generator: on the labels' device.
+    would make a batch-norm of a few samples), never a batch of one. The generator is
+    on the labels' device.
     """
 
     def __init__(self, labels: Tensor, generator: torch.Generator) -> None:
@@ -76,12 +73,12 @@ class PairDraws:
         steps = max(1, min(-(-total // batch_size), total // 2))
         sizes = [total // steps + (step < total % steps) for step in range(steps)]
         for size in sizes:
-            positive = self._whole(len(self.classes), size)
-            other = self._whole(len(self.classes) - 1, size) + 1
+            positive = self._uniform(len(self.classes), size)
+            other = self._uniform(len(self.classes) - 1, size) + 1
             negative = (positive + other) % len(self.classes)
             yield self._sample(positive), self._sample(negative), positive
 
-    def _whole(self, below: int, size: int) -> Tensor:
+    def _uniform(self, below: int, size: int) -> Tensor:
         return torch.randint(
             below, (size,), generator=self._generator, device=self._order.device
         )
@@ -112,9 +109,7 @@ def fit_flow_filter(
     largest cluster has fewer than 5000; the last epoch where none qualifies.
 
     Args:
-        features: (N, D) float, on the device to fit on or streamed to it.
-        labels: (N,) int64, there too.
-        settings: weights, K, sigma, learning rate, batch size, epochs.
+        features: (N, D), on the device to fit on or streamed to it; labels: (N,).
         seed: of weights, centres and draws.
         report: told (epoch from 0, epochs, metrics).
         observe: told (t from 1, flow, p~_t (K,)) between the forward pass and the step
@@ -125,13 +120,10 @@ def fit_flow_filter(
     Raises:
         BadInput: fewer than two classes, or the loss is not finite (epoch named).
     """
-    device = features.device
-    flow = FlowFilter(
-        features.shape[1],
-        settings.num_clusters,
-        settings.sigma,
-        torch.Generator().manual_seed(seed),
-    ).to(device, features.dtype)
+    device, generator = features.device, torch.Generator().manual_seed(seed)
+    dimensions, clusters = features.shape[1], settings.num_clusters
+    flow = FlowFilter(dimensions, clusters, settings.sigma, generator)
+    flow.to(device, features.dtype)
     if rows is None:
         rows = torch.arange(len(features), device=device)
     labels = labels[rows]
@@ -142,7 +134,7 @@ def fit_flow_filter(
     for epoch in range(settings.epochs):
         metrics = _epoch_losses(descent.epoch(), epoch)
         reading = read_clusters(flow, features, rows)
-        metrics |= _read_metrics(reading, labels, settings.num_clusters, epoch)
+        metrics |= _read_metrics(reading, labels, clusters, epoch)
         history.append(metrics)
         if metrics["pure_clusters"] > best_pure and metrics["largest"] < SIZE_BELOW:
             best_pure, best_epoch = metrics["pure_clusters"], epoch + 1
@@ -246,13 +238,12 @@ def objective_terms(
     its own, since batch-norm sees it as one. x- is passed only where L_pure counts.
 
     Args:
-        x_pos: (B, D), x_neg: (B, D), of different classes row by row.
+        x_pos, x_neg: (B, D), of different classes row by row.
         weights: (B,) class weight of x+.
-        share: (K,) running estimate of P(h | X) before this batch.
-        step: t, from 1.
+        share: (K,) p~ before this batch, the t-th; step: t, from 1.
 
     Returns:
-        (3,) L_MLE, L_bal, L_pure; and the running estimate after this batch (K,).
+        (3,) L_MLE, L_bal, L_pure; and p~ after this batch (K,).
     """
     positive = flow(x_pos)
     batch_share = positive.log_posterior.exp().mean(0)
@@ -269,10 +260,9 @@ def objective_terms(
 def read_clusters(
     flow: FlowFilter, features: Features, rows: Tensor | None = None
 ) -> Reading:
-    """log P(x) and the most likely cluster of samples; their features are not copied.
+    """log P(x) and the most likely cluster of samples: of some rows (n,), or of all.
 
-    Args:
-        features: (N, D); rows: (n,) of them, None for all.
+    Features are not copied.
     """
     flow.eval()
     number = len(features) if rows is None else len(rows)
@@ -288,14 +278,7 @@ def read_clusters(
 
 @torch.no_grad()
 def latents(flow: FlowFilter, features: Features, rows: Tensor | None = None) -> Tensor:
-    """Latents z of samples, without a copy of their features.
-
-    Args:
-        features: (N, D); rows: (n,) of them, None for all.
-
-    Returns:
-        (n, D).
-    """
+    """Latents z (n, D) of some rows, or of all, without a copy of their features."""
     flow.eval()
     if rows is None:
         rows = torch.arange(len(features), device=features.device)
@@ -309,14 +292,7 @@ def latents(flow: FlowFilter, features: Features, rows: Tensor | None = None) ->
 def class_table(
     cluster: Tensor, labels: Tensor, num_clusters: int, num_classes: int
 ) -> Tensor:
-    """Count the samples of each class in each cluster.
-
-    Args:
-        cluster: (N,) int64; labels: (N,) int64.
-
-    Returns:
-        (K, C) int64.
-    """
+    """Count the samples of each class in each cluster, (N,) and (N,) -> (K, C)."""
     cell = cluster * num_classes + labels
     counts = cell.bincount(minlength=num_clusters * num_classes)
     return counts.view(num_clusters, num_classes)
@@ -325,11 +301,9 @@ def class_table(
 def cluster_quality(
     cluster: Tensor, labels: Tensor, num_clusters: int
 ) -> dict[str, float]:
-    """Sizes and purities of the clusters over some samples.
+    """Pure clusters (> 0.7, size > 10), empty ones, the largest one's samples, purity.
 
-    Returns:
-        pure_clusters: of purity > 0.7 and size > 10; empty; largest (samples); purity:
-        share of samples that are of their cluster's most frequent class.
+    Purity: share of samples that are of their cluster's most frequent class.
     """
     table = class_table(cluster, labels, num_clusters, int(labels.max()) + 1)
     size, top = table.sum(1), table.max(1).values

@@ -12,14 +12,8 @@ def class_weights(counts: Tensor, exponent: float) -> Tensor:
     """Weight of each class in L_MLE, on top of class-uniform draws.
 
     Implements: w_y proportional to n_y^-q, summing to 1 over the classes at hand
-    (released code; the supplement names neither q nor the normalisation).
-
-    Args:
-        counts: (C,) samples of each class; a class without samples weighs nothing.
-        exponent: q >= 0.
-
-    Returns:
-        (C,) float, in the type of torch's default.
+    (released code; the supplement names neither q nor the normalisation). A class
+    without samples weighs nothing. (C,) -> (C,), in torch's default type.
     """
     present = counts > 0
     # Relative to the smallest class, so that no power underflows.
@@ -32,11 +26,7 @@ def class_weights(counts: Tensor, exponent: float) -> Tensor:
 def likelihood_loss(log_likelihood: Tensor, weights: Tensor) -> Tensor:
     """Class-weighted negative log-likelihood.
 
-    Implements: L_MLE = -E[w_y log P(x)].
-
-    Args:
-        log_likelihood: (B,) nats.
-        weights: (B,) of each sample's class.
+    Implements: L_MLE = -E[w_y log P(x)], both (B,).
     """
     return -(weights * log_likelihood).mean()
 
@@ -52,7 +42,6 @@ def momentum_estimate(
     Args:
         previous: (K,) p~_(t-1); zeros at first.
         batch_share: (K,) P(h | B_t), the mean posterior of the batch.
-        eta: 0 <= eta < 1.
         step: t, from 1.
 
     Returns:
@@ -65,10 +54,7 @@ def momentum_estimate(
 def balance_loss(share: Tensor) -> Tensor:
     """Divergence of the clusters' shares from uniform.
 
-    Implements: Eq. 1: KL[P(h | X) || u] = log K - Ent[P(h | X)].
-
-    Args:
-        share: (K,) estimate of P(h | X), summing to 1.
+    Implements: Eq. 1: KL[P(h | X) || u] = log K - Ent[P(h | X)], of the estimate (K,).
     """
     share = share.clamp_min(_SMALLEST)
     return math.log(len(share)) + (share * share.log()).sum()
@@ -77,10 +63,7 @@ def balance_loss(share: Tensor) -> Tensor:
 def purity_loss(log_posterior_pos: Tensor, log_posterior_neg: Tensor) -> Tensor:
     """Agreement of the clusters of two samples of different classes.
 
-    Implements: L_pure = mean sum_k P(h = k | x+) log P(h = k | x-), x+ detached.
-
-    Args:
-        log_posterior_pos: (B, K) of x+.
-        log_posterior_neg: (B, K) of x-, of other classes, row by row.
+    Implements: L_pure = mean sum_k P(h = k | x+) log P(h = k | x-), x+ detached; the
+    log-posteriors are (B, K), x- of another class than x+ row by row.
     """
     return (log_posterior_pos.detach().exp() * log_posterior_neg).sum(1).mean()

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,13 +20,12 @@ from replication.classifiers.decoupling import (
     fit_lws,
     fit_on_images,
     lws_step,
-    predict_images,
+    tau_normalised,
 )
-from replication.classifiers.fitting import fit_softmax_head
-from replication.classifiers.heads import Rows, Term, drawn_term, predict
-from replication.core.settings import DecouplingSettings, HeadSettings
+from replication.classifiers.heads import Term, drawn_term
+from replication.core.settings import DecouplingSettings
 from replication.images.batches import ImageSplit, normalise
-from replication.samples.features import Streamed
+from replication.samples.features import Samples
 
 CPU = torch.device("cpu")
 
@@ -37,15 +36,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def decoupling_settings(**changes: Any) -> DecouplingSettings:
     values = {
-        "inputs": "features",
-        "crt_epochs": 3,
-        "lws_epochs": 2,
-        "lr": 0.2,
-        "momentum": 0.9,
-        "weight_decay": 1e-2,
-        "batch_size": 8,
-        "samples_per_class": 2,
-    }
+        "inputs": "features", "crt_epochs": 3, "lws_epochs": 2, "lr": 0.2,
+        "momentum": 0.9, "weight_decay": 1e-2, "batch_size": 8, "samples_per_class": 2,
+    }  # fmt: skip
     return DecouplingSettings(**(values | changes))
 
 
@@ -98,8 +91,11 @@ DRAWS = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(DRAWS)
-def test_classes_take_turns_in_rounds(draws) -> None:
-    """Every turn is of one class, every round has each class that has samples once."""
+def test_classes_take_turns_and_samples_do(draws) -> None:
+    """Every turn is of one class, every round has each class that has samples once.
+
+    Pass after pass: n_c draws of class c are its n_c samples.
+    """
     counts, per_class, length, seed = draws
     labels = labels_of(counts)
     order = class_aware_order(labels, per_class, length, generator(seed))
@@ -111,36 +107,10 @@ def test_classes_take_turns_in_rounds(draws) -> None:
     for one_round in classes.split(len(there)):
         assert len(set(one_round.tolist())) == len(one_round)
         assert set(one_round.tolist()) <= set(there)
-
-
-@settings(max_examples=60, deadline=None)
-@given(DRAWS)
-def test_every_sample_of_a_class_comes_before_any_comes_again(draws) -> None:
-    """Pass after pass: n_c draws of class c are its n_c samples."""
-    counts, per_class, length, seed = draws
-    labels = labels_of(counts)
-    order = class_aware_order(labels, per_class, length, generator(seed))
-    for label in range(len(counts)):
-        mine = order[labels[order] == label]
-        for one_pass in mine.split(max(counts[label], 1)):
+    for label in there:
+        drawn = order[labels[order] == label]
+        for one_pass in drawn.split(counts[label]):
             assert len(one_pass.unique()) == len(one_pass)
-
-
-def test_class_counts_differ_by_one_turn_from_the_start_and_two_anywhere() -> None:
-    """An epoch may begin and end within a round; each end adds at most one turn."""
-    labels = labels_of([40, 9, 1, 3, 20])
-    order = class_aware_order(labels, 4, 4_096, generator())
-    drawn = labels[order]
-
-    def spread(part: Tensor) -> int:
-        counts = part.bincount(minlength=5)
-        return int(counts.max() - counts.min())
-
-    lengths = range(4, 4_097, 4)
-    assert max(spread(drawn[:length]) for length in lengths) == 4
-    assert max(spread(epoch) for epoch in drawn.split(64)) == 8
-    # 20 is one round of 5 classes and 4 samples a turn.
-    assert {spread(part) for part in drawn[:4_080].split(20)} == {0}
 
 
 def test_classes_and_samples_are_drawn_evenly() -> None:
@@ -151,6 +121,27 @@ def test_classes_and_samples_are_drawn_evenly() -> None:
     )
     share = first.bincount(minlength=12) / 3_000
     assert (share - 1 / 12).abs().max() < 4 * math.sqrt(1 / 12 * 11 / 12 / 3_000)
+
+
+# --- The tau-normalised classifier
+
+
+def test_tau_normalised_worked() -> None:
+    """Weights 4 and 1 long: a sample at (1, 1.9) is the second's if 4^(1-t) < 1.9.
+
+    4^0.5 = 2 and 4^0.4 = 1.74: of the steps 0.6 is the smallest that decides both
+    validation samples rightly; without any it is 1. The bias is dropped.
+    """
+    head = Term(torch.diag(torch.tensor([4.0, 1.0])).double(), torch.ones(2).double())
+    features, labels = torch.tensor([[1.0, 1.9], [1.0, 0.5]]).double(), torch.arange(2)
+    term, tau = tau_normalised(head, Samples(features, labels.flip(0)))
+    assert tau == 0.6
+    expected = torch.diag(torch.tensor([4.0, 1.0]).double() ** 0.4)
+    torch.testing.assert_close(term.weight, expected)
+    assert not term.bias.any()
+    term, tau = tau_normalised(head, Samples(features[:0], labels[:0]))
+    assert tau == 1
+    torch.testing.assert_close(term.weight, torch.eye(2).double())
 
 
 # --- LWS
@@ -231,54 +222,6 @@ def test_fits_follow_their_seed(kind: str) -> None:
     assert not torch.equal(first.weight, other.weight)
 
 
-def test_both_lift_few_shot_classes_over_the_plain_head() -> None:
-    """Long-tailed training, even test; differences count from 4 standard errors."""
-    counts = [600, 400, 30, 8, 8]
-    features, labels = made(counts, seed=1)
-    test_features, test_labels = made([500] * 5, seed=2)
-    plain = HeadSettings(
-        epochs=20, lr=0.2, momentum=0.9, weight_decay=1e-4, batch_size=64
-    )
-    setting = decoupling_settings(
-        crt_epochs=20, lws_epochs=20, weight_decay=1e-4, batch_size=64
-    )
-    own = fit_softmax_head(features, labels, a_head(5, 5), plain, 0)
-    heads = {
-        "own": own,
-        "crt": fit_crt(features, labels, 5, setting, 0),
-        "lws": fit_lws(features, labels, own, setting, 0),
-    }
-    everyone = torch.arange(len(test_labels))
-    right = {
-        name: predict([head], [Rows(test_features)], everyone) == test_labels
-        for name, head in heads.items()
-    }
-    few = {
-        name: found[test_labels >= 3].double().mean() for name, found in right.items()
-    }
-    overall = {name: found.double().mean() for name, found in right.items()}
-    for name in ("crt", "lws"):
-        assert few[name] > few["own"] + 4 * math.sqrt(2 * 0.25 / 1_000)
-        assert overall[name] > overall["own"] + 4 * math.sqrt(2 * 0.25 / 2_500)
-
-
-def test_streamed_features_give_the_same_heads() -> None:
-    features, labels = made([40, 10, 3], seed=1)
-    streamed = Streamed(features, torch.device("cpu"))
-    setting, own = decoupling_settings(), a_head(3, 3)
-    plain = HeadSettings(
-        epochs=2, lr=0.2, momentum=0.9, weight_decay=1e-4, batch_size=16
-    )
-    for fit in (
-        lambda some: fit_crt(some, labels, 3, setting, 0),
-        lambda some: fit_lws(some, labels, own, setting, 0),
-        lambda some: fit_softmax_head(some, labels, own, plain, 0),
-    ):
-        expected, found = fit(features), fit(streamed)
-        assert torch.equal(found.weight, expected.weight)
-        assert torch.equal(found.bias, expected.bias)
-
-
 @pytest.mark.parametrize("kind", ["crt", "lws"])
 def test_a_loss_that_is_not_finite_is_refused(kind: str, refused) -> None:
     features, labels = made([20, 20], seed=1)
@@ -296,25 +239,6 @@ def test_a_loss_that_is_not_finite_is_refused(kind: str, refused) -> None:
 # --- images
 
 
-class Pooled(nn.Module):
-    """A network without batch-norm: one convolution, then the mean over the image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3)
-        self.num_features = 6
-        with torch.no_grad():
-            for number, weight in enumerate(self.parameters()):
-                weight.copy_(torch.randn(weight.shape, generator=generator(number)))
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.conv(x).relu()
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        assert pre_logits
-        return x.mean((2, 3))
-
-
 def pictures(counts: list[int], seed: int = 0) -> ImageSplit:
     """Noise with one channel brighter for each of three classes."""
     labels = labels_of(counts, seed)
@@ -327,38 +251,6 @@ def pictures(counts: list[int], seed: int = 0) -> ImageSplit:
 
 def small_network() -> nn.Module:
     return build_network("resnet8_cifar", 3, None, seed=0)
-
-
-def own_head(network: nn.Module) -> Term:
-    layer = network.get_classifier()
-    return Term(layer.weight.detach().clone(), layer.bias.detach().clone())
-
-
-def test_images_without_augmentation_or_batch_norm_are_features(
-    backbone_settings,
-) -> None:
-    """The same fit either way, up to the sums' order in a convolution (float32)."""
-    train, network = pictures([20, 10, 5]), Pooled()
-    images = backbone_settings(image_size=8, resize=8)
-    setting = decoupling_settings()
-    with torch.no_grad():
-        maps = network.forward_features(normalise(train.pixels, images))
-        features = network.forward_head(maps, pre_logits=True)
-    head = drawn_term(3, 6, generator(), features)
-
-    def on_images(kind: Any) -> Term:
-        return fit_on_images(
-            kind, network, train, 3, head, setting, images, CPU, 0, seed=4
-        )
-
-    pairs = [
-        (on_images("crt"), fit_crt(features, train.labels, 3, setting, 4)),
-        (on_images("lws"), fit_lws(features, train.labels, head, setting, 4)),
-    ]
-    for got, expected in pairs:
-        assert torch.allclose(got.weight, expected.weight, rtol=1e-4, atol=1e-5)
-        assert torch.allclose(got.bias, expected.bias, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(pairs[1][0].weight, head.weight, rtol=1e-2)
 
 
 def test_statistics_move_with_the_batches_and_no_weight_does(
@@ -396,103 +288,11 @@ def test_statistics_move_with_the_batches_and_no_weight_does(
     assert not any(part.training for part in network.modules())
 
 
-def test_only_batch_norm_is_in_training_mode(backbone_settings) -> None:
-    """A layer that would draw at random in training mode draws nothing."""
-
-    class Dropping(Pooled):
-        def forward_features(self, x: Tensor) -> Tensor:
-            return F.dropout(super().forward_features(x), 0.5, self.training)
-
-    train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)
-    first, again = (
-        fit_on_images(
-            "crt", network, train, 3, None, decoupling_settings(), images, CPU, 0, 0
-        )
-        for network in (Dropping(), Pooled())
-    )
-    assert torch.equal(first.weight, again.weight)
-
-
-def test_augmentation_follows_seed_and_epoch(backbone_settings) -> None:
-    train, images = (
-        pictures([20, 10, 5]),
-        backbone_settings(image_size=8, resize=8, augmentation="cifar"),
-    )
-
-    def fitted(seed: int, **changes: Any) -> Term:
-        setting = decoupling_settings(**changes)
-        return fit_on_images(
-            "lws", Pooled(), train, 3, head, setting, images, CPU, 0, seed
-        )
-
-    head = drawn_term(3, 6, generator(), torch.empty(0))
-    first, again, other = (fitted(seed) for seed in (1, 1, 2))
-    assert torch.equal(first.weight, again.weight)
-    assert not torch.equal(first.weight, other.weight)
-
-
-def test_each_epoch_is_augmented_on_its_own(backbone_settings, monkeypatch) -> None:
-    seeds = []
-    training_batches = decoupling.training_batches
-
-    def seen(*given: Any) -> Any:
-        batches = training_batches(*given)
-
-        def epoch(order: torch.Tensor, seed: int) -> Any:
-            seeds.append(seed)
-            return batches(order, seed)
-
-        return epoch
-
-    monkeypatch.setattr(decoupling, "training_batches", seen)
-    train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)
-    for seed in (0, 1):
-        fit_on_images(
-            "crt", Pooled(), train, 3, None, decoupling_settings(), images, CPU, 0, seed
-        )
-    assert len(seeds) == len(set(seeds)) == 6
-
-
-def test_every_epoch_is_reported(backbone_settings) -> None:
-    """lr (1 + cos(pi e / 3)) / 2 is lr times 1, 3/4, 1/4."""
-    told: list[tuple[int, int, Mapping[str, float]]] = []
-    fit_on_images(
-        "crt", Pooled(), pictures([9, 6, 3]), 3, None, decoupling_settings(),
-        backbone_settings(image_size=8, resize=8), CPU, 0, 0,
-        lambda *row: told.append(row),
-    )  # fmt: skip
-    assert [row[:2] for row in told] == [(0, 3), (1, 3), (2, 3)]
-    assert [row[2]["lr"] for row in told] == pytest.approx([0.2, 0.15, 0.05])
-    assert all(math.isfinite(row[2]["train_loss"]) for row in told)
-
-
 def test_lws_on_images_without_a_head_is_refused(refused, backbone_settings) -> None:
     train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)
     setting = decoupling_settings()
     assert refused(
         lambda: fit_on_images(
-            "lws", Pooled(), train, 3, None, setting, images, CPU, 0, 0
+            "lws", small_network(), train, 3, None, setting, images, CPU, 0, 0
         )
     ) == ["lws: expected a head to rescale, got none"]
-
-
-def test_images_are_predicted_with_the_statistics_that_were_updated(
-    backbone_settings,
-) -> None:
-    """What `predict` says of features in evaluation mode, not of those from before."""
-    network, test = small_network(), pictures([30, 30, 30], seed=9)
-    images = backbone_settings(image_size=8, resize=8)
-    head = own_head(network)
-    before = predict_images(copy.deepcopy(network), head, test, images, CPU, 0)
-    fitted = fit_on_images(
-        "lws", network, pictures([20, 10, 5]), 3, head, decoupling_settings(),
-        images, CPU, 0, 0,
-    )  # fmt: skip
-    found = predict_images(network, fitted, test, images, CPU, 0)
-    with torch.no_grad():
-        maps = network.eval().forward_features(normalise(test.pixels, images))
-        features = network.forward_head(maps, pre_logits=True)
-    everyone = torch.arange(90)
-    assert torch.equal(found, predict([fitted], [Rows(features)], everyone))
-    assert found.dtype == torch.int64
-    assert not torch.equal(found, before)

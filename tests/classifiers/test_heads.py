@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from replication.classifiers.heads import (
     Rows,
     Term,
-    drawn_table_term,
     drawn_term,
     log_prior,
     logits_of,
@@ -84,13 +83,13 @@ def test_logits_are_the_sum_of_the_terms_for_the_samples_asked() -> None:
     torch.testing.assert_close(logits_of(terms, inputs, samples), expected.detach())
 
 
-@pytest.mark.parametrize("batch", [1, 3, 20, 4096])
-def test_predict_is_the_largest_logit_in_batches_of_any_size(batch: int) -> None:
+def test_predict_is_the_largest_logit_whatever_the_batch() -> None:
     terms, inputs = three_terms(), three_inputs()
     samples = torch.randperm(20, generator=generator(1))
     expected = logits_of(terms, inputs, samples).argmax(1)
     assert len(expected.unique()) > 1
-    assert torch.equal(predict(terms, inputs, samples, batch), expected)
+    for batch in (3, 4096):
+        assert torch.equal(predict(terms, inputs, samples, batch), expected)
 
 
 # --- Terms
@@ -112,12 +111,3 @@ def test_drawn_term_is_uniform_within_pytorchs_bound() -> None:
         assert abs(values.square().mean().item() - bound**2 / 3) < 4 * error
     assert term.weight.shape == (1000, dimensions)
     assert term.bias.shape == (1000,)
-
-
-def test_a_wide_table_is_drawn_in_pieces() -> None:
-    """More classes than are drawn at once; every logit is finite and within reach."""
-    table = torch.full((2, 4), 0.25)
-    term = drawn_table_term(2500, table, 0.5, False, generator())
-    assert term.logits.shape == (2, 2500)
-    assert term.logits.abs().max() <= 0.5
-    assert term.logits[0].std() > 0.1

@@ -10,11 +10,9 @@ import resource
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -45,17 +43,12 @@ STAGES: Mapping[str, Stage] = {
 }
 LONG = tuple(name for name in STAGES if name != "features ce")
 SMALL: Mapping[str, Any] = {
-    **{
-        name: ["places_lt"]
-        for name in (
-            "benchmarks",
-            "comparison",
-            "ablation",
-            "confusion",
-            "selection",
-            "separation",
-        )
-    },
+    "benchmarks": ["places_lt"],
+    "comparison": ["places_lt"],
+    "ablation": ["places_lt"],
+    "confusion": ["places_lt"],
+    "selection": ["places_lt"],
+    "separation": ["places_lt"],
     "seeds": [0, 1],
     "machine": {"workers": 0, "device": "cpu"},
     "num_clusters": 8,
@@ -115,8 +108,7 @@ class Project:
 
     def without(self, name: str, folder: Path) -> Path:
         """A copy in which one stage has not run: what DVC leaves before it runs it."""
-        copy = shutil.copy if folder.parent.is_mount() else os.link
-        shutil.copytree(self.folder, folder, copy_function=copy)
+        shutil.copytree(self.folder, folder, copy_function=os.link)
         for path in self.made[name]:
             (folder / path).unlink()
         return folder
@@ -158,11 +150,9 @@ def start_server() -> None:
 def started(
     folder: Path, stage: Stage, log: Path, largest: int | None = None
 ) -> ForkServerProcess:
-    """Start a stage in a project.
+    """Start a stage in a project, its standard error in a log.
 
-    Args:
-        log: its standard error.
-        largest: file in bytes that it may write, as a disk without room would have it.
+    `largest` is the file in bytes that it may write: a disk without room.
     """
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=_run, args=(folder, stage, log, largest))
@@ -243,29 +233,3 @@ def rewritten(path: Path, change: Callable[[bytes], bytes]) -> None:
     content = change(path.read_bytes())
     path.unlink()
     path.write_bytes(content)
-
-
-@contextmanager
-def disk(folder: Path) -> Iterator[bool]:
-    """Mount a disk of its own at a folder; False where that is not permitted."""
-    folder.mkdir(parents=True, exist_ok=True)
-    permitted = _mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder))
-    try:
-        yield permitted
-    finally:
-        if permitted:
-            subprocess.run(["umount", str(folder)], check=True)
-
-
-def resized(folder: Path, kilobytes: int | None) -> None:
-    """Give a disk so much room beyond what it holds; None: it cannot be written to."""
-    option = "ro"
-    if kilobytes is not None:
-        option = f"rw,size={shutil.disk_usage(folder).used // 1024 + kilobytes}k"
-    assert _mount("-o", f"remount,{option}", str(folder))
-
-
-def _mount(*arguments: str) -> bool:
-    if shutil.which("mount") is None:
-        return False
-    return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0

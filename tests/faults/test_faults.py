@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.project import LONG, Project, rewritten, undisturbed
-from tests.faults.trials import RESUMING, Trials, plan
+from tests.faults.trials import Trials, plan
 
 # Of each disturbance, the stages it is tried on here; cheap ones first.
 TRIED = {
     "SIGKILL": LONG,
     "SIGINT": ("dlsa", "heads"),
-    "full disk": ("features", "heads", "estimator"),
-    "read-only disk": ("heads",),
-    "file too large": ("backbone ce", "decoupling"),
+    "full disk": ("features", "backbone ce", "decoupling"),
     "unwritable": ("heads", "backbone ce"),
     "damaged input": ("features", "heads"),
     "damaged state": ("backbone ce", "dlsa", "estimator"),
@@ -31,26 +29,13 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
 
 @pytest.mark.parametrize("fault", TRIED)
 def test_disturbed_stage_ends_equal_or_refuses_in_one_line(trials, fault) -> None:
-    outcomes = [
-        trial(trials)
+    outcomes = {
+        name: trial(trials)
         for kind, name, trial in plan(trials.project, len(LONG), seed=1)
         if kind == fault and name in TRIED[fault]
-    ]
-    assert outcomes
-    assert [one for one in outcomes if one.problem] == []
-    if all(one.how == "not permitted" for one in outcomes):
-        pytest.skip(f"{fault}: mounting a disk is not permitted here")
-
-
-def test_every_disturbance_of_every_long_stage_is_planned(trials) -> None:
-    planned = plan(trials.project, 2 * len(LONG), seed=0)
-    for fault in TRIED:
-        stages = {name for kind, name, _ in planned if kind == fault}
-        if fault == "damaged input":  # backbones read an index, no arrays
-            assert stages >= {"features", "heads", "dlsa"}
-            continue
-        assert stages == set(RESUMING if fault == "damaged state" else LONG), fault
-    assert sum(kind == "SIGKILL" for kind, _, _ in planned) == 2 * len(LONG)
+    }
+    assert set(outcomes) == set(TRIED[fault])
+    assert [outcome for outcome in outcomes.values() if outcome.problem] == []
 
 
 def test_law_is_broken_by_one_byte_more(trials, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,7 @@ from tests.faults.project import (
     STAGES,
     Ended,
     Project,
-    disk,
     ended,
-    resized,
     rewritten,
     run,
     settings,
@@ -49,8 +47,8 @@ RESUMING = ("backbone paco", "backbone ce", "dlsa", "sigma", "estimator", "separ
 class Outcome:
     """What became of a trial.
 
-    Fields: `how` "equal", "refused", or "not permitted"; `problem` what broke the law;
-    `line` what a user read.
+    Fields: `how` "equal" or "refused"; `problem` what broke the law; `line` what a user
+    read.
     """
 
     fault: str
@@ -69,19 +67,12 @@ class Trials:
         self._scratch = scratch
         self._number = 0
 
-    def _copy(self, name: str, below: Path | None = None) -> Path:
+    def _copy(self, name: str) -> Path:
         self._number += 1
-        folder = (below or self._scratch) / f"trial-{self._number}"
-        return self.project.without(name, folder)
+        return self.project.without(name, self._scratch / f"trial-{self._number}")
 
     def _judged(
-        self,
-        fault: str,
-        name: str,
-        detail: str,
-        folder: Path,
-        done: Ended,
-        named: str = "",
+        self, fault: str, name: str, detail: str, folder: Path, done: Ended, named=""
     ) -> Outcome:
         """Hold how a disturbed run ended against the law."""
         line = done.lines[-1] if done.lines else ""
@@ -112,7 +103,7 @@ class Trials:
             problem = f"then code {done.code}, {done.lines[-1:]}, other bytes: {wrong}"
         if not outcome.problem:
             shutil.rmtree(folder)
-        return Outcome(**{**vars(outcome), "problem": problem})
+        return replace(outcome, problem=problem)
 
     def signalled(self, name: str, share: float, number: signal.Signals) -> Outcome:
         """A signal after a share of the time that the stage takes."""
@@ -134,32 +125,14 @@ class Trials:
             outcome = self._judged(number.name, name, detail, folder, done)
         return self._again(outcome, name, folder)
 
-    def full_disk(self, name: str, kilobytes: int | None) -> Outcome:
-        """A disk with so much room, or one that is read-only; then one with enough."""
-        fault = "read-only disk" if kilobytes is None else "full disk"
-        detail = "" if kilobytes is None else f"{kilobytes} KB free"
-        place = self._scratch / f"disk-{self._number}"
-        with disk(place) as permitted:
-            if not permitted:
-                return Outcome(fault, name, detail, "not permitted")
-            folder = self._copy(name, place)
-            resized(place, kilobytes)
-            log, since = self._scratch / "disk.log", time.monotonic()
-            done = ended(started(folder, STAGES[name], log), log, since)
-            outcome = self._judged(fault, name, detail, folder, done)
-            resized(place, 2**15)
-            for left in (place / f"{folder.name}.log",):
-                left.unlink(missing_ok=True)
-            return self._again(outcome, name, folder)
-
-    def no_large_file(self, name: str, largest: int) -> Outcome:
+    def full_disk(self, name: str, largest: int) -> Outcome:
         """No file above a size can be written: a full disk without being root."""
         folder = self._copy(name)
         done = run(folder, STAGES[name], largest)
-        detail = f"{largest} bytes a file"
-        return self._again(
-            self._judged("file too large", name, detail, folder, done), name, folder
+        outcome = self._judged(
+            "full disk", name, f"{largest} bytes a file", folder, done
         )
+        return self._again(outcome, name, folder)
 
     def file_for_folder(self, name: str, place: str) -> Outcome:
         """A file where the stage needs a folder: its own output, or .resume."""
@@ -173,7 +146,7 @@ class Trials:
         done = run(folder, STAGES[name])
         outcome = self._judged("unwritable", name, place, folder, done, target.name)
         if done.code == 0:
-            outcome = Outcome(**{**vars(outcome), "problem": "wrote to it"})
+            outcome = replace(outcome, problem="wrote to it")
         target.unlink()
         if aside.is_dir():
             aside.rename(target)
@@ -296,10 +269,8 @@ def plan(project: Project, kills: int, seed: int) -> list[Trial]:
         add("SIGKILL", name, "signalled", draw.random(), signal.SIGKILL)
     for name in LONG:
         add("SIGINT", name, "signalled", draw.random(), signal.SIGINT)
-        for most in (8, 64, 512):
-            add("full disk", name, "full_disk", draw.randrange(0, most, 4))
-        add("read-only disk", name, "full_disk", None)
-        add("file too large", name, "no_large_file", draw.choice([1000, 2000, 4000]))
+        for largest in (0, 1000, 4000):
+            add("full disk", name, "full_disk", largest)
         for place in ("output", "resume"):
             add("unwritable", name, "file_for_folder", place)
         for path in project.inputs(name):

@@ -30,17 +30,10 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def filter_settings(**changes: float) -> FilterSettings:
     values = {
-        "lambda_mle": 1.0,
-        "lambda_bal": 1.0,
-        "lambda_pure": 0.02,
-        "num_clusters": 5,
-        "sigma": 0.05,
-        "eta": 0.7,
-        "weight_exponent": 2.0,
-        "lr": 0.1,
-        "batch_size": 64,
+        "lambda_mle": 1.0, "lambda_bal": 1.0, "lambda_pure": 0.02, "num_clusters": 5,
+        "sigma": 0.05, "eta": 0.7, "weight_exponent": 2.0, "lr": 0.1, "batch_size": 64,
         "epochs": 4,
-    }
+    }  # fmt: skip
     return FilterSettings(**(values | changes))
 
 
@@ -62,7 +55,7 @@ def equal_states(one: FlowFilter, other: FlowFilter) -> bool:
 # --- PairDraws
 
 
-@pytest.mark.parametrize("batch_size", [3, 7, 32, 79, 1000])
+@pytest.mark.parametrize("batch_size", [3, 32, 1000])
 def test_an_epoch_is_as_many_pairs_as_samples_in_even_batches(batch_size: int) -> None:
     """N pairs in ceil(N / B) batches, sizes at most B that differ by at most one."""
     batches = list(PairDraws(LABELS, generator()).epoch(batch_size))
@@ -103,14 +96,10 @@ def test_draws_are_uniform_over_ordered_pairs_of_classes() -> None:
     assert ((off - total * share).abs() < 4.5 * error).all()
 
 
-@pytest.mark.parametrize(("labels", "classes"), [([3, 3, 3], 1), ([], 0)])
-def test_fewer_than_two_classes_are_refused(labels: list[int], classes: int) -> None:
-    with pytest.raises(BadInput) as refusal:
-        PairDraws(torch.tensor(labels, dtype=torch.int64), generator())
-    assert str(refusal.value) == (
-        "filter: expected samples of at least 2 classes to draw pairs from, "
-        f"got {classes}"
-    )
+def test_fewer_than_two_classes_are_refused(refused) -> None:
+    assert refused(lambda: PairDraws(torch.tensor([3, 3, 3]), generator())) == [
+        "filter: expected samples of at least 2 classes to draw pairs from, got 1"
+    ]
 
 
 # --- Clusters
@@ -152,31 +141,6 @@ def test_reading_is_the_flows_own_word_whatever_the_batch(monkeypatch) -> None:
 
 
 # --- The objective
-
-
-def test_objective_terms_are_the_three_losses() -> None:
-    """L_MLE and L_bal of x+, L_pure of (x+, x-); p~_t goes on."""
-    features, _ = toy()
-    x_pos, x_neg = features[:30], features[150:180]
-    weights, share = torch.rand(30, generator=generator()), torch.full((5,), 0.1)
-    flow = FlowFilter(6, 5, 0.5, generator())
-    terms, after = objective_terms(
-        flow, x_pos, x_neg, weights, share, 2, filter_settings()
-    )
-    positive, negative = flow(x_pos), flow(x_neg)
-    batch_share = positive.log_posterior.exp().mean(0)
-    running = 0.7 * share + 0.3 * batch_share
-    estimate = running / (1 - 0.7**2)
-    entropy = -(estimate * estimate.log()).sum()
-    agreement = positive.log_posterior.exp() * negative.log_posterior
-    expected = [
-        -(weights * positive.log_likelihood).mean(),
-        torch.tensor(5.0).log() - entropy,
-        agreement.sum(1).mean(),
-    ]
-    torch.testing.assert_close(terms, torch.stack(expected))
-    torch.testing.assert_close(after, running)
-    assert not after.requires_grad
 
 
 def test_x_minus_is_not_passed_where_purity_does_not_count() -> None:
@@ -238,9 +202,7 @@ def script(
     ("pure", "largest", "kept"),
     [
         ([1, 3, 3, 2], [10, 10, 10, 10], 2),  # most, and the first of equals
-        ([0, 0, 0, 0], [10, 10, 10, 10], 1),
         ([1, 2, 3, 4], [10, 4999, 5000, 5000], 2),  # only below 5000
-        ([9, 9, 9, 1], [5000, 6000, 5000, 4999], 4),
         ([4, 3, 2, 1], [5000, 5000, 5000, 5000], 4),  # none qualifies: the last
     ],
 )
@@ -270,18 +232,6 @@ def test_loss_that_is_not_finite_is_refused_with_its_epoch() -> None:
     features, labels = toy()
     with pytest.raises(BadInput) as refusal:
         fit_flow_filter(features, labels, filter_settings(lr=1e9), 0)
-    assert re.fullmatch(
-        rf"filter: the loss is not finite in epoch 1, step \d+ \({LOSSES}\); "
-        "a smaller filter.lr may help",
-        str(refusal.value),
-    )
-
-
-def test_features_that_are_not_finite_are_refused_with_their_epoch() -> None:
-    features, labels = toy()
-    features[labels == 2] = float("inf")
-    with pytest.raises(BadInput) as refusal:
-        fit_flow_filter(features, labels, filter_settings(), 0)
     assert re.fullmatch(
         rf"filter: the loss is not finite in epoch 1, step \d+ \({LOSSES}\); "
         "a smaller filter.lr may help",

@@ -39,9 +39,7 @@ def phi(step: int, eta: float = ETA) -> float:
 # --- Eq. 1
 
 
-@pytest.mark.parametrize(
-    "share", [(0.25, 0.25, 0.25, 0.25), (0.7, 0.1, 0.15, 0.05), (0.9, 0.1)]
-)
+@pytest.mark.parametrize("share", [(0.25, 0.25, 0.25, 0.25), (0.7, 0.1, 0.15, 0.05)])
 def test_equation_1_balance_is_the_divergence_from_uniform(
     share: tuple[float, ...],
 ) -> None:
@@ -55,8 +53,8 @@ def test_equation_1_balance_is_the_divergence_from_uniform(
 # --- Eq. 2, 3
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.3, ETA, 0.99])
-@pytest.mark.parametrize("steps", [1, 2, 9])
+@pytest.mark.parametrize("eta", [0.0, ETA])
+@pytest.mark.parametrize("steps", [1, 9])
 def test_equation_2_the_recursion_is_the_closed_sum(eta: float, steps: int) -> None:
     """p~_t = sum_i (1 - eta) eta^(t - i) P(h | B_i)."""
     generator = torch.Generator().manual_seed(steps)
@@ -69,7 +67,7 @@ def test_equation_2_the_recursion_is_the_closed_sum(eta: float, steps: int) -> N
     torch.testing.assert_close(estimate, corrected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+@pytest.mark.parametrize("steps", [1, 5])
 def test_equation_3_corrected_estimate_sums_to_one_and_is_unbiased(steps: int) -> None:
     """E[p~_t / (1 - eta^t)] = P(h | X), within 4 standard errors."""
     truth = doubles(0.5, 0.3, 0.15, 0.05)
@@ -86,25 +84,6 @@ def test_equation_3_corrected_estimate_sums_to_one_and_is_unbiased(steps: int) -
 
 
 # --- Eq. 4
-
-
-@pytest.mark.parametrize("steps", [1, 2, 5, 20])
-def test_equation_4_ratio_of_variances(steps: int) -> None:
-    """D[p~_t / (1 - eta^t)] = phi(1) / phi(t) D[p^].
-
-    The ratio of a sample variance of R normal draws to the truth has standard error
-    sqrt(2 / (R - 1)): 0.003 at R = 200,000; 4 of them are allowed.
-    """
-    repetitions = 200_000
-    batches = torch.randn(
-        steps,
-        repetitions,
-        dtype=torch.float64,
-        generator=torch.Generator().manual_seed(steps),
-    )
-    estimate, _ = estimates(batches, ETA)
-    ratio = estimate.var().item() / (phi(1) / phi(steps))
-    assert ratio == pytest.approx(1, abs=4 * math.sqrt(2 / (repetitions - 1)))
 
 
 def test_equation_4_closed_form_and_limit() -> None:
@@ -143,20 +122,9 @@ def test_gradient_passes_through_the_current_batch_alone() -> None:
 
 
 def test_class_weights_worked_by_hand() -> None:
-    """q = 2, n = (4, 2, 1): 1/16, 1/4, 1 over 21/16."""
-    weights = class_weights(torch.tensor([4, 2, 1]), 2)
-    torch.testing.assert_close(weights, torch.tensor([1 / 21, 4 / 21, 16 / 21]))
-
-
-@pytest.mark.parametrize("exponent", [0, 0.5, 2, 4])
-def test_class_weights_sum_to_one_and_empty_classes_weigh_nothing(
-    exponent: float,
-) -> None:
-    """sum_y w_y = 1 over the classes at hand, the rarer the heavier."""
-    weights = class_weights(torch.tensor([0, 1280, 100, 5, 0]), exponent)
-    assert weights.sum().item() == pytest.approx(1, abs=1e-6)
-    assert weights[[0, 4]].tolist() == [0, 0]
-    assert weights[1] <= weights[2] <= weights[3]
+    """q = 2, n = (4, 2, 1): 1/16, 1/4, 1 over 21/16; a class without samples: 0."""
+    weights = class_weights(torch.tensor([4, 2, 1, 0]), 2)
+    torch.testing.assert_close(weights, torch.tensor([1 / 21, 4 / 21, 16 / 21, 0]))
 
 
 def test_likelihood_loss_by_hand() -> None:
@@ -169,19 +137,12 @@ def test_likelihood_loss_by_hand() -> None:
 
 
 def test_purity_loss_by_hand() -> None:
-    """mean of sum_k P(h = k | x+) log P(h = k | x-) over two pairs."""
-    positive = doubles(0.5, 0.5, 0.9, 0.1).view(2, 2)
-    negative = doubles(0.25, 0.75, 0.2, 0.8).view(2, 2)
+    """mean of sum_k P(h = k | x+) log P(h = k | x-) over two pairs; x+ is detached."""
+    positive = doubles(0.5, 0.5, 0.9, 0.1).view(2, 2).requires_grad_()
+    negative = doubles(0.25, 0.75, 0.2, 0.8).view(2, 2).requires_grad_()
     first = 0.5 * math.log(0.25) + 0.5 * math.log(0.75)
     second = 0.9 * math.log(0.2) + 0.1 * math.log(0.8)
-    loss = purity_loss(positive.log(), negative.log()).item()
-    assert loss == pytest.approx((first + second) / 2, abs=1e-15)
-
-
-def test_purity_loss_gives_x_plus_no_gradient() -> None:
-    """x+ is detached; x- gets P(h | x+) / B."""
-    positive = doubles(0.5, 0.5, 0.9, 0.1).view(2, 2).log().requires_grad_()
-    negative = doubles(0.25, 0.75, 0.2, 0.8).view(2, 2).log().requires_grad_()
-    purity_loss(positive, negative).backward()
-    assert positive.grad is None
-    torch.testing.assert_close(negative.grad, positive.detach().exp() / 2)
+    loss = purity_loss(positive.log(), negative.log())
+    assert loss.item() == pytest.approx((first + second) / 2, abs=1e-15)
+    loss.backward()
+    assert positive.grad is None and negative.grad is not None
