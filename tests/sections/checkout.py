@@ -52,14 +52,14 @@ def drawn_splits() -> dict[str, Samples]:
     return splits
 
 
-def write_checkout(folder: Path) -> None:
+def write_checkout(folder: Path, stand_in: bool = False) -> None:
     """Write what `prepare`, `features` and `heads` make, drawn, into a folder."""
     (folder / "params.yaml").write_text("")
     data = folder / "outputs" / BENCHMARK / "data"
     paco = folder / "outputs" / BENCHMARK / "paco"
     summary = {
         "benchmark": BENCHMARK,
-        "stand_in": False,
+        "stand_in": stand_in,
         "input": "features",
         "hash": "0123abcd",
         "classes": len(COUNTS),

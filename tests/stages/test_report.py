@@ -160,9 +160,8 @@ def test_results_are_tidy_tables(checkout) -> None:
     claims = pd.read_csv(results / "claims.csv")
     assert list(claims["holm_all"].fillna(-1)) == [0.02, -1]
     assert {file.name for file in results.iterdir()} == {
-        "cells.csv",
-        "claims.csv",
-        "metrics.json",
+        *("cells.csv", "cells.json", "claims.csv", "claims.json", "metrics.json"),
+        *("table1.csv", "table2.csv"),
     }
 
 
