@@ -168,6 +168,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: something given cannot be used; one line says what.
         """
+        vars(self).pop("_deciders", None)  # fitted only once all of it is
         with _value_errors():
             X, y = validate_data(self, _as_numpy(X), _as_numpy(y), dtype=np.float32)
             check_classification_targets(y)
@@ -318,14 +319,14 @@ class DLSA(ClassifierMixin, BaseEstimator):
         seed: int,
     ) -> None:
         """One classifier after each filter, and one for what stays to the end."""
-        self._deciders, self.classifiers_ = [], []
+        deciders, self.classifiers_ = [], []
         fitted_parts = parts(levels, splits, len(self.classes_), PAPER, seed)
         for part, level in zip_longest(fitted_parts, levels):
             fitted = fit_classifier(problem_of(part, start, splits, PAPER), settings)
             if level is not None:  # what it knows of the training samples can go
                 level = replace(level, remain={}, leave={}, cluster={})
             frequencies = part.inputs["train"][-1].table if level else None
-            self._deciders.append(_Decider(fitted.terms, level, frequencies))
+            deciders.append(_Decider(fitted.terms, level, frequencies))
             self.classifiers_.append(
                 {
                     "where": part.where,
@@ -334,6 +335,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
                     "validation_accuracy": fitted.looks,
                 }
             )
+        self._deciders = deciders
 
     # ---- Deciding --------------------------------------------------------------------
 
@@ -364,7 +366,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
             yield terms, rows, aided_inputs(level, samples, rows, "new", table, PAPER)
 
     def _features(self, X: ArrayLike | Tensor) -> Features:
-        check_is_fitted(self, "classes_")
+        check_is_fitted(self, "_deciders")
         X = validate_data(self, _as_numpy(X), dtype=np.float32, reset=False)
         device = self._deciders[0].terms[0].fitted.device
         return place({"new": torch.from_numpy(X)}, device)["new"]

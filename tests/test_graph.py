@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from replication.core.files import read_yaml
 from replication.core.record import record_of
 from replication.core.settings import BENCHMARKS, STAND_IN, recipe_file
+from replication.published.reader import read_published_tables
 from tests.graph import (
     PACKAGE,
     ROOT,
@@ -200,3 +202,9 @@ def _imports(file: Path) -> set[str]:
 
 def test_the_shipped_graph_has_fewer_than_fifty_stages(tmp_path) -> None:
     assert len(GROUPS) <= len(graph(tmp_path, {})) < 50
+
+
+def test_the_variants_are_table_2s_rows() -> None:
+    """dvc.yaml cannot read tables.yaml; a row without a stage would have no number."""
+    rows = read_published_tables()["table2"].rows
+    assert ["full", *read_yaml(ROOT / "dvc.yaml")["vars"][0]["variants"]] == [*rows]

@@ -76,8 +76,9 @@ def set_deterministic(wanted: bool) -> None:
 
 
 def set_tf32(wanted: bool) -> None:
-    """Have a GPU's matrix products round their factors to 10 bits, or keep all 23."""
+    """Have a GPU round the factors of its products to 10 bits, or keep all 23."""
     torch.backends.cuda.matmul.allow_tf32 = wanted
+    torch.backends.cudnn.allow_tf32 = wanted
 
 
 def refusal(error: RuntimeError) -> str | None:

@@ -29,6 +29,7 @@ from replication.core.files import BadInput, read_yaml
 from replication.core.params import read_shaped
 
 PARAMS = Path("params.yaml")
+DOWNLOADS = Path("downloads")
 PUBLISHED = Path(__file__).parent.parent / "published"
 STAND_IN = "stand_in"
 Benchmark = Literal["imagenet_lt", "places_lt", "inat18", "cifar100_lt", "own"]
@@ -627,7 +628,8 @@ class Settings:
 
     def images_root(self, benchmark: str) -> Path | None:
         """Folder that the index's paths of large images start from."""
-        return self._door(benchmark, "images", "paco")
+        root = self._door(benchmark, "images", "paco")
+        return DOWNLOADS / "cifar100" if root == Path("torchvision") else root
 
     def features(self, benchmark: str, objective: str) -> Path | None:
         """Folder of cached features, where that is the benchmark's input."""

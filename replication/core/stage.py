@@ -44,7 +44,6 @@ from replication.core.settings import BENCHMARKS, OBJECTIVES, PARAMS, Settings, 
 OUTPUTS = Path("outputs")
 RESULTS = Path("results")
 REPORTS = Path("reports")
-DOWNLOADS = Path("downloads")
 RESUME = Path(".resume")
 ABOUT = "about.json"
 _UNTIL_FREE = 10.0  # seconds that children of a killed stage have to go
@@ -67,7 +66,6 @@ class Stage:
         self._outputs: list[str] = []
         self._facts: dict[str, Any] = {}
         self._code = loaded_modules()
-        self._params = content_hash(PARAMS)
         self._commit = commit()
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
@@ -122,18 +120,21 @@ class Stage:
         key = content_hash(plain(settings), self._inputs, code_hash(), exact)
         folder = RESUME / self.name / key
         folder.mkdir(parents=True, exist_ok=True)
-        for other in {*folder.parent.iterdir()} - {folder}:
-            shutil.rmtree(other, ignore_errors=True)
         return folder
 
     def finish(self) -> None:
         """Check that no input changed under the run, write its record, drop its state.
 
         Raises:
-            BadInput: params.yaml or an input changed while the stage ran.
+            BadInput: an input, or a setting that was read, changed while it ran.
         """
-        then = {**self._inputs, PARAMS.name: self._params}
-        changed = [name for name in then if _input_hash(name) != then[name]]
+        inputs, now = self._inputs, load()
+        changed = [name for name in inputs if _input_hash(name) != inputs[name]]
+        changed += [
+            f"{PARAMS.name}: {key}"
+            for key in sorted(self.settings.keys_read)
+            if now.get(key) != self.settings.get(key)
+        ]
         if changed:
             raise BadInput(
                 f"{self.name}: expected nothing to change while it ran, got changes in "
@@ -236,7 +237,10 @@ def _checked(name: Callable[..., str], arguments: list[str]) -> str:
         expected = ", ".join(inspect.signature(name).parameters)
         module = Path(sys.argv[0]).stem
         _refuse([f"{module}: expected arguments ({expected}), got {arguments}"])
-    stage_name = name(*arguments)
+    try:
+        stage_name = name(*arguments)
+    except BadInput as error:
+        _refuse(error.problems)
     known = {"benchmark": BENCHMARKS, "objective": OBJECTIVES}
     for kind, got in bound.arguments.items():
         if kind in known and got not in known[kind]:

@@ -10,17 +10,7 @@ from matplotlib.figure import Figure
 from replication.statistics.results import Cell
 
 # Okabe and Ito's palette: told apart without colour vision, and in grey by markers.
-COLOURS = {
-    "start": "#000000",
-    "own_head": "#999999",
-    "balanced_softmax": "#777777",
-    "full": "#0072B2",
-    "no_mle": "#D55E00",
-    "no_bal": "#E69F00",
-    "no_pure": "#CC79A7",
-    "clusters_300": "#56B4E9",
-    "clusters_1000": "#009E73",
-}
+DLSA_COLOUR = "#0072B2"
 _PRINTED = {
     "marker": "D",
     "markersize": 5,

@@ -102,6 +102,7 @@ def _train(
         live = Live(str(curves / "live"), report=None, save_dvc_exp=False, dvcyaml=None)
 
         def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+            live.step = epoch
             for name, value in metrics.items():
                 live.log_metric(name, value)
             live.next_step()

@@ -46,12 +46,15 @@ from replication.samples.features import Features, Samples, Streamed
 from replication.samples.metrics import accuracies
 from replication.samples.predictions import predictions_table
 
+PLAIN = "plain"
+
 
 @dataclass(frozen=True)
 class Cascades:
     """One variant under every seed; what is fitted is kept in the resume folder.
 
-    Fields: `heads`: seed -> the head that every first term starts from.
+    Fields: `heads`: seed -> the head that every first term starts from; `comparator`,
+    whether a plain classifier of equal budget is fitted too.
     """
 
     splits: Mapping[str, Samples]
@@ -61,6 +64,7 @@ class Cascades:
     cascade: CascadeSettings
     classifier: ClassifierSettings
     folder: Path
+    comparator: bool
 
     def decided(self, seed: int) -> Path:
         """The file of a seed that is decided."""
@@ -70,17 +74,13 @@ class Cascades:
         """Fit the filters of a seed, then its classifiers under each protocol."""
         levels, about = self._filters(seed, tell)
         arrays, notes = {}, {}
+        given = (self.splits, self.num_classes, self.heads[seed], self.classifier)
         for key, protocol in PROTOCOLS.items():
-            predicted, notes[key] = decide(
-                levels,
-                self.splits,
-                self.num_classes,
-                self.heads[seed],
-                self.classifier,
-                protocol,
-                seed,
-            )
+            predicted, notes[key] = decide(levels, *given, protocol, seed)
             arrays[key] = predicted.cpu().numpy()
+            if self.comparator:  # no filter: the last classifier decides every sample
+                predicted, _ = decide([], *given, protocol, seed)
+                arrays[f"{PLAIN}.{key}"] = predicted.cpu().numpy()
         write_arrays(self.decided(seed), arrays, {**about, "classifiers": notes})
 
     def _filters(self, seed: int, tell: Tell) -> tuple[list[Level], dict[str, Any]]:
@@ -146,6 +146,7 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
         {seed: head_of(start, device, seed) for seed in seeds},
         *settings.values(),
         stage.resume_folder(*settings.values(), device.type),
+        comparator=variant == "full",
     )
     pieces = [
         partial(cascades.decide, seed)
@@ -189,16 +190,24 @@ def _write(
         labels: (N_test,); counts: (C,) training samples of each class.
     """
     predictions, diagnostics, scores, timing = {}, {}, {}, {}
+    plain = {}
     for seed, file in files.items():
         arrays, about = read_arrays(file), read_about(file)
         for protocol in PROTOCOLS:
             predictions[seed, protocol] = arrays[protocol]
             scores[seed, protocol] = accuracies(arrays[protocol], labels, counts)
+            if f"{PLAIN}.{protocol}" in arrays:
+                plain[seed, protocol] = arrays[f"{PLAIN}.{protocol}"]
         timing[str(seed)] = about.pop("timing")
         diagnostics[str(seed)] = about
     write_table(
         target / "predictions.safetensors", predictions_table(labels, predictions)
     )
+    if plain:
+        write_table(
+            target / f"{PLAIN}.predictions.safetensors",
+            predictions_table(labels, plain),
+        )
     write_json(target / "diagnostics.json", diagnostics)
     write_json(target / "metrics.json", _means(scores))
     write_json(target / "timing.json", timing)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from replication.core.files import content_hash, write_arrays, write_json, write_table
 from replication.core.progress import progress
-from replication.core.settings import PUBLISHED, DataSettings
-from replication.core.stage import DOWNLOADS, OUTPUTS, Stage, run
+from replication.core.settings import DOWNLOADS, PUBLISHED, DataSettings
+from replication.core.stage import OUTPUTS, Stage, run
 from replication.data.features import (
     ImportedFeatures,
     files_of_features,

@@ -22,6 +22,12 @@ from replication.statistics.verdicts import judge_claim, judge_number, judged
 
 # Okabe and Ito's palette: told apart without colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#009E73", "#F0E442")
+# DLSA minus the head that it starts from mixes more training with the cascade. This
+# asks about the cascade alone.
+CASCADE_HELPS = (
+    "The cascade itself helps: DLSA is better than a plain classifier that starts from "
+    "the same head and is trained as long."
+)
 _ASKED = ("mean", "low", "high", "verdict", "p_value", "detectable")
 
 

@@ -195,14 +195,24 @@ def test_an_artefact_states_what_stands_behind_it(stage, monkeypatch) -> None:
 # --- the end of a run
 
 
-@pytest.mark.parametrize("path", ["input.txt", "params.yaml"])
-def test_change_of_an_input_under_the_run_is_refused(stage, refused, path) -> None:
-    write_text(path, Path(path).read_text() + "\n# later\n")
+def test_change_of_what_was_read_is_refused_at_the_end(stage, refused) -> None:
+    stage.settings.get("data.seed")
+    write_text("input.txt", "later")
+    params = Path("params.yaml").read_text()
+    assert "  seed: 0 " in params.partition("\ndata:")[2].partition("\nview:")[0]
+    before, data, after = params.partition("\ndata:")
+    write_text("params.yaml", before + data + after.replace("  seed: 0 ", "  seed: 7 ", 1))
     assert refused(stage.finish) == [
         "prepare@own: expected nothing to change while it ran, got changes in "
-        f"{path}; run it again"
+        "input.txt, params.yaml: data.seed; run it again"
     ]
     assert not RECORD.exists()
+
+
+def test_change_of_what_was_not_read_loses_no_work(stage) -> None:
+    write_text("params.yaml", Path("params.yaml").read_text() + "\n# later\n")
+    stage.finish()
+    assert RECORD.exists()
 
 
 def test_change_of_code_under_the_run_is_recorded_and_loses_no_work(
@@ -223,14 +233,14 @@ def test_change_of_code_under_the_run_is_recorded_and_loses_no_work(
 def test_resume_folder_is_of_settings_inputs_code_and_arithmetic(
     stage, monkeypatch
 ) -> None:
-    """The same again is taken up; anything else has a new one, and clears the old."""
+    """The same again is taken up; anything else has a new one, and the old stays."""
     settings = stage.settings.head("places_lt")
     folder = stage.resume_folder(settings, 1)
     assert stage.resume_folder(settings, 1) == folder
     assert folder.is_relative_to(".resume/prepare@own")
     folders = [folder, stage.resume_folder(settings.model_copy(update={"lr": 9}), 1)]
     folders.append(stage.resume_folder(settings, 2))
-    assert not folder.exists()
+    assert folder.exists()
     monkeypatch.setattr(stages, "code_hash", lambda: "another")
     folders.append(stage.resume_folder(settings, 2))
     write_text("input.txt", "another input")

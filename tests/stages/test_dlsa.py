@@ -51,6 +51,7 @@ def cascades(folder: Path) -> dlsa.Cascades:
         CASCADE,
         CLASSIFIER,
         folder,
+        comparator=True,
     )
 
 
@@ -71,7 +72,9 @@ def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) ->
     killed.decide(0, silent)
     files = undisturbed.decided(0), killed.decided(0)
     arrays, again = map(read_arrays, files)
-    assert arrays.keys() == again.keys() == {"paper", "released_code"}
+    protocols = {"paper", "released_code"}
+    comparators = {f"plain.{protocol}" for protocol in protocols}
+    assert arrays.keys() == again.keys() == protocols | comparators
     for protocol, predicted in arrays.items():
         assert predicted.tolist() == again[protocol].tolist()
     about, later = map(read_about, files)

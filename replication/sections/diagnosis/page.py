@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from replication.reporting.figures import COLOURS, STYLE, interval_panel, svg_text
+from replication.reporting.figures import DLSA_COLOUR, STYLE, interval_panel, svg_text
 from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
     METRIC_NAMES,
@@ -226,7 +226,7 @@ def _ladder_figure(cells: Sequence[Cell], rates: Sequence[str]) -> str:
     """Overall on the way from the head to DLSA, a panel a learning rate."""
     splits = (
         ("validation", ", validation", "#999999", "s", -0.15),
-        ("test", "", COLOURS["full"], "o", 0.15),
+        ("test", "", DLSA_COLOUR, "o", 0.15),
     )
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")

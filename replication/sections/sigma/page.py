@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from replication.reporting.figures import COLOURS, STYLE, svg_text
+from replication.reporting.figures import DLSA_COLOUR, STYLE, svg_text
 from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
     METRIC_NAMES,
@@ -190,7 +190,7 @@ def sweep_figure(measured: Measurement) -> str:
         left.set_ylabel("entropy of the cluster posterior / log K, %")
         left.set_title("How much the clusters overlap (100 %: wholly)")
         for split, words, colour, marker in (
-            ("test", "test", COLOURS["full"], "o"),
+            ("test", "test", DLSA_COLOUR, "o"),
             ("val", "validation", "#777777", "s"),
         ):
             cells = [_accuracy(measured, sigma, "overall", split) for sigma in sigmas]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from replication.published.reader import PublishedTable
-from replication.statistics.comparison import answer_of
+from replication.statistics.comparison import CASCADE_HELPS, answer_of
 from replication.statistics.results import PROTOCOLS, Cell, Claim, Grade, pick
 from replication.statistics.verdicts import corrected
 
-FULL, PLAIN = "paco_dlsa", "paco"
+FULL, PLAIN, COMPARATOR = "paco_dlsa", "paco", "paco_plain"
 _WORDS = {
     "overall": "Overall accuracy",
     "many": "Many-shot accuracy",
@@ -23,35 +23,37 @@ def table1_claims(
 ) -> tuple[Claim, ...]:
     """DLSA's row is in bold: above PaCo + BalSoftmax everywhere, above all in Overall.
 
-    Implements: Sect. 6, Table 1.
+    Implements: Sect. 6, Table 1; and whether the cascade itself helps.
 
     Args:
         cells: of `table_cells`; a row without Cells was not run.
         table: as printed.
     """
-    full, plain = table.rows[FULL].label, table.rows[PLAIN].label
-    asked = [
-        (PLAIN, metric, f"gain_{metric}", f"DLSA improves {plain} in {word}.")
+    labels = {key: row.label for key, row in table.rows.items()}
+    labels |= {COMPARATOR: "a plain classifier of equal budget"}
+    bold = [
+        (PLAIN, metric, f"gain_{metric}", f"DLSA improves {labels[PLAIN]} in {word}.")
         for metric, word in _WORDS.items()
     ] + [
         (
             other,
             "overall",
             f"best_overall_over_{other}",
-            f"{full} is the best row in Overall accuracy: better than {row.label}.",
+            f"{labels[FULL]} is the best row in Overall accuracy: better than "
+            f"{labels[other]}.",
         )
-        for other, row in table.rows.items()
+        for other in table.rows
         if other not in (FULL, PLAIN)
     ]
+    asked = [*bold, (COMPARATOR, "overall", "cascade_helps", CASCADE_HELPS)]
     claims = [
         Claim(
             id=name,
-            sentence="s6_bold",
+            sentence=None if other == COMPARATOR else "s6_bold",
             section="table1",
             place="Sect. 6",
             statement=statement,
-            test=f"{_WORDS[metric]}, DLSA's row minus {table.rows[other].label}, "
-            "paired",
+            test=f"{_WORDS[metric]}, DLSA's row minus {labels[other]}, paired",
             benchmark=benchmark,
             grade=grade,
             protocol=protocol,

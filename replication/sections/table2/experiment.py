@@ -15,12 +15,12 @@ import pandas as pd
 from replication.published.reader import PublishedTable
 from replication.samples.metrics import metric_scores, metric_weights
 from replication.samples.predictions import paired
-from replication.statistics.comparison import answer_of
+from replication.statistics.comparison import CASCADE_HELPS, answer_of
 from replication.statistics.intervals import estimate, over_seeds
 from replication.statistics.results import PROTOCOLS, Cell, Claim
 from replication.statistics.verdicts import judged
 
-FULL, START = "full", "start"
+FULL, START, COMPARATOR = "full", "start", "plain"
 LOG_RATIO = "log ratio"
 _NOT_RUN = {"verdict": "not run"}
 
@@ -93,9 +93,10 @@ def row_claims(
     claims = []
     for gap in cells:
         row = gap.minus
-        if gap.metric != "overall" or row not in (START, *table.rows):
+        beside = {START, COMPARATOR}
+        if gap.metric != "overall" or row not in {*beside, *table.rows}:
             continue
-        answer = answer_of(gap) if row in {START, *tested} else _NOT_RUN
+        answer = answer_of(gap) if row in {*beside, *tested} else _NOT_RUN
         claims.append(
             claim(
                 **_sentence(row, table),
@@ -108,7 +109,9 @@ def row_claims(
 
 
 def _sentence(row: str, table: PublishedTable) -> dict[str, Any]:
-    """What print says of a row, as fields of a Claim."""
+    """What print says of a row, as fields of a Claim; of the comparator, we do."""
+    if row == COMPARATOR:
+        return {"id": "cascade_helps", "sentence": None, "statement": CASCADE_HELPS}
     if row == START:
         statement = "DLSA improves on PaCo + Balanced Softmax."
         return {

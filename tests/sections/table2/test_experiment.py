@@ -51,9 +51,12 @@ def rows_of(tested=ALL, table=TABLE, **shares: float) -> dict[str, Claim]:
 
 
 def test_each_row_tests_its_sentence_in_its_words() -> None:
-    claims = rows_of(full=0.7, no_mle=0.4, no_bal=1.0, start=0.9, own_head=0.1)
+    claims = rows_of(
+        full=0.7, no_mle=0.4, no_bal=1.0, start=0.9, plain=0.8, own_head=0.1
+    )
     assert {name: claim.sentence for name, claim in claims.items()} == {
         "gain": None,
+        "cascade_helps": None,
         "drop_no_mle": "s7_losses",
         "drop_no_bal": "s7_losses",
         "drop_no_pure": "s7_losses",
