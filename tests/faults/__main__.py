@@ -1,6 +1,6 @@
 """Every disturbance of every long stage; the outcome goes to bench/faults.md.
 
-`python -m tests.faults --kills 24`, or `make faults`: a few minutes, on a CPU.
+`python -m tests.faults --kills 27`, or `make faults`: a few minutes, on a CPU.
 """
 
 import argparse
