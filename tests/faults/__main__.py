@@ -26,7 +26,7 @@ REPORT = ROOT / "bench" / "faults.md"
 WHAT = {
     "SIGKILL": "at a random moment; then run again",
     "SIGINT": "at a random moment; then run again",
-    "full disk": "no file above 0 to 4 KB; then room, and run again",
+    "full disk": "no file above 1 to 4 KB; then room, and run again",
     "unwritable": "a file where the stage needs a folder; then run again",
     "damaged input": "arrays that the stage reads, their end cut off",
     "damaged state": "killed; the end of its state cut off; then run again",

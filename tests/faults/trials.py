@@ -230,7 +230,8 @@ class Trials:
         line = told[0].lines[-1] if told and told[0].lines else ""
         if problem is None:
             shutil.rmtree(folder)
-        return Outcome("twice at once", name, "", "refused", problem, line)
+        how = "refused" if told else "equal"  # the second one waited, then did it again
+        return Outcome("twice at once", name, "", how, problem, line)
 
 
 def _states(folder: Path) -> list[Path]:
@@ -269,7 +270,7 @@ def plan(project: Project, kills: int, seed: int) -> list[Trial]:
         add("SIGKILL", name, "signalled", draw.random(), signal.SIGKILL)
     for name in LONG:
         add("SIGINT", name, "signalled", draw.random(), signal.SIGINT)
-        for largest in (0, 1000, 4000):
+        for largest in (1000, 2000, 4000):
             add("full disk", name, "full_disk", largest)
         for place in ("output", "resume"):
             add("unwritable", name, "file_for_folder", place)
