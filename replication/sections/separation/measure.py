@@ -1,6 +1,6 @@
 """Fig. 2's experiment on one benchmark: every p, boundary and seed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -50,19 +50,16 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     resume = stage.resume_folder(settings, device.type, *keys)
     files: dict[tuple[str, str, float], list[Path]] = {}
     pieces: dict[Path, Callable[[Tell], None]] = {}
-    for variant, classifiers in variants.items():
-        # Networks are trained for the first reading of "head" alone.
-        named = settings.boundaries[:1] if variant == "images" else settings.boundaries
-        for boundary, p in product(named, sorted(set(settings.probabilities))):
-            # At p = 0.5 coins ignore the class: one fit serves every boundary.
-            drawn_by = boundary if p > 0.5 else settings.boundaries[0]
-            files[variant, boundary, p] = []
-            for seed in seeds:
-                file = resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
-                files[variant, boundary, p].append(file)
-                head = torch.from_numpy(heads[drawn_by])
-                how = (classifiers, labels, head, p, seed, drawn_by)
-                pieces[file] = partial(_fit, file, *how)
+    for variant, boundary, p, drawn_by in _curves(settings, variants):
+        head = torch.from_numpy(heads[drawn_by])
+        of_seed = {
+            seed: resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
+            for seed in seeds
+        }
+        files[variant, boundary, p] = [*of_seed.values()]
+        for seed, file in of_seed.items():
+            how = (variants[variant], labels, head, p, seed, drawn_by)
+            pieces[file] = partial(_fit, file, *how)
     missing = [piece for file, piece in pieces.items() if not file.is_file()]
     with progress(stage.name) as tell:
         run_pieces(missing, len(pieces), device, tell)
@@ -89,19 +86,40 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         details={
             "variants": list(variants),
             "probabilities": sorted(set(settings.probabilities)),
-            "boundaries": [
-                {
-                    "name": name,
-                    "head_classes": int(head.sum()),
-                    "classes": len(counts),
-                    "share": int(counts[head].sum()) / int(counts.sum()),
-                }
-                for name, head in heads.items()
-            ],
+            "boundaries": _boundaries(heads, counts),
             "fits": fits,
             "seeds": list(seeds),
         },
     )
+
+
+def _curves(
+    settings: Fig2Settings, variants: Iterable[str]
+) -> Iterator[tuple[str, str, float, str]]:
+    """Variant, boundary, p, and the boundary by which the samples are sent apart.
+
+    Networks are trained for the first reading of "head" alone. At p = 0.5 coins ignore
+    the class: one fit serves every boundary.
+    """
+    for variant in variants:
+        named = settings.boundaries[:1] if variant == "images" else settings.boundaries
+        for boundary, p in product(named, sorted(set(settings.probabilities))):
+            yield variant, boundary, p, boundary if p > 0.5 else settings.boundaries[0]
+
+
+def _boundaries(
+    heads: Mapping[str, np.ndarray], counts: np.ndarray
+) -> list[dict[str, Any]]:
+    """Each reading of "head": its classes, and their share of the training images."""
+    return [
+        {
+            "name": name,
+            "head_classes": int(head.sum()),
+            "classes": len(counts),
+            "share": int(counts[head].sum()) / int(counts.sum()),
+        }
+        for name, head in heads.items()
+    ]
 
 
 def _fit(
