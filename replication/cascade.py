@@ -70,11 +70,11 @@ class Protocol:
     removed_count: bool
 
 
-PAPER = Protocol("paper", chosen_on="val", latents=True, removed_count=False)
-RELEASED_CODE = Protocol(
-    "released_code", chosen_on="test", latents=False, removed_count=True
+VALIDATED = Protocol("validated", chosen_on="val", latents=True, removed_count=False)
+AS_RELEASED = Protocol(
+    "as_released", chosen_on="test", latents=False, removed_count=True
 )
-PROTOCOLS = {protocol.key: protocol for protocol in (PAPER, RELEASED_CODE)}
+PROTOCOLS = {protocol.key: protocol for protocol in (VALIDATED, AS_RELEASED)}
 
 
 @dataclass(frozen=True)

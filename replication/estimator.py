@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from replication.cascade import (
-    PAPER,
+    VALIDATED,
     Level,
     aided_inputs,
     fit_levels,
@@ -320,9 +320,11 @@ class DLSA(ClassifierMixin, BaseEstimator):
     ) -> None:
         """One classifier after each filter, and one for what stays to the end."""
         deciders, self.classifiers_ = [], []
-        fitted_parts = parts(levels, splits, len(self.classes_), PAPER, seed)
+        fitted_parts = parts(levels, splits, len(self.classes_), VALIDATED, seed)
         for part, level in zip_longest(fitted_parts, levels):
-            fitted = fit_classifier(problem_of(part, start, splits, PAPER), settings)
+            fitted = fit_classifier(
+                problem_of(part, start, splits, VALIDATED), settings
+            )
             if level is not None:  # what it knows of the training samples can go
                 level = replace(level, remain={}, leave={}, cluster={})
             frequencies = part.inputs["train"][-1].table if level else None
@@ -363,7 +365,11 @@ class DLSA(ClassifierMixin, BaseEstimator):
             leave = reading.log_likelihood[remain] >= level.threshold
             rows, remain = remain[leave], remain[~leave]
             level = replace(level, cluster={"new": reading.cluster})
-            yield terms, rows, aided_inputs(level, samples, rows, "new", table, PAPER)
+            yield (
+                terms,
+                rows,
+                aided_inputs(level, samples, rows, "new", table, VALIDATED),
+            )
 
     def _features(self, X: ArrayLike | Tensor) -> Features:
         check_is_fitted(self, "_deciders")

@@ -32,7 +32,7 @@ def predicted(
                 other = (labels + generator.integers(1, classes, len(labels))) % classes
                 answers[seed, protocol] = np.where(right, labels, other)
             if method in alike:
-                answers[seed, "released_code"] = answers[seed, "paper"]
+                answers[seed, "as_released"] = answers[seed, "validated"]
         tables[method] = predictions_table(labels, answers)
     return tables
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 import replication.cascade as cascade
 from replication.cascade import (
-    PAPER,
-    RELEASED_CODE,
+    AS_RELEASED,
     SPLITS,
+    VALIDATED,
     Level,
     Protocol,
     cluster_frequencies,
@@ -123,7 +123,7 @@ def test_one_threshold_from_training_samples_for_every_split(levels, splits) -> 
         assert level.threshold == ordered[int(0.7 * len(ordered))].item()
 
 
-@pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE])
+@pytest.mark.parametrize("protocol", [VALIDATED, AS_RELEASED])
 def test_every_test_sample_is_decided_exactly_once(levels, splits, protocol) -> None:
     """The notes add up to the split; every prediction is a class."""
     predicted, notes = decided(levels, splits, protocol)
@@ -157,7 +157,7 @@ def test_the_deciding_classifier_is_that_of_the_samples_depth(
         return FittedHead(blank, 1, {})
 
     monkeypatch.setattr(cascade, "fit_classifier", fit)
-    predicted, _ = decided(levels, splits, PAPER)
+    predicted, _ = decided(levels, splits, VALIDATED)
     for number, level in enumerate(levels):
         assert (predicted[level.leaving("test")] == number).all()
     assert (predicted[levels[-1].staying("test")] == 3).all()
@@ -175,7 +175,7 @@ def test_streamed_features_give_the_same_filters_and_decisions(splits) -> None:
         state = other.fitted.flow.state_dict()
         for name, value in level.fitted.flow.state_dict().items():
             assert torch.equal(value, state[name])
-    for protocol in (PAPER, RELEASED_CODE):
+    for protocol in (VALIDATED, AS_RELEASED):
         mine, notes = decided(levels, splits, protocol)
         its, others = decided(again, streamed, protocol)
         assert torch.equal(mine, its)
@@ -238,13 +238,13 @@ def made_level(
     ("protocol", "expected"),
     [
         # Samples 0, 2, 3, 5 remain: cluster 0 has labels 0, 1, 1; cluster 2 label 1.
-        (PAPER, [[1 / 3, 2 / 3], [0, 0], [0, 1]]),
+        (VALIDATED, [[1 / 3, 2 / 3], [0, 0], [0, 1]]),
         # All six: cluster 0 labels 0, 0, 1, 1; cluster 2 labels 0, 1.
-        (RELEASED_CODE, [[0.5, 0.5], [0, 0], [0.5, 0.5]]),
+        (AS_RELEASED, [[0.5, 0.5], [0, 0], [0.5, 0.5]]),
     ],
 )
 def test_cluster_frequencies_by_hand(protocol, expected) -> None:
-    """`paper` counts those that remain, `released_code` all; an empty row is 0."""
+    """`validated` counts those that remain, `as_released` all; an empty row is 0."""
     level = made_level(
         remain={"train": [0, 2, 3, 5]},
         leave={"train": [True, False, False, False]},
@@ -299,13 +299,13 @@ def assert_all_equal(found: list[Tensor], expected: list[Tensor]) -> None:
         torch.testing.assert_close(mine, its)
 
 
-@pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE])
+@pytest.mark.parametrize("protocol", [VALIDATED, AS_RELEASED])
 def test_inputs_of_the_cluster_aided_classifiers(
     monkeypatch, levels, splits, protocol
 ) -> None:
-    """`paper`: [x; z; p]. `released_code`: [x; x; p]. p is looked up by cluster."""
+    """`validated`: [x; z; p]. `as_released`: [x; x; p]. p is looked up by cluster."""
     calls = recorded(monkeypatch, levels, splits, protocol)
-    watched_split = "val" if protocol == PAPER else "test"
+    watched_split = "val" if protocol == VALIDATED else "test"
     for level, call in zip(levels, calls, strict=False):
         table = cluster_frequencies(level, splits["train"], CLASSES, protocol)
         for split, inputs in (
@@ -314,37 +314,37 @@ def test_inputs_of_the_cluster_aided_classifiers(
         ):
             rows = level.leaving(split)
             x = splits[split].features[rows]
-            z = latents(level.fitted.flow, x) if protocol == PAPER else x
+            z = latents(level.fitted.flow, x) if protocol == VALIDATED else x
             p = table[level.cluster[split][rows]]
             assert_all_equal(seen(inputs), [x, z, p])
         assert torch.equal(call.labels, splits["train"].labels[level.leaving("train")])
         assert not torch.equal(latents(level.fitted.flow, x), x)
 
 
-@pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE])
+@pytest.mark.parametrize("protocol", [VALIDATED, AS_RELEASED])
 def test_inputs_and_prior_of_the_last_classifier(
     monkeypatch, levels, splits, protocol
 ) -> None:
-    """`paper`: [x], prior of the rest. `released_code`: [x; x], prior of all labels."""
+    """`validated`: [x], prior of the rest; `as_released`: [x; x], of all labels."""
     last = recorded(monkeypatch, levels, splits, protocol)[-1]
     train, rows = splits["train"], levels[-1].staying("train")
     x, labels = train.features[rows], train.labels[rows]
     everyone = train.labels.bincount(minlength=CLASSES)
     mine = labels.bincount(minlength=CLASSES)
     assert not torch.equal(mine, everyone)
-    paper = protocol == PAPER
+    paper = protocol == VALIDATED
     assert_all_equal(seen(last.inputs), [x] if paper else [x, x])
     assert torch.equal(last.counts, mine if paper else everyone)
     assert torch.equal(last.labels, labels)
 
 
-@pytest.mark.parametrize("protocol", [PAPER, RELEASED_CODE])
+@pytest.mark.parametrize("protocol", [VALIDATED, AS_RELEASED])
 def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
     monkeypatch, levels, splits, protocol
 ) -> None:
     """The others are one layer on [z; p], cut up: one bound and one bias for all."""
     calls = recorded(monkeypatch, levels, splits, protocol)
-    drawn = [DIMENSIONS + CLASSES] * 3 + ([] if protocol == PAPER else [DIMENSIONS])
+    drawn = [DIMENSIONS + CLASSES] * 3 + ([] if protocol == VALIDATED else [DIMENSIONS])
     for call in calls:
         assert torch.equal(call.terms[0].weight, head().weight)
         assert torch.equal(call.terms[0].bias, head().bias)
@@ -356,7 +356,7 @@ def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
         largest = max(term.weight.abs().max().item() for term in others)
         assert 0.8 * width**-0.5 < largest <= width**-0.5 * (1 + 1e-5)
         assert sum(term.bias is not None for term in others) == 1
-    if protocol == PAPER:
+    if protocol == VALIDATED:
         assert len(calls[-1].terms) == 1
 
 
@@ -377,18 +377,18 @@ def outcome(splits: Mapping[str, Samples], protocol: Protocol) -> tuple:
 
 def test_paper_never_looks_at_test_labels(splits) -> None:
     """Permuting the test labels changes no threshold, prediction, epoch or look."""
-    plain = outcome(splits, PAPER)
-    assert outcome(permuted(splits, "test"), PAPER) == plain
-    assert outcome(permuted(splits, "val"), PAPER)[3] != plain[3]
+    plain = outcome(splits, VALIDATED)
+    assert outcome(permuted(splits, "test"), VALIDATED) == plain
+    assert outcome(permuted(splits, "val"), VALIDATED)[3] != plain[3]
 
 
 def test_released_code_looks_at_test_labels_and_never_at_validation_labels(
     splits,
 ) -> None:
     """Its looks follow the test labels; validation labels leave no trace at all."""
-    plain = outcome(splits, RELEASED_CODE)
-    assert outcome(permuted(splits, "val"), RELEASED_CODE) == plain
-    other = outcome(permuted(splits, "test"), RELEASED_CODE)
+    plain = outcome(splits, AS_RELEASED)
+    assert outcome(permuted(splits, "val"), AS_RELEASED) == plain
+    other = outcome(permuted(splits, "test"), AS_RELEASED)
     assert other[0] == plain[0]
     assert other[3] != plain[3]
 
@@ -397,8 +397,8 @@ def test_without_validation_samples_paper_keeps_the_last_epoch(splits) -> None:
     """An empty split is no obstacle; filters are as with one."""
     empty = Samples(torch.empty(0, DIMENSIONS), torch.empty(0, dtype=torch.int64))
     without = dict(splits) | {"val": empty}
-    thresholds, predicted, epochs, looks = outcome(without, PAPER)
-    assert thresholds == outcome(splits, PAPER)[0]
+    thresholds, predicted, epochs, looks = outcome(without, VALIDATED)
+    assert thresholds == outcome(splits, VALIDATED)[0]
     assert min(predicted) >= 0
     assert epochs == [CLASSIFIER.epochs] * 4
     assert looks == [{}] * 4

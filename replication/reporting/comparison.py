@@ -34,8 +34,8 @@ HOW_JUDGED = (
     "once (Holm's p-value is 5 % or more)."
 )
 UNDER = {
-    "paper": "Under the paper protocol",
-    "released_code": "Under the released code's protocol",
+    "validated": "Under protocol *validated*",
+    "as_released": "Under protocol *as released*",
 }
 TITLE = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold"}
 _EFFECTS = {
@@ -44,7 +44,7 @@ _EFFECTS = {
     "undecided": "undecided",
     "not run": "not measured",
 }
-_MARKS = {"paper": (-0.16, "o"), "released_code": (0.16, "s")}
+_MARKS = {"validated": (-0.16, "o"), "as_released": (0.16, "s")}
 
 
 def beside_print(measured: Measurement) -> tuple[Cell, ...]:
@@ -60,7 +60,7 @@ def beside_print(measured: Measurement) -> tuple[Cell, ...]:
 def value_table(cells: Sequence[Cell], metrics: Sequence[str]) -> str:
     """A row a method: ours with its interval, beside it print's number, the verdict.
 
-    A method that has other numbers under the released code has a second row.
+    A method that has other numbers as released has a second row.
     """
     values = [cell for cell in cells if cell.minus is None]
     printed = {cell.metric for cell in values if cell.printed is not None}
@@ -75,7 +75,7 @@ def value_table(cells: Sequence[Cell], metrics: Sequence[str]) -> str:
         )
         rows = {label: paper}
         if [cell.per_seed for cell in paper] != [cell.per_seed for cell in released]:
-            rows[f"{label}, released code"] = released
+            rows[f"{label}, as released"] = released
         for name, row in rows.items():
             verdicts = dict.fromkeys(cell.verdict for cell in row if cell.verdict)
             words = [", ".join(verdicts) or "—"] if printed else []
@@ -190,7 +190,9 @@ def differences_figure(
                     for method, label in labels.items()
                 ]
                 words = f"protocol: {PROTOCOL_NAMES[protocol]}"
-                interval_panel(axes, rows, protocol == "paper", shift, marker, words)
+                interval_panel(
+                    axes, rows, protocol == "validated", shift, marker, words
+                )
             axes.set_title(METRIC_NAMES[metric])
             axes.set_xlabel("points")
         for axes in panels[len(metrics) :]:
@@ -206,7 +208,7 @@ def _title(gaps: Sequence[Cell], name: str) -> str:
     verdicts = [
         gap.verdict
         for gap in gaps
-        if gap.metric == "overall" and gap.protocol == "paper"
+        if gap.metric == "overall" and gap.protocol == "validated"
     ]
     above, below = (verdicts.count(word) for word in ("supported", "contradicted"))
     return (

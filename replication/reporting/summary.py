@@ -9,7 +9,7 @@ from replication.statistics.results import Cell, Claim, Measurement, pick
 from replication.statistics.selection import CHOICE
 
 _METRICS = ("overall", "many", "medium", "few")
-_PROTOCOLS = {"paper": "paper", "released_code": "released-code"}
+_PROTOCOLS = {"validated": "validated", "as_released": "as released"}
 _HELPS = {
     "supported": "DLSA helps",
     "contradicted": "DLSA hurts",
@@ -34,11 +34,13 @@ def summary_page(
     """
     data, cells = table2.data, table2.cells
     worth = pick(cells, metric=CHOICE)
-    overall = pick(cells, method="full", metric="overall", protocol="paper", minus=None)
+    overall = pick(
+        cells, method="full", metric="overall", protocol="validated", minus=None
+    )
     judged = [
         claim
         for claim in claims
-        if claim.protocol in (None, "paper") and not claim.timed
+        if claim.protocol in (None, "validated") and not claim.timed
     ]
     return render(
         "reporting/templates/summary.md.j2",
@@ -59,7 +61,7 @@ def summary_page(
 def summary_finding(table2: Measurement) -> str:
     """The answers under both protocols, in words."""
     return " ".join(
-        f"Under the {name} protocol {answer}."
+        f"Under protocol *{name}* {answer}."
         for name, answer in _answers(table2.cells).items()
     )
 
@@ -85,7 +87,7 @@ def _answers(cells: Sequence[Cell]) -> dict[str, str]:
 def _values(cells: Sequence[Cell]) -> str:
     """The heads without DLSA, and the full model under both protocols, percent."""
     rows = []
-    for method, protocol in [(name, "paper") for name in _OTHERS] + [
+    for method, protocol in [(name, "validated") for name in _OTHERS] + [
         ("full", protocol) for protocol in _PROTOCOLS
     ]:
         row = [
@@ -93,7 +95,7 @@ def _values(cells: Sequence[Cell]) -> str:
             for metric in _METRICS
         ]
         if all(row):  # one head may be the start, without a row of its own
-            dlsa = f"DLSA, {_PROTOCOLS[protocol]} protocol"
+            dlsa = f"DLSA, {_PROTOCOLS[protocol]}"
             label = dlsa if method == "full" else row[0].label
             rows.append([label, *map(shown, row)])
     return markdown_table(["Percent", *map(METRIC_NAMES.get, _METRICS)], rows)

@@ -19,7 +19,7 @@ METRIC_NAMES = {
     "mcc": "MCC",
     "nmi": "NMI",
 }
-PROTOCOL_NAMES = {"paper": "paper", "released_code": "released code"}
+PROTOCOL_NAMES = {"validated": "validated", "as_released": "as released"}
 _TOO_NEAR = 0.0005  # an end that one digit would show as 0
 _BAR = re.compile(r"(?<!\\)\|")
 _SCALED = {"share per cell": (10_000, "errors per 10,000 images and cell")}

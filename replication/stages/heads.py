@@ -84,7 +84,7 @@ def write_predictions(
         both = {
             (seed, protocol): answers
             for seed, answers in of_seed.items()
-            for protocol in ("paper", "released_code")
+            for protocol in ("validated", "as_released")
         }
         table = predictions_table(labels, both)
         write_table(folder / f"{name}.predictions.safetensors", table)

@@ -155,12 +155,12 @@ def write_results(results: Results) -> None:
 def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
     """The few numbers that `dvc metrics show` is for, in fractions.
 
-    Overall and Few of each method, protocol `paper`.
+    Overall and Few of each method, protocol `validated`.
     """
     numbers: dict[str, dict[str, dict[str, float]]] = {}
     for cell in cells:
         shown = cell.metric in ("overall", "few") and cell.minus is None
-        asked = cell.section == section and cell.protocol == "paper"
+        asked = cell.section == section and cell.protocol == "validated"
         if shown and asked and cell.mean is not None:
             method = numbers.setdefault(cell.benchmark, {}).setdefault(cell.method, {})
             method[cell.metric] = round(cell.mean, 4)

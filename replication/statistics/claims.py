@@ -34,7 +34,7 @@ def by_sentence(
 
 
 def overall(tests: Sequence[Claim]) -> str:
-    """One word on a sentence: that of its tests under protocol `paper`, if they agree.
+    """One word on a sentence: that of its `validated` tests, if they agree.
 
     A sentence of several parts is contradicted where one of them is.
     """
@@ -59,7 +59,7 @@ def after_correction(tests: Sequence[Claim]) -> str:
 
 
 def _counts(claim: Claim) -> bool:
-    return claim.protocol in (None, "paper")
+    return claim.protocol in (None, "validated")
 
 
 def _word(verdicts: AbstractSet[str]) -> str:

@@ -15,8 +15,8 @@ from pandas.api.types import is_any_real_numeric_dtype
 from replication.core.files import read_json, write_json
 from replication.statistics.intervals import Estimate
 
-Protocol = Literal["paper", "released_code"]
-PROTOCOLS: tuple[Protocol, ...] = ("paper", "released_code")
+Protocol = Literal["validated", "as_released"]
+PROTOCOLS: tuple[Protocol, ...] = ("validated", "as_released")
 Grade = Literal["paper's data", "real data", "stand-in", "none needed"]
 
 

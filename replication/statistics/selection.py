@@ -25,7 +25,7 @@ def selection_cell(full: Cell, diagnostics: Mapping[str, Mapping[str, Any]]) -> 
         never below zero.
     """
     seeds = diagnostics.values()
-    worth = [_worth(seed["classifiers"]["released_code"]) for seed in seeds]
+    worth = [_worth(seed["classifiers"]["as_released"]) for seed in seeds]
     return replace(
         full,
         minus="last_epoch",

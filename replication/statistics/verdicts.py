@@ -7,7 +7,7 @@ A verdict on a claim rests on its own 95 % interval, as if it were the only one.
 twenty claims without anything behind them one would then be decided by chance, so that
 each also says whether its verdict *stands* where a family of claims is judged at once:
 Holm's p-value below 5 %. Families: the tests of one page and benchmark, and those of
-all pages; under protocol paper (or none), and under that of the released code. What the
+all pages; under protocol `validated` (or none), and `as_released`. What the
 clock alone can answer comes out a little otherwise each time, and is a family apart:
 no other verdict hangs on it.
 """
@@ -184,7 +184,7 @@ def corrected(
     """
     families: dict[tuple[bool, bool], list[int]] = {}
     for place, claim in enumerate(claims):
-        family = claim.protocol == "released_code", claim.timed
+        family = claim.protocol == "as_released", claim.timed
         families.setdefault(family, []).append(place)
     judged_at_once = list(claims)
     for places in families.values():

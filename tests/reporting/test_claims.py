@@ -63,7 +63,7 @@ def test_a_verdict_says_on_what_data_and_whether_it_stands_among_all() -> None:
             of_sentence("s6_bold", p_value=0.04, holm_all=0.08),
             of_sentence("s7_greatest", "undecided", p_value=0.3, holm_all=0.3),
             of_sentence("s7_slow", p_value=0.01, holm_all=0.01, timed=True),
-            claim(statement="Never printed.", benchmark="inat18", protocol="paper"),
+            claim(statement="Never printed.", benchmark="inat18", protocol="validated"),
         ],
         TITLES,
     )
@@ -77,6 +77,6 @@ def test_a_verdict_says_on_what_data_and_whether_it_stands_among_all() -> None:
     assert "| paired | none needed | — | 0.013 ± 0.011 | supported | — |" in text
     beyond = text.split("## Beyond the printed sentences")[1]
     assert beyond.strip().endswith(
-        "| Never printed. | paired | iNaturalist 2018 (real data) | paper "
+        "| Never printed. | paired | iNaturalist 2018 (real data) | validated "
         "| +1.3 ± 1.1 points | supported | — |"
     )

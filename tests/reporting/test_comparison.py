@@ -12,10 +12,10 @@ from tests.reporting.made import cell, gap
 
 def test_print_stands_beside_ours_and_a_method_that_chooses_has_two_rows() -> None:
     cells = []
-    for protocol in ("paper", "released_code"):
+    for protocol in ("validated", "as_released"):
         for method in ("same", "chooses"):
             where = {"method": method, "label": method, "protocol": protocol}
-            seeds = (0.4, 0.4 if protocol == "paper" or method == "same" else 0.5)
+            seeds = (0.4, 0.4 if protocol == "validated" or method == "same" else 0.5)
             cells.append(cell(**where))
             few = {"metric": "few", "printed": None, "verdict": None}
             cells.append(cell(**where, **few, per_seed=seeds))
@@ -25,7 +25,7 @@ def test_print_stands_beside_ours_and_a_method_that_chooses_has_two_rows() -> No
         "|:--|--:|--:|--:|--:|",
         f"| same | {numbers}",
         f"| chooses | {numbers}",
-        f"| chooses, released code | {numbers}",
+        f"| chooses, as released | {numbers}",
     ]
 
 
@@ -33,7 +33,9 @@ def test_a_difference_is_bold_where_decided_and_print_has_a_column() -> None:
     open_gap = gap(mean=0.02, low=-0.01, high=0.05, detectable=0.014)
     worse = gap(minus="no_bal", label="w/o L_bal", mean=-0.02, low=-0.03, high=-0.01,
                 printed=0.012)  # fmt: skip
-    table = difference_table([cell(), open_gap, worse], "paper", ("overall",), "Minus")
+    table = difference_table(
+        [cell(), open_gap, worse], "validated", ("overall",), "Minus"
+    )
     assert table.splitlines()[2:] == [
         "| w/o L_MLE | +2.0 ± 3.0 | — | 1.4 |",
         "| w/o L_bal | **−2.0 ± 1.0** | +1.2 |  |",
@@ -49,11 +51,11 @@ def test_the_gain_is_said_in_overall_and_then_in_every_other_metric() -> None:
         gap(minus="start", metric="medium", verdict="contradicted"),
         gap(minus="start", metric="few", mean=None, verdict="not run"),
     ]
-    assert gain_in_words(cells, "start", "full", "paper") == (
-        "Under the paper protocol DLSA takes PaCo from 50.0 % to 40.0 % Overall, "
+    assert gain_in_words(cells, "start", "full", "validated") == (
+        "Under protocol *validated* DLSA takes PaCo from 50.0 % to 40.0 % Overall, "
         "a loss (−10.0 ± 2.0 points); a loss in Many, Medium; not measured in Few."
     )
-    assert gain_in_words([], "start", "full", "paper") == "DLSA was not run."
+    assert gain_in_words([], "start", "full", "validated") == "DLSA was not run."
 
 
 def test_a_filter_has_a_row_a_depth_and_an_empty_group_no_number() -> None:

@@ -16,13 +16,13 @@ def drawn(rows: list, **options: object) -> tuple[Figure, str]:
 
 def test_labels_are_text_and_print_stands_in_the_row_of_its_estimate() -> None:
     rows = [("Full model", cell(), "#000000"), ("Not run", None, "#000000")]
-    figure, text = drawn(rows, printed=True, name="paper")
+    figure, text = drawn(rows, printed=True, name="validated")
     assert ">Full model</text>" in text and ">Not run</text>" in text
-    assert text == drawn(rows, printed=True, name="paper")[1]
+    assert text == drawn(rows, printed=True, name="validated")[1]
     mean, printed, *legend = figure.axes[0].lines
     assert (mean.get_xdata()[0], mean.get_ydata()[0]) == (40.0, 0.0)
     assert printed.get_xdata() == [42.1] and printed.get_marker() == "D"
-    assert [line.get_label() for line in legend] == ["paper", "printed"]
+    assert [line.get_label() for line in legend] == ["validated", "printed"]
 
 
 def test_a_difference_is_seen_against_zero_and_without_ends_is_a_point() -> None:

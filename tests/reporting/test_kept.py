@@ -23,10 +23,10 @@ def test_a_run_has_a_row_a_protocol_and_what_it_did_not_measure_is_said(
     text = kept_page(runs, {"places_lt": "Places-LT"})
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0] == (
-        "| [mine](mine/README.md) | Places-LT | paper | 40.0 ± 2.0 | not run "
+        "| [mine](mine/README.md) | Places-LT | validated | 40.0 ± 2.0 | not run "
         "| 40.0 ± 2.0 | **−2.0 ± 1.0** | not run |"
     )
-    assert "released code" in rows[1] and "40.0" not in rows[1]
+    assert "as released" in rows[1] and "40.0" not in rows[1]
     assert text.endswith("\n- [audit](audit/README.md), without a Table 2\n")
 
 

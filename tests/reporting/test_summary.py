@@ -8,9 +8,9 @@ CELLS = (
     *(
         cell(method=method, protocol=protocol, metric=metric)
         for method, protocol in (
-            ("start", "paper"),
-            ("full", "paper"),
-            ("full", "released_code"),
+            ("start", "validated"),
+            ("full", "validated"),
+            ("full", "as_released"),
         )
         for metric in ("overall", "many", "medium", "few")
     ),
@@ -18,7 +18,7 @@ CELLS = (
     gap(minus="balanced_softmax", mean=-0.03, low=-0.04, high=-0.02),
     gap(
         minus="start",
-        protocol="released_code",
+        protocol="as_released",
         mean=-0.02,
         low=-0.03,
         high=-0.01,
@@ -30,31 +30,33 @@ CELLS = (
 
 def test_the_answer_has_both_protocols_and_what_each_rests_on() -> None:
     assert summary_finding(measurement(cells=CELLS)) == (
-        "Under the paper protocol DLSA neither clearly helps nor clearly hurts in "
+        "Under protocol *validated* DLSA neither clearly helps nor clearly hurts in "
         "Overall: −0.7 ± 1.0 points against the same features and head without it; "
         "−3.0 ± 1.0 points against a Balanced Softmax head refitted to the same "
         "features. "
-        "Under the released-code protocol DLSA hurts in Overall: −2.0 ± 1.0 points "
+        "Under protocol *as released* DLSA hurts in Overall: −2.0 ± 1.0 points "
         "against the same features and head without it."
     )
 
 
 def test_the_page_counts_what_was_judged_without_test_data_or_a_clock() -> None:
     claims = [
-        claim(protocol="paper"),
+        claim(protocol="validated"),
         claim(verdict="contradicted"),
-        claim(verdict="contradicted", protocol="released_code"),
+        claim(verdict="contradicted", protocol="as_released"),
         claim(timed=True),
     ]
     table2 = measurement(cells=CELLS, data=DATA | {"stand_in": True})
     text = summary_page(table2, claims, "CIFAR", "Places-LT with a ResNet-152")
     assert text.startswith("> **Stand-in data.**")
-    assert "Of 2 tests under the paper protocol or none, 1 supported, 1 contra" in text
+    assert (
+        "2 tests under protocol *validated* or none, 1 supported, 1 contra" in text
+    )
     assert "was worth +4.0 ± 1.0 points to the full model" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows] == [
         "| Percent",
         "| Full model",
-        "| DLSA, paper protocol",
-        "| DLSA, released-code protocol",
+        "| DLSA, validated",
+        "| DLSA, as released",
     ]

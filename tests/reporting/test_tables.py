@@ -86,8 +86,10 @@ def test_a_bar_in_a_cell_is_escaped_and_only_once() -> None:
 
 def test_claims_of_both_protocols_stand_side_by_side() -> None:
     """† where a verdict does not stand; what an open one could have seen beside it."""
-    open_one = claim(protocol="paper", verdict="undecided", low=-0.02, detectable=0.034)
-    falls = claim(protocol="released_code", holm=0.05)
+    open_one = claim(
+        protocol="validated", verdict="undecided", low=-0.02, detectable=0.034
+    )
+    falls = claim(protocol="as_released", holm=0.05)
     text = tables.claims_table([open_one, falls, claim(id="free", holm=0.04)])
     assert text.splitlines()[2:] == [
         "| It helps. | paired | +1.3 [−2.0, +2.4] points | undecided, could see 3.4 "

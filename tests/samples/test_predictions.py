@@ -16,10 +16,10 @@ from replication.samples.predictions import (
 
 LABELS = np.array([2, 0, 1, 2])
 MADE = {
-    (7, "paper"): np.array([2, 0, 0, 1]),
-    (7, "released_code"): np.array([0, 0, 0, 0]),
-    (3, "paper"): np.array([1, 1, 1, 2]),
-    (3, "released_code"): np.array([2, 2, 2, 2]),
+    (7, "validated"): np.array([2, 0, 0, 1]),
+    (7, "as_released"): np.array([0, 0, 0, 0]),
+    (3, "validated"): np.array([1, 1, 1, 2]),
+    (3, "as_released"): np.array([2, 2, 2, 2]),
 }
 
 
@@ -29,7 +29,7 @@ def made_table() -> pd.DataFrame:
 
 def check(table: pd.DataFrame) -> None:
     """Both protocols come back by seed, ascending, sample by sample."""
-    for protocol in ("paper", "released_code"):
+    for protocol in ("validated", "as_released"):
         predictions, labels, seeds = by_seed(table, protocol)
         assert seeds == [3, 7]
         expected = np.array([MADE[3, protocol], MADE[7, protocol]])
@@ -46,10 +46,10 @@ def test_round_trip_through_a_file(tmp_path: Path, ending: str) -> None:
 
 
 def test_undecided_samples_are_refused(refused) -> None:
-    undecided = {**MADE, (3, "paper"): np.array([1, -1, -1, 2])}
+    undecided = {**MADE, (3, "validated"): np.array([1, -1, -1, 2])}
     assert refused(lambda: predictions_table(LABELS, undecided)) == [
-        "seed 3, protocol paper: expected a class for every test sample, 2 of 4 have "
-        "none"
+        "seed 3, protocol validated: expected a class for every test sample, 2 of 4 "
+        "have none"
     ]
 
 
@@ -58,28 +58,29 @@ def test_a_sample_that_is_missing_or_twice_is_refused(refused) -> None:
     table = made_table()
     gone = (table["seed"] == 3) & (table["sample"] == 2)
     broken = {
-        ("paper", 7): table[~(gone & (table["protocol"] == "paper"))],
-        ("paper", 9): pd.concat([table, table.iloc[:1]]),
-        ("released_code", 0): table[table["protocol"] == "paper"],
+        ("validated", 7): table[~(gone & (table["protocol"] == "validated"))],
+        ("validated", 9): pd.concat([table, table.iloc[:1]]),
+        ("as_released", 0): table[table["protocol"] == "validated"],
     }
     for (protocol, rows), some in broken.items():
         assert refused(partial(by_seed, some, protocol)) == [
             "predictions: expected every sample once under every seed of protocol "
             f"{protocol}, got {rows} rows"
         ]
-    assert by_seed(broken["paper", 7], "released_code")[0].shape == (2, 4)
+    assert by_seed(broken["validated", 7], "as_released")[0].shape == (2, 4)
 
 
 def test_methods_are_paired_by_sample_and_seed(refused) -> None:
     """Other seeds or other samples are refused by name."""
-    pairs = paired({"a": made_table(), "b": made_table()}, "paper")
+    pairs = paired({"a": made_table(), "b": made_table()}, "validated")
     assert pairs.seeds == (3, 7) and pairs.labels.tolist() == LABELS.tolist()
     assert (pairs.of["a"] == pairs.of["b"]).all()
-    fewer = predictions_table(LABELS, {(3, "paper"): LABELS})
-    assert refused(lambda: paired({"a": fewer, "b": made_table()}, "paper")) == [
-        "predictions of b, protocol paper: expected the seeds of a, [3], got [3, 7]"
+    fewer = predictions_table(LABELS, {(3, "validated"): LABELS})
+    assert refused(lambda: paired({"a": fewer, "b": made_table()}, "validated")) == [
+        "predictions of b, protocol validated: expected the seeds of a, [3], got [3, 7]"
     ]
     other = predictions_table(LABELS[::-1], MADE)
-    assert refused(lambda: paired({"a": other, "b": made_table()}, "paper")) == [
-        "predictions of b, protocol paper: expected the test samples of a, got others"
+    assert refused(lambda: paired({"a": other, "b": made_table()}, "validated")) == [
+        "predictions of b, protocol validated: expected the test samples of a, got "
+        "others"
     ]

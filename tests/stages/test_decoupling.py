@@ -95,7 +95,7 @@ def test_an_interrupted_run_goes_on_where_it_was(fitted, monkeypatch) -> None:
         *(("lws", 0), ("lws", 1)),
     ]
     table = read_table(OUTPUTS / "ce" / "decoupling" / "lws.predictions.safetensors")
-    assert by_seed(table, "paper")[2] == [0, 1]
+    assert by_seed(table, "validated")[2] == [0, 1]
 
 
 def test_no_seed_is_left_of_another_fitted_head(fitted, monkeypatch) -> None:

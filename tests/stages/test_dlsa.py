@@ -72,7 +72,7 @@ def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) ->
     killed.decide(0, silent)
     files = undisturbed.decided(0), killed.decided(0)
     arrays, again = map(read_arrays, files)
-    protocols = {"paper", "released_code"}
+    protocols = {"validated", "as_released"}
     comparators = {f"plain.{protocol}" for protocol in protocols}
     assert arrays.keys() == again.keys() == protocols | comparators
     for protocol, predicted in arrays.items():

@@ -48,7 +48,7 @@ def test_pages_figures_results_and_the_records_behind_them_are_kept(finished) ->
         "run/records/audit.json",
     }
     overview = Path("kept/README.md").read_text()
-    assert "| [mine](mine/README.md) | Places-LT | paper |" in overview
+    assert "| [mine](mine/README.md) | Places-LT | validated |" in overview
 
 
 def test_pages_that_are_not_of_this_checkout_are_refused(

@@ -52,10 +52,12 @@ def test_word_for_a_sentence(verdicts: list[str], word: str) -> None:
 
 def test_word_is_that_of_the_paper_protocol() -> None:
     """What was chosen on test data does not count; what has no protocol does."""
-    released = claim(verdict="contradicted", protocol="released_code")
+    released = claim(verdict="contradicted", protocol="as_released")
     shared = claim(verdict="undecided", protocol=None)
     assert overall([released]) == "not run"
-    assert overall([released, claim(protocol="paper"), shared]) == "supported in part"
+    assert (
+        overall([released, claim(protocol="validated"), shared]) == "supported in part"
+    )
 
 
 SURE, UNSURE = 0.01, 0.2
@@ -77,6 +79,6 @@ def test_what_is_left_of_a_word_after_correction(tests: list, word: str) -> None
     """A test that does not stand is undecided; one without p-value is as it was."""
     some = [claim(verdict=verdict, holm_all=value) for verdict, value in tests]
     released: Claim = claim(
-        verdict="contradicted", protocol="released_code", holm_all=SURE
+        verdict="contradicted", protocol="as_released", holm_all=SURE
     )
     assert after_correction([*some, released]) == word

@@ -91,7 +91,7 @@ def test_a_difference_is_the_full_row_minus_the_method_paired() -> None:
 
 def test_print_stands_beside_the_rows_it_has_on_its_own_benchmark() -> None:
     """Sect. 6: MCC 71.1 -> 72.7; LWS and what stands beside print have none."""
-    cells = chosen(cells_of(), metric="mcc", protocol="paper")
+    cells = chosen(cells_of(), metric="mcc", protocol="validated")
     (paco,) = chosen(cells, method="paco", minus=None)
     (gain,) = chosen(cells, minus="paco")
     assert (paco.printed, gain.printed) == (0.711, pytest.approx(0.016))
@@ -112,7 +112,7 @@ def test_a_number_that_differs_from_print_may_still_hold_its_claim(
 ) -> None:
     """The full row's own number stands for its gain over the plain row."""
     cells = cells_of(replace(ROWS, same_conditions=True), paco_dlsa=full)
-    at = {"metric": "overall", "protocol": "paper", "minus": None}
+    at = {"metric": "overall", "protocol": "validated", "minus": None}
     (cell,) = chosen(cells, method="paco_dlsa", **at)
     assert cell.verdict == verdict
 

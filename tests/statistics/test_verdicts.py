@@ -187,7 +187,7 @@ def test_holm_rejects_what_the_step_down_test_rejects() -> None:
 
 
 def claim(
-    p_value: float | None, protocol: str | None = "paper", **changes: object
+    p_value: float | None, protocol: str | None = "validated", **changes: object
 ) -> Claim:
     """A supported claim."""
     made = {"id": "x", "sentence": None, "section": "table1", "place": "Sect. 6"}
@@ -197,10 +197,10 @@ def claim(
 
 
 def test_a_family_is_what_one_protocol_decides() -> None:
-    """`paper` with what has no protocol; the released code, and the clock, alone."""
+    """`validated` with what has no protocol; `as_released`, and the clock, alone."""
     claims = [
         claim(0.02),
-        claim(0.03, "released_code"),
+        claim(0.03, "as_released"),
         claim(0.04, None),
         claim(None),
         claim(0.9, None),

@@ -149,7 +149,7 @@ def bins_table(details: Mapping[str, Any]) -> str:
 def matrices_figure(measured: Measurement) -> str:
     """Fig. 1 once, Fig. 2 and 3 under both protocols, on common scales."""
     rates = {k: of["rates"] for k, of in measured.details["matrices"].items()}
-    errors = {"Fig. 1: without DLSA": 100 * _array(rates["paper"]["without"])}
+    errors = {"Fig. 1: without DLSA": 100 * _array(rates["validated"]["without"])}
     changes = {}
     for protocol, name in PROTOCOL_NAMES.items():
         errors[f"Fig. 2: with, {name}"] = 100 * _array(rates[protocol]["with"])
@@ -189,7 +189,7 @@ def matrices_figure(measured: Measurement) -> str:
 
 def _title(measured: Measurement) -> str:
     forth, back = (
-        shown(_change(measured, metric, "paper"))
+        shown(_change(measured, metric, "validated"))
         for metric in ("many_to_few", "few_to_many")
     )
     return f"DLSA: Many taken for Few {forth}, Few for Many {back} points of all images"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import PAPER, Level, Part, drawn_terms, parts
+from replication.cascade import VALIDATED, Level, Part, drawn_terms, parts
 from replication.classifiers.fitting import Problem, Watched, fit_classifier
 from replication.classifiers.heads import AnyTerm, Rows, Term, predict
 from replication.core.settings import ClassifierSettings
@@ -86,7 +86,7 @@ def decide_as(
 ) -> Tried:
     """Fit the classifiers as a setting says; decide validation and test samples.
 
-    It is protocol `paper` with single parts exchanged; with the published ones it is
+    Protocol `validated` with single parts exchanged; with the published ones it is
     `cascade.decide`, number by number.
 
     Args:
@@ -99,7 +99,7 @@ def decide_as(
     predicted = {split: torch.full_like(splits[split].labels, -1) for split in DECIDED}
     decided_by = torch.full_like(splits["test"].labels, -1)
     notes = []
-    chained = parts(levels[: setting.depth], splits, num_classes, PAPER, seed)
+    chained = parts(levels[: setting.depth], splits, num_classes, VALIDATED, seed)
     for number, part in enumerate(chained):
         inputs = {split: _given(setting, rows) for split, rows in part.inputs.items()}
         terms = _starting_terms(setting, inputs["train"], head, part.seed)
@@ -218,7 +218,7 @@ class Answers:
             "section": "diagnosis",
             "benchmark": benchmark,
             "data": data,
-            "protocol": PAPER.key,
+            "protocol": VALIDATED.key,
         }
 
     def cell(self, method: str, label: str, metric: str, **fields: Any) -> Cell:

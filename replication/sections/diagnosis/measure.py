@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import PAPER, SPLITS
+from replication.cascade import SPLITS, VALIDATED
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
@@ -146,7 +146,7 @@ def _write(
                 f"{', '.join(map(str, refused))}, whose samples count as wrong"
             )
         predictions = {
-            (seed, PAPER.key): tried.predictions["test"]
+            (seed, VALIDATED.key): tried.predictions["test"]
             for seed, tried in of_seed.items()
             if not tried.refused
         }

@@ -76,10 +76,10 @@ def _we_run(we_run: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     """Settings by benchmark as this run has them, or a sentence for each protocol."""
     if "both" in we_run:
         return we_run["both"]
-    if "paper" in we_run:
+    if "validated" in we_run:
         return (
-            f"**paper**: {we_run['paper']}<br>"
-            f"**released code**: {we_run['released_code']}"
+            f"**validated**: {we_run['validated']}<br>"
+            f"**as released**: {we_run['as_released']}"
         )
     by_benchmark: dict[str, list[str]] = {}
     for row in we_run["settings"]:

@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from replication.cascade import PAPER, Level, decide, fit_levels
+from replication.cascade import VALIDATED, Level, decide, fit_levels
 from replication.classifiers.heads import Term
 from replication.core.files import BadInput
 from replication.core.settings import (
@@ -244,7 +244,7 @@ class Sweep:
         numbers = self._numbers(levels[0].fitted.flow)
         levels, splits = validation_as_test(levels, self.splits)
         predicted, _ = decide(
-            levels, splits, self.num_classes, head, self.classifier, PAPER, seed
+            levels, splits, self.num_classes, head, self.classifier, VALIDATED, seed
         )
         decided = predicted.cpu().numpy().astype(np.int32)
         first = len(self.splits["val"].labels)
@@ -265,8 +265,8 @@ def validation_as_test(
 ) -> tuple[list[Level], dict[str, Samples]]:
     """The same cascade with the validation samples put before the test samples.
 
-    The protocol `paper` chooses nothing on test samples, so that one pass decides both;
-    the validation samples, which stay where they are, still choose the epochs.
+    Protocol `validated` chooses nothing on test samples, so that one pass decides
+    both; the validation samples, which stay where they are, still choose the epochs.
     """
     val, test = splits["val"], splits["test"]
 
@@ -393,7 +393,7 @@ class Swept:
         return Cell(section="sigma", benchmark=benchmark, data=words, **fields)
 
 
-_DLSA = {"method": "full", "label": "DLSA", "protocol": PAPER.key}
+_DLSA = {"method": "full", "label": "DLSA", "protocol": VALIDATED.key}
 
 
 def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
@@ -513,7 +513,7 @@ def _best_claim(
         test=f"Overall on test, sigma = {published:g} minus each other, paired; the "
         "smallest, Bonferroni over sigmas",
         verdict=judge_claim(least["low"], least["high"]),
-        protocol=PAPER.key,
+        protocol=VALIDATED.key,
         p_value=joint_p_value([(gap.mean, gap.p_value) for gap in differences]),
         **least,
         **about,

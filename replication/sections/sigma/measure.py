@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from replication.cascade import PAPER
+from replication.cascade import VALIDATED
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
@@ -139,7 +139,7 @@ def _write_predictions(folder: Path, tried: Attempts, labels: np.ndarray) -> Non
     """A table a sigma, of the test samples."""
     for sigma, seeds in tried.items():
         predictions = {
-            (seed, PAPER.key): attempt.predictions["test"]
+            (seed, VALIDATED.key): attempt.predictions["test"]
             for seed, attempt in seeds.items()
         }
         table = predictions_table(labels, predictions)

@@ -90,7 +90,7 @@ def anchors_table(measured: Measurement, anchors: Anchors | None) -> str:
     header = ["Method", "The field's training", "The field, %", "Here, %", "Comparable"]
     rows = []
     for anchor in anchors.rows:
-        wanted = {"metric": "overall", "protocol": "paper", "minus": None}
+        wanted = {"metric": "overall", "protocol": "validated", "minus": None}
         ours = pick(measured.cells, method=anchor.method, **wanted)
         about = measured.about if anchor.method == PLAIN else measured.about["ce"]
         comparable = _comparable(measured.data, anchors, anchor, about["backbone"])

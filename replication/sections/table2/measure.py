@@ -67,7 +67,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         {row: read_json(stage.reads(place / name)) for row, place in variants.items()}
         for name in ("timing.json", "diagnostics.json")
     )
-    full = pick(cells, method=FULL, protocol="released_code", minus=None)
+    full = pick(cells, method=FULL, protocol="as_released", minus=None)
     new_claim = partial(
         Claim,
         section="table2",

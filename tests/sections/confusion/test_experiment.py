@@ -30,7 +30,7 @@ NINE = np.array([900, 500, 300, 80, 60, 40, 9, 7, 5])
 NINE_LABELS = np.repeat(np.arange(9), 150)
 KINDS = error_kinds(NINE, frequency_bins(NINE))
 
-NEW = {"section": "confusion", "benchmark": "inat18", "protocol": "paper"}
+NEW = {"section": "confusion", "benchmark": "inat18", "protocol": "validated"}
 NEW_CELL = partial(Cell, **NEW, data="made")
 NEW_CLAIM = partial(Claim, **NEW, place="Sect. 4", grade="real data")
 

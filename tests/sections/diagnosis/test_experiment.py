@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from replication.cascade import (
-    PAPER,
+    VALIDATED,
     Level,
     decide,
     fit_levels,
@@ -57,7 +57,9 @@ def of_head(split: str) -> np.ndarray:
 
 def test_the_settings_in_use_decide_as_the_cascade_does(levels) -> None:
     ours = tried(BASE, levels)
-    expected, notes = decide(levels, SPLITS, CLASSES, HEAD, CLASSIFIER, PAPER, seed=0)
+    expected, notes = decide(
+        levels, SPLITS, CLASSES, HEAD, CLASSIFIER, VALIDATED, seed=0
+    )
     assert ours.predictions["test"].tolist() == expected.tolist()
     assert [note["epoch"] for note in ours.notes] == [note["epoch"] for note in notes]
     # Each classifier's best look is what its predictions of validation samples say.

@@ -97,7 +97,7 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
     files = (folder / "outputs" / BENCHMARK / "paco/diagnosis").iterdir()
     return {
         file.name.removesuffix(".predictions.safetensors"): by_seed(
-            read_table(file), "paper"
+            read_table(file), "validated"
         )[0]
         for file in files
     }

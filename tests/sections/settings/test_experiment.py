@@ -156,7 +156,7 @@ def test_every_shipped_entry_is_whole(entries: list[dict[str, Any]]) -> None:
             for place in some["released_code"]["place"].split("; "):
                 assert re.match(r"[\w-]+/[\w-]+@[0-9a-f]{7} \S", place), topic
         assert some["effect"] == "not measured" or some["effect"]["page"] in pages
-        kinds = [{"both"}, {"paper", "released_code"}]
+        kinds = [{"both"}, {"validated", "as_released"}]
         assert (set(we_run) == kinds[1]) == (some["part"] == "protocol"), topic
         if set(we_run) not in kinds:
             for benchmark in we_run["benchmarks"]:

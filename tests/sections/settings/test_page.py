@@ -91,7 +91,7 @@ def test_the_page_of_settings() -> None:
 
 
 def test_the_page_of_discrepancies() -> None:
-    protocols = {"paper": "One way", "released_code": "Another"}
+    protocols = {"validated": "One way", "as_released": "Another"}
     settings = [asdict(PLACES[0]), asdict(replace(INAT[0], unused="weights are given"))]
     effect = {"page": "table2", "says": "row w/o L_MLE"}
     entry = {
@@ -112,7 +112,7 @@ def test_the_page_of_discrepancies() -> None:
     start = r"| A topic | silent | 0.7<br>*repo@0123456 config/\*.yaml* |"
     assert rf"{start} P(a\|b) |" in lines
     assert (
-        f"{start} **paper**: One way<br>**released code**: Another "
+        f"{start} **validated**: One way<br>**as released**: Another "
         "| [table2](table2.md): row w/o L_MLE |"
     ) in lines
     both = "Places: `lr` **0.3** (published 0.1)<br>iNat: not in use"

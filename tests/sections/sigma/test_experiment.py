@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from replication.cascade import PAPER, decide, fit_levels
+from replication.cascade import VALIDATED, decide, fit_levels
 from replication.core.settings import CascadeSettings
 from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Samples, Streamed
@@ -119,7 +119,7 @@ def test_validation_and_test_are_decided_as_if_each_were_alone() -> None:
     tried = sweep.attempt(0.3, HEAD, 2)
     chosen = FILTER.model_copy(update={"sigma": 0.3})
     levels, _ = fit_levels(splits, len(COUNTS), chosen, CASCADE, 2)
-    predicted, _ = decide(levels, splits, len(COUNTS), HEAD, CLASSIFIER, PAPER, 2)
+    predicted, _ = decide(levels, splits, len(COUNTS), HEAD, CLASSIFIER, VALIDATED, 2)
     assert np.array_equal(tried.predictions["test"], predicted.numpy())
     assert tried.predictions["val"].shape == (len(splits["val"].labels),)
     assert tried.predictions["val"].min() >= 0

@@ -26,7 +26,7 @@ def test_every_sigma_has_its_cells_and_its_predictions(measured) -> None:
     files = folder / "outputs" / BENCHMARK / "paco" / "sigma"
     for value in sigmas:
         table = read_table(files / f"{value:g}.predictions.safetensors")
-        assert len(table) == 2 * 80 and set(table["protocol"]) == {"paper"}
+        assert len(table) == 2 * 80 and set(table["protocol"]) == {"validated"}
         at = f"sigma={value:g}, split=test"
         accuracy = pick(result.cells, at=at, metric="overall")
         right = table["prediction"] == table["label"]

@@ -44,10 +44,10 @@ ALL = frozenset(TABLE.rows) - {"full"}
 
 
 def rows_of(tested=ALL, table=TABLE, **shares: float) -> dict[str, Claim]:
-    """Claims on the rows under protocol paper by id: right for half but `shares`."""
+    """`validated` claims on the rows by id: right for half but `shares`."""
     made = predicted(dict.fromkeys(ROWS.labels, 0.5) | shares, LABELS)
     claims = row_claims(table_cells(ROWS, made, COUNTS), table, tested, NEW)
-    return {claim.id: claim for claim in claims if claim.protocol == "paper"}
+    return {claim.id: claim for claim in claims if claim.protocol == "validated"}
 
 
 def test_each_row_tests_its_sentence_in_its_words() -> None:

@@ -51,7 +51,7 @@ def test_every_row_print_and_figure_is_on_the_page(measured: Measurement) -> Non
     assert sorted(linked) == sorted(figures)
     assert text.count("\n| PaCo + BalSoftmax, no DLSA |") == 3  # once, two differences
     for row in TABLE.rows.values():
-        assert f"\n| {row.label}, released code |" in text
+        assert f"\n| {row.label}, as released |" in text
     assert "| 40.8 |" in text and "| +1.3 |" in text
     assert "times as long" in text
     assert "n/a" in text  # no Few class leaves
