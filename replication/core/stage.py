@@ -55,6 +55,10 @@ _DISK = {
 }
 
 
+def _nothing_said() -> dict[str, set[str]]:
+    return {"notes": set(), "doubts": set()}
+
+
 class Stage:
     """A stage as it runs: what it reads, what it makes, what it will record."""
 
@@ -89,19 +93,28 @@ class Stage:
     def about(self, *folders: Path) -> dict[str, Any]:
         """Facts of the artefacts that this run builds on, and how it was set.
 
-        `departures` lists the settings behind it that differ from the recipe's.
+        `departures` lists the settings behind it that differ from the recipe's,
+        `notes` what a reader of any page on it is told, `doubts` what of that makes
+        its numbers partial.
         """
         facts: dict[str, Any] = {}
-        departures = set(self.settings.departures())
+        gathered = {"departures": {*self.settings.departures()}, **_nothing_said()}
         for folder in folders:
             before = read_json(self.reads(folder / ABOUT))
-            departures |= set(before.pop("departures"))
+            for name, said in gathered.items():
+                said |= {*before.pop(name)}
             facts |= before
-        return facts | {"departures": sorted(departures)}
+        return facts | {name: sorted(said) for name, said in gathered.items()}
 
     def states(self, folder: Path, *before: Path, **facts: Any) -> None:
-        """Write an artefact's facts: those it builds on, and its own."""
-        write_json(folder / ABOUT, self.about(*before) | facts)
+        """Write an artefact's facts: those it builds on, and its own.
+
+        Of `notes` and `doubts` its own are added to those that it builds on.
+        """
+        about = self.about(*before)
+        for name in _nothing_said():
+            facts[name] = sorted({*about[name], *facts.get(name, ())})
+        write_json(folder / ABOUT, about | facts)
 
     def uses(self, device: torch.device) -> torch.device:
         """Note and set up the device, before anything is computed there."""

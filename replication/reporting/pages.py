@@ -13,7 +13,7 @@ class Part:
 
     Fields: `name` in the index; `data` and `finding` in words; `text`, Markdown;
     `runs`, the run records behind it; `command` that makes it again; `data_hash`, None
-    where no data is behind it; `figures` by path below reports/.
+    where no data is behind it; `figures` by path below reports/; `notes` on its input.
     """
 
     name: str
@@ -24,15 +24,19 @@ class Part:
     command: str
     data_hash: str | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def above(self) -> list[str]:
+        """What a reader must know first: of its runs and of what they were given."""
+        said = {"Warning": disagreements(self.runs), "Of the input": self.notes}
+        return [f"> **{what}.** {' '.join(of)}" for what, of in said.items() if of]
 
     def whole(self) -> str:
         """Its text; warnings below its first line, which says what its data is."""
         text = self.text.rstrip()
-        if warnings := disagreements(self.runs):
-            first, _, rest = text.partition("\n\n")
-            above, below = (first, rest) if first.startswith(">") else ("", text)
-            said = f"> **Warning.** {' '.join(warnings)}"
-            text = "\n\n".join(filter(None, (above, said, below)))
+        first, _, rest = text.partition("\n\n")
+        first, rest = (first, rest) if first.startswith(">") else ("", text)
+        text = "\n\n".join(filter(None, (first, *self.above(), rest)))
         return f"{text}\n\n{origin(self.runs, self.command, self.data_hash)}\n"
 
 
@@ -54,7 +58,7 @@ def index_page(pages: Iterable[Page]) -> str:
     entries = []
     for page in pages:
         for part in page.parts:
-            warned = " **See the warning at its top.**" * bool(disagreements(part.runs))
+            warned = " **See the warning at its top.**" * bool(part.above())
             entries.append(
                 {
                     "name": part.name,

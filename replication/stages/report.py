@@ -201,9 +201,15 @@ def _section_page(section: Section, paths: Iterable[Path], results: Results) -> 
                 command=f"dvc repro {stage}",
                 data_hash=table.data["hash"] if table.data else None,
                 figures={f"{folder}/{name}": svg for name, svg in figures.items()},
+                notes=_notes(table),
             )
         )
     return Page(f"{section.name}.md", parts)
+
+
+def _notes(table: Measurement) -> list[str]:
+    """What a reader must know of the input behind a measurement."""
+    return table.about["notes"] if table.about else []
 
 
 def _claims_page(results: Results) -> Page:
@@ -218,6 +224,13 @@ def _claims_page(results: Results) -> Page:
         runs=results.runs(),
         command="dvc repro",
         data_hash=", ".join(sorted(set(data))) or None,
+        notes=list(
+            dict.fromkeys(
+                f"{results.titles[table.benchmark]}: {note}"
+                for table in results.measured.values()
+                for note in _notes(table)
+            )
+        ),
     )
     return Page("claims.md", [part])
 
@@ -242,6 +255,7 @@ def _summary_page(results: Results) -> Page:
                 runs=results.runs(*here),
                 command="dvc repro",
                 data_hash=table2.data["hash"],
+                notes=_notes(table2),
             )
         )
     return Page("summary.md", parts)

@@ -64,7 +64,7 @@ def why_partial(
         published: of that benchmark: classes, test_per_class, and histogram: number of
             training images -> number of classes.
         about: facts of the artefacts behind the number: `source` of PaCo's features,
-            `departures` from the recipe.
+            `departures` from the recipe, `doubts` about the input.
     """
     if data["stand_in"]:
         return ["the data is the stand-in"]
@@ -85,7 +85,7 @@ def why_partial(
         )
     if about["departures"]:
         reasons.append(f"settings differ from print: {', '.join(about['departures'])}")
-    return reasons
+    return [*reasons, *about["doubts"]]
 
 
 def why_other_features(about: Mapping[str, Any]) -> str | None:

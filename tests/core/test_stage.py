@@ -179,14 +179,21 @@ def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
 
 def test_an_artefact_states_what_stands_behind_it(stage, monkeypatch) -> None:
     """Facts add up; so do the settings that differ from the recipe's."""
-    write_json("a/about.json", {"source": "trained here", "departures": ["lambda_mle"]})
-    write_json("b/about.json", {"start": "own_head", "departures": ["eta"]})
+    nothing: dict[str, list[str]] = {"notes": [], "doubts": []}
+    a = {"source": "trained here", "departures": ["lambda_mle"], "notes": ["Of a."]}
+    write_json("a/about.json", nothing | a)
+    b = {"start": "own_head", "departures": ["eta"], "doubts": ["of b"]}
+    write_json("b/about.json", nothing | b)
     monkeypatch.setattr(Settings, "departures", lambda _: ["sigma", "eta"])
-    stage.states(Path("c"), Path("a"), Path("b"), start="balanced_softmax")
+    stage.states(
+        Path("c"), Path("a"), Path("b"), start="balanced_softmax", notes=["Of c."]
+    )
     assert read_json("c/about.json") == {
         "source": "trained here",
         "start": "balanced_softmax",
         "departures": ["eta", "lambda_mle", "sigma"],
+        "notes": ["Of a.", "Of c."],
+        "doubts": ["of b"],
     }
     stage.finish()
     assert {"a/about.json", "b/about.json"} <= set(read_json(RECORD)["inputs"])

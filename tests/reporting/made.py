@@ -70,7 +70,7 @@ def measurement(**changes: Any) -> Measurement:
         "cells": (cell(),),
         "claims": (claim(),),
         "data": DATA,
-        "about": {"features": "a network"},
+        "about": {"features": "a network", "notes": []},
     }
     return Measurement(**plain | changes)
 

@@ -41,3 +41,10 @@ def test_runs_that_disagree_are_said_at_the_top_and_in_the_index() -> None:
     assert "Of First. **See the warning at its top.**" in index_page([page])
     bare = Page("made.md", [part("First", runs=runs, text="# First\n\nText.")])
     assert bare.text.startswith(warning)
+
+
+def test_notes_on_the_input_stand_at_the_top_of_the_page_and_in_the_index() -> None:
+    page = Page("made.md", [part("First", notes=["Half is missing.", "The rest too."])])
+    note = "> **Of the input.** Half is missing. The rest too."
+    assert page.text.startswith(f"> Data.\n\n{note}\n\n# First")
+    assert "Of First. **See the warning at its top.**" in index_page([page])

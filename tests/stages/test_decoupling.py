@@ -47,7 +47,8 @@ def fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     write_json(OUTPUTS / "data" / "summary.json", summary)
     write_text(OUTPUTS / "data" / "index.csv", "")
     rows = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
-    write_json(OUTPUTS / "ce" / "features" / "about.json", {"departures": []})
+    about = {"departures": [], "notes": [], "doubts": []}
+    write_json(OUTPUTS / "ce" / "features" / "about.json", about)
     for split in ("train", "val", "test"):
         place = OUTPUTS / "ce" / "features" / f"{split}.safetensors"
         write_arrays(place, {"features": rows, "labels": LABELS})

@@ -242,10 +242,13 @@ DATA = {
 
 
 def reasons(
-    source: str = "trained here", departures: tuple[str, ...] = (), **data: object
+    source: str = "trained here",
+    departures: tuple[str, ...] = (),
+    doubts: tuple[str, ...] = (),
+    **data: object,
 ) -> list[str]:
     """Why a run of the printed benchmark would be partial."""
-    about = {"source": source, "departures": list(departures)}
+    about = {"source": source, "departures": list(departures), "doubts": doubts}
     return why_partial("places_lt", DATA | data, PUBLISHED, about)
 
 
@@ -259,12 +262,19 @@ def test_every_reason_is_given() -> None:
     """PaCo evaluates Places-LT on the 7,300 images of its validation list."""
     source = "imported from a checkpoint of timm"
     images = {"train": 403, "val": 0, "test": 4}
-    given = reasons(source, ("head.lr", "lambda_bal"), class_counts=[7], images=images)
+    given = reasons(
+        source,
+        ("head.lr", "lambda_bal"),
+        ("2 of 4 test images are training images",),
+        class_counts=[7],
+        images=images,
+    )
     assert given == [
         "the class counts are not the published ones",
         "the test set has 4 images, not 6",
         f"the paper's features come from PaCo, these are {source}",
         "settings differ from print: head.lr, lambda_bal",
+        "2 of 4 test images are training images",
     ]
 
 

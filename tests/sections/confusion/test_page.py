@@ -44,7 +44,8 @@ def measured(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Measurement:
     heads, full = outputs / "paco" / "heads", outputs / "paco" / "dlsa" / "full"
     write_table(heads / "start.predictions.safetensors", predictions(0.6))
     write_table(full / "predictions.safetensors", predictions(0.2))
-    about = {"departures": [], "start": "own_head", "features": "a PaCo network"}
+    nothing: dict[str, list[str]] = {"departures": [], "notes": [], "doubts": []}
+    about = nothing | {"start": "own_head", "features": "a PaCo network"}
     write_json(full / "about.json", about)
     (tmp_path / "params.yaml").write_text("")
     monkeypatch.chdir(tmp_path)
