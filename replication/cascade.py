@@ -5,8 +5,9 @@ with the highest log P(x) leaves, and with them each validation and test sample 
 the same threshold; a cluster-aided classifier decides those. The rest go on; what is
 left after the last filter, a plain classifier decides.
 
-Filters and thresholds are the same under both protocols, so they are fitted once and
-shared; the protocols differ in the classifiers.
+The protocols differ in which epoch of a filter is kept, and in the classifiers. The
+first filter is trained once for both; a deeper one is trained once where both kept the
+same epochs before it, so that the same samples remain.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,8 +40,10 @@ from replication.core.settings import (
     FilterSettings,
 )
 from replication.flow_filter.fitting import (
+    FilterEpoch,
     Fitted,
     Report,
+    Trained,
     class_table,
     cluster_quality,
     fit_flow_filter,
@@ -56,23 +59,35 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What the text leaves open about the classifiers, decided one way.
+    """What the text leaves open, decided one way.
 
-    Fields: `chosen_on`: the split whose samples choose a classifier's epoch; the last
-    epoch stands where it is empty. `latents`: whether the second term sees z, or x once
-    more. `removed_count`: whether cluster frequencies still count training samples that
-    left before, and the prior of the last classifier all training samples.
+    Fields: `filter_epoch`: which epoch of a filter is kept. `chosen_on`: the split
+    whose samples choose a classifier's epoch; the last epoch stands where it is empty.
+    `latents`: whether the second term sees z, or x once more. `removed_count`: whether
+    cluster frequencies still count training samples that left before, and the prior of
+    the last classifier all training samples.
     """
 
     key: str
+    filter_epoch: FilterEpoch
     chosen_on: str
     latents: bool
     removed_count: bool
 
 
-VALIDATED = Protocol("validated", chosen_on="val", latents=True, removed_count=False)
+VALIDATED = Protocol(
+    "validated",
+    filter_epoch="last",
+    chosen_on="val",
+    latents=True,
+    removed_count=False,
+)
 AS_RELEASED = Protocol(
-    "as_released", chosen_on="test", latents=False, removed_count=True
+    "as_released",
+    filter_epoch="purest",
+    chosen_on="test",
+    latents=False,
+    removed_count=True,
 )
 PROTOCOLS = {protocol.key: protocol for protocol in (VALIDATED, AS_RELEASED)}
 
@@ -83,7 +98,7 @@ class Level:
 
     Fields: `fitted` filter; `threshold` of log P(x), nats; for each split, `remain`
     (n,) indices of the samples that reached this depth, `leave` (n,) bool of those, and
-    `cluster` (N,) of all samples of the split.
+    of all its samples `cluster` (N,) and `log_likelihood` (N,), log P(x) in nats.
     """
 
     fitted: Fitted
@@ -91,6 +106,7 @@ class Level:
     remain: Mapping[str, Tensor]
     leave: Mapping[str, Tensor]
     cluster: Mapping[str, Tensor]
+    log_likelihood: Mapping[str, Tensor]
 
     def leaving(self, split: str) -> Tensor:
         """Indices of the samples that this depth decides."""
@@ -101,15 +117,43 @@ class Level:
         return self.remain[split][~self.leave[split]]
 
 
+@dataclass(frozen=True)
+class Chain:
+    """The levels of one protocol, outermost first, and a diagnosis of each."""
+
+    levels: list[Level]
+    diagnoses: list[dict[str, Any]]
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Which epoch of each filter was kept."""
+        return tuple(level.fitted.epoch for level in self.levels)
+
+
 def fit_levels(
     splits: Mapping[str, Samples],
     num_classes: int,
     filter_settings: FilterSettings,
     settings: CascadeSettings,
+    protocol: Protocol,
     seed: int,
     report: Report | None = None,
-) -> tuple[list[Level], list[dict]]:
-    """Fit the filters from the outermost inwards: levels, and a diagnosis of each.
+) -> Chain:
+    """Fit the filters of one protocol, as `fit_chains`."""
+    given = (splits, num_classes, filter_settings, settings, [protocol], seed, report)
+    return fit_chains(*given)[protocol.key]
+
+
+def fit_chains(
+    splits: Mapping[str, Samples],
+    num_classes: int,
+    filter_settings: FilterSettings,
+    settings: CascadeSettings,
+    protocols: Sequence[Protocol],
+    seed: int,
+    report: Report | None = None,
+) -> dict[str, Chain]:
+    """Fit the filters of each protocol from the outermost inwards.
 
     Implements: Sect. 5's released configuration: 30 % of the remaining training samples
     leave at each depth.
@@ -118,25 +162,40 @@ def fit_levels(
         BadInput: too few classes or samples remain for a filter of this depth.
     """
     counts = splits["train"].labels.bincount(minlength=num_classes)
-    remain = {split: _everyone(part) for split, part in splits.items()}
-    levels, diagnoses = [], []
+    everyone = {split: _everyone(part) for split, part in splits.items()}
+    chains = {protocol.key: Chain([], []) for protocol in protocols}
     for depth in range(1, settings.depth + 1):
-        try:
-            fitted = fit_flow_filter(
-                splits["train"].features,
-                splits["train"].labels,
-                filter_settings,
-                seed * 1000 + depth,
-                report,
-                rows=remain["train"],
-            )
-        except BadInput as error:
-            raise BadInput(f"depth {depth}, seed {seed}: {error}") from None
-        level, likelihoods = _level(fitted, splits, remain, settings.leaving_share)
-        levels.append(level)
-        diagnoses.append(diagnose(level, likelihoods, splits, counts, depth))
-        remain = {split: level.staying(split) for split in splits}
-    return levels, diagnoses
+        trainings: dict[tuple[int, ...], Trained] = {}
+        for protocol in protocols:
+            chain = chains[protocol.key]
+            remain = everyone
+            if chain.levels:
+                remain = {split: chain.levels[-1].staying(split) for split in splits}
+            if chain.epochs not in trainings:
+                given = (splits["train"], remain["train"], filter_settings)
+                trainings[chain.epochs] = _train(*given, depth, seed, report)
+            fitted = trainings[chain.epochs].at(protocol.filter_epoch)
+            level = _level(fitted, splits, remain, settings.leaving_share)
+            chain.levels.append(level)
+            chain.diagnoses.append(diagnose(level, splits, counts, depth))
+    return chains
+
+
+def _train(
+    train: Samples,
+    rows: Tensor,
+    settings: FilterSettings,
+    depth: int,
+    seed: int,
+    report: Report | None,
+) -> Trained:
+    seed_here = seed * 1000 + depth
+    try:
+        return fit_flow_filter(
+            train.features, train.labels, settings, seed_here, report, rows=rows
+        )
+    except BadInput as error:
+        raise BadInput(f"depth {depth}, seed {seed}: {error}") from None
 
 
 def _level(
@@ -144,16 +203,17 @@ def _level(
     splits: Mapping[str, Samples],
     remain: Mapping[str, Tensor],
     leaving_share: float,
-) -> tuple[Level, dict[str, Tensor]]:
-    """Who leaves under a fitted filter, and log P(x) of those that remained."""
-    cluster, likelihoods = {}, {}
-    for split, part in splits.items():
-        reading = read_clusters(fitted.flow, part.features)
-        cluster[split] = reading.cluster
-        likelihoods[split] = reading.log_likelihood[remain[split]]
-    threshold = leaving_threshold(likelihoods["train"], leaving_share)
-    leave = {split: values >= threshold for split, values in likelihoods.items()}
-    return Level(fitted, threshold, remain, leave, cluster), likelihoods
+) -> Level:
+    """Who leaves under a fitted filter."""
+    readings = {
+        split: read_clusters(fitted.flow, part.features)
+        for split, part in splits.items()
+    }
+    likelihood = {split: reading.log_likelihood for split, reading in readings.items()}
+    threshold = leaving_threshold(likelihood["train"][remain["train"]], leaving_share)
+    leave = {split: likelihood[split][remain[split]] >= threshold for split in splits}
+    cluster = {split: reading.cluster for split, reading in readings.items()}
+    return Level(fitted, threshold, remain, leave, cluster, likelihood)
 
 
 def _everyone(part: Samples) -> Tensor:
@@ -177,7 +237,7 @@ def levels_as_arrays(
     for depth, level in enumerate(levels):
         for name, value in level.fitted.flow.state_dict().items():
             arrays[f"{depth}/flow/{name}"] = value
-        for kind in ("remain", "leave", "cluster"):
+        for kind in ("remain", "leave", "cluster", "log_likelihood"):
             for split, value in getattr(level, kind).items():
                 arrays[f"{depth}/{kind}/{split}"] = value
     return arrays, [
@@ -371,16 +431,14 @@ def _note(
 
 def diagnose(
     level: Level,
-    likelihoods: Mapping[str, Tensor],
     splits: Mapping[str, Samples],
     counts: Tensor,
     depth: int,
 ) -> dict:
     """What a filter did, for a reader who wants to know whether it separates.
 
-    Likelihoods (n,) are of the samples that reached this depth, `counts` (C,) of all
-    training samples. `auroc_tail` is of log P(x) for Few against Many; what is of an
-    empty group is NaN.
+    Of the samples that reached this depth; `counts` (C,) are of all training samples.
+    `auroc_tail` is of log P(x) for Few against Many; what is of an empty group is NaN.
     """
     groups = shot_groups(counts.cpu().numpy())
     train = splits["train"]
@@ -390,10 +448,10 @@ def diagnose(
         level.cluster["train"][remain], train.labels[remain], clusters
     )
     by_split = {}
-    for split, likelihood in likelihoods.items():
-        labels = splits[split].labels[level.remain[split]].cpu().numpy()
+    for split, reached in level.remain.items():
+        labels = splits[split].labels[reached].cpu().numpy()
         leave = level.leave[split].cpu().numpy()
-        values = likelihood.cpu().numpy()
+        values = level.log_likelihood[split][reached].cpu().numpy()
         by_split[split] = {
             "samples": len(labels),
             "log_likelihood": _mean(values),
@@ -406,6 +464,7 @@ def diagnose(
     return {
         "depth": depth,
         "epoch": level.fitted.epoch,
+        "epochs": len(level.fitted.history),
         "threshold": level.threshold,
         "clusters": clusters,
         **quality,

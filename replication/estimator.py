@@ -182,13 +182,15 @@ class DLSA(ClassifierMixin, BaseEstimator):
             )
             seed = self._seed()
             start = self._start(splits["train"], settings["head"], head, seed)
-            levels, self.filters_ = fit_levels(
+            chain = fit_levels(
                 splits,
                 len(self.classes_),
                 settings["filter"],
                 settings["cascade"],
+                VALIDATED,
                 seed,
             )
+            levels, self.filters_ = chain.levels, chain.diagnoses
             self._fit_classifiers(levels, start, splits, settings["classifier"], seed)
         self.settings_ = {name: used.model_dump() for name, used in settings.items()}
         self.head_ = (start.weight.cpu().numpy(), start.bias.cpu().numpy())
@@ -326,7 +328,9 @@ class DLSA(ClassifierMixin, BaseEstimator):
                 problem_of(part, start, splits, VALIDATED), settings
             )
             if level is not None:  # what it knows of the training samples can go
-                level = replace(level, remain={}, leave={}, cluster={})
+                level = replace(
+                    level, remain={}, leave={}, cluster={}, log_likelihood={}
+                )
             frequencies = part.inputs["train"][-1].table if level else None
             deciders.append(_Decider(fitted.terms, level, frequencies))
             self.classifiers_.append(

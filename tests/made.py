@@ -71,6 +71,7 @@ def diagnostics(auroc: float | None = 0.7) -> dict:
     }
     fitted = {
         "epoch": 3,
+        "epochs": 4,
         "pure_clusters": 4,
         "empty_clusters": 1,
         "largest": 9,
@@ -78,4 +79,7 @@ def diagnostics(auroc: float | None = 0.7) -> dict:
         "history": [epoch] * 4,
         "splits": {"test": test},
     }
-    return {str(seed): {"filters": [fitted]} for seed in range(3)}
+    return {
+        str(seed): {"filters": {protocol: [fitted] for protocol in PROTOCOLS}}
+        for seed in range(3)
+    }

@@ -18,6 +18,7 @@ from replication.cascade import (
     cluster_frequencies,
     decide,
     diagnose,
+    fit_chains,
     fit_levels,
     leaving_threshold,
 )
@@ -29,7 +30,12 @@ from replication.core.settings import (
     ClassifierSettings,
     FilterSettings,
 )
-from replication.flow_filter.fitting import Fitted, latents, read_clusters
+from replication.flow_filter.fitting import (
+    Fitted,
+    Trained,
+    latents,
+    read_clusters,
+)
 from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Samples, Streamed
 
@@ -88,7 +94,7 @@ def head() -> Term:
 
 def levels_of(splits: Mapping[str, Samples], depth: int) -> list[Level]:
     settings = CascadeSettings(depth=depth, leaving_share=0.3)
-    return fit_levels(splits, CLASSES, FILTER, settings, SEED)[0]
+    return fit_levels(splits, CLASSES, FILTER, settings, VALIDATED, SEED).levels
 
 
 def decided(
@@ -115,6 +121,7 @@ def test_one_threshold_from_training_samples_for_every_split(levels, splits) -> 
     for level in levels:
         for split in SPLITS:
             reading = read_clusters(level.fitted.flow, splits[split].features)
+            assert torch.equal(level.log_likelihood[split], reading.log_likelihood)
             mine = reading.log_likelihood[level.remain[split]]
             assert torch.equal(level.leave[split], mine >= level.threshold)
             assert torch.equal(level.cluster[split], reading.cluster)
@@ -192,6 +199,37 @@ def test_too_few_classes_are_refused_with_depth_and_seed(splits) -> None:
     )
 
 
+@pytest.mark.parametrize(("purest", "trainings"), [(2, 5), (3, 3)])
+def test_both_protocols_share_the_trainings_of_the_same_samples(
+    monkeypatch, splits, purest: int, trainings: int
+) -> None:
+    """One at depth 1; deeper as many as there are different epochs kept before.
+
+    Of three epochs the last is kept, and under the other protocol the purest.
+    """
+    real, calls = cascade.fit_flow_filter, []
+
+    def spy(features, labels, settings, seed, report=None, rows=None) -> Trained:
+        calls.append((seed, len(rows)))
+        last = real(features, labels, settings, seed, rows=rows).last
+        shorter = settings.model_copy(update={"epochs": purest})
+        if purest == settings.epochs:
+            return Trained(last, last)
+        return Trained(last, real(features, labels, shorter, seed, rows=rows).last)
+
+    monkeypatch.setattr(cascade, "fit_flow_filter", spy)
+    settings = CascadeSettings(depth=3, leaving_share=0.3)
+    both = [VALIDATED, AS_RELEASED]
+    chains = fit_chains(splits, CLASSES, FILTER, settings, both, SEED)
+    assert len(calls) == trainings
+    assert calls[0] == (1000 * SEED + 1, len(splits["train"].labels))
+    assert chains["validated"].epochs == (3, 3, 3)
+    assert chains["as_released"].epochs == (purest,) * 3
+    alone = fit_levels(splits, CLASSES, FILTER, settings, VALIDATED, SEED)
+    for level, other in zip(chains["validated"].levels, alone.levels, strict=True):
+        assert level.threshold == other.threshold
+
+
 # --- Thresholds
 
 
@@ -224,6 +262,7 @@ def made_level(
     leave: dict[str, list[bool]],
     cluster: dict[str, list[int]],
     clusters: int = 3,
+    log_likelihood: Mapping[str, Tensor] | None = None,
 ) -> Level:
     return Level(
         fitted=Fitted(flow_with(clusters), 2, [{"loss_mle": 1.0}]),
@@ -231,6 +270,7 @@ def made_level(
         remain={name: torch.tensor(rows).long() for name, rows in remain.items()},
         leave={name: torch.tensor(rows).bool() for name, rows in leave.items()},
         cluster={name: torch.tensor(rows).long() for name, rows in cluster.items()},
+        log_likelihood=log_likelihood or {},
     )
 
 
@@ -365,7 +405,8 @@ def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
 
 def outcome(splits: Mapping[str, Samples], protocol: Protocol) -> tuple:
     """Thresholds, predictions, kept epochs and looks of the whole chain."""
-    levels = levels_of(splits, 3)
+    settings = CascadeSettings(depth=3, leaving_share=0.3)
+    levels = fit_levels(splits, CLASSES, FILTER, settings, protocol, SEED).levels
     predicted, notes = decided(levels, splits, protocol)
     return (
         [level.threshold for level in levels],
@@ -413,6 +454,13 @@ def test_diagnosis_by_hand() -> None:
     Classes 0 (Many), 1 (Medium), 2 (Few) by the counts of the whole training set.
     """
     counts = torch.tensor([101, 20, 19])
+    likelihoods = {
+        # Of those that remain 1.0 to 5.0.
+        "train": torch.tensor([1.0, 2.0, -9.0, 3.0, 4.0, -9.0, 5.0]),
+        # Few 2.0, 2.5, 4.0 against Many 1.0, 3.0; Medium's 9.0 is in neither.
+        "test": torch.tensor([1.0, 3.0, 9.0, 4.0, 2.0, 2.5]),
+        "val": torch.zeros(0),
+    }
     level = made_level(
         remain={"train": [0, 1, 3, 4, 6], "test": [0, 1, 2, 3, 4, 5], "val": []},
         leave={
@@ -422,6 +470,7 @@ def test_diagnosis_by_hand() -> None:
         },
         cluster={"train": [0, 0, 1, 0, 2, 1, 2], "test": [0] * 6, "val": []},
         clusters=4,
+        log_likelihood=likelihoods,
     )
     splits = {
         # Of those that remain: labels 0, 0, 1, 1, 1.
@@ -429,13 +478,7 @@ def test_diagnosis_by_hand() -> None:
         "test": Samples(torch.zeros(6, 2), torch.tensor([0, 0, 1, 2, 2, 2])),
         "val": Samples(torch.zeros(0, 2), torch.zeros(0).long()),
     }
-    likelihoods = {
-        "train": torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]),
-        # Few 2.0, 2.5, 4.0 against Many 1.0, 3.0; Medium's 9.0 is in neither.
-        "test": torch.tensor([1.0, 3.0, 9.0, 4.0, 2.0, 2.5]),
-        "val": torch.zeros(0),
-    }
-    found = diagnose(level, likelihoods, splits, counts, depth=2)
+    found = diagnose(level, splits, counts, depth=2)
     test, val = found["splits"]["test"], found["splits"]["val"]
     # Pairs where Few is likelier: 4.0 beats both, 2.5 and 2.0 beat 1.0: 4 of 6.
     assert test == {
@@ -453,5 +496,6 @@ def test_diagnosis_by_hand() -> None:
     ):
         assert math.isnan(value)
     # Remaining training samples by cluster: 3, 0, 2, 0; 0, 0, 1 and 1, 1 by label.
+    assert (found["epoch"], found["epochs"]) == (2, 1)  # of a history of one
     assert (found["clusters"], found["empty_clusters"], found["largest"]) == (4, 2, 3)
     assert found["purity"] == pytest.approx(4 / 5)

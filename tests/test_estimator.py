@@ -75,19 +75,21 @@ def test_it_decides_as_the_stages_do(fitted) -> None:
         HeadSettings(**used["head"]),
         [0],
     )
-    levels, diagnoses = fit_levels(
+    chain = fit_levels(
         splits,
         CLASSES,
         FilterSettings(**used["filter"]),
         CascadeSettings(**used["cascade"]),
+        VALIDATED,
         0,
     )
     classifier = ClassifierSettings(**used["classifier"])
-    expected, _ = decide(levels, splits, CLASSES, head, classifier, VALIDATED, 0)
+    expected, _ = decide(chain.levels, splits, CLASSES, head, classifier, VALIDATED, 0)
     assert np.array_equal(fitted.predict(X_TEST), expected.numpy())
     assert np.array_equal(fitted.head_[0], head.weight.numpy())
     leaving = fitted.leaving(X_TEST)
-    for depth, (level, diagnosis) in enumerate(zip(levels, diagnoses, strict=True), 1):
+    pairs = zip(chain.levels, chain.diagnoses, strict=True)
+    for depth, (level, diagnosis) in enumerate(pairs, 1):
         assert np.array_equal(
             np.flatnonzero(leaving == depth), level.leaving("test").numpy()
         )

@@ -294,8 +294,8 @@ def test_params_read_are_params_declared(
 MIDDLE = {
     "backbone_ce": "state.pt",
     "backbone_paco": "state.pt",
-    "dlsa": "filters-0.safetensors",  # before any classifier
-    "dlsa_ce": "filters-0.safetensors",
+    "dlsa": "filters-0-as_released.safetensors",  # before any classifier
+    "dlsa_ce": "filters-0-as_released.safetensors",
     "sigma": "*.safetensors",
     "estimator": "seed-0.json",
     "separation": "*.safetensors",

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -44,6 +45,25 @@ class Fitted:
     flow: FlowFilter
     epoch: int
     history: list[dict[str, float]]
+
+
+FilterEpoch = Literal["last", "purest"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training of a filter, kept twice: one and the same where the epochs agree.
+
+    Fields: `last`: after its last epoch; `purest`: the epoch that the released code
+    keeps.
+    """
+
+    last: Fitted
+    purest: Fitted
+
+    def at(self, epoch: FilterEpoch) -> Fitted:
+        """The filter as it was at an epoch."""
+        return self.last if epoch == "last" else self.purest
 
 
 class PairDraws:
@@ -100,13 +120,13 @@ def fit_flow_filter(
     report: Report | None = None,
     observe: Observe | None = None,
     rows: Tensor | None = None,
-) -> Fitted:
-    """Fit a filter; keep the epoch with the most clusters that are pure and not tiny.
+) -> Trained:
+    """Fit a filter; keep its last epoch, and that of most clusters pure and not tiny.
 
     Implements: Sect. 2, 5: lambda_mle L_MLE + lambda_bal L_bal + lambda_pure L_pure,
-    SGD without momentum. Best epoch as in the released code: most clusters of purity
-    > 0.7 and size > 10 on the training samples, the first of equals, among epochs whose
-    largest cluster has fewer than 5000; the last epoch where none qualifies.
+    SGD without momentum. The purest epoch is the released code's: most clusters of
+    purity > 0.7 and size > 10 on the training samples, the first of equals, among
+    epochs whose largest cluster has fewer than 5000; the last where none qualifies.
 
     Args:
         features: (N, D), on the device to fit on or streamed to it; labels: (N,).
@@ -129,21 +149,30 @@ def fit_flow_filter(
     labels = labels[rows]
     draws = PairDraws(labels, torch.Generator(device).manual_seed(seed))
     descent = _Descent(flow, features, rows, draws, settings, observe)
-    best, best_pure, best_epoch = None, -1, 0
+    purest, most_pure, purest_epoch = None, -1, settings.epochs
     history: list[dict[str, float]] = []
     for epoch in range(settings.epochs):
         metrics = _epoch_losses(descent.epoch(), epoch)
         reading = read_clusters(flow, features, rows)
         metrics |= _read_metrics(reading, labels, clusters, epoch)
         history.append(metrics)
-        if metrics["pure_clusters"] > best_pure and metrics["largest"] < SIZE_BELOW:
-            best_pure, best_epoch = metrics["pure_clusters"], epoch + 1
-            best = copy.deepcopy(flow.state_dict())
+        if metrics["pure_clusters"] > most_pure and metrics["largest"] < SIZE_BELOW:
+            most_pure, purest_epoch = metrics["pure_clusters"], epoch + 1
+            purest = _copied(flow, purest)
         if report is not None:
             report(epoch, settings.epochs, metrics)
-    if best is not None:
-        flow.load_state_dict(best)
-    return Fitted(flow.eval(), best_epoch or settings.epochs, history)
+    last = Fitted(flow.eval(), settings.epochs, history)
+    if purest is None or purest_epoch == settings.epochs:
+        return Trained(last, last)
+    return Trained(last, Fitted(purest.eval(), purest_epoch, history))
+
+
+def _copied(flow: FlowFilter, onto: FlowFilter | None) -> FlowFilter:
+    """A copy of a filter, over an older one, so that two at most are in memory."""
+    if onto is None:
+        return copy.deepcopy(flow)
+    onto.load_state_dict(flow.state_dict())
+    return onto
 
 
 class _Descent:

@@ -124,9 +124,10 @@ def _beside(row: Iterable[Cell], printed: set[str], ours: Any, theirs: Any) -> l
 
 
 def diagnostics_table(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """A row a variant and depth, means over seeds: clusters, and who leaves."""
+    """A row a variant, protocol and depth, means over seeds: clusters, who leaves."""
     columns = {
         "Epoch kept": ("{:.0f}", "epoch"),
+        "of": ("{:.0f}", "epochs"),
         "Pure clusters": ("{:.1f}", "pure_clusters"),
         "Empty clusters": ("{:.0f}", "empty_clusters"),
         "Largest cluster": ("{:.0f}", "largest"),
@@ -144,11 +145,12 @@ def diagnostics_table(diagnostics: Mapping[str, Any], labels: Mapping[str, str])
     }
     rows = []
     for variant, seeds in diagnostics.items():
-        depths = zip(*(run["filters"] for run in seeds.values()), strict=True)
-        for depth, filters in enumerate(depths, start=1):
-            numbers = [_mean(filters, *column) for column in columns.values()]
-            rows.append([labels[variant], str(depth), *numbers])
-    return markdown_table(["Variant", "Depth", *columns], rows)
+        for protocol, words in PROTOCOL_NAMES.items():
+            of_seed = (run["filters"][protocol] for run in seeds.values())
+            for depth, filters in enumerate(zip(*of_seed, strict=True), start=1):
+                numbers = [_mean(filters, *column) for column in columns.values()]
+                rows.append([labels[variant], words, str(depth), *numbers])
+    return markdown_table(["Variant", "Protocol", "Depth", *columns], rows, words=2)
 
 
 def _mean(filters: Iterable[Any], text: str, *path: str) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 from replication.cascade import (
     PROTOCOLS,
     SPLITS,
+    VALIDATED,
     Level,
     decide,
-    fit_levels,
+    fit_chains,
     levels_as_arrays,
     levels_from_arrays,
 )
@@ -72,30 +73,40 @@ class Cascades:
 
     def decide(self, seed: int, tell: Tell) -> None:
         """Fit the filters of a seed, then its classifiers under each protocol."""
-        levels, about = self._filters(seed, tell)
+        chains, about = self._filters(seed, tell)
         arrays, notes = {}, {}
         given = (self.splits, self.num_classes, self.heads[seed], self.classifier)
         for key, protocol in PROTOCOLS.items():
-            predicted, notes[key] = decide(levels, *given, protocol, seed)
+            predicted, notes[key] = decide(chains[key], *given, protocol, seed)
             arrays[key] = predicted.cpu().numpy()
             if self.comparator:  # no filter: the last classifier decides every sample
                 predicted, _ = decide([], *given, protocol, seed)
                 arrays[f"{PLAIN}.{key}"] = predicted.cpu().numpy()
         write_arrays(self.decided(seed), arrays, {**about, "classifiers": notes})
 
-    def _filters(self, seed: int, tell: Tell) -> tuple[list[Level], dict[str, Any]]:
-        """Filters of a seed, fitted unless a run before this one did so."""
-        file = self.folder / f"filters-{seed}.safetensors"
-        if not file.is_file():
-            self._fit(seed, file, tell)
-        facts = read_about(file)
+    def _filters(
+        self, seed: int, tell: Tell
+    ) -> tuple[dict[str, list[Level]], dict[str, Any]]:
+        """Levels of each protocol, fitted unless a run before this one did so."""
+        files = {
+            key: self.folder / f"filters-{seed}-{key}.safetensors" for key in PROTOCOLS
+        }
+        if not all(file.is_file() for file in files.values()):
+            self._fit(seed, files, tell)
+        facts = {key: read_about(file) for key, file in files.items()}
         device = self.splits["train"].labels.device
-        levels = levels_from_arrays(
-            read_arrays(file), facts["levels"], self.filter_settings.sigma, device
-        )
-        return levels, facts["about"]
+        sigma = self.filter_settings.sigma
+        levels = {
+            key: levels_from_arrays(
+                read_arrays(file), facts[key]["levels"], sigma, device
+            )
+            for key, file in files.items()
+        }
+        filters = {key: fact["filters"] for key, fact in facts.items()}
+        timing = facts[VALIDATED.key]["timing"]
+        return levels, {"filters": filters, "timing": timing}
 
-    def _fit(self, seed: int, file: Path, tell: Tell) -> None:
+    def _fit(self, seed: int, files: Mapping[str, Path], tell: Tell) -> None:
         epochs: list[float] = []
         clock = time.perf_counter()
 
@@ -107,23 +118,24 @@ class Cascades:
             clock = now
             tell(epoch, of, {"seed": seed, **metrics})
 
-        levels, diagnoses = fit_levels(
+        chains = fit_chains(
             self.splits,
             self.num_classes,
             self.filter_settings,
             self.cascade,
+            list(PROTOCOLS.values()),
             seed,
             told,
         )
+        first = chains[VALIDATED.key].levels[0].fitted.flow
         timing = {
             "epoch_seconds": float(np.median(epochs)) if epochs else float("nan"),
-            "seconds_per_1000": _inference(
-                levels[0].fitted.flow, self.splits["test"].features
-            ),
+            "seconds_per_1000": _inference(first, self.splits["test"].features),
         }
-        arrays, facts = levels_as_arrays(levels)
-        about = {"filters": diagnoses, "timing": timing}
-        write_arrays(file, arrays, {"levels": facts, "about": about})
+        for key, chain in chains.items():
+            arrays, facts = levels_as_arrays(chain.levels)
+            about = {"levels": facts, "filters": chain.diagnoses, "timing": timing}
+            write_arrays(files[key], arrays, about)
 
 
 def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:

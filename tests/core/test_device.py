@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from replication.cascade import PROTOCOLS, Samples, decide, fit_levels
+from replication.cascade import PROTOCOLS, Samples, decide, fit_chains
 from replication.classifiers.heads import Term
 from replication.core import device
 from replication.core.settings import (
@@ -67,12 +67,13 @@ def cascade() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     chained = CascadeSettings(depth=2, leaving_share=0.3)
     classifier = ClassifierSettings(lr=0.1, batch_size=32, epochs=4, evaluate_every=2)
     head = Term(torch.zeros(6, 16), torch.zeros(6))
-    levels, _ = fit_levels(splits, 6, filters, chained, 0)
+    both = list(PROTOCOLS.values())
+    chains = fit_chains(splits, 6, filters, chained, both, 0)
     predicted = [
-        decide(levels, splits, 6, head, classifier, protocol, 0)[0]
-        for protocol in PROTOCOLS.values()
+        decide(chains[p.key].levels, splits, 6, head, classifier, p, 0)[0] for p in both
     ]
-    return list(levels[0].fitted.flow.state_dict().values()), predicted
+    first = chains["validated"].levels[0].fitted.flow
+    return list(first.state_dict().values()), predicted
 
 
 # --- picking

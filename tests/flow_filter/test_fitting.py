@@ -127,7 +127,7 @@ def test_cluster_quality_by_hand() -> None:
 def test_reading_is_the_flows_own_word_whatever_the_batch(monkeypatch) -> None:
     """log P(x) and argmax P(h | x) of each sample; batches leave no trace."""
     features, labels = toy()
-    flow = fit_flow_filter(features, labels, filter_settings(epochs=1), 0).flow
+    flow = fit_flow_filter(features, labels, filter_settings(epochs=1), 0).last.flow
     whole = read_clusters(flow, features)
     with torch.no_grad():
         density = flow(features)
@@ -163,10 +163,10 @@ def test_fit_follows_its_seed_and_no_global_state() -> None:
     """Same seed, same filter, bit for bit; another seed, another filter."""
     features, labels = toy()
     settings = filter_settings(epochs=2)
-    first = fit_flow_filter(features, labels, settings, 11)
+    first = fit_flow_filter(features, labels, settings, 11).last
     torch.rand(5)
-    again = fit_flow_filter(features, labels, settings, 11)
-    other = fit_flow_filter(features, labels, settings, 12)
+    again = fit_flow_filter(features, labels, settings, 11).last
+    other = fit_flow_filter(features, labels, settings, 12).last
     assert equal_states(first.flow, again.flow)
     assert first.history == again.history
     assert not equal_states(first.flow, other.flow)
@@ -178,7 +178,7 @@ def test_likelihood_grows_and_its_loss_falls() -> None:
     fitted = fit_flow_filter(
         features, labels, filter_settings(epochs=15, lambda_pure=0.0), 0
     )
-    history = fitted.history
+    history = fitted.last.history
     assert len(history) == 15
     assert history[-1]["loss_mle"] < history[1]["loss_mle"] < history[0]["loss_mle"]
     # Epoch 3 on: by then the running statistics of batch-norm have settled.
@@ -206,21 +206,23 @@ def script(
         ([4, 3, 2, 1], [5000, 5000, 5000, 5000], 4),  # none qualifies: the last
     ],
 )
-def test_best_epoch_rule(
+def test_one_training_gives_its_last_and_its_purest_epoch(
     monkeypatch, pure: list[int], largest: list[int], kept: int
 ) -> None:
-    """The epoch is the rule's, and the weights are that epoch's, in eval mode."""
+    """The purest epoch is the rule's; the weights are each epoch's, in eval mode."""
     features, labels = toy()
     script(monkeypatch, pure, largest)
-    fitted = fit_flow_filter(features, labels, filter_settings(epochs=4), 0)
-    assert fitted.epoch == kept
+    trained = fit_flow_filter(features, labels, filter_settings(epochs=4), 0)
+    fitted = trained.at("purest")
+    assert (fitted.epoch, trained.at("last").epoch) == (kept, 4)
+    assert (trained.last is trained.purest) == (kept == 4)
     assert [row["pure_clusters"] for row in fitted.history] == pure
     assert not any(module.training for module in fitted.flow.modules())
-    # The same seed stopped at that epoch, with nothing better before it.
-    script(monkeypatch, list(range(kept)), [10] * kept)
-    stopped = fit_flow_filter(features, labels, filter_settings(epochs=kept), 0)
-    assert stopped.epoch == kept
-    assert equal_states(fitted.flow, stopped.flow)
+    for some in (trained.last, trained.purest):  # as if it had ended there
+        script(monkeypatch, [0] * some.epoch, [10] * some.epoch)
+        shorter = filter_settings(epochs=some.epoch)
+        stopped = fit_flow_filter(features, labels, shorter, 0).last
+        assert equal_states(some.flow, stopped.flow)
 
 
 NUMBER = r"(-?\d[\d.]*(e[+-]?\d+)?|nan|-?inf)"

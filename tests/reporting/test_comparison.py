@@ -58,9 +58,10 @@ def test_the_gain_is_said_in_overall_and_then_in_every_other_metric() -> None:
     assert gain_in_words([], "start", "full", "validated") == "DLSA was not run."
 
 
-def test_a_filter_has_a_row_a_depth_and_an_empty_group_no_number() -> None:
+def test_a_filter_has_a_row_a_protocol_and_an_empty_group_no_number() -> None:
     table = diagnostics_table({"full": diagnostics(None)}, {"full": "Full model"})
     assert table.splitlines()[2:] == [
-        "| Full model | 1 | 3 | 4.0 | 1 | 9 | 50.0% | −20.0 | 30% | 20% | 30% | n/a "
-        "| n/a |"
+        f"| Full model | {words} | 1 | 3 | 4 | 4.0 | 1 | 9 | 50.0% | −20.0 | 30% | 20% "
+        "| 30% | n/a | n/a |"
+        for words in ("validated", "as released")
     ]

@@ -49,9 +49,7 @@ def test_the_page_counts_what_was_judged_without_test_data_or_a_clock() -> None:
     table2 = measurement(cells=CELLS, data=DATA | {"stand_in": True})
     text = summary_page(table2, claims, "CIFAR", "Places-LT with a ResNet-152")
     assert text.startswith("> **Stand-in data.**")
-    assert (
-        "2 tests under protocol *validated* or none, 1 supported, 1 contra" in text
-    )
+    assert "2 tests under protocol *validated* or none, 1 supported, 1 contra" in text
     assert "was worth +4.0 ± 1.0 points to the full model" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows] == [

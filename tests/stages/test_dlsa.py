@@ -68,7 +68,7 @@ def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) ->
         with pytest.raises(KeyError):
             killed.decide(0, silent)
     assert not killed.decided(0).exists()
-    monkeypatch.setattr(dlsa, "fit_levels", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(dlsa, "fit_chains", lambda *_: pytest.fail("fitted again"))
     killed.decide(0, silent)
     files = undisturbed.decided(0), killed.decided(0)
     arrays, again = map(read_arrays, files)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from replication.cascade import (
+    VALIDATED,
     Level,
     fit_levels,
     levels_as_arrays,
@@ -114,9 +115,9 @@ class Trials:
     def _fit(self, fit: Fit, seed: int, file: Path) -> None:
         """Fit filters. Those that were tried may diverge, those in use must not."""
         try:
-            levels, _ = fit_levels(
-                self.splits, self.num_classes, fit.filter, fit.cascade, seed
-            )
+            levels = fit_levels(
+                self.splits, self.num_classes, fit.filter, fit.cascade, VALIDATED, seed
+            ).levels
         except BadInput as error:
             if fit.filter == self.filter_settings:
                 raise

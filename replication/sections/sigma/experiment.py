@@ -236,9 +236,9 @@ class Sweep:
         """
         settings = self.filter_settings.model_copy(update={"sigma": sigma})
         try:
-            levels, _ = fit_levels(
-                self.splits, self.num_classes, settings, self.cascade, seed
-            )
+            levels = fit_levels(
+                self.splits, self.num_classes, settings, self.cascade, VALIDATED, seed
+            ).levels
         except BadInput as error:
             raise BadInput(f"sigma {sigma:g}: {error}") from None
         numbers = self._numbers(levels[0].fitted.flow)
@@ -276,7 +276,10 @@ def validation_as_test(
     joined = []
     for level in levels:
         shifted = {**level.remain, "test": level.remain["test"] + len(val.labels)}
-        parts = {"leave": both(level.leave), "cluster": both(level.cluster)}
+        parts = {
+            kind: both(getattr(level, kind))
+            for kind in ("leave", "cluster", "log_likelihood")
+        }
         joined.append(replace(level, remain=both(shifted), **parts))
     features = in_turn(val.features, test.features)
     samples = Samples(features, torch.cat([val.labels, test.labels]))

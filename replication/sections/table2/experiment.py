@@ -183,35 +183,48 @@ def greatest_drop(
     return claims
 
 
-def separation_claim(
+def separation_claims(
     diagnostics: Mapping[str, Mapping[str, Any]],
     table: PublishedTable,
     tested: AbstractSet[str],
     claim: NewClaim,
-) -> Claim:
+) -> list[Claim]:
     """Sect. 7: L_MLE controls the separation of head and tail, by the first filter.
 
     Args:
         diagnostics: row -> seed -> what the stage `dlsa` wrote.
+
+    Returns:
+        A Claim a protocol.
     """
     (row,) = (row for row, loss in removals(table).items() if loss == "lambda_mle")
+    label = table.rows[row].label
 
-    def auroc(variant: str, seed: str) -> float:
-        first = diagnostics[variant][seed]["filters"][0]
+    def auroc(variant: str, seed: str, protocol: str) -> float:
+        first = diagnostics[variant][seed]["filters"][protocol][0]
         value = first["splits"]["test"]["auroc_tail"]
         return float("nan") if value is None else value
 
-    gaps = [auroc(FULL, seed) - auroc(row, seed) for seed in diagnostics[FULL]]
-    label = table.rows[row].label
-    return claim(
-        id="separation",
-        sentence="s7_separation",
-        statement=f"{label.removeprefix('w/o ')} controls the head-tail separation.",
-        test="AUROC of log P(x), Few against Many test images at depth 1: full model "
-        f"minus {label}",
-        unit="AUROC",
-        **judged([over_seeds(gaps if row in tested else [])]),
-    )
+    claims = []
+    for protocol in PROTOCOLS:
+        gaps = [
+            auroc(FULL, seed, protocol) - auroc(row, seed, protocol)
+            for seed in diagnostics[FULL]
+        ]
+        claims.append(
+            claim(
+                id="separation",
+                sentence="s7_separation",
+                statement=f"{label.removeprefix('w/o ')} controls the head-tail "
+                "separation.",
+                test="AUROC of log P(x), Few against Many test images at depth 1: full "
+                f"model minus {label}",
+                protocol=protocol,
+                unit="AUROC",
+                **judged([over_seeds(gaps if row in tested else [])]),
+            )
+        )
+    return claims
 
 
 def slowness_claims(

@@ -14,7 +14,9 @@ from replication.reporting.tables import METRIC_NAMES
 def leaving_figure(
     diagnostics: Mapping[str, Any], labels: Mapping[str, str], share: float
 ) -> str:
-    """Whom the first filter lets go: share of each shot group, per variant.
+    """Whom the first filter lets go, per variant: share of each shot group.
+
+    Under protocol `validated`.
 
     Args:
         diagnostics: variant -> seed -> what the stage wrote.
@@ -28,10 +30,7 @@ def leaving_figure(
         for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
             leaving = 100 * np.array(
                 [
-                    [
-                        run["filters"][0]["splits"]["test"]["leaving_by_group"][group]
-                        for run in seeds.values()
-                    ]
+                    [_leaving(run, group) for run in seeds.values()]
                     for seeds in diagnostics.values()
                 ],
                 dtype=float,
@@ -52,3 +51,8 @@ def leaving_figure(
         axis.grid(axis="x", visible=False)
         figure.legend(loc="outside upper center", ncols=4, fontsize=9)
         return svg_text(figure)
+
+
+def _leaving(run: Mapping[str, Any], group: str) -> float | None:
+    first = run["filters"]["validated"][0]
+    return first["splits"]["test"]["leaving_by_group"][group]

@@ -14,7 +14,7 @@ from replication.sections.table2.experiment import (
     changed_as_printed,
     greatest_drop,
     row_claims,
-    separation_claim,
+    separation_claims,
     slowness_claims,
 )
 from replication.statistics.comparison import (
@@ -79,7 +79,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     claims = [
         *row_claims(cells, *given),
         *greatest_drop(predictions, counts, *given),
-        separation_claim(diagnostics, *given),
+        *separation_claims(diagnostics, *given),
         *slowness_claims(timing, *given),
     ]
     return Measurement(

@@ -38,7 +38,7 @@ BASE = search.setting_in_use(FILTER, CASCADE, CLASSIFIER)
 
 @pytest.fixture(scope="module")
 def levels() -> list[Level]:
-    return fit_levels(SPLITS, CLASSES, FILTER, CASCADE, 0)[0]
+    return fit_levels(SPLITS, CLASSES, FILTER, CASCADE, VALIDATED, 0).levels
 
 
 def tried(setting: Setting, levels: Sequence[Level], seed: int = 0) -> Tried:
@@ -112,7 +112,7 @@ def test_rungs_without_second_terms_by_hand(name, levels) -> None:
 def test_second_terms_at_zero_leave_the_head_drawn_ones_do_not(num_clusters) -> None:
     """With fewer clusters than classes frequencies are a table."""
     filters = FILTER.model_copy(update={"num_clusters": num_clusters})
-    levels = fit_levels(SPLITS, CLASSES, filters, CASCADE, 0)[0]
+    levels = fit_levels(SPLITS, CLASSES, filters, CASCADE, VALIDATED, 0).levels
     untrained = search.ladder(BASE)["untrained"]
     at_zero = tried(replace(untrained, drawn=False), levels)
     assert at_zero.predictions["test"].tolist() == of_head("test").tolist()

@@ -217,10 +217,10 @@ def diverge(monkeypatch) -> Callable[..., None]:
     fit = trials.fit_levels
 
     def call(when: Callable[[float, int], bool]) -> None:
-        def diverging(splits, classes, settings, cascade, seed, *rest):
+        def diverging(splits, classes, settings, cascade, protocol, seed):
             if when(settings.sigma, seed):
                 raise BadInput("filter: the loss is not finite in epoch 1, step 1")
-            return fit(splits, classes, settings, cascade, seed, *rest)
+            return fit(splits, classes, settings, cascade, protocol, seed)
 
         monkeypatch.setattr(trials, "fit_levels", diverging)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from replication.core.settings import FilterSettings
-from replication.flow_filter.fitting import Fitted, fit_flow_filter
+from replication.flow_filter.fitting import Trained, fit_flow_filter
 from replication.samples.features import Streamed
 from replication.sections.estimator import experiment as estimator
 from replication.sections.estimator.experiment import (
@@ -140,18 +140,19 @@ def test_intervals_of_the_variance_ratio_hold_19_of_20_times() -> None:
 def test_probes_leave_the_fit_as_it_is(monkeypatch) -> None:
     """The observed fit ends with the weights, buffers and history of a plain one."""
     features, labels = toy()
-    fits: list[Fitted] = []
+    fits: list[Trained] = []
 
-    def watched(*arguments: object) -> Fitted:
+    def watched(*arguments: object) -> Trained:
         fits.append(fit_flow_filter(*arguments))
         return fits[-1]
 
     monkeypatch.setattr(estimator, "fit_flow_filter", watched)
     probe_fit(features, labels, filter_settings(), 5, 3)
     plain = fit_flow_filter(features, labels, filter_settings(), 3)
-    assert fits[0].history == plain.history
-    for name, values in plain.flow.state_dict().items():
-        assert torch.equal(fits[0].flow.state_dict()[name], values)
+    assert fits[0].last.history == plain.last.history
+    observed = fits[0].last.flow.state_dict()
+    for name, values in plain.last.flow.state_dict().items():
+        assert torch.equal(observed[name], values)
 
 
 def test_probe_records() -> None:

@@ -118,7 +118,7 @@ def test_validation_and_test_are_decided_as_if_each_were_alone() -> None:
     sweep = Sweep(streamed, len(COUNTS), FILTER, CASCADE, CLASSIFIER)
     tried = sweep.attempt(0.3, HEAD, 2)
     chosen = FILTER.model_copy(update={"sigma": 0.3})
-    levels, _ = fit_levels(splits, len(COUNTS), chosen, CASCADE, 2)
+    levels = fit_levels(splits, len(COUNTS), chosen, CASCADE, VALIDATED, 2).levels
     predicted, _ = decide(levels, splits, len(COUNTS), HEAD, CLASSIFIER, VALIDATED, 2)
     assert np.array_equal(tried.predictions["test"], predicted.numpy())
     assert tried.predictions["val"].shape == (len(splits["val"].labels),)
