@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from replication.core.files import read_yaml
 from replication.core.settings import PUBLISHED, Count, Frozen, Positive, Row
@@ -25,12 +26,14 @@ class PublishedTable:
 class Sentence(Frozen):
     """A sentence of the supplement that could be wrong.
 
-    `quote` is print; `why_not`: where no test can name it, the reason.
+    `quote` is print; `quantifier`: `every` where one clear case contradicts all of it;
+    `why_not`: where no test can name it, the reason.
     """
 
     id: str
     section: str
     quote: str
+    quantifier: Literal["every"] | None = None
     why_not: str | None = None
 
 

@@ -4,39 +4,40 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from replication.published.reader import read_published_claims
+from replication.published.reader import Sentence, read_published_claims
 from replication.reporting.rendering import render
-from replication.reporting.tables import PROTOCOL_NAMES, in_unit, markdown_table
-from replication.statistics.claims import after_correction, by_sentence, overall
-from replication.statistics.results import Claim
-from replication.statistics.verdicts import stands
+from replication.reporting.tables import (
+    PROTOCOL_NAMES,
+    in_unit,
+    markdown_table,
+    tested,
+)
+from replication.statistics.claims import by_sentence, overall
+from replication.statistics.results import GRADES, Claim
+from replication.statistics.verdicts import DECIDED, UNDECIDED_AFTER
 
-_STANDS = {True: "stands", False: "does not stand", None: "—"}
-_OVERVIEW = ("Section", "Sentence", "Data", "Verdict", "Corrected")
-_HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict", "Corrected")
+_HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict")
 
 
 def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str, str]:
     """The page, and its finding in words.
 
     Args:
-        claims: of all sections and benchmarks, with `holm_all`.
+        claims: of all sections and benchmarks, as `corrected` leaves them.
         titles: of the benchmarks.
     """
     by_quote, beyond = by_sentence(read_published_claims(), claims)
-    verdicts = Counter(overall(tests) for tests in by_quote.values())
-    finding = f"{len(by_quote)} sentences: " + ", ".join(
-        f"{number} {verdict}" for verdict, number in sorted(verdicts.items())
-    )
+    words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}
     sentences = [
         {
             "section": sentence.section,
             "sentence": sentence.quote,
-            "data": ", ".join(dict.fromkeys(claim.grade for claim in tests)) or "—",
             "why_not": sentence.why_not,
             "page": f"{tests[0].section}.md" if tests else None,
-            "verdict": overall(tests),
-            "corrected": after_correction(tests),
+            "verdict": "; ".join(
+                f"{word} ({grade})" for grade, word in words[sentence].items()
+            )
+            or "not run",
             "table": _tests_table(tests, titles),
         }
         for sentence, tests in by_quote.items()
@@ -45,21 +46,40 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str
     text = render(
         "reporting/templates/claims.md.j2",
         stand_in=stand_in,
-        finding=finding,
+        number=len(by_quote),
+        counts=_counts(words),
         correction=_correction(claims),
-        overview=markdown_table(
-            _OVERVIEW,
-            [[entry[name.lower()] for name in _OVERVIEW] for entry in sentences],
-            words=len(_OVERVIEW),
-        ),
+        overview=_overview(words),
         sections=[
             (name, list(of)) for name, of in groupby(sentences, lambda s: s["section"])
         ],
         beyond=_tests_table(beyond, titles, with_statement=True),
     )
-    return text, finding + (
-        " (on the stand-in, but for what needs no data)." if stand_in else "."
-    )
+    counts = " ".join(f"{who}: {what}." for who, what in _counts(words).items())
+    return text, f"{len(by_quote)} sentences. {counts}"
+
+
+def _counts(words: Mapping[Sentence, Mapping[str, str]]) -> dict[str, str]:
+    """Grade of evidence -> how many sentences have each word on it; never mixed."""
+    counts = {}
+    for grade in GRADES:
+        verdicts = Counter(found[grade] for found in words.values() if grade in found)
+        if verdicts:
+            counts[grade.capitalize()] = ", ".join(
+                f"{number} {verdict}" for verdict, number in sorted(verdicts.items())
+            )
+    silent = sum(not found for found in words.values())
+    return counts | ({"Not run": str(silent)} if silent else {})
+
+
+def _overview(words: Mapping[Sentence, Mapping[str, str]]) -> str:
+    """A row a sentence and grade of evidence."""
+    rows = [
+        [sentence.section, sentence.quote, grade, word]
+        for sentence, found in words.items()
+        for grade, word in (found or {"—": "not run"}).items()
+    ]
+    return markdown_table(["Section", "Sentence", "Data", "Verdict"], rows, words=4)
 
 
 def _tests_table(
@@ -69,16 +89,15 @@ def _tests_table(
     rows = [
         [
             *([claim.statement] if with_statement else []),
-            claim.test,
+            tested(claim),
             _data_of(claim, titles),
             PROTOCOL_NAMES.get(claim.protocol, "—"),
             in_unit(claim),
             claim.verdict,
-            _STANDS[stands(claim, "holm_all")],
         ]
         for claim in tests
     ]
-    return markdown_table(header, rows, words=len(header) - 3) if rows else ""
+    return markdown_table(header, rows, words=len(header) - 2) if rows else ""
 
 
 def _data_of(claim: Claim, titles: Mapping[str, str]) -> str:
@@ -89,11 +108,11 @@ def _data_of(claim: Claim, titles: Mapping[str, str]) -> str:
 
 
 def _correction(claims: Sequence[Claim]) -> str:
-    """How many verdicts stand, in words; those on time apart."""
-    settled = [claim for claim in claims if not claim.timed]
-    standing = [stands(claim, "holm_all") for claim in settled]
-    with_p = sum(claim.p_value is not None for claim in settled)
+    """How many verdicts stand, in words."""
+    with_p = [claim for claim in claims if claim.p_value is not None]
+    fell = sum(claim.verdict == UNDECIDED_AFTER for claim in with_p)
+    settled = fell + sum(claim.verdict in DECIDED for claim in with_p)
     return (
-        f"{standing.count(True)} of {len(standing) - standing.count(None)} verdicts "
-        f"stand among {with_p} tests that have a p-value"
+        f"{settled - fell} of {settled} verdicts stand among {len(with_p)} tests that "
+        "have a p-value"
     )

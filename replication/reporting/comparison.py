@@ -22,6 +22,7 @@ from replication.reporting.tables import (
     shown,
 )
 from replication.statistics.results import Cell, Claim, Measurement, pick
+from replication.statistics.verdicts import UNDECIDED_AFTER
 
 HEADS = {
     "own_head": "the network's own head, as PaCo trained it",
@@ -29,9 +30,9 @@ HEADS = {
 }
 HOW_JUDGED = (
     "*Supported*: the 95 % interval lies above zero; *contradicted*: below it; "
-    "*undecided*: zero is inside; *not run*: there is nothing to compare. † does not "
-    "stand where all tests of this page under one protocol (or none) are judged at "
-    "once (Holm's p-value is 5 % or more)."
+    "*undecided*: zero is inside; *undecided after correction*: it is not, but would "
+    "be where all tests of all pages are judged at once (Holm's p-value is 5 % or "
+    "more); *not run*: there is nothing to compare."
 )
 UNDER = {
     "validated": "Under protocol *validated*",
@@ -42,6 +43,7 @@ _EFFECTS = {
     "supported": "a gain",
     "contradicted": "a loss",
     "undecided": "undecided",
+    UNDECIDED_AFTER: UNDECIDED_AFTER,
     "not run": "not measured",
 }
 _MARKS = {"validated": (-0.16, "o"), "as_released": (0.16, "s")}
@@ -206,7 +208,7 @@ def differences_figure(
 
 
 def _title(gaps: Sequence[Cell], name: str) -> str:
-    """`DLSA is above 0 of 6 rows in Overall, below 6 (protocol: paper)`."""
+    """`DLSA in Overall: above 0 of 6 rows, below 6 (validated; 95 % intervals)`."""
     verdicts = [
         gap.verdict
         for gap in gaps
@@ -214,8 +216,8 @@ def _title(gaps: Sequence[Cell], name: str) -> str:
     ]
     above, below = (verdicts.count(word) for word in ("supported", "contradicted"))
     return (
-        f"{name} is above {above} of {len(verdicts)} rows in Overall, below {below} "
-        "(protocol: paper)"
+        f"{name} in Overall: above {above} of {len(verdicts)} rows, below {below} "
+        "(validated; each by its own interval)"
     )
 
 
@@ -230,28 +232,34 @@ def tally(results: Iterable[Cell | Claim]) -> str:
 
 
 def gain_in_words(
-    cells: Sequence[Cell], plain: str, full: str, protocol: str, name: str = "DLSA"
+    measured: Measurement, plain: str, full: str, protocol: str, name: str = "DLSA"
 ) -> str:
-    """What the full row does to the plain one: Overall, then the other metrics."""
-    gaps = {
-        cell.metric: cell
-        for cell in cells
-        if cell.minus == plain and cell.protocol == protocol
+    """What the full row does to the plain one: Overall, then what else is claimed.
+
+    The words are those of the Claims `gain_<metric>`, so that a page and the page of
+    claims say the same.
+    """
+    verdicts = {
+        claim.id.removeprefix("gain_"): claim.verdict
+        for claim in measured.claims
+        if claim.id.startswith("gain_") and claim.protocol == protocol
     }
-    if "overall" not in gaps:
+    cells = measured.cells
+    gap = pick(cells, minus=plain, protocol=protocol, metric="overall")
+    if gap is None:
         return f"{name} was not run."
     before, after = (
         pick(cells, method=method, minus=None, protocol=protocol, metric="overall")
         for method in (plain, full)
     )
-    overall, start = gaps.pop("overall"), before.label.removesuffix(", no DLSA")
+    start = before.label.removesuffix(", no DLSA")
     text = (
         f"{UNDER[protocol]} {name} takes {start} from {percent(before.mean)} % to "
-        f"{percent(after.mean)} % Overall, {_EFFECTS[overall.verdict]} "
-        f"({shown(overall)} points)"
+        f"{percent(after.mean)} % Overall, {_EFFECTS[verdicts.pop('overall')]} "
+        f"({shown(gap)} points)"
     )
     for verdict, word in _EFFECTS.items():
-        names = [METRIC_NAMES[m] for m, gap in gaps.items() if gap.verdict == verdict]
+        names = [METRIC_NAMES[m] for m, found in verdicts.items() if found == verdict]
         if names:
             text += f"; {word} in {', '.join(names)}"
     return text + "."

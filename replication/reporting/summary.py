@@ -40,7 +40,7 @@ def summary_page(
     judged = [
         claim
         for claim in claims
-        if claim.protocol in (None, "validated") and not claim.timed
+        if claim.sentence and claim.protocol in (None, "validated")
     ]
     return render(
         "reporting/templates/summary.md.j2",

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from replication.statistics.results import Cell, Claim
-from replication.statistics.verdicts import stands
 
 METRIC_NAMES = {
     "overall": "Overall",
@@ -45,25 +44,20 @@ def points(value: float | None, digits: int = 1) -> str:
 def shown(result: Cell | Claim) -> str:
     """Mean and 95 % interval in the result's unit: `30.6 ± 0.7`, `98.5 [96.3, 100.0]`.
 
-    A value is in percent, without the part of its interval that no value can reach; a
-    difference or a Claim of unit `points` in signed points, with one digit more where
-    an end is too near 0 to show its side; a `log ratio` as the ratio; anything else as
-    a plain number with its unit. Where the interval has no end, the mean alone.
+    A value is in percent; a difference or a Claim of unit `points` in signed points,
+    with one digit more where an end is too near 0 to show its side; anything else as a
+    plain number with its unit. Where the interval has no end, the mean alone.
     """
     ends = np.array([result.mean, result.low, result.high], dtype=float)
     ends[~np.isfinite(ends)] = np.nan
     if np.isnan(ends[0]):
         return "n/a"
     if _is_value(result):
-        least = -1.0 if getattr(result, "metric", "") == "mcc" else 0.0
-        ends[1:] = ends[1:].clip(least, 1.0)
         return _interval(100 * ends, "{:.1f}")
     if result.unit in ("points", "fraction"):
         near = (abs(ends[1:]) > 0) & (abs(ends[1:]) < _TOO_NEAR)
         return _interval(100 * ends, "{:+.2f}" if near.any() else "{:+.1f}")
     times, words = _SCALED.get(result.unit, (1, result.unit))
-    if result.unit == "log ratio":
-        ends, words = np.exp(ends), "times as long"
     return f"{_interval(times * ends, '{:.3g}')} {words}".strip()
 
 
@@ -107,9 +101,11 @@ def could_see(result: Cell | Claim) -> str:
     return percent(value) if in_points and value and np.isfinite(value) else ""
 
 
-def marked(claim: Claim) -> str:
-    """A verdict, with a mark where it does not stand after Holm's correction."""
-    return claim.verdict + (" †" if stands(claim) is False else "")
+def tested(claim: Claim) -> str:
+    """How a claim was tested: its reading first, its caveat last."""
+    reading = f"{claim.reading}: " if claim.reading else ""
+    caveat = f". **But: {claim.caveat}.**" if claim.caveat else ""
+    return reading + claim.test + caveat
 
 
 # ---- Tables -----------------------------------------------------------------------
@@ -144,8 +140,7 @@ def claims_table(claims: Sequence[Claim]) -> str:
     """A row a test: under each protocol its estimate and verdict, side by side.
 
     Where tests depend on no protocol, or on one alone, there is one pair of columns.
-    Beside `undecided` stands what could have been seen; † marks what does not stand
-    after Holm's correction.
+    Beside `undecided` stands what could have been seen.
     """
     both = {claim.protocol for claim in claims} >= set(PROTOCOL_NAMES)
     where = " (stand-in)" if any(c.grade == "stand-in" for c in claims) else ""
@@ -156,7 +151,7 @@ def claims_table(claims: Sequence[Claim]) -> str:
     body = []
     for name in dict.fromkeys(claim.id for claim in claims):
         tests = [claim for claim in claims if claim.id == name]
-        row = [tests[0].statement, tests[0].test]
+        row = [tests[0].statement, tested(tests[0])]
         for protocol in PROTOCOL_NAMES if both else (tests[0].protocol,):
             asked = [test for test in tests if test.protocol in (None, protocol)]
             row += _estimate_and_verdict(asked[0]) if asked else ["—", "—"]
@@ -166,4 +161,4 @@ def claims_table(claims: Sequence[Claim]) -> str:
 
 def _estimate_and_verdict(claim: Claim) -> list[str]:
     seen = could_see(claim) if claim.verdict == "undecided" else ""
-    return [in_unit(claim), marked(claim) + (f", could see {seen}" if seen else "")]
+    return [in_unit(claim), claim.verdict + (f", could see {seen}" if seen else "")]

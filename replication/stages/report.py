@@ -1,7 +1,7 @@
 """report: what every section measured becomes results/ and reports/."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,8 @@ def tables_shown(settings: Settings) -> list[Path]:
 class Results:
     """All that was measured.
 
-    Fields: `measured` by the file that has it; every Claim once, with its Holm p-value
-    among all; `titles` of the benchmarks; `records` of the runs by stage.
+    Fields: `measured` by the file that has it; every Claim once; `titles` of the
+    benchmarks; `records` of the runs by stage.
     """
 
     measured: Mapping[Path, Measurement]
@@ -97,11 +97,13 @@ class Results:
 def main(stage: Stage) -> None:
     """Write results/, and every page with its figures."""
     paths = tables_shown(stage.settings)
-    measured = {path: Measurement.read(stage.reads(path)) for path in paths}
+    measured = judged_at_once(
+        {path: Measurement.read(stage.reads(path)) for path in paths}
+    )
     benchmarks = {table.benchmark for table in measured.values()} - {None}
     results = Results(
         measured,
-        judged_together(measured.values()),
+        tuple(dict.fromkeys(c for table in measured.values() for c in table.claims)),
         {name: read_recipe(name)["title"] for name in benchmarks},
         read_records(),
     )
@@ -119,13 +121,18 @@ def main(stage: Stage) -> None:
     stage.finish()
 
 
-def judged_together(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
-    """Every Claim once, with its Holm p-value among all.
+def judged_at_once(measured: Mapping[Path, Measurement]) -> dict[Path, Measurement]:
+    """The measurements, each verdict the one that all tests together leave.
 
-    What needs no data comes out of several benchmarks' measurements alike.
+    What needs no data comes out of several benchmarks' measurements alike, and counts
+    once.
     """
-    claims = dict.fromkeys(claim for table in measured for claim in table.claims)
-    return corrected(list(claims), "holm_all")
+    claims = list(dict.fromkeys(c for table in measured.values() for c in table.claims))
+    left = dict(zip(claims, corrected(claims), strict=True))
+    return {
+        path: replace(table, claims=tuple(left[claim] for claim in table.claims))
+        for path, table in measured.items()
+    }
 
 
 # ---- Results ----------------------------------------------------------------------

@@ -5,7 +5,9 @@ from collections.abc import Set as AbstractSet
 
 from replication.published.reader import Sentence
 from replication.statistics.results import Claim
-from replication.statistics.verdicts import stands
+from replication.statistics.verdicts import UNDECIDED_AFTER
+
+BY_READING = "depends on the reading"
 
 
 def by_sentence(
@@ -33,40 +35,38 @@ def by_sentence(
     return tests, beyond
 
 
-def overall(tests: Sequence[Claim]) -> str:
-    """One word on a sentence: that of its `validated` tests, if they agree.
+def overall(sentence: Sentence, tests: Sequence[Claim]) -> dict[str, str]:
+    """Grade of evidence -> the word for a sentence: that of its `validated` tests.
 
-    A sentence of several parts is contradicted where one of them is.
+    Grades are never mixed. Of a sentence on *every* case one that is contradicted
+    contradicts it; of another sentence it contradicts a part. Where readings of the
+    sentence lead to two words, the word is `BY_READING`.
+
+    Returns:
+        No entry for a grade that has no such test, or none that was run.
     """
-    return _word({claim.verdict for claim in tests if _counts(claim)})
+    counted = [
+        claim
+        for claim in tests
+        if claim.protocol in (None, "validated") and claim.verdict != "not run"
+    ]
+    words = {}
+    for grade in dict.fromkeys(claim.grade for claim in counted):
+        of_reading: dict[str, set[str]] = {}
+        for claim in counted:
+            if claim.grade == grade:
+                of_reading.setdefault(claim.reading, set()).add(claim.verdict)
+        word, *others = {_word(sentence, found) for found in of_reading.values()}
+        words[grade] = BY_READING if others else word
+    return words
 
 
-def after_correction(tests: Sequence[Claim]) -> str:
-    """What becomes of that word where all tests of all sections are judged at once.
-
-    A test that does not stand is undecided; one without a p-value keeps its verdict.
-    """
-    counted = [claim for claim in tests if _counts(claim)]
-    if all(stands(claim, "holm_all") is None for claim in counted):
-        return "—"
-    word = _word(
-        {
-            "undecided" if stands(claim, "holm_all") is False else claim.verdict
-            for claim in counted
-        }
-    )
-    return "stands" if word == overall(tests) else word
-
-
-def _counts(claim: Claim) -> bool:
-    return claim.protocol in (None, "validated")
-
-
-def _word(verdicts: AbstractSet[str]) -> str:
-    if verdicts <= {"not run"}:
-        return "not run"
+def _word(sentence: Sentence, verdicts: AbstractSet[str]) -> str:
+    if len(verdicts) == 1:
+        return next(iter(verdicts))
+    verdicts = {"undecided" if v == UNDECIDED_AFTER else v for v in verdicts}
+    every = sentence.quantifier == "every"
     if "contradicted" in verdicts:
-        return "contradicted" if len(verdicts) == 1 else "contradicted in part"
-    if verdicts == {"supported"}:
-        return "supported"
-    return "supported in part" if "supported" in verdicts else "undecided"
+        return "contradicted" if every else "contradicted in part"
+    part = "supported" in verdicts and not every
+    return "supported in part" if part else "undecided"

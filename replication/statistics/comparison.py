@@ -196,7 +196,8 @@ def _cells(
             protocol=protocol,
             metric=metric,
         )
-        value = estimated(ours) | {"printed": printed, "verdict": verdict}
+        known = ours.within(-1.0 if metric == "mcc" else 0.0, 1.0)
+        value = estimated(known) | {"printed": printed, "verdict": verdict}
         cells.append(new_cell(method=method, **value))
         if method in gaps:
             gap = estimated(gaps[method]) | judged([gaps[method]])

@@ -23,7 +23,7 @@ Three choices make a 95 % interval hold the truth 93 to 97 times in 100, or near
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -63,6 +63,14 @@ class Estimate:
             return self.low, self.high
         half = float(stdtrit(self.freedom, 0.5 + level / 2)) * self.error
         return self.mean - half, self.mean + half
+
+    def within(self, least: float, most: float) -> "Estimate":
+        """With an interval that ends where the estimated value must: [0, 1] of a share.
+
+        Coverage stays: what is cut off cannot hold the truth.
+        """
+        low, high = (min(max(end, least), most) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
     @property
     def p_value(self) -> float:

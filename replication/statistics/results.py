@@ -7,7 +7,7 @@ else carries a number from one folder to another.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import pandas as pd
 from pandas.api.types import is_any_real_numeric_dtype
@@ -18,6 +18,7 @@ from replication.statistics.intervals import Estimate
 Protocol = Literal["validated", "as_released"]
 PROTOCOLS: tuple[Protocol, ...] = ("validated", "as_released")
 Grade = Literal["paper's data", "real data", "stand-in", "none needed"]
+GRADES: tuple[Grade, ...] = get_args(Grade)
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ class Claim:
         mean, low, high: estimate and 95 % interval, in `unit`.
         p_value: two-sided, against 0; None where the test has none.
         detectable: the least difference that the run could have told from 0.
-        timed: whether the clock alone can answer it.
-        holm, holm_all: p-value as it counts among the tests of its section, and among
-            those of all sections.
+        reading: of the sentence, where it can be read in two ways; else empty.
+        caveat: what a reader of the verdict must know beside it; else empty.
+        holm: p-value as it counts among all tests of all sections (`corrected`).
     """
 
     id: str
@@ -101,9 +102,9 @@ class Claim:
     unit: str = "points"
     p_value: float | None = None
     detectable: float | None = None
-    timed: bool = False
+    reading: str = ""
+    caveat: str = ""
     holm: float | None = None
-    holm_all: float | None = None
 
 
 @dataclass(frozen=True)

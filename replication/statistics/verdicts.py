@@ -4,12 +4,12 @@ Per claim: supported, contradicted, undecided, not run. Per number: reproduced;
 consistent, imprecise; differs, claim holds; not reproduced; partial; not run.
 
 A verdict on a claim rests on its own 95 % interval, as if it were the only one. Of
-twenty claims without anything behind them one would then be decided by chance, so that
-each also says whether its verdict *stands* where a family of claims is judged at once:
-Holm's p-value below 5 %. Families: the tests of one page and benchmark, and those of
-all pages; under protocol `validated` (or none), and `as_released`. What the
-clock alone can answer comes out a little otherwise each time, and is a family apart:
-no other verdict hangs on it.
+twenty claims without anything behind them one would then be decided by chance. So every
+verdict that a page shows is the one that is left where all tests of all pages are
+judged at once, those of one grade of evidence and of one protocol (`validated` with
+what has none; `as_released`): where Holm's p-value is 5 % or more it reads *undecided
+after correction*, whatever the interval says. Equations have no p-value and keep
+their verdicts.
 """
 
 from collections import Counter
@@ -23,7 +23,9 @@ from scipy import stats
 from replication.statistics.intervals import LEVEL, Estimate
 from replication.statistics.results import Claim
 
-ClaimVerdict = Literal["supported", "contradicted", "undecided", "not run"]
+ClaimVerdict = Literal[
+    "supported", "contradicted", "undecided", "undecided after correction", "not run"
+]
 NumberVerdict = Literal[
     "reproduced",
     "consistent, imprecise",
@@ -34,6 +36,8 @@ NumberVerdict = Literal[
 ]
 
 RISK = 0.05
+DECIDED = ("supported", "contradicted")
+UNDECIDED_AFTER = "undecided after correction"
 # Equivalence margin of a published number, by metric, in fractions: fixed before any
 # run. Of NMI a tenth of a point: print's two rows differ by no more than two.
 MARGINS = {
@@ -117,6 +121,19 @@ def judge_claim(low: float | None, high: float | None) -> ClaimVerdict:
     return "contradicted" if high < 0 else "undecided"
 
 
+def judge_absence(low: float, high: float, margin: float) -> ClaimVerdict:
+    """Whether something is nothing, or as good as nothing.
+
+    Supported where the whole interval is nearer to zero than the margin; contradicted
+    where it is not, and leaves zero out.
+    """
+    if np.isnan(low) or np.isnan(high):
+        return "not run"
+    if -margin < low and high < margin:
+        return "supported"
+    return "contradicted" if low > 0 or high < 0 else "undecided"
+
+
 def judged(gaps: Sequence[Estimate]) -> dict[str, Any]:
     """The claim that every one of some differences is positive, as fields of a Claim.
 
@@ -172,39 +189,26 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values.tolist()]
 
 
-def corrected(
-    claims: Sequence[Claim], field: Literal["holm", "holm_all"] = "holm"
-) -> tuple[Claim, ...]:
-    """The claims, in their order, with Holm's p-value of each among its family.
+def corrected(claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """The claims, in their order, with Holm's p-value and the verdict that it leaves.
 
     Args:
-        claims: judged at once; those of the released code's protocol are a family of
-            their own, and those on time.
-        field: where the p-value goes.
+        claims: judged at once; each grade of evidence is a family of its own, and the
+            released code's protocol in each.
     """
-    families: dict[tuple[bool, bool], list[int]] = {}
+    families: dict[tuple[str, bool], list[int]] = {}
     for place, claim in enumerate(claims):
-        family = claim.protocol == "as_released", claim.timed
+        family = claim.grade, claim.protocol == "as_released"
         families.setdefault(family, []).append(place)
     judged_at_once = list(claims)
     for places in families.values():
         counted = holm([claims[place].p_value for place in places])
         for place, value in zip(places, counted, strict=True):
-            judged_at_once[place] = replace(claims[place], **{field: value})
+            verdict = claims[place].verdict
+            if verdict in DECIDED and value is not None and value >= RISK:
+                verdict = UNDECIDED_AFTER
+            judged_at_once[place] = replace(claims[place], holm=value, verdict=verdict)
     return tuple(judged_at_once)
-
-
-def stands(claim: Claim, field: Literal["holm", "holm_all"] = "holm") -> bool | None:
-    """Whether a verdict holds where its whole family is judged at once.
-
-    Returns:
-        None where nothing was decided, or where the test has no p-value: equations,
-        and trends that are compared with permutations.
-    """
-    value = getattr(claim, field)
-    if claim.verdict not in ("supported", "contradicted") or value is None:
-        return None
-    return value < RISK
 
 
 def judge_number(

@@ -6,8 +6,9 @@ from replication.reporting.comparison import (
     gain_in_words,
     value_table,
 )
+from replication.statistics.verdicts import UNDECIDED_AFTER
 from tests.made import diagnostics
-from tests.reporting.made import cell, gap
+from tests.reporting.made import cell, claim, gap, measurement
 
 
 def test_print_stands_beside_ours_and_a_method_that_chooses_has_two_rows() -> None:
@@ -43,19 +44,29 @@ def test_a_difference_is_bold_where_decided_and_print_has_a_column() -> None:
 
 
 def test_the_gain_is_said_in_overall_and_then_in_every_other_metric() -> None:
-    cells = [
+    cells = (
         cell(method="start", label="PaCo, no DLSA", mean=0.5),
         cell(),
         gap(minus="start", mean=-0.1, low=-0.12, high=-0.08, verdict="contradicted"),
-        gap(minus="start", metric="many", verdict="contradicted"),
-        gap(minus="start", metric="medium", verdict="contradicted"),
-        gap(minus="start", metric="few", mean=None, verdict="not run"),
-    ]
-    assert gain_in_words(cells, "start", "full", "validated") == (
-        "Under protocol *validated* DLSA takes PaCo from 50.0 % to 40.0 % Overall, "
-        "a loss (−10.0 ± 2.0 points); a loss in Many, Medium; not measured in Few."
     )
-    assert gain_in_words([], "start", "full", "validated") == "DLSA was not run."
+    verdicts = {
+        "overall": "contradicted",
+        "many": "contradicted",
+        "medium": UNDECIDED_AFTER,
+        "few": "not run",
+    }
+    claims = [
+        claim(id=f"gain_{metric}", protocol="validated", verdict=verdict)
+        for metric, verdict in verdicts.items()
+    ]
+    measured = measurement(cells=cells, claims=(*claims, claim(id="gain_nmi")))
+    assert gain_in_words(measured, "start", "full", "validated") == (
+        "Under protocol *validated* DLSA takes PaCo from 50.0 % to 40.0 % Overall, "
+        "a loss (−10.0 ± 2.0 points); a loss in Many; undecided after correction in "
+        "Medium; not measured in Few."
+    )
+    nothing = measurement(cells=())
+    assert gain_in_words(nothing, "start", "full", "validated") == "DLSA was not run."
 
 
 def test_a_filter_has_a_row_a_protocol_and_an_empty_group_no_number() -> None:

@@ -39,12 +39,12 @@ def test_the_answer_has_both_protocols_and_what_each_rests_on() -> None:
     )
 
 
-def test_the_page_counts_what_was_judged_without_test_data_or_a_clock() -> None:
+def test_the_page_counts_tests_of_sentences_without_test_data() -> None:
     claims = [
-        claim(protocol="validated"),
-        claim(verdict="contradicted"),
-        claim(verdict="contradicted", protocol="as_released"),
-        claim(timed=True),
+        claim(sentence="s7_losses", protocol="validated"),
+        claim(sentence="s7_losses", verdict="contradicted"),
+        claim(sentence="s7_losses", verdict="contradicted", protocol="as_released"),
+        claim(),
     ]
     table2 = measurement(cells=CELLS, data=DATA | {"stand_in": True})
     text = summary_page(table2, claims, "CIFAR", "Places-LT with a ResNet-152")

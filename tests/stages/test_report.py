@@ -18,10 +18,11 @@ from replication.stages import report
 from replication.stages.report import (
     SECTIONS,
     headline,
-    judged_together,
+    judged_at_once,
 )
 from replication.statistics.results import Measurement
 from replication.statistics.selection import CHOICE
+from replication.statistics.verdicts import UNDECIDED_AFTER
 from tests.reporting.made import cell, claim, gap, measurement, record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,7 +159,7 @@ def test_results_are_tidy_tables(checkout) -> None:
     assert list(cells["mean"])[:2] == [0.4, 0.30004]
     assert cells["per_seed"][0] == "0.39 0.41"
     claims = pd.read_csv(results / "claims.csv")
-    assert list(claims["holm_all"].fillna(-1)) == [0.02, -1]
+    assert list(claims["holm"].fillna(-1)) == [0.02, -1]
     assert {file.name for file in results.iterdir()} == {
         *("cells.csv", "cells.json", "claims.csv", "claims.json", "metrics.json"),
         *("table1.csv", "table2.csv"),
@@ -169,12 +170,19 @@ def test_claims_of_all_sections_are_judged_at_once_and_each_counts_once() -> Non
     """Holm: 2 times 0.01, then 0.04. An equation comes out of each benchmark alike."""
     first = measurement(claims=(claim(id="a", p_value=0.04), FREE))
     second = measurement(claims=(claim(id="b", p_value=0.01), FREE))
-    judged = judged_together([first, second])
-    assert [(one.id, one.holm_all) for one in judged] == [
-        ("a", 0.04),
-        ("free", None),
-        ("b", 0.02),
+    judged = judged_at_once({Path("a"): first, Path("b"): second})
+    left = [
+        (c.id, c.holm, c.verdict) for table in judged.values() for c in table.claims
     ]
+    assert left == [
+        ("a", 0.04, "supported"),
+        ("free", None, "supported"),
+        ("b", 0.02, "supported"),
+        ("free", None, "supported"),
+    ]
+    third = measurement(claims=(claim(id="c", p_value=0.04),))
+    judged = judged_at_once({Path("a"): first, Path("c"): third})
+    assert judged[Path("c")].claims[0].verdict == UNDECIDED_AFTER
 
 
 def test_headline_is_overall_and_few_of_protocol_paper() -> None:

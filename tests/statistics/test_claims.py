@@ -2,13 +2,10 @@
 
 import pytest
 
-from replication.published.reader import Sentence
-from replication.statistics.claims import (
-    after_correction,
-    by_sentence,
-    overall,
-)
+from replication.published.reader import Sentence, read_published_claims
+from replication.statistics.claims import BY_READING, by_sentence, overall
 from replication.statistics.results import Claim
+from replication.statistics.verdicts import UNDECIDED_AFTER
 from tests.reporting.made import claim
 
 ONE, OTHER = (
@@ -31,54 +28,67 @@ def test_a_test_of_a_sentence_that_nobody_printed_is_a_defect() -> None:
 
 # --- one word for a sentence
 
+EVERY = ONE.model_copy(update={"quantifier": "every"})
+REAL = "paper's data"
 
-@pytest.mark.parametrize(
-    ("verdicts", "word"),
-    [
-        ([], "not run"),
-        (["supported", "supported"], "supported"),
-        (["supported", "undecided"], "supported in part"),
-        (["undecided", "not run"], "undecided"),
-        (["contradicted", "contradicted"], "contradicted"),
-        (["contradicted", "undecided"], "contradicted in part"),
-        (["contradicted", "supported", "undecided"], "contradicted in part"),
-    ],
-)
-def test_word_for_a_sentence(verdicts: list[str], word: str) -> None:
+
+def word(sentence: Sentence, *tests: Claim) -> str:
     """In whatever order its tests come."""
-    tests = [claim(verdict=verdict) for verdict in verdicts]
-    assert overall(tests) == overall(tests[::-1]) == word
-
-
-def test_word_is_that_of_the_paper_protocol() -> None:
-    """What was chosen on test data does not count; what has no protocol does."""
-    released = claim(verdict="contradicted", protocol="as_released")
-    shared = claim(verdict="undecided", protocol=None)
-    assert overall([released]) == "not run"
-    assert (
-        overall([released, claim(protocol="validated"), shared]) == "supported in part"
-    )
-
-
-SURE, UNSURE = 0.01, 0.2
+    (first,) = overall(sentence, tests).values()
+    assert overall(sentence, tests[::-1]) == {tests[0].grade: first}
+    return first
 
 
 @pytest.mark.parametrize(
-    ("tests", "word"),
+    ("verdicts", "some", "every"),
     [
-        ([], "—"),
-        ([("supported", None)], "—"),  # an equation: no p-value
-        ([("supported", SURE)], "stands"),
-        ([("contradicted", UNSURE)], "undecided"),
-        ([("contradicted", SURE), ("contradicted", UNSURE)], "contradicted in part"),
-        ([("contradicted", SURE), ("supported", UNSURE)], "stands"),
-        ([("contradicted", UNSURE), ("supported", None)], "supported in part"),
+        (["supported", "supported"], "supported", "supported"),
+        (["supported", "undecided"], "supported in part", "undecided"),
+        (["undecided", "not run"], "undecided", "undecided"),
+        ([UNDECIDED_AFTER], UNDECIDED_AFTER, UNDECIDED_AFTER),
+        ([UNDECIDED_AFTER, "undecided"], "undecided", "undecided"),
+        (["contradicted", "contradicted"], "contradicted", "contradicted"),
+        (["contradicted", "undecided"], "contradicted in part", "contradicted"),
+        (["contradicted", "supported"], "contradicted in part", "contradicted"),
+        ([UNDECIDED_AFTER, "supported"], "supported in part", "undecided"),
     ],
 )
-def test_what_is_left_of_a_word_after_correction(tests: list, word: str) -> None:
-    """A test that does not stand is undecided; one without p-value is as it was."""
-    some = [claim(verdict=verdict, holm_all=value) for verdict, value in tests]
-    released: Claim = claim(
-        verdict="contradicted", protocol="as_released", holm_all=SURE
+def test_word_for_a_sentence(verdicts: list[str], some: str, every: str) -> None:
+    """One clear case is enough against a sentence on every case."""
+    tests = [claim(verdict=verdict) for verdict in verdicts]
+    assert (word(ONE, *tests), word(EVERY, *tests)) == (some, every)
+
+
+def test_what_was_not_run_or_chosen_on_test_data_has_no_word() -> None:
+    released = claim(verdict="contradicted", protocol="as_released")
+    assert overall(ONE, [released, claim(verdict="not run")]) == {}
+    validated = claim(verdict="undecided", protocol="validated")
+    assert word(ONE, released, validated) == "undecided"
+
+
+def test_grades_of_evidence_are_never_mixed() -> None:
+    tests = [
+        claim(grade="stand-in", verdict="contradicted"),
+        claim(grade="none needed"),
+        claim(grade=REAL, verdict="undecided"),
+    ]
+    assert overall(EVERY, tests) == {
+        "stand-in": "contradicted",
+        "none needed": "supported",
+        REAL: "undecided",
+    }
+
+
+def test_a_sentence_of_two_readings_has_one_word_only_where_they_agree() -> None:
+    rows = claim(reading="rows", verdict="contradicted")
+    columns = claim(reading="columns")
+    assert word(ONE, rows, columns) == word(EVERY, rows, columns) == BY_READING
+    assert word(ONE, rows, claim(reading="columns", verdict="contradicted")) == (
+        "contradicted"
     )
-    assert after_correction([*some, released]) == word
+
+
+def test_sentences_on_every_case_are_marked() -> None:
+    marked = {s.id for s in read_published_claims() if s.quantifier == "every"}
+    assert {"s6_bold", "s7_losses", "s7_clusters", "s2_eq3"} <= marked
+    assert not {"s7_greatest", "s3_best", "s4_dark"} & marked

@@ -271,3 +271,15 @@ def test_seeds_that_are_missing_do_not_count_and_without_any_nothing_is_known() 
 def test_seeds_that_agree_are_a_point() -> None:
     same = over_seeds([0.25, 0.25, 0.25])
     assert (same.mean, same.low, same.high) == (0.25, 0.25, 0.25)
+
+
+def test_no_accuracy_is_below_0_or_above_1() -> None:
+    """What is cut off cannot hold the truth: mean, p-value and freedom stay."""
+    right = np.zeros((3, 40))
+    right[:, 0] = 1
+    plain = estimate(right, np.full(40, 1 / 40))
+    cut = plain.within(0.0, 1.0)
+    assert plain.low < 0 == cut.low and cut.high == plain.high
+    assert (cut.mean, cut.p_value) == (plain.mean, plain.p_value)
+    nothing = estimate(right, np.full(40, np.nan)).within(0.0, 1.0)
+    assert np.isnan([nothing.low, nothing.high]).all()

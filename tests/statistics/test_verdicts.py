@@ -9,13 +9,14 @@ from replication.statistics.results import Claim
 from replication.statistics.verdicts import (
     MARGINS,
     ROUNDING,
+    UNDECIDED_AFTER,
     corrected,
     holm,
     joint_p_value,
+    judge_absence,
     judge_claim,
     judge_number,
     judged,
-    stands,
     why_other_features,
     why_partial,
 )
@@ -196,38 +197,53 @@ def claim(
     return Claim(**made | {"p_value": p_value, "protocol": protocol} | changes)
 
 
-def test_a_family_is_what_one_protocol_decides() -> None:
-    """`validated` with what has no protocol; `as_released`, and the clock, alone."""
+def test_a_family_is_what_one_protocol_decides_on_one_grade_of_evidence() -> None:
+    """`validated` with what has no protocol; `as_released` alone; so each grade."""
     claims = [
         claim(0.02),
         claim(0.03, "as_released"),
         claim(0.04, None),
         claim(None),
         claim(0.9, None),
-        claim(0.5, None, timed=True),
+        claim(0.04, grade="stand-in"),
     ]
-    expected = [0.06, 0.03, 0.08, None, 0.9, 0.5]
+    expected = [0.06, 0.03, 0.08, None, 0.9, 0.04]
     assert [one.holm for one in corrected(claims)] == expected
-    assert [one.holm_all for one in corrected(claims, "holm_all")] == expected
-    assert {one.holm for one in corrected(claims, "holm_all")} == {None}
 
 
 @pytest.mark.parametrize(
-    ("verdict", "value", "expected"),
+    ("verdict", "value", "left"),
     [
-        ("supported", 0.0499, True),
-        ("contradicted", 0.05, False),
-        ("undecided", 0.01, None),
-        ("not run", None, None),
-        ("supported", None, None),
+        ("supported", 0.0499, "supported"),
+        ("supported", 0.05, UNDECIDED_AFTER),
+        ("contradicted", 0.2, UNDECIDED_AFTER),
+        ("undecided", 0.2, "undecided"),
+        ("not run", None, "not run"),
+        ("contradicted", None, "contradicted"),
     ],
 )
-def test_a_verdict_stands_below_5_percent(
-    verdict: str, value: float | None, expected: bool | None
+def test_what_correction_leaves_of_a_verdict(
+    verdict: str, value: float | None, left: str
 ) -> None:
-    """Only what was decided can; what has no p-value is not asked."""
-    assert stands(claim(None, verdict=verdict, holm=value)) is expected
-    assert stands(claim(None, verdict=verdict, holm_all=value), "holm_all") is expected
+    """Only what was decided can fall; what has no p-value is not asked."""
+    (once,) = corrected([claim(value, verdict=verdict)])
+    assert once.verdict == left
+    assert corrected([once]) == (once,)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.05, 0.09, "supported"),
+        (0.01, 0.09, "supported"),  # there, and as good as nothing
+        (-0.05, 0.11, "undecided"),
+        (0.05, 0.11, "contradicted"),
+        (-0.3, -0.2, "contradicted"),
+        (NAN, NAN, "not run"),
+    ],
+)
+def test_absence(low: float, high: float, verdict: str) -> None:
+    assert judge_absence(low, high, 0.1) == verdict
 
 
 # --- conditions

@@ -200,7 +200,7 @@ def error_cells(
         for of, weights in kind.weights(pairs.labels).items():
             metric = name if of == "share" else f"{name}_rate"
             for side, method in SIDES.items():
-                ours = estimate(scores[method], weights, pairs.labels)
+                ours = estimate(scores[method], weights, pairs.labels).within(0.0, 1.0)
                 row = {"method": method, "label": f"{side} DLSA", "metric": metric}
                 cells.append(cell(**row, **estimated(ours)))
             change = estimate(scores[full] - scores[without], weights, pairs.labels)

@@ -26,7 +26,6 @@ from replication.statistics.results import (
     grade_of,
     without_names,
 )
-from replication.statistics.verdicts import corrected
 
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
@@ -59,7 +58,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         section="confusion",
         benchmark=benchmark,
         cells=tuple(cells),
-        claims=corrected(claims),
+        claims=tuple(claims),
         data=without_names(data),
         about=stage.about(folder / "dlsa" / "full"),
         details={

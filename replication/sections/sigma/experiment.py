@@ -335,7 +335,7 @@ class Swept:
                         self._right(sigma, split),
                         self._weights(split)[metric],
                         self.labels[split],
-                    )
+                    ).within(0.0, 1.0)
                 ),
             )
             for split, metrics in shown.items()

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from replication.published.reader import PublishedTable
 from replication.statistics.comparison import CASCADE_HELPS, answer_of
 from replication.statistics.results import PROTOCOLS, Cell, Claim, Grade, pick
-from replication.statistics.verdicts import corrected
 
 FULL, PLAIN, COMPARATOR = "paco_dlsa", "paco", "paco_plain"
 _WORDS = {
@@ -46,7 +45,7 @@ def table1_claims(
         if other not in (FULL, PLAIN)
     ]
     asked = [*bold, (COMPARATOR, "overall", "cascade_helps", CASCADE_HELPS)]
-    claims = [
+    return tuple(
         Claim(
             id=name,
             sentence=None if other == COMPARATOR else "s6_bold",
@@ -61,5 +60,4 @@ def table1_claims(
         )
         for protocol in PROTOCOLS
         for other, metric, name, statement in asked
-    ]
-    return corrected(claims)
+    )

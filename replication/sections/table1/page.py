@@ -75,7 +75,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 def finding(measured: Measurement) -> str:
     """What DLSA does to PaCo + BalSoftmax, under both protocols."""
-    words = (gain_in_words(measured.cells, PLAIN, FULL, name) for name in PROTOCOLS)
+    words = (gain_in_words(measured, PLAIN, FULL, name) for name in PROTOCOLS)
     return " ".join(words)
 
 

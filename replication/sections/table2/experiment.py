@@ -6,7 +6,6 @@ made from there.
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from replication.statistics.results import PROTOCOLS, Cell, Claim
 from replication.statistics.verdicts import judged
 
 FULL, START, COMPARATOR = "full", "start", "plain"
-LOG_RATIO = "log ratio"
 _NOT_RUN = {"verdict": "not run"}
 
 # Makes a Claim of this section: benchmark and grade are given.
@@ -115,7 +113,7 @@ def _sentence(row: str, table: PublishedTable) -> dict[str, Any]:
     if row == START:
         statement = "DLSA improves on PaCo + Balanced Softmax."
         return {
-            "id": "gain",
+            "id": "gain_overall",
             "sentence": None,
             "place": "Sect. 6",
             "statement": statement,
@@ -224,46 +222,4 @@ def separation_claims(
                 **judged([over_seeds(gaps if row in tested else [])]),
             )
         )
-    return claims
-
-
-def slowness_claims(
-    timing: Mapping[str, Mapping[str, Mapping[str, float]]],
-    table: PublishedTable,
-    tested: AbstractSet[str],
-    claim: NewClaim,
-) -> list[Claim]:
-    """Sect. 7: more clusters are slower, each number of them against the next smaller.
-
-    Args:
-        timing: row -> seed -> epoch_seconds, seconds_per_1000 of its first filter.
-    """
-    counts = cluster_counts(table)
-    rows = list(counts)
-    claims = []
-    for name, what, unit in (
-        ("epoch_seconds", "training", "seconds an epoch"),
-        ("seconds_per_1000", "inference", "seconds per 1,000 samples"),
-    ):
-        for less, more in reversed(list(pairwise(rows))):
-            pairs = [
-                [timing[row][seed][name] for row in (more, less)]
-                for seed in timing[FULL]
-            ]
-            longer, shorter = np.array(pairs, dtype=float).T
-            known = {more, less} - {FULL} <= tested
-            logs = np.log(longer / shorter).tolist() if known else []
-            against = f"{counts[more]} against {counts[less]} clusters"
-            claims.append(
-                claim(
-                    id=f"slow_{what}_{counts[more]}_{counts[less]}",
-                    sentence="s7_slow",
-                    statement=f"A larger cluster number makes {what} slower "
-                    f"({against}).",
-                    test=f"ratio of {unit}, {against}, geometric mean",
-                    unit=LOG_RATIO,
-                    timed=True,
-                    **judged([over_seeds(logs)]),
-                )
-            )
     return claims

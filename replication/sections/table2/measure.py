@@ -15,7 +15,6 @@ from replication.sections.table2.experiment import (
     greatest_drop,
     row_claims,
     separation_claims,
-    slowness_claims,
 )
 from replication.statistics.comparison import (
     Comparison,
@@ -33,7 +32,7 @@ from replication.statistics.results import (
     without_names,
 )
 from replication.statistics.selection import selection_cell
-from replication.statistics.verdicts import corrected, why_partial
+from replication.statistics.verdicts import why_partial
 
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
@@ -63,10 +62,10 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         same_conditions=not reasons,
     )
     cells = table_cells(comparison, predictions, counts)
-    timing, diagnostics = (
-        {row: read_json(stage.reads(place / name)) for row, place in variants.items()}
-        for name in ("timing.json", "diagnostics.json")
-    )
+    diagnostics = {
+        row: read_json(stage.reads(place / "diagnostics.json"))
+        for row, place in variants.items()
+    }
     full = pick(cells, method=FULL, protocol="as_released", minus=None)
     new_claim = partial(
         Claim,
@@ -80,13 +79,12 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         *row_claims(cells, *given),
         *greatest_drop(predictions, counts, *given),
         *separation_claims(diagnostics, *given),
-        *slowness_claims(timing, *given),
     ]
     return Measurement(
         section="table2",
         benchmark=benchmark,
         cells=(*cells, selection_cell(full, diagnostics[FULL])),
-        claims=corrected(claims),
+        claims=tuple(claims),
         data=without_names(data),
         about=about,
         details={"partial": reasons, "diagnostics": diagnostics},

@@ -11,6 +11,7 @@ from replication.flow_filter.fitting import Trained, fit_flow_filter
 from replication.samples.features import Streamed
 from replication.sections.estimator import experiment as estimator
 from replication.sections.estimator.experiment import (
+    LATE,
     closed_form,
     compare,
     entropy,
@@ -214,7 +215,8 @@ def test_compare_by_hand() -> None:
         "batch_variance": 0.08, "variance_eq4": 0.02, "squared_rest": -0.02,
     }  # fmt: skip
     assert {name: first[name] for name in wanted} == pytest.approx(wanted, abs=1e-12)
-    assert "squared_bias" not in first
+    # What a batch's error leaves over of its variance: -.04 less .08.
+    assert first["squared_bias"] == pytest.approx(-0.12)
     wanted = {"tv_momentum": 0.5, "mse_batch": 0.64, "squared_bias": 0.6}
     assert {name: second[name] for name in wanted} == pytest.approx(wanted)
     assert second["gain"] == pytest.approx(0.64 - second["mse_momentum"])
@@ -225,24 +227,47 @@ def test_compare_by_hand() -> None:
 DATA = {"benchmark": "places_lt", "stand_in": True}
 
 
-def test_cells_and_claims_of_a_fit_by_hand() -> None:
-    """Two seeds; the batch is off by 3, the momentum estimate by 1."""
-    names = ("batch_variance", "variance_eq4", "squared_rest", "mse_momentum", "closer")
-    plain = dict.fromkeys(names, 1.0) | {"mse_batch": 3.0, "gain": 2.0}
-    probes = [
-        plain | {"seed": seed, "truth": truth, "squared_bias": 0.5}
+def probes_of(late_gain: float, bias: dict[str, float]) -> list[dict]:
+    """Two seeds, four steps; the gain is 2 until the last step."""
+    names = ("variance_eq4", "squared_rest", "mse_momentum", "closer")
+    plain = dict.fromkeys(names, 1.0) | {"mse_batch": 3.0, "batch_variance": 2.0}
+    return [
+        plain
+        | {
+            "seed": seed,
+            "step": step,
+            "truth": truth,
+            "squared_bias": bias[truth],
+            "gain": late_gain if step == 4 else 2.0,
+            "closer": float(step < 4),
+        }
         for seed in (0, 1)
+        for step in (1, 2, 3, 4)
         for truth in ("drawn", "set")
     ]
+
+
+def test_cells_and_claims_of_a_fit_by_hand() -> None:
+    """Closer over the fit, (3 * 2 - 1) / 4, and farther in its last quarter."""
+    probes = probes_of(-1.0, {"drawn": 0.1, "set": 0.5})
     cells = fit_cells(probes, DATA)
     assert pick(cells, method="batch", metric="squared error", at="X=set").mean == 3
     assert pick(cells, metric="squared bias", at="X=set").mean == 0.5
-    assert pick(cells, metric="squared bias", at="X=drawn") is None
-    *closer, premise = fit_claims(probes, DATA)
-    assert [(claim.mean, claim.verdict) for claim in closer] == [(2.0, "supported")] * 2
-    # It says that nothing is there: above zero contradicts it.
-    assert (premise.mean, premise.verdict) == (0.5, "contradicted")
-    assert {claim.grade for claim in (*closer, premise)} == {"stand-in"}
+    assert pick(cells, metric="closer", at="X=drawn").mean == 0.75
+    assert pick(cells, metric="closer", at=f"X=drawn, {LATE}").mean == 0
+    claims = {claim.id: claim for claim in fit_claims(probes, DATA)}
+    assert {name: (c.mean, c.verdict) for name, c in claims.items()} == {
+        "closer_drawn": (1.25, "supported"),
+        "closer_late_drawn": (-1.0, "contradicted"),
+        # 0.1 of a variance of 2: as good as nothing; 0.5 is a quarter of it
+        "premise_drawn": (0.05, "supported"),
+        "closer_set": (1.25, "supported"),
+        "closer_late_set": (-1.0, "contradicted"),
+        "premise_set": (0.25, "contradicted"),
+    }
+    assert {claim.grade for claim in claims.values()} == {"stand-in"}
+    # The training set as it is: another reading, which decides on no sentence.
+    assert {claim.sentence for claim in claims.values() if "_set" in claim.id} == {None}
 
 
 def ends(mean: float, low: float, high: float, equation: float = 0) -> dict[str, float]:

@@ -287,4 +287,4 @@ def test_verdict_is_of_both_ends_and_of_every_step(shares, verdict, falls) -> No
     [claim] = larger_p_claims(predictions, LABELS, steps, fits, DATA)
     assert claim.verdict == verdict and claim.id == "larger_p_linear_many"
     count = f"{len(shares)} of {2 * len(shares)} fits"
-    assert claim.test.endswith(f"{count} were still improving when they ended")
+    assert claim.caveat.startswith(f"{count} were still improving when they ended")

@@ -37,9 +37,6 @@ def test_every_column_and_every_printed_row_is_asked_under_both_protocols() -> N
     assert claims[-2].statement == (
         "PaCo + BalSoftmax + DLSA is the best row in Overall accuracy: better than cRT."
     )
-    family = [claim for claim in claims if claim.protocol == "validated"]
-    least = min(family, key=lambda claim: claim.p_value)
-    assert least.holm == min(1, 9 * least.p_value)
 
 
 def test_a_row_that_was_not_run_and_an_empty_group_leave_their_claim_not_run() -> None:

@@ -1,4 +1,4 @@
-"""Claims of Table 2 from made predictions, timings and diagnostics."""
+"""Claims of Table 2 from made predictions and diagnostics."""
 
 import math
 from functools import partial
@@ -13,7 +13,6 @@ from replication.sections.table2.experiment import (
     removals,
     row_claims,
     separation_claims,
-    slowness_claims,
 )
 from replication.statistics.comparison import Comparison, read_methods, table_cells
 from replication.statistics.results import Claim
@@ -55,7 +54,7 @@ def test_each_row_tests_its_sentence_in_its_words() -> None:
         full=0.7, no_mle=0.4, no_bal=1.0, start=0.9, plain=0.8, own_head=0.1
     )
     assert {name: claim.sentence for name, claim in claims.items()} == {
-        "gain": None,
+        "gain_overall": None,
         "cascade_helps": None,
         "drop_no_mle": "s7_losses",
         "drop_no_bal": "s7_losses",
@@ -64,7 +63,11 @@ def test_each_row_tests_its_sentence_in_its_words() -> None:
         "drop_clusters_1000": "s7_clusters",
     }
     assert claims["drop_no_mle"].verdict == "supported"
-    assert claims["drop_no_bal"].verdict == claims["gain"].verdict == "contradicted"
+    assert (
+        claims["drop_no_bal"].verdict
+        == claims["gain_overall"].verdict
+        == "contradicted"
+    )
     assert claims["drop_clusters_300"].statement == (
         "Models with fewer clusters perform worse than the default 500."
     )
@@ -105,9 +108,6 @@ def test_what_a_row_does_not_test_is_not_run() -> None:
     made = predicted(dict.fromkeys(removals(TABLE), 0.5), LABELS)
     (greatest, _) = greatest_drop(made, COUNTS, TABLE, tested, NEW)
     assert (greatest.verdict, greatest.mean) == ("not run", None)
-    slow = slowness_claims(timed(0.6, 0.7, 0.8), TABLE, tested, NEW)
-    run = {claim.id for claim in slow if claim.verdict != "not run"}
-    assert run == {"slow_training_500_300", "slow_inference_500_300"}
 
 
 # --- the greatest drop
@@ -130,52 +130,6 @@ def test_the_greatest_drop_is_against_both_other_losses() -> None:
 # --- mechanism
 
 SEEDS = ("0", "1", "2")
-
-
-def timed(*logs: float, less: tuple[float, ...] = (0.0, 0.0, 0.0)) -> dict:
-    """Timings: log seconds of 1000 clusters over 500's, and of 300's, a seed."""
-    every = {"full": (0.0,) * len(logs), "clusters_1000": logs, "clusters_300": less}
-    return {
-        row: {
-            seed: {
-                "epoch_seconds": 3 * math.exp(log),
-                "seconds_per_1000": math.exp(log),
-            }
-            for seed, log in zip(SEEDS, values, strict=False)
-        }
-        for row, values in every.items()
-    }
-
-
-def test_slowness_by_hand() -> None:
-    """Logs 0.6, 0.7, 0.8 and 0.1, 0, -0.1: s = 0.1.
-
-    Half-width t(0.975, 2) s / sqrt(3) = 4.3027 * 0.1 / 1.7321 = 0.2484.
-    """
-    claims = slowness_claims(
-        timed(0.6, 0.7, 0.8, less=(0.1, 0.0, -0.1)), TABLE, ALL, NEW
-    )
-    assert {claim.id: claim.verdict for claim in claims} == {
-        "slow_training_1000_500": "supported",
-        "slow_training_500_300": "undecided",
-        "slow_inference_1000_500": "supported",
-        "slow_inference_500_300": "undecided",
-    }
-    for claim, mean in zip(claims, (0.7, 0.0) * 2, strict=True):
-        ends = claim.mean, claim.low, claim.high
-        assert ends == pytest.approx((mean, mean - 0.24841, mean + 0.24841), abs=1e-4)
-        assert (claim.unit, claim.timed, claim.protocol) == ("log ratio", True, None)
-
-
-def test_an_epoch_that_was_not_timed_has_no_verdict() -> None:
-    """A filter of one epoch has no time of its own: None in JSON."""
-    timing = timed(0.6, 0.7, 0.8)
-    for row in timing.values():
-        for seed in row.values():
-            seed["epoch_seconds"] = None
-    claims = slowness_claims(timing, TABLE, ALL, NEW)
-    verdicts = [claim.verdict for claim in claims]
-    assert verdicts == ["not run", "not run", "supported", "undecided"]
 
 
 def separated(full: tuple, no_mle: tuple) -> list[Claim]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from replication.sections.table2.experiment import row_claims, slowness_claims
+from replication.sections.table2.experiment import row_claims
 from replication.sections.table2.page import finding, page
 from replication.statistics.comparison import table_cells
 from replication.statistics.results import Measurement
@@ -17,7 +17,6 @@ from tests.sections.table2.test_experiment import (
     NEW,
     ROWS,
     TABLE,
-    timed,
 )
 
 
@@ -26,18 +25,16 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     shares = dict.fromkeys((*TABLE.rows, "start", "balanced_softmax"), 0.5)
     made = predicted(shares | {"start": 0.9}, LABELS, alike=("start",))
     cells = table_cells(ROWS, made, COUNTS)
-    timing = timed(0.6, 0.7, 0.8)
     claims = row_claims(cells, TABLE, ALL, NEW)
     found = Measurement(
         section="table2",
         benchmark="places_lt",
         cells=cells,
-        claims=(*claims, *slowness_claims(timing, TABLE, ALL, NEW)),
+        claims=tuple(claims),
         data=summary("places_lt"),
         about={"features": "a PaCo network", "cascade": {"leaving_share": 0.3}},
         details={
             "partial": ["another budget"],
-            "timing": timing,
             "diagnostics": {row: diagnostics() for row in TABLE.rows},
         },
     )
@@ -53,16 +50,15 @@ def test_every_row_print_and_figure_is_on_the_page(measured: Measurement) -> Non
     for row in TABLE.rows.values():
         assert f"\n| {row.label}, as released |" in text
     assert "| 40.8 |" in text and "| +1.3 |" in text
-    assert "times as long" in text
     assert "n/a" in text  # no Few class leaves
 
 
 def test_the_finding_counts_sentences_alone(measured: Measurement) -> None:
-    """DLSA's gain is no sentence of Sect. 7, nor does the clock count: five rows do."""
+    """DLSA's gain is no sentence of Sect. 7: five rows are."""
     text = finding(measured)
     assert "the full model takes PaCo + BalSoftmax from" in text
     assert "Overall, a loss (" in text
-    assert "Of 5 tests of what Sect. 7 says, the clock's aside: 5 undecided." in text
+    assert "Of 5 tests of what Sect. 7 says: 5 undecided." in text
 
 
 def test_beside_the_stand_in_nothing_is_printed(measured: Measurement) -> None:
