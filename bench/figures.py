@@ -269,7 +269,8 @@ def _loading(size: Size, device: torch.device) -> Work:
         network="resnet50", pretrained=None, augmentation="imagenet", epochs=1, lr=0.1,
         momentum=0.9, weight_decay=0.0, batch_size=size["B"], warmup_epochs=0,
         schedule="cosine", seed=0, image_size=size["pixels"],
-        resize=size["pixels"] * 8 // 7, mean=[0.5] * 3, std=[0.2] * 3,
+        resize=size["pixels"] * 8 // 7,
+        interpolation="bilinear", mean=[0.5] * 3, std=[0.2] * 3,
     )  # fmt: skip
 
     def work() -> None:

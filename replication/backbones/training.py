@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from replication.backbones.networks import build_network
+from replication.backbones.checkpoints import start_network
 from replication.core.files import BadInput, read_state, write_state
 from replication.core.processes import launched
 from replication.core.progress import Tell
@@ -183,7 +183,7 @@ def train_network(
             f"ce.batch_size: expected a multiple of the {fabric.world_size} "
             f"devices, got {settings.batch_size}"
         )
-    network = build_network(
+    network = start_network(
         settings.network, num_classes, settings.pretrained, settings.seed
     ).to(memory_format=torch.channels_last)
     if settings.augmentation != "imagenet":  # else worker processes read the pixels

@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from replication.core.files import BadInput, read_yaml
 from replication.core.params import read_shaped
+from replication.core.pixels import Pixels, agreed, is_file, pixels_of
 
 PARAMS = Path("params.yaml")
 DOWNLOADS = Path("downloads")
@@ -76,6 +77,11 @@ def _file(path: str) -> str:
     return _refuse_unless(there, "a file that exists", path)
 
 
+def _weights(name: str) -> str:
+    right = not is_file(name) or os.path.isfile(os.path.expanduser(name))
+    return _refuse_unless(right, "a timm weight name, or a file that exists", name)
+
+
 # No more than a signed 32-bit number: beyond, PyTorch and NumPy overflow.
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 CountOrZero = Annotated[int, Field(ge=0, lt=2**31)]
@@ -89,12 +95,14 @@ Colour = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0.5, le=1)]
 View = Literal["randcls", "sim", "cifar_strong", "cifar_sim", "glyph"]
+Interpolation = Literal["bilinear", "bicubic"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Boundary = Literal["many", "many_medium", "half_classes", "half_images"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 Workers = Annotated[Any, PlainValidator(_auto_or_count)]
 Folder = Annotated[str, AfterValidator(_folder)]
 File = Annotated[str, AfterValidator(_file)]
+Pretrained = Annotated[str, AfterValidator(_weights)]
 _Item = TypeVar("_Item")
 Some = Annotated[list[_Item], Field(min_length=1)]
 Three = Annotated[list[_Item], Field(min_length=3, max_length=3)]
@@ -182,6 +190,7 @@ class DataSettings(Data):
     features: str | None
     image_size: Count
     resize: Count
+    interpolation: Interpolation
     stand_in: bool
 
 
@@ -190,13 +199,14 @@ class ViewSettings(Frozen):
 
     image_size: Count
     resize: Count
+    interpolation: Interpolation
     mean: Three[Colour]
     std: Three[Spread]
 
 
 class Network(Frozen):
     network: str
-    pretrained: str | None
+    pretrained: Pretrained | None
     augmentation: Literal["cifar", "imagenet", "none"]
     seed: Seed
 
@@ -209,7 +219,7 @@ class Sgd(Frozen):
 
 
 class Training(Sgd):
-    epochs: Count
+    epochs: CountOrZero
     warmup_epochs: CountOrZero
     schedule: Literal["cosine", "steps"]
 
@@ -242,7 +252,7 @@ class BackboneSettings(ImageSettings, Network, Training):
 class PacoSettings(ImageSettings, PacoTraining):
     """How a network is trained by PaCo."""
 
-    pretrained: str | None
+    pretrained: Pretrained | None
     seed: Seed
 
 
@@ -453,7 +463,7 @@ class Choice:
     value: Any
     published: Any
     source: str
-    origin: Literal["published", "guess", "stand-in", "overridden", "row"]
+    origin: Literal["published", "guess", "stand-in", "input", "overridden", "row"]
 
 
 @dataclass(frozen=True)
@@ -540,8 +550,11 @@ class Settings:
         stand_in = read_recipe(STAND_IN).get(section, {})
         if stand_in and not self.is_stand_in(benchmark):
             stand_in = {}
+        own = self.own_pixels(benchmark) if section == "view" else {}
         chosen = {
-            name: self._choice(section, name, recipe[name], stand_in.get(name), row)
+            name: self._choice(
+                section, name, recipe[name], stand_in.get(name), own.get(name), row
+            )
             for name in names
         }
         if section == "paco":
@@ -558,6 +571,7 @@ class Settings:
         name: str,
         recipe: Mapping[str, Any],
         stand_in: Mapping[str, Any] | None,
+        own: Any,
         row: Row | None,
     ) -> Choice:
         published, source = recipe["value"], recipe["source"]
@@ -565,6 +579,8 @@ class Settings:
         layers: list[tuple[Any, Any]] = [(published, stated)]
         if stand_in is not None:
             layers.append((stand_in["value"], "stand-in"))
+        if own is not None and own != layers[-1][0]:
+            layers.append((own, "input"))
         key = name if name in WhatIfs.model_fields else f"{section}.{name}"
         override = self.get(key)
         if override is not None:
@@ -638,6 +654,24 @@ class Settings:
     def checkpoint(self, benchmark: str, objective: str) -> Path | None:
         """Weights to use instead of training, where they are given."""
         return self._door(benchmark, "checkpoint", objective)
+
+    def own_pixels(self, benchmark: str) -> dict[str, Any]:
+        """Settings of `view` that a benchmark's weights want, where they say so.
+
+        The recipe's own weights, and a file of its own network, come with its pixels.
+        """
+        given = self.choices(benchmark, "backbone", ("network", "pretrained"))
+        network, pretrained = given["network"], given["pretrained"]
+        other = network.value if network.value != network.published else None
+        candidates: set[Pixels] = set()
+        for objective in OBJECTIVES:
+            if self.features(benchmark, objective) is not None:
+                continue
+            checkpoint = self.checkpoint(benchmark, objective)
+            weights = pretrained.value if checkpoint is None else str(checkpoint)
+            if weights is not None and weights != pretrained.published:
+                candidates |= pixels_of(weights, other)
+        return agreed(candidates, self.get("view.image_size"))
 
     def _door(self, benchmark: str, door: str, objective: str) -> Path | None:
         """One path serves every objective; by name, each has its own."""

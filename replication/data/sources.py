@@ -56,7 +56,8 @@ def prepare(
         return draw_stand_in(settings)
     listing = list_images(settings, downloads)
     side = settings.image_size
-    hashes, pixels = read_images(listing, settings.resize, side, tell)
+    how = Image.Resampling[settings.interpolation.upper()]
+    hashes, pixels = read_images(listing, settings.resize, side, how, tell)
     return Prepared(listing, hashes, pixels)
 
 
@@ -232,7 +233,11 @@ def download_cifar100(folder: Path) -> Path:
 
 
 def read_images(
-    listing: Listing, resize: int, side: int, tell: Tell = lambda *_: None
+    listing: Listing,
+    resize: int,
+    side: int,
+    how: Image.Resampling,
+    tell: Tell = lambda *_: None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Open every image once: hash its content, prove it whole, keep it if it is small.
 
@@ -253,7 +258,7 @@ def read_images(
             image = decode(content, listing.root / path)
         except BadInput as error:
             return error
-        pixels = _centred(image, resize, side) if packed else None
+        pixels = _centred(image, resize, side, how) if packed else None
         return _digest(content), pixels
 
     paths = listing.paths.tolist()
@@ -274,12 +279,14 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _centred(image: Image.Image, resize: int, side: int) -> np.ndarray:
+def _centred(
+    image: Image.Image, resize: int, side: int, how: Image.Resampling
+) -> np.ndarray:
     """Resize the shorter side, crop the centre; leave an image of that size alone."""
     if image.size != (side, side):
         scale = max(resize, side) / min(image.size)
         size = [max(round(length * scale), side) for length in image.size]
-        image = image.resize(size, Image.Resampling.BILINEAR)
+        image = image.resize(size, how)
         left, top = ((length - side) // 2 for length in size)
         image = image.crop((left, top, left + side, top + side))
     return np.asarray(image)

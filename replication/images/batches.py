@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from replication.core.files import BadInput, read_arrays, read_table
@@ -147,10 +147,13 @@ def plain_batches(
 
 def augmentation(settings: BackboneSettings) -> v2.Transform:
     """The plain recipe's augmentation of one image, as torchvision transforms."""
-    size = settings.image_size
+    size, how = settings.image_size, InterpolationMode(settings.interpolation)
     if settings.augmentation == "imagenet":
         return v2.Compose(
-            [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()]
+            [
+                v2.RandomResizedCrop(size, interpolation=how, antialias=True),
+                v2.RandomHorizontalFlip(),
+            ]
         )
     if settings.augmentation == "none":
         return v2.Compose(_centred(settings))
@@ -161,7 +164,9 @@ def augmentation(settings: BackboneSettings) -> v2.Transform:
 def _centred(settings: ImageSettings) -> list[v2.Transform]:
     """Shorter side resized, centre cropped; never padded."""
     shorter = max(settings.resize, settings.image_size)
-    return [v2.Resize(shorter, antialias=True), v2.CenterCrop(settings.image_size)]
+    how = InterpolationMode(settings.interpolation)
+    resized = v2.Resize(shorter, interpolation=how, antialias=True)
+    return [resized, v2.CenterCrop(settings.image_size)]
 
 
 def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:

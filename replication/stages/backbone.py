@@ -4,6 +4,7 @@ Where it trains on several devices, each process runs all of this module; the fi
 alone writes.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,15 +13,29 @@ from typing import Any
 import pandas as pd
 import torch
 from dvclive import Live
+from torch import nn
 
-from replication.backbones.checkpoints import read_checkpoint
+from replication.backbones.checkpoints import read_checkpoint, start_network
 from replication.backbones.networks import build_network
 from replication.backbones.paco import train_paco
 from replication.backbones.training import Trained, make_fabric, train_network
-from replication.core.files import read_about, read_json, write_arrays, write_table
+from replication.core.files import (
+    BadInput,
+    read_about,
+    read_json,
+    write_arrays,
+    write_table,
+)
+from replication.core.pixels import is_file
 from replication.core.processes import is_first
 from replication.core.progress import progress
-from replication.core.settings import Settings
+from replication.core.settings import (
+    BackboneSettings,
+    ImageSettings,
+    PacoSettings,
+    Settings,
+    ViewSettings,
+)
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.images.batches import read_split
 
@@ -42,12 +57,12 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         "features": "imported, not made here",
         "backbone": {},
     }
+    checkpoint = stage.settings.checkpoint(benchmark, objective)
     if trains:
         made = _train(stage, benchmark, objective, data, folder, curves)
     elif stage.settings.features(benchmark, objective) is None:
-        checkpoint = stage.settings.checkpoint(benchmark, objective)
-        network = stage.settings.images(benchmark).network
-        made = _import(stage, checkpoint, network, data["classes"], folder)
+        given = (stage, benchmark, data["classes"], folder)
+        made = _import(*given, checkpoint) if checkpoint else _freeze(*given, objective)
     if first:
         stage.makes(folder)
         stage.makes(curves)
@@ -64,7 +79,16 @@ def processes(settings: Settings, benchmark: str, objective: str) -> int:
 
 def _trains(settings: Settings, benchmark: str, objective: str) -> bool:
     doors = (settings.checkpoint, settings.features)
-    return all(door(benchmark, objective) is None for door in doors)
+    if any(door(benchmark, objective) is not None for door in doors):
+        return False
+    return _recipe(settings, benchmark, objective).epochs > 0
+
+
+def _recipe(
+    settings: Settings, benchmark: str, objective: str
+) -> BackboneSettings | PacoSettings:
+    paco = objective == "paco"
+    return settings.paco(benchmark) if paco else settings.backbone(benchmark)
 
 
 def _train(
@@ -84,12 +108,13 @@ def _train(
     splits = [read_split(index.parent, split, root) for split in ("train", "val")]
     classes = data["classes"]
     train: Callable[..., Trained]
-    if objective == "paco":
-        recipe = stage.settings.paco(benchmark)
+    recipe = _recipe(stage.settings, benchmark, objective)
+    if recipe.pretrained is not None and is_file(recipe.pretrained):
+        stage.reads(Path(recipe.pretrained).expanduser())
+    if isinstance(recipe, PacoSettings):
         counts = torch.tensor(data["class_counts"])
         train = partial(train_paco, fabric, *splits, classes, counts, recipe)
     else:
-        recipe = stage.settings.backbone(benchmark)
         train = partial(train_network, fabric, *splits, classes, recipe)
     train = partial(train, machine.workers)
     if not fabric.is_global_zero:
@@ -110,8 +135,7 @@ def _train(
 
         trained = train(resume, report)
         live.end()
-    about = {"network": recipe.network, "classes": classes, "head": objective}
-    write_arrays(folder / "weights.safetensors", trained.network.state_dict(), about)
+    _write(folder, trained.network, recipe, classes, objective)
     history = pd.DataFrame(trained.history)
     history.insert(0, "epoch", range(1, len(history) + 1))
     write_table(curves / "training.csv", history)
@@ -121,16 +145,44 @@ def _train(
         history=history.to_dict("list"),
     )
     how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
-    words = f"a {recipe.network} trained by {how} for {recipe.epochs} epochs"
-    facts = recipe.model_dump()
-    return {"source": "trained here", "features": words, "backbone": facts}
+    start = "" if recipe.pretrained is None else f"{_named(recipe.pretrained)}, "
+    words = (
+        f"a {recipe.network}, {start}trained by {how} for {recipe.epochs} epochs"
+        f"{_pixels(stage.settings, benchmark)}"
+    )
+    return {"source": "trained here", "features": words, "backbone": _facts(recipe)}
+
+
+def _freeze(
+    stage: Stage, benchmark: str, classes: int, folder: Path, objective: str
+) -> dict[str, Any]:
+    """Take a pretrained network as it is; nothing is trained.
+
+    Raises:
+        BadInput: nothing is pretrained.
+    """
+    recipe = _recipe(stage.settings, benchmark, objective)
+    if recipe.pretrained is None:
+        raise BadInput(
+            f"{objective}.epochs: expected at least 1, since backbone.pretrained is "
+            "null and nothing is pretrained, got 0"
+        )
+    if is_file(recipe.pretrained):
+        stage.reads(Path(recipe.pretrained).expanduser())
+    start = (recipe.network, classes, recipe.pretrained, recipe.seed)
+    _write(folder, start_network(*start), recipe, classes, None)
+    source = f"{_named(recipe.pretrained)}, frozen, not trained on this data"
+    words = f"a {recipe.network}, {source}{_pixels(stage.settings, benchmark)}"
+    return {"source": source, "features": words, "backbone": _facts(recipe)}
 
 
 def _import(
-    stage: Stage, checkpoint: Path, name: str, classes: int, folder: Path
+    stage: Stage, benchmark: str, classes: int, folder: Path, checkpoint: Path
 ) -> dict[str, Any]:
     """Take weights as they were released; a head that is missing is drawn."""
     stage.reads(checkpoint)
+    images = stage.settings.images(benchmark)
+    name = images.network
     imported = read_checkpoint(checkpoint, name, classes)
     network = build_network(name, classes, None, seed=0)
     network.load_state_dict(network.state_dict() | dict(imported.state))
@@ -138,14 +190,52 @@ def _import(
     head = None
     if imported.head is not None:
         head = read_about(checkpoint)["head"] if maker == "ours" else maker
-    about = {"network": name, "classes": classes, "head": head}
-    write_arrays(folder / "weights.safetensors", network.state_dict(), about)
+    _write(folder, network, images, classes, head)
     for line in imported.ignored:
         print(f"{checkpoint}: left out: {line}")
     stage.notes(left_out=list(imported.ignored), backbone={"network": name})
     source = f"imported from a checkpoint of {maker.replace('ours', 'this suite')}"
-    words = f"{name}, {source}"
+    words = f"{name}, {source}{_pixels(stage.settings, benchmark)}"
     return {"source": source, "features": words, "backbone": {"network": name}}
+
+
+def _write(
+    folder: Path,
+    network: nn.Module,
+    images: ImageSettings,
+    classes: int,
+    head: str | None,
+) -> None:
+    """Weights, with what network they are of and the pixels that they want."""
+    view = {name: getattr(images, name) for name in ViewSettings.model_fields}
+    about = {"network": images.network, "classes": classes, "head": head, "view": view}
+    write_arrays(folder / "weights.safetensors", network.state_dict(), about)
+
+
+def _named(pretrained: str) -> str:
+    """Pretrained weights in words: timm's, or a file by its name and content."""
+    if not is_file(pretrained):
+        return f"timm's weights {pretrained}"
+    path = Path(pretrained).expanduser()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"pretrained weights {path.name} (SHA-256 {digest[:16]})"
+
+
+def _facts(recipe: BackboneSettings | PacoSettings) -> dict[str, Any]:
+    start = recipe.pretrained
+    named = None if start is None else _named(start)
+    return recipe.model_dump() | {"pretrained": named}
+
+
+def _pixels(settings: Settings, benchmark: str) -> str:
+    """In what the pixels in use are not those that the weights want, in words."""
+    own, images = settings.own_pixels(benchmark), settings.images(benchmark)
+    others = [
+        f"{name} {getattr(images, name)} in place of {value}"
+        for name, value in own.items()
+        if getattr(images, name) != value
+    ]
+    return f"; not with the weights' own pixels: {', '.join(others)}" if others else ""
 
 
 if __name__ == "__main__":

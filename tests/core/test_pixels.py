@@ -1,0 +1,123 @@
+"""What weights say of their pixels, and when that is what a network sees."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from replication.core.files import read_yaml, write_arrays
+from replication.core.pixels import agreed, pixels_of
+from replication.core.settings import Settings, load
+
+ROOT = Path(__file__).resolve().parents[2]
+HALF, IMAGENET = [0.5] * 3, [0.485, 0.456, 0.406]
+LITE = "tf_efficientnet_lite0"
+VIT = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings whose `own` has images, with changes by section."""
+
+    def make(**changes: Mapping[str, Any]) -> Settings:
+        params = read_yaml(ROOT / "params.yaml")
+        params["inputs"]["own"]["images"] = str(tmp_path)
+        for section, values in changes.items():
+            params[section] |= values
+        YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+        return load(tmp_path / "params.yaml")
+
+    return make
+
+
+def view(settings: Settings, *names: str) -> list[Any]:
+    return [getattr(settings.images("own"), name) for name in names]
+
+
+def test_a_file_of_lite0_comes_with_its_own_pixels(tmp_path, settings) -> None:
+    """The facts: mean and std 0.5, bicubic, crop 0.875 of 256 pixels."""
+    path = tmp_path / "lite0.pth"
+    path.touch()
+    used = settings(backbone={"network": LITE, "pretrained": str(path)})
+    assert used.images("own").model_dump() == {
+        "network": LITE,
+        "image_size": 224,
+        "resize": 256,
+        "interpolation": "bicubic",
+        "mean": HALF,
+        "std": HALF,
+    }
+    assert used.choices("own", "view", ("mean",))["mean"].origin == "input"
+
+
+def test_params_yaml_wins_and_the_shorter_side_goes_with_the_size(
+    tmp_path, settings
+) -> None:
+    path = tmp_path / "lite0.pth"
+    path.touch()
+    used = settings(
+        backbone={"network": LITE, "pretrained": str(path)},
+        view={"image_size": 98, "mean": IMAGENET},
+    )
+    assert view(used, "image_size", "resize", "mean") == [98, 112, IMAGENET]
+    assert used.own_pixels("own")["mean"] == HALF
+
+
+def test_a_weight_tag_says_it_for_a_checkpoint_too(tmp_path, settings) -> None:
+    path = tmp_path / "vit.pth"
+    path.touch()
+    used = settings(backbone={"network": VIT})
+    assert view(used, "mean", "interpolation") == [IMAGENET, "bilinear"]
+    doors = {"images": str(tmp_path), "checkpoint": str(path), "features": None}
+    used = settings(backbone={"network": VIT}, inputs={"own": doors})
+    assert view(used, "mean", "interpolation", "resize") == [HALF, "bicubic", 248]
+
+
+def test_weights_of_the_recipes_own_network_come_with_its_pixels(tmp_path) -> None:
+    """iNat18's published mean is not its ImageNet weights', and stays."""
+    params = read_yaml(ROOT / "params.yaml")
+    params["inputs"]["inat18"]["images"] = str(tmp_path)
+    published = [0.466, 0.471, 0.380]
+    path = tmp_path / "resnet50.pth"
+    path.touch()
+    for pretrained in (None, "resnet50.tv_in1k", str(path)):
+        params["backbone"]["pretrained"] = pretrained
+        YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+        images = load(tmp_path / "params.yaml").images("inat18")
+        assert (images.mean, images.resize) == (published, 256)
+
+
+def test_a_file_of_ours_says_it_of_itself(tmp_path, settings) -> None:
+    path = tmp_path / "weights.safetensors"
+    own = {"image_size": 32, "resize": 36, "mean": HALF, "std": [0.25] * 3}
+    write_arrays(path, {"a": np.zeros(1)}, {"view": own | {"interpolation": "bicubic"}})
+    used = settings(backbone={"pretrained": str(path)}, view={"image_size": 64})
+    assert view(used, "resize", "std", "interpolation") == [72, [0.25] * 3, "bicubic"]
+
+
+def test_where_a_networks_weights_differ_only_what_they_agree_on() -> None:
+    """timm has ResNet-50s for several crops; all of one mean."""
+    some = agreed(pixels_of("a/resnet50.pth", "resnet50"), None)
+    assert some["mean"] == IMAGENET and "resize" not in some
+    tagged = agreed(pixels_of("a/resnet50.pth", "resnet50.tv_in1k"), None)
+    assert (tagged["resize"], tagged["interpolation"]) == (256, "bilinear")
+
+
+def test_what_timm_takes_for_a_name_without_a_tag() -> None:
+    default = agreed(pixels_of("resnet50", None), None)
+    assert default == agreed(pixels_of("resnet50.a1_in1k", None), None)
+
+
+def test_a_network_that_timm_does_not_know_says_nothing() -> None:
+    assert agreed(pixels_of("a/weights.pth", "resnet32_cifar"), 32) == {}
+
+
+def test_a_pretrained_file_that_is_not_there(settings, refused) -> None:
+    (line,) = refused(lambda: settings(backbone={"pretrained": "no/such.pth"}))
+    assert line.endswith(
+        "backbone.pretrained: expected a timm weight name, or a file that exists, got "
+        "'no/such.pth'"
+    )

@@ -1,0 +1,92 @@
+"""A pretrained network as it is: nothing is trained, and every artefact says so."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from replication.backbones.networks import build_network, features_of
+from replication.core.files import read_about, read_arrays, read_json, read_yaml
+from replication.core.record import record_of
+from replication.core.settings import load
+from replication.core.stage import OUTPUTS, Stage
+from replication.images.batches import normalise, read_split
+from replication.stages import backbone, features, prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = "resnet8_cifar"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_images) -> Path:
+    """A checkout whose `own` starts from a file of weights with a head of 5 classes."""
+    monkeypatch.chdir(tmp_path)
+    folders = {f"{split}/{c}": 2 for split in ("train", "test") for c in "abc"}
+    write_images(tmp_path / "images", folders)
+    torch.save(build_network(SMALL, 5, None, seed=3).state_dict(), "start.pth")
+    params = read_yaml(ROOT / "params.yaml")
+    params["inputs"]["own"]["images"] = "images"
+    params["backbone"] |= {"network": SMALL, "pretrained": "start.pth"}
+    params["view"] |= {"image_size": 32, "resize": 32}
+    params["ce"]["epochs"] = params["paco"]["epochs"] = 0
+    params["machine"]["device"] = "cpu"
+    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+    return tmp_path
+
+
+def run_to_features(objective: str) -> None:
+    prepare.main(Stage("prepare@own", load()), "own")
+    stage = Stage(f"backbone_{objective}@own", load())
+    backbone.main(stage, "own", objective)
+    features.main(Stage(f"features_{objective}@own", load()), "own", objective)
+
+
+@pytest.mark.parametrize("objective", ["ce", "paco"])
+def test_frozen_features_are_those_of_the_file(checkout, objective) -> None:
+    run_to_features(objective)
+    folder = OUTPUTS / "own" / objective / "features"
+    digest = hashlib.sha256((checkout / "start.pth").read_bytes()).hexdigest()[:16]
+    start = f"pretrained weights start.pth (SHA-256 {digest})"
+    about = read_json(folder / "about.json")
+    assert about["source"] == f"{start}, frozen, not trained on this data"
+    assert about["features"] == f"a {SMALL}, {about['source']}"
+    assert about["backbone"]["pretrained"] == start
+    assert "start.pth" in read_json(record_of(f"backbone_{objective}@own"))["inputs"]
+    assert read_about(folder / "head.safetensors")["trained"] is False
+    network = build_network(SMALL, 5, None, seed=3).eval()
+    images = read_split(OUTPUTS / "own" / "data", "test", None)
+    view = load().images("own")
+    with torch.inference_mode():
+        expected = features_of(network, normalise(images.pixels, view)).numpy()
+    made = read_arrays(folder / "test.safetensors")["features"]
+    np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_pixels_that_are_not_the_weights_own_are_named(checkout) -> None:
+    """A file of ours states its pixels; what params.yaml sets instead is said."""
+    run_to_features("paco")
+    params = read_yaml(checkout / "params.yaml")
+    weights = "weights.safetensors"
+    (OUTPUTS / "own" / "paco" / "backbone" / weights).rename(checkout / weights)
+    params["backbone"]["pretrained"] = weights
+    params["view"] |= {"mean": [0.5] * 3}
+    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    run_to_features("paco")
+    about = read_json(OUTPUTS / "own" / "paco" / "features" / "about.json")
+    assert about["features"].endswith(
+        "; not with the weights' own pixels: mean [0.5, 0.5, 0.5] in place of "
+        "[0.485, 0.456, 0.406]"
+    )
+
+
+def test_nothing_pretrained_is_nothing_to_freeze(checkout, refused) -> None:
+    params = read_yaml(checkout / "params.yaml")
+    params["backbone"]["pretrained"] = None
+    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    assert refused(lambda: run_to_features("ce")) == [
+        "ce.epochs: expected at least 1, since backbone.pretrained is null and nothing "
+        "is pretrained, got 0"
+    ]
