@@ -52,6 +52,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         for place in (folder, curves):
             place.mkdir(parents=True, exist_ok=True)
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    notes = _pixels(stage.settings, benchmark)
     made: dict[str, Any] = {
         "source": "none: features are imported",
         "features": "imported, not made here",
@@ -66,7 +67,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     if first:
         stage.makes(folder)
         stage.makes(curves)
-        stage.states(folder, OUTPUTS / benchmark / "data", **made)
+        stage.states(folder, OUTPUTS / benchmark / "data", **made, notes=notes)
         stage.finish()
 
 
@@ -146,10 +147,7 @@ def _train(
     )
     how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
     start = "" if recipe.pretrained is None else f"{_named(recipe.pretrained)}, "
-    words = (
-        f"a {recipe.network}, {start}trained by {how} for {recipe.epochs} epochs"
-        f"{_pixels(stage.settings, benchmark)}"
-    )
+    words = f"a {recipe.network}, {start}trained by {how} for {recipe.epochs} epochs"
     return {"source": "trained here", "features": words, "backbone": _facts(recipe)}
 
 
@@ -172,7 +170,7 @@ def _freeze(
     start = (recipe.network, classes, recipe.pretrained, recipe.seed)
     _write(folder, start_network(*start), recipe, classes, None)
     source = f"{_named(recipe.pretrained)}, frozen, not trained on this data"
-    words = f"a {recipe.network}, {source}{_pixels(stage.settings, benchmark)}"
+    words = f"a {recipe.network}, {source}"
     return {"source": source, "features": words, "backbone": _facts(recipe)}
 
 
@@ -195,7 +193,7 @@ def _import(
         print(f"{checkpoint}: left out: {line}")
     stage.notes(left_out=list(imported.ignored), backbone={"network": name})
     source = f"imported from a checkpoint of {maker.replace('ours', 'this suite')}"
-    words = f"{name}, {source}{_pixels(stage.settings, benchmark)}"
+    words = f"{name}, {source}"
     return {"source": source, "features": words, "backbone": {"network": name}}
 
 
@@ -227,15 +225,16 @@ def _facts(recipe: BackboneSettings | PacoSettings) -> dict[str, Any]:
     return recipe.model_dump() | {"pretrained": named}
 
 
-def _pixels(settings: Settings, benchmark: str) -> str:
-    """In what the pixels in use are not those that the weights want, in words."""
+def _pixels(settings: Settings, benchmark: str) -> list[str]:
+    """In what the pixels in use are not those that the weights want, in a line."""
     own, images = settings.own_pixels(benchmark), settings.images(benchmark)
     others = [
         f"{name} {getattr(images, name)} in place of {value}"
         for name, value in own.items()
         if getattr(images, name) != value
     ]
-    return f"; not with the weights' own pixels: {', '.join(others)}" if others else ""
+    line = f"Pixels are not the weights' own: {', '.join(others)}."
+    return [line] if others else []
 
 
 if __name__ == "__main__":

@@ -76,10 +76,10 @@ def test_pixels_that_are_not_the_weights_own_are_named(checkout) -> None:
     YAML(typ="safe").dump(params, checkout / "params.yaml")
     run_to_features("paco")
     about = read_json(OUTPUTS / "own" / "paco" / "features" / "about.json")
-    assert about["features"].endswith(
-        "; not with the weights' own pixels: mean [0.5, 0.5, 0.5] in place of "
-        "[0.485, 0.456, 0.406]"
-    )
+    assert about["notes"] == [
+        "Pixels are not the weights' own: mean [0.5, 0.5, 0.5] in place of "
+        "[0.485, 0.456, 0.406]."
+    ]
 
 
 def test_nothing_pretrained_is_nothing_to_freeze(checkout, refused) -> None:
