@@ -167,7 +167,11 @@ def _fit(inputs: list[Rows], size: Size, device: torch.device) -> Any:
     terms = [head, *drawn_terms(inputs[1:], classes, generator, head)]
     counts = labels.bincount(minlength=classes)
     settings = ClassifierSettings(
-        lr=1e-4, batch_size=size["B"], epochs=1, evaluate_every=1
+        lr=1e-4,
+        batch_size=size["B"],
+        epochs=1,
+        evaluate_every=1,
+        second_terms="drawn",
     )
     return fit_classifier(Problem(terms, inputs, labels, counts, None, 0), settings)
 

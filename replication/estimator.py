@@ -32,6 +32,7 @@ from replication.classifiers.fitting import fit_balanced_softmax_heads, fit_clas
 from replication.classifiers.heads import AnyTerm, Rows, Term, logits_of
 from replication.core.device import pick_device
 from replication.core.files import BadInput
+from replication.core.scaling import Size, scaled
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
@@ -42,9 +43,6 @@ from replication.core.settings import (
 from replication.flow_filter.fitting import read_clusters
 from replication.samples.features import Features, Samples, place
 
-# ImageNet-LT, which the published settings were made for.
-_IMAGES, _DIMENSIONS = 115_846, 2048
-_FEWEST_CLUSTERS, _FEWEST_PAIRS = 2, 32
 _AT_ONCE = 4096
 _SETTINGS: Mapping[str, type[BaseModel]] = {
     "filter": FilterSettings,
@@ -61,22 +59,6 @@ def _parameter(section: str, setting: str) -> str:
     """The estimator's parameter that a setting of the recipe is."""
     prefixed = section in ("classifier", "head") or setting in _SHARED
     return f"{section}_{setting}" if prefixed else setting
-
-
-def scaled(samples: int, dimensions: int) -> dict[str, float]:
-    """What ImageNet-LT's settings become at another size.
-
-    Kept are the samples and the pairs of a cluster, the mean squared distance of two
-    centres, and the classifiers' learning rate times their number of steps; at least
-    2 clusters and 32 pairs a batch.
-    """
-    ratio = samples / _IMAGES
-    return {
-        "num_clusters": max(_FEWEST_CLUSTERS, round(500 * ratio)),
-        "filter_batch_size": max(_FEWEST_PAIRS, round(1024 * ratio)),
-        "sigma": 0.05 * (_DIMENSIONS / dimensions) ** 0.5,
-        "classifier_lr": 1e-4 / ratio,
-    }
 
 
 class _Decider(NamedTuple):
@@ -98,8 +80,8 @@ class DLSA(ClassifierMixin, BaseEstimator):
     Balanced Softmax head that each of them starts from.
 
     Args:
-        recipe: `scaled`: ImageNet-LT's settings at the size of the data, see `scaled`;
-            `verbatim`: as they stand.
+        recipe: `scaled`: ImageNet-LT's settings at the size of the data, see
+            `replication.core.scaling`; `verbatim`: as they stand.
         device: auto, cpu, cuda or cuda:N.
         random_state: seed of all weights, centres and draws.
 
@@ -135,6 +117,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
         classifier_batch_size: int | None = None,
         classifier_epochs: int | None = None,
         classifier_evaluate_every: int | None = None,
+        classifier_second_terms: Literal["drawn", "zero"] | None = None,
         head_epochs: int | None = None,
         head_lr: float | None = None,
         head_momentum: float | None = None,
@@ -233,7 +216,11 @@ class DLSA(ClassifierMixin, BaseEstimator):
         """Each section: the recipe, at this size, and the parameters over it."""
         if self.recipe not in ("scaled", "verbatim"):
             raise BadInput(f"recipe: expected scaled or verbatim, got {self.recipe!r}")
-        at_size = scaled(samples, dimensions) if self.recipe == "scaled" else {}
+        at_size = {
+            _parameter(*which): at.value
+            for which, at in scaled(Size(samples, dimensions)).items()
+            if self.recipe == "scaled"
+        }
         given = {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in self.get_params().items()

@@ -17,6 +17,7 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from replication.core.files import read_yaml
+from replication.core.scaling import IMAGENET_LT
 from replication.core.settings import LISTS, OBJECTIVES, Settings, load, read_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,6 +157,8 @@ def _options(method: Any, call: ast.Call, benchmark: str) -> Iterator[dict[str, 
     given = dict(zip(names, texts, strict=False))
     if "benchmark" in names:
         given["benchmark"] = benchmark
+    if "size" in names:
+        given["size"] = IMAGENET_LT
     recipe = read_recipe(benchmark)
     known = {
         "what": LISTS,

@@ -49,7 +49,9 @@ FILTER = FilterSettings(
     lambda_mle=1.0, lambda_bal=1.0, lambda_pure=0.02, num_clusters=6, sigma=0.05,
     eta=0.7, weight_exponent=2.0, lr=0.1, batch_size=64, epochs=3,
 )  # fmt: skip
-CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=3, evaluate_every=1)
+CLASSIFIER = ClassifierSettings(
+    lr=0.05, batch_size=32, epochs=3, evaluate_every=1, second_terms="drawn"
+)
 SEED = 2
 
 

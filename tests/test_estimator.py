@@ -19,7 +19,6 @@ from replication.core.settings import (
     FilterSettings,
     HeadSettings,
 )
-from replication.estimator import scaled
 from replication.samples.features import Samples
 from tests.conftest import ROOT
 
@@ -136,20 +135,16 @@ def test_a_head_of_ones_own_is_where_it_starts() -> None:
     assert np.array_equal(model.predict(X_TEST[stays]), expected[stays])
 
 
-def test_imagenet_lts_settings_at_other_sizes_worked() -> None:
-    """At its own size they are its own; CIFAR-100-LT, IF 100, ResNet-32: by hand."""
-    assert scaled(115_846, 2048) == {
-        "num_clusters": 500,
-        "filter_batch_size": 1024,
-        "sigma": 0.05,
-        "classifier_lr": 1e-4,
-    }
-    cifar = scaled(10_847, 64)
-    assert (cifar["num_clusters"], cifar["filter_batch_size"]) == (47, 96)
-    assert cifar["sigma"] == pytest.approx(0.2828, abs=1e-4)
-    assert cifar["classifier_lr"] == pytest.approx(1.068e-3, abs=1e-6)
-    tiny = scaled(100, 64)
-    assert (tiny["num_clusters"], tiny["filter_batch_size"]) == (2, 32)
+def test_imagenet_lts_settings_at_the_size_of_the_data(fitted) -> None:
+    """But for what a parameter says; `verbatim` leaves them as they are."""
+    used = fitted.settings_
+    assert used["filter"]["num_clusters"] == 2  # 500 x 440 / 115,846 = 1.9
+    assert used["filter"]["sigma"] == pytest.approx(0.8)  # 0.05 sqrt(2048 / 8)
+    assert used["classifier"]["lr"] == pytest.approx(0.026329, abs=1e-6)
+    verbatim = DLSA(recipe="verbatim", sigma=0.2)._settings(440, 8)
+    assert verbatim["filter"].num_clusters == 500
+    assert verbatim["filter"].sigma == 0.2
+    assert verbatim["classifier"].lr == 1e-4
 
 
 REFUSALS = {

@@ -1,4 +1,4 @@
-"""Settings: a benchmark's recipe, the stand-in's, params.yaml, a row of Table 2.
+"""Settings: a benchmark's recipe, at its size, the stand-in's, params.yaml, a row.
 
 These are layers, and the last one that has a value gives it. What a stage asks for, it
 gets as one frozen section; which keys of params.yaml were read for it is noted, so that
@@ -8,7 +8,7 @@ params.yaml.
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 from replication.core.files import BadInput, read_yaml
 from replication.core.params import read_shaped
 from replication.core.pixels import Pixels, agreed, is_file, pixels_of
+from replication.core.scaling import Size, clusters_of_row, scaled
 
 PARAMS = Path("params.yaml")
 DOWNLOADS = Path("downloads")
@@ -35,6 +36,7 @@ PUBLISHED = Path(__file__).parent.parent / "published"
 STAND_IN = "stand_in"
 Benchmark = Literal["imagenet_lt", "places_lt", "inat18", "cifar100_lt", "own"]
 Objective = Literal["ce", "paco"]
+Recipe = Literal["scaled", "verbatim"]
 BENCHMARKS: tuple[Benchmark, ...] = get_args(Benchmark)
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
@@ -282,6 +284,12 @@ class DecouplingSettings(Sgd):
     samples_per_class: Count
 
 
+class ExtractionSettings(Frozen):
+    """How the training samples' features are taken."""
+
+    augmented_passes: CountOrZero
+
+
 class HeadSettings(Sgd):
     """How a Balanced Softmax head is fitted to frozen features."""
 
@@ -322,6 +330,7 @@ class ClassifierSettings(Frozen):
     batch_size: Count
     epochs: Count
     evaluate_every: Count
+    second_terms: Literal["drawn", "zero"]
 
 
 class Fig2Settings(Frozen):
@@ -375,8 +384,8 @@ class DiagnoseSettings(Frozen):
 
 def _or_null(kind: type[Frozen], **more: Any) -> Any:
     """A section whose settings may each be null, but for its seed."""
-    for name, field in kind.model_fields.items():
-        annotation = field.rebuild_annotation()
+    for name, info in kind.model_fields.items():
+        annotation = info.rebuild_annotation()
         more[name] = annotation if name == "seed" else annotation | None
     fields = {name: (annotation, ...) for name, annotation in more.items()}
     return create_model(kind.__name__, __base__=Frozen, **fields)
@@ -401,12 +410,14 @@ LISTS = tuple(Coverage.model_fields)[1:]
 class Params(_or_null(WhatIfs), Coverage):
     """params.yaml as it must be: every key, its type and its range."""
 
+    recipe: Recipe
     inputs: Inputs
     data: _or_null(Data)
     view: _or_null(ViewSettings)
     backbone: _or_null(Network)
     ce: _or_null(Training, precision=Precision | None)
     paco: _or_null(PacoTraining, precision=Precision | None)
+    extraction: _or_null(ExtractionSettings)
     decoupling: _or_null(DecouplingSettings)
     head: _or_null(HeadSettings)
     filter: _or_null(FilterTraining)
@@ -458,30 +469,40 @@ def load(path: Path = PARAMS) -> "Settings":
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting in use; `source` is the published value's, `origin` the layer."""
+    """One setting in use; `source` is the published value's, `origin` the layer.
+
+    Where the value is a scaled one, `source` is the arithmetic.
+    """
 
     value: Any
     published: Any
     source: str
-    origin: Literal["published", "guess", "stand-in", "input", "overridden", "row"]
+    origin: Literal[
+        "published", "guess", "scaled", "stand-in", "input", "overridden", "row"
+    ]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One printed row of a table: label, what it changes, the numbers in percent."""
+    """One printed row of a table: label, what it changes, the numbers in percent.
+
+    `defaults`: what print says that the full model has there.
+    """
 
     label: str
     changes: Mapping[str, float]
     values: Mapping[str, float | None]
+    defaults: Mapping[str, float] = field(default_factory=dict)
 
 
 _Section = TypeVar("_Section", bound=Frozen)
+_SCALED_SECTIONS = ("filter", "classifier")
 _SCALE = ("num_classes", "num_images", "test_per_class")  # the stand-in's
 # Settings that move a number at most by chance, or only the stand-in's; any other one
 # that is overridden makes it another experiment than the printed one.
 _FREE = {"backbone.seed", "data.seed", *(f"data.{name}" for name in _SCALE)}
 _FREE_SECTIONS = {
-    *(*LISTS, "seeds", "inputs", "machine"),
+    *(*LISTS, "seeds", "inputs", "machine", "recipe"),
     *("fig2", "sweep", "estimator", "diagnose"),
 }
 
@@ -510,14 +531,16 @@ class Settings:
     """Validated params.yaml; hands out sections and notes the keys they came from.
 
     Fields: `keys_read` so far; `resolved` settings of the recipes by their whole name;
-    `as_recipe`: keys that params.yaml sets -> whether every recipe it was used in has
-    that value too.
+    `origins`: section and name of each setting handed out -> its layer; `as_recipe`:
+    keys that params.yaml sets -> whether every recipe it was used in has that value
+    too.
     """
 
     def __init__(self, params: Params) -> None:
         self._params = params
         self.keys_read: set[str] = set()
         self.resolved: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
         self.as_recipe: dict[str, bool] = {}
 
     def get(self, key: str) -> Any:
@@ -536,7 +559,12 @@ class Settings:
             and key.split(".")[0] not in _FREE_SECTIONS
         )
 
-    # ---- Layers: the recipe, the stand-in's, params.yaml, a row ----
+    # ---- Layers: the recipe, at its size, the stand-in's, params.yaml, a row ----
+
+    def recipe(self, benchmark: str) -> Literal["published", "scaled", "verbatim"]:
+        """What a benchmark's settings are: printed, or ours in one of two ways."""
+        ours = self.get("recipe")
+        return "published" if read_recipe(benchmark)["printed"] else ours
 
     def choices(
         self,
@@ -544,54 +572,81 @@ class Settings:
         section: str,
         names: tuple[str, ...],
         row: Row | None = None,
+        size: Size | None = None,
     ) -> dict[str, Choice]:
-        """Each named setting of a recipe's section with its origin; a row wins."""
+        """Each named setting of a recipe's section with its origin; a row wins.
+
+        `size` is of the features at hand; sections `filter` and `classifier` need it
+        where the recipe is scaled.
+        """
         recipe = read_recipe(benchmark)[section]
+        at_size = self._at_size(benchmark, section, size)
         stand_in = read_recipe(STAND_IN).get(section, {})
         if stand_in and not self.is_stand_in(benchmark):
             stand_in = {}
         own = self.own_pixels(benchmark) if section == "view" else {}
         chosen = {
             name: self._choice(
-                section, name, recipe[name], stand_in.get(name), own.get(name), row
+                section,
+                name,
+                recipe[name],
+                at_size.get(name),
+                stand_in.get(name),
+                own.get(name),
             )
             for name in names
         }
         if section == "paco":
             chosen = _lr_by_batch(chosen)
+        if row is not None:
+            chosen |= _of_row(chosen, row, in_proportion=bool(at_size))
         self.resolved |= {
             f"{benchmark}.{section}.{name}": choice.value
             for name, choice in chosen.items()
         }
         return chosen
 
+    def _at_size(
+        self, benchmark: str, section: str, size: Size | None
+    ) -> dict[str, Choice]:
+        """Settings of a section that the size decides, where the recipe is scaled."""
+        if section not in _SCALED_SECTIONS or self.recipe(benchmark) != "scaled":
+            return {}
+        assert size is not None, f"{benchmark}.{section} needs the size of its features"
+        recipe = read_recipe(benchmark)[section]
+        return {
+            name: Choice(
+                at.value, recipe[name]["value"], f"scaled: {at.arithmetic}", "scaled"
+            )
+            for (where, name), at in scaled(size).items()
+            if where == section
+        }
+
     def _choice(
         self,
         section: str,
         name: str,
         recipe: Mapping[str, Any],
+        at_size: Choice | None,
         stand_in: Mapping[str, Any] | None,
         own: Any,
-        row: Row | None,
     ) -> Choice:
         published, source = recipe["value"], recipe["source"]
         stated = "guess" if source.startswith("guess") else "published"
-        layers: list[tuple[Any, Any]] = [(published, stated)]
-        if stand_in is not None:
-            layers.append((stand_in["value"], "stand-in"))
-        if own is not None and own != layers[-1][0]:
-            layers.append((own, "input"))
+        of_recipe = at_size or Choice(published, published, source, stated)
         key = name if name in WhatIfs.model_fields else f"{section}.{name}"
         override = self.get(key)
         if override is not None:
-            same = override == published
+            same = override == of_recipe.value
             self.as_recipe[key] = same and self.as_recipe.get(key, True)
-            layers.append((override, stated if same else "overridden"))
-        if row is not None and name in row.changes:
-            layers.append((row.changes[name], "row"))
-            source = f"row {row.label}"
-        value, origin = layers[-1]
-        return Choice(value, published, source, origin)
+            changed = Choice(override, published, source, "overridden")
+            return of_recipe if same else changed
+        choice = of_recipe
+        if stand_in is not None:
+            choice = replace(choice, value=stand_in["value"], origin="stand-in")
+        if own is not None and own != choice.value:
+            choice = replace(choice, value=own, origin="input")
+        return choice
 
     def _section(
         self,
@@ -600,14 +655,18 @@ class Settings:
         /,
         *sections: str,
         row: Row | None = None,
+        size: Size | None = None,
         **given: Any,
     ) -> _Section:
         """A section for a stage, out of one or several of the recipe."""
         for section in sections:
             known = read_recipe(benchmark)[section]
             names = tuple(name for name in known if name in kind.model_fields)
-            chosen = self.choices(benchmark, section, names, row)
+            chosen = self.choices(benchmark, section, names, row, size)
             given |= {name: choice.value for name, choice in chosen.items()}
+            self.origins |= {
+                f"{section}.{name}": choice.origin for name, choice in chosen.items()
+            }
         return kind(**given)
 
     # ---- What a run covers, and where it runs ----
@@ -685,10 +744,11 @@ class Settings:
     def data(self, benchmark: str) -> DataSettings:
         features = self.features(benchmark, "paco")
         drawn = read_recipe(STAND_IN)["data"]
+        before = dict(self.origins)
         scale = {
             name: self.get(f"data.{name}") or drawn[name]["value"] for name in _SCALE
         }
-        return self._section(
+        settings = self._section(
             DataSettings,
             benchmark,
             "data",
@@ -701,6 +761,9 @@ class Settings:
             stand_in=self.is_stand_in(benchmark),
             **scale,
         )
+        if features is not None:  # cached features were made without these settings
+            self.origins = before
+        return settings
 
     def images(self, benchmark: str) -> ImageSettings:
         return self._section(ImageSettings, benchmark, "backbone", "view")
@@ -714,6 +777,9 @@ class Settings:
     def _network(self, kind: type[_Section], benchmark: str, how: str) -> _Section:
         seed = self.get("backbone.seed")
         return self._section(kind, benchmark, "backbone", "view", how, seed=seed)
+
+    def extraction(self, benchmark: str) -> ExtractionSettings:
+        return self._section(ExtractionSettings, benchmark, "extraction")
 
     def decoupling(self, benchmark: str) -> DecouplingSettings:
         """Section for cRT and LWS; cached features leave no images to augment."""
@@ -733,15 +799,20 @@ class Settings:
     def head(self, benchmark: str) -> HeadSettings:
         return self._section(HeadSettings, benchmark, "head")
 
-    def filter(self, benchmark: str, row: Row | None = None) -> FilterSettings:
-        """Section for a Flow Filter, with the change that a row of Table 2 makes."""
-        return self._section(FilterSettings, benchmark, "filter", row=row)
+    def filter(
+        self, benchmark: str, size: Size, row: Row | None = None
+    ) -> FilterSettings:
+        """Section for a Flow Filter, with the change that a row of Table 2 makes.
+
+        `size` is of the distinct training samples and their features, here and below.
+        """
+        return self._section(FilterSettings, benchmark, "filter", row=row, size=size)
 
     def cascade(self, benchmark: str) -> CascadeSettings:
         return self._section(CascadeSettings, benchmark, "cascade")
 
-    def classifier(self, benchmark: str) -> ClassifierSettings:
-        return self._section(ClassifierSettings, benchmark, "classifier")
+    def classifier(self, benchmark: str, size: Size) -> ClassifierSettings:
+        return self._section(ClassifierSettings, benchmark, "classifier", size=size)
 
     def sweep(self) -> SweepSettings:
         return self.get("sweep")
@@ -751,6 +822,22 @@ class Settings:
 
     def diagnose(self) -> DiagnoseSettings:
         return self.get("diagnose")
+
+
+def _of_row(
+    chosen: Mapping[str, Choice], row: Row, in_proportion: bool
+) -> dict[str, Choice]:
+    """What a row changes; of K in use the printed share, where K is not the printed."""
+    changed = {}
+    for name, value in row.changes.items():
+        if name not in chosen:
+            continue
+        choice, source = chosen[name], f"row {row.label}"
+        if name == "num_clusters" and in_proportion:
+            at = clusters_of_row(choice.value, row.defaults[name], value)
+            value, source = at.value, f"{source}, scaled: {at.arithmetic}"
+        changed[name] = replace(choice, value=value, source=source, origin="row")
+    return changed
 
 
 def _lr_by_batch(chosen: dict[str, Choice]) -> dict[str, Choice]:

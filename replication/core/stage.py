@@ -95,16 +95,23 @@ class Stage:
 
         `departures` lists the settings behind it that differ from the recipe's,
         `notes` what a reader of any page on it is told, `doubts` what of that makes
-        its numbers partial.
+        its numbers partial; `origins`, by section and name, is whose each setting is,
+        `guesses` the count of those that no source names.
         """
         facts: dict[str, Any] = {}
         gathered = {"departures": {*self.settings.departures()}, **_nothing_said()}
+        origins: dict[str, str] = {}
         for folder in folders:
             before = read_json(self.reads(folder / ABOUT))
             for name, said in gathered.items():
                 said |= {*before.pop(name)}
+            origins |= before.pop("origins")
             facts |= before
-        return facts | {name: sorted(said) for name, said in gathered.items()}
+        facts |= {name: sorted(said) for name, said in gathered.items()}
+        origins |= self.settings.origins
+        ours = sum(origin in ("guess", "scaled") for origin in origins.values())
+        guesses = {"count": ours, "of": len(origins)}
+        return facts | {"origins": origins, "guesses": guesses}
 
     def states(self, folder: Path, *before: Path, **facts: Any) -> None:
         """Write an artefact's facts: those it builds on, and its own.

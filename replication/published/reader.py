@@ -67,7 +67,12 @@ def read_published_tables() -> dict[str, PublishedTable]:
             benchmark=table["benchmark"],
             metrics=tuple(table["metrics"]),
             rows={
-                key: Row(row["label"], row.get("changes", {}), row["values"])
+                key: Row(
+                    row["label"],
+                    row.get("changes", {}),
+                    row["values"],
+                    table.get("defaults", {}),
+                )
                 for key, row in table["rows"].items()
             },
             defaults=table.get("defaults", {}),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from replication.core.files import (
 )
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
+from replication.core.scaling import Size
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
@@ -141,15 +142,16 @@ class Cascades:
 def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
     """Write predictions, diagnostics of filters and classifiers, and metrics."""
     row = _row(stage, variant)
-    settings = {
-        "filter": stage.settings.filter(benchmark, row),
-        "cascade": stage.settings.cascade(benchmark),
-        "classifier": stage.settings.classifier(benchmark),
-    }
     folder = OUTPUTS / benchmark / objective
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = read_splits(stage, folder / "features", SPLITS, device)
+    size = Size(sum(data["class_counts"]), splits["train"].features.shape[1])
+    settings = {
+        "filter": stage.settings.filter(benchmark, size, row),
+        "cascade": stage.settings.cascade(benchmark),
+        "classifier": stage.settings.classifier(benchmark, size),
+    }
     start = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
     seeds = stage.settings.seeds()
     cascades = Cascades(
@@ -172,7 +174,13 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
     files = {seed: cascades.decided(seed) for seed in seeds}
     _write(target, files, labels, np.array(data["class_counts"]))
     facts = {name: of.model_dump() for name, of in settings.items()}
-    stage.states(target, folder / "heads", **facts)
+    stage.states(
+        target,
+        folder / "heads",
+        recipe=stage.settings.recipe(benchmark),
+        size=asdict(size),
+        **facts,
+    )
     stage.notes(
         streamed=[
             split

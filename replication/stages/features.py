@@ -1,5 +1,6 @@
 """features: every split as features (N, D), extracted here or imported."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from replication.core.files import (
     read_arrays,
     read_table,
     write_arrays,
+    write_json,
 )
+from replication.core.scaling import Size
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.data.features import (
     file_of_head,
@@ -31,11 +34,14 @@ _BALANCED = ("paco", "PaCo")
 def main(stage: Stage, benchmark: str, objective: str) -> None:
     """Write the features of every split, and the features' own head if any."""
     imported = stage.settings.features(benchmark, objective)
-    stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
+    index = read_table(stage.reads(OUTPUTS / benchmark / "data" / "index.csv"))
     if imported is not None:
-        _import(stage, imported, benchmark, objective)
+        dimensions = _import(stage, imported, benchmark, objective)
     else:
-        _extract(stage, benchmark, objective)
+        dimensions = _extract(stage, benchmark, objective)
+    size = Size(int((index["split"] == "train").sum()), dimensions)
+    sizes = OUTPUTS / "sizes" / objective / f"{benchmark}.json"
+    write_json(stage.makes(sizes), asdict(size))
     one_folder = isinstance(stage.settings.get(f"inputs.{benchmark}.features"), str)
     folder = OUTPUTS / benchmark / objective
     stage.makes(folder / "features")
@@ -43,7 +49,8 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     stage.finish()
 
 
-def _extract(stage: Stage, benchmark: str, objective: str) -> None:
+def _extract(stage: Stage, benchmark: str, objective: str) -> int:
+    """Write what the network makes of each image; returns the features' dimensions."""
     settings = stage.settings.images(benchmark)
     root = stage.settings.images_root(benchmark)
     workers = worker_count(stage.settings.workers())
@@ -67,10 +74,11 @@ def _extract(stage: Stage, benchmark: str, objective: str) -> None:
         {"weight": head.weight, "bias": head.bias},
         {"trained": about["head"] is not None, "balanced": about["head"] in _BALANCED},
     )
+    return features.shape[1]
 
 
-def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> None:
-    """Cached features as they are; where they bring no head, one of zeros.
+def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> int:
+    """Cached features as they are, and their dimensions; without a head, one of zeros.
 
     Raises:
         BadInput: their labels are not those that `prepare` indexed.
@@ -104,6 +112,7 @@ def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> None:
     for note in imported.notes:
         print(f"{source}: {note}")
     stage.notes(imported=list(imported.notes))
+    return train.shape[1]
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ def test_reading_is_that_of_the_suite() -> None:
 def test_an_epoch_by_autograd_moves_the_weights_as_the_suite_does() -> None:
     generator = torch.Generator().manual_seed(1)
     x, labels = torch.randn(20, 3, generator=generator), torch.arange(20) % 5
-    settings = ClassifierSettings(lr=0.1, batch_size=8, epochs=1, evaluate_every=1)
+    settings = ClassifierSettings(
+        lr=0.1, batch_size=8, epochs=1, evaluate_every=1, second_terms="drawn"
+    )
     start = Term(torch.randn(5, 3, generator=generator), torch.zeros(5))
     layer = nn.Linear(3, 5)
     layer.load_state_dict({"weight": start.weight, "bias": start.bias})

@@ -8,6 +8,7 @@ import pytest
 
 from bench import rehearsal
 from replication.core.files import BadInput
+from replication.core.scaling import IMAGENET_LT
 from replication.core.settings import load
 from replication.data.features import read_features
 
@@ -56,14 +57,15 @@ def test_params_are_the_checkouts_with_one_epoch_a_fit(tmp_path) -> None:
     settings = load(tmp_path / "params.yaml")
     assert settings.seeds() == (0, 1)
     assert settings.features("inat18", "ce") == tmp_path
-    assert settings.filter("inat18").epochs == settings.classifier("inat18").epochs == 1
+    assert settings.filter("inat18", IMAGENET_LT).epochs == 1
+    assert settings.classifier("inat18", IMAGENET_LT).epochs == 1
     assert settings.cascade("inat18").depth == 1
     assert settings.decoupling("inat18").inputs == "features"
     chosen |= {"benchmark": "places_lt", "published": True}
     rehearsal.write_params(tmp_path / "params.yaml", tmp_path, chosen)
     settings = load(tmp_path / "params.yaml")
-    assert settings.filter("places_lt").epochs == 60
-    assert settings.classifier("places_lt").epochs == 150
+    assert settings.filter("places_lt", IMAGENET_LT).epochs == 60
+    assert settings.classifier("places_lt", IMAGENET_LT).epochs == 150
 
 
 def test_a_stage_that_fails_is_named_with_its_last_line(tmp_path, refused) -> None:

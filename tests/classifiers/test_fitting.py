@@ -31,6 +31,7 @@ def head_settings(**changes: float) -> HeadSettings:
 
 def classifier_settings(**changes: float) -> ClassifierSettings:
     values = {"lr": 0.1, "batch_size": 32, "epochs": 6, "evaluate_every": 1}
+    values |= {"second_terms": "drawn"}
     return ClassifierSettings(**(values | changes))
 
 

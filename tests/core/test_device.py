@@ -65,7 +65,9 @@ def cascade() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         epochs=3,
     )
     chained = CascadeSettings(depth=2, leaving_share=0.3)
-    classifier = ClassifierSettings(lr=0.1, batch_size=32, epochs=4, evaluate_every=2)
+    classifier = ClassifierSettings(
+        lr=0.1, batch_size=32, epochs=4, evaluate_every=2, second_terms="drawn"
+    )
     head = Term(torch.zeros(6, 16), torch.zeros(6))
     both = list(PROTOCOLS.values())
     chains = fit_chains(splits, 6, filters, chained, both, 0)

@@ -12,6 +12,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from replication.core.files import read_yaml
+from replication.core.scaling import IMAGENET_LT, Size
 from replication.core.settings import (
     BENCHMARKS,
     LISTS,
@@ -26,6 +27,7 @@ from replication.published.reader import read_published_tables
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "params.yaml"
 DOORS = ("images", "checkpoint", "features")
+SMALL = Size(10_847, 64)  # CIFAR-100-LT, imbalance factor 100, ResNet-32
 
 
 class _Gone:
@@ -230,15 +232,22 @@ SECTIONS = {
     "paco": ("backbone", "view", "paco"),
     **{name: (name,) for name in ("head", "filter", "cascade", "classifier", "fig2")},
     "decoupling": ("decoupling",),
+    "extraction": ("extraction",),
 }
+AT_SIZE = ("filter", "classifier")
+
+
+def section_of(settings: Settings, section: str, benchmark: str) -> dict[str, Any]:
+    size = [SMALL] if section in AT_SIZE else []
+    return getattr(settings, section)(benchmark, *size).model_dump()
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_null_means_the_recipe(load_with, tmp_path, benchmark, section) -> None:
     """Every value of a section that the recipe has is the recipe's, given an input."""
-    settings = load_with(all_inputs(tmp_path))
-    got = getattr(settings, section)(benchmark).model_dump()
+    settings = load_with(all_inputs(tmp_path) | {"recipe": "verbatim"})
+    got = section_of(settings, section, benchmark)
     recipe = {
         name: setting["value"]
         for part in SECTIONS[section]
@@ -253,7 +262,7 @@ def test_null_means_the_recipe(load_with, tmp_path, benchmark, section) -> None:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_null_means_the_stand_ins_recipe_where_there_is_no_input(section) -> None:
-    got = getattr(load(SHIPPED), section)("places_lt").model_dump()
+    got = section_of(load(SHIPPED), section, "places_lt")
     stand_in = read_recipe(STAND_IN)
     for part in SECTIONS[section]:
         for name, setting in read_recipe("places_lt")[part].items():
@@ -283,7 +292,7 @@ def test_departures_are_what_makes_it_another_experiment(load_with) -> None:
     }
     settings = load_with(changes | {"backbone.seed": 3, "sweep.draws": 7})
     for benchmark in ("places_lt", "inat18"):
-        settings.filter(benchmark), settings.backbone(benchmark)
+        settings.filter(benchmark, SMALL), settings.backbone(benchmark)
     settings.seeds(), settings.workers(), settings.sweep()
     assert settings.departures() == ["filter.eta", "lambda_pure"]
 
@@ -291,11 +300,11 @@ def test_departures_are_what_makes_it_another_experiment(load_with) -> None:
 def test_it_is_noted_which_overrides_are_prints_own_values(load_with) -> None:
     """0.03 is printed for Places-LT alone."""
     settings = load_with({"lambda_pure": 0.03, "filter.eta": 0.9})
-    settings.filter("places_lt")
+    settings.filter("places_lt", SMALL)
     assert settings.as_recipe == {"lambda_pure": True, "filter.eta": False}
-    settings.filter("inat18")
+    settings.filter("inat18", SMALL)
     assert settings.as_recipe == {"lambda_pure": False, "filter.eta": False}
-    settings.filter("places_lt")
+    settings.filter("places_lt", SMALL)
     assert not settings.as_recipe["lambda_pure"]
 
 
@@ -315,10 +324,81 @@ def test_a_door_serves_every_objective_or_each_its_own(load_with, tmp_path) -> N
 
 def test_every_row_changes_what_it_says_and_nothing_else() -> None:
     settings = load(SHIPPED)
-    plain = settings.filter("places_lt").model_dump()
+    plain = settings.filter("places_lt", SMALL).model_dump()
     for row in read_published_tables()["table2"].rows.values():
-        got = settings.filter("places_lt", row).model_dump()
+        got = settings.filter("places_lt", SMALL, row).model_dump()
         assert got == plain | dict(row.changes)
+
+
+# --- at the size of the data
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_only_what_the_paper_has_no_settings_for_is_scaled(
+    load_with, tmp_path, benchmark
+) -> None:
+    """Worked in test_scaling; a benchmark of the paper is as printed at any size."""
+    printed = benchmark in SECTION_5
+    used = {}
+    for recipe in ("scaled", "verbatim"):
+        settings = load_with(all_inputs(tmp_path) | {"recipe": recipe})
+        flow, classifier = (
+            settings.filter(benchmark, SMALL),
+            settings.classifier(benchmark, SMALL),
+        )
+        used[recipe] = (flow.num_clusters, flow.sigma, classifier.lr)
+        assert settings.recipe(benchmark) == ("published" if printed else recipe)
+    assert used["verbatim"] == (500, 0.05, 1e-4)
+    assert (used["scaled"] == used["verbatim"]) == printed
+    assert printed or used["scaled"][0] == 47
+
+
+def test_at_imagenet_lts_size_nothing_changes(load_with, tmp_path) -> None:
+    for section in AT_SIZE:
+        scaled, verbatim = (
+            getattr(load_with(all_inputs(tmp_path) | {"recipe": recipe}), section)(
+                "own", IMAGENET_LT
+            )
+            for recipe in ("scaled", "verbatim")
+        )
+        assert scaled == verbatim
+
+
+def test_a_scaled_settings_source_is_its_arithmetic_and_an_override_wins(
+    load_with,
+) -> None:
+    settings = load_with({"sigma": 0.05, "filter.batch_size": 96})
+    settings.filter("cifar100_lt", SMALL)
+    names = ("num_clusters", "sigma", "batch_size", "eta")
+    chosen = settings.choices("cifar100_lt", "filter", names, size=SMALL)
+    assert [choice.origin for choice in chosen.values()] == [
+        *("scaled", "overridden", "scaled", "guess")
+    ]
+    clusters = chosen["num_clusters"]
+    assert (clusters.value, clusters.published) == (47, 500)
+    assert clusters.source == "scaled: 500 x 10,847 / 115,846"
+    assert settings.departures() == ["sigma"]
+    assert settings.origins["filter.sigma"] == "overridden"
+
+
+# Table 2's clusters, by hand: 47 x 300 / 500 = 28.2, 47 x 1000 / 500 = 94; of 100 in
+# params.yaml 60 and 200; of 2, the fewest, 300 / 500 is 1.2.
+ROWS = [
+    ({}, SMALL, (28, 94)),
+    ({"recipe": "verbatim"}, SMALL, (300, 1000)),
+    ({"num_clusters": 100}, SMALL, (60, 200)),
+    ({}, Size(300, 64), (2, 4)),
+]
+
+
+@pytest.mark.parametrize(("changes", "size", "expected"), ROWS)
+def test_rows_of_clusters_are_in_proportion(load_with, changes, size, expected) -> None:
+    settings = load_with(changes)
+    rows = read_published_tables()["table2"].rows
+    assert expected == tuple(
+        settings.filter("cifar100_lt", size, rows[row]).num_clusters
+        for row in ("clusters_300", "clusters_1000")
+    )
 
 
 def test_origins(load_with) -> None:
@@ -362,6 +442,8 @@ def test_every_entry_of_a_recipe_has_value_and_source(benchmark) -> None:
     recipe = read_recipe(benchmark)
     assert isinstance(recipe.pop("title"), str)
     assert isinstance(recipe.pop("classes", None), int | None)
+    if benchmark != STAND_IN:
+        assert recipe.pop("printed") == (benchmark in SECTION_5)
     for section, entries in recipe.items():
         for name, entry in entries.items():
             assert set(entry) == {"value", "source"}, f"{section}.{name}"
@@ -395,7 +477,7 @@ SECTION_5 = {
 def test_recipe_is_that_of_section_5(load_with, tmp_path, benchmark) -> None:
     settings = load_with(all_inputs(tmp_path))
     backbone = settings.backbone(benchmark)
-    flow = settings.filter(benchmark)
+    flow = settings.filter(benchmark, SMALL)
     cascade = settings.cascade(benchmark)
     assert SECTION_5[benchmark] == (
         backbone.network,
@@ -411,7 +493,7 @@ def test_recipe_is_that_of_section_5(load_with, tmp_path, benchmark) -> None:
     assert (flow.num_clusters, flow.sigma) == (500, 0.05)
     assert (flow.eta, flow.weight_exponent) == (0.7, 2)
     assert cascade.leaving_share == 0.3
-    classifier = settings.classifier(benchmark)
+    classifier = settings.classifier(benchmark, SMALL)
     assert (classifier.lr, classifier.batch_size, classifier.epochs) == (1e-4, 128, 150)
 
 

@@ -178,13 +178,17 @@ def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
 
 
 def test_an_artefact_states_what_stands_behind_it(stage, monkeypatch) -> None:
-    """Facts add up; so do the settings that differ from the recipe's."""
+    """Facts add up; so do the settings behind it, and whose they are."""
     nothing: dict[str, list[str]] = {"notes": [], "doubts": []}
     a = {"source": "trained here", "departures": ["lambda_mle"], "notes": ["Of a."]}
-    write_json("a/about.json", nothing | a)
+    trained = {"paco.lr": "published", "paco.epochs": "guess"}
+    write_json("a/about.json", nothing | a | {"origins": trained})
     b = {"start": "own_head", "departures": ["eta"], "doubts": ["of b"]}
-    write_json("b/about.json", nothing | b)
+    fitted = {"head.lr": "guess"}
+    write_json("b/about.json", nothing | b | {"origins": fitted})
     monkeypatch.setattr(Settings, "departures", lambda _: ["sigma", "eta"])
+    own = {"filter.sigma": "scaled", "filter.eta": "overridden"}
+    stage.settings.origins |= own
     stage.states(
         Path("c"), Path("a"), Path("b"), start="balanced_softmax", notes=["Of c."]
     )
@@ -194,6 +198,8 @@ def test_an_artefact_states_what_stands_behind_it(stage, monkeypatch) -> None:
         "departures": ["eta", "lambda_mle", "sigma"],
         "notes": ["Of a.", "Of c."],
         "doubts": ["of b"],
+        "origins": trained | fitted | own,
+        "guesses": {"count": 3, "of": 5},
     }
     stage.finish()
     assert {"a/about.json", "b/about.json"} <= set(read_json(RECORD)["inputs"])

@@ -38,7 +38,9 @@ FILTER = FilterSettings(
 _CENTRES = 2 * np.random.default_rng(9).standard_normal((len(COUNTS), DIMENSIONS))
 HEAD = Term(torch.from_numpy(_CENTRES.astype(np.float32)), torch.zeros(len(COUNTS)))
 CASCADE = CascadeSettings(depth=1, leaving_share=0.3)
-CLASSIFIER = ClassifierSettings(lr=0.05, batch_size=32, epochs=2, evaluate_every=1)
+CLASSIFIER = ClassifierSettings(
+    lr=0.05, batch_size=32, epochs=2, evaluate_every=1, second_terms="drawn"
+)
 
 
 def drawn_splits() -> dict[str, Samples]:
@@ -75,7 +77,7 @@ def write_checkout(folder: Path, stand_in: bool = False) -> None:
         head |= {f"weight.{seed}": HEAD.weight, f"bias.{seed}": HEAD.bias}
     write_arrays(paco / "heads" / "start.safetensors", head)
     about = {"source": "trained here", "departures": ["sigma"]}
-    about |= {"notes": [], "doubts": []}
+    about |= {"notes": [], "doubts": [], "origins": {}}
     for part in ("features", "heads"):
         write_json(paco / part / "about.json", about)
 
@@ -91,6 +93,7 @@ def stage(name: str, **sections: Any) -> Stage:
         "deterministic": False,
         "tf32": False,
         "departures": [],
+        "recipe": "published",
         "seeds": (0, 1),
         "filter": FILTER,
         "cascade": CASCADE,
@@ -98,10 +101,10 @@ def stage(name: str, **sections: Any) -> Stage:
         "choices": {"sigma": SimpleNamespace(value=0.05, published=0.05)},
     }
     methods = {
-        key: (lambda *_, value=value: value)
+        key: (lambda *_, value=value, **__: value)
         for key, value in (values | sections).items()
     }
-    return Stage(f"{name}@{BENCHMARK}", SimpleNamespace(**methods))
+    return Stage(f"{name}@{BENCHMARK}", SimpleNamespace(**methods, origins={}))
 
 
 def measured_in(

@@ -47,7 +47,7 @@ def fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     write_json(OUTPUTS / "data" / "summary.json", summary)
     write_text(OUTPUTS / "data" / "index.csv", "")
     rows = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
-    about = {"departures": [], "notes": [], "doubts": []}
+    about = {"departures": [], "notes": [], "doubts": [], "origins": {}}
     write_json(OUTPUTS / "ce" / "features" / "about.json", about)
     for split in ("train", "val", "test"):
         place = OUTPUTS / "ce" / "features" / f"{split}.safetensors"

@@ -29,7 +29,9 @@ FILTER = FilterSettings(
     epochs=2,
 )
 CASCADE = CascadeSettings(depth=2, leaving_share=0.3)
-CLASSIFIER = ClassifierSettings(lr=0.1, batch_size=32, epochs=3, evaluate_every=1)
+CLASSIFIER = ClassifierSettings(
+    lr=0.1, batch_size=32, epochs=3, evaluate_every=1, second_terms="drawn"
+)
 
 
 def cascades(folder: Path) -> dlsa.Cascades:

@@ -15,6 +15,7 @@ from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import BadInput, read_arrays, read_json, write_table
 from replication.core.progress import progress
+from replication.core.scaling import Size
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
@@ -72,8 +73,14 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         benchmark,
         cells=tuple(cells),
         data=without_names(data),
-        about=stage.about(folder / "heads"),
-        details=details(chosen) | _about_settings(stage.settings, benchmark),
+        about=stage.about(folder / "heads")
+        | {"recipe": stage.settings.recipe(benchmark)},
+        details=details(chosen)
+        | _about_settings(
+            stage.settings,
+            benchmark,
+            Size(int(counts.sum()), splits["train"].features.shape[1]),
+        ),
     )
 
 
@@ -82,8 +89,9 @@ def _search(
 ) -> tuple[Chosen, Results, Results]:
     """What was chosen, its results under every seed, and those of single factors."""
     settings = stage.settings
-    filters, cascade = settings.filter(benchmark), settings.cascade(benchmark)
-    classifier, seeds = settings.classifier(benchmark), settings.seeds()
+    size = Size(int(counts.sum()), splits["train"].features.shape[1])
+    filters, cascade = settings.filter(benchmark, size), settings.cascade(benchmark)
+    classifier, seeds = settings.classifier(benchmark, size), settings.seeds()
     head, grid, device = settings.head(benchmark), settings.diagnose(), stage.device
     searched = seeds[: grid.search_seeds]
     base = setting_in_use(filters, cascade, classifier)
@@ -156,22 +164,23 @@ def _write(
     return diverged
 
 
-def _about_settings(settings: Settings, benchmark: str) -> dict[str, Any]:
+def _about_settings(settings: Settings, benchmark: str, size: Size) -> dict[str, Any]:
     """Which of the cascade's settings no source publishes, and the seeds."""
     sections = {
         "filter": FilterSettings,
         "cascade": CascadeSettings,
         "classifier": ClassifierSettings,
     }
-    by_origin: dict[str, list[str]] = {"overridden": [], "guess": []}
+    by_origin: dict[str, list[str]] = {"overridden": [], "guess": [], "scaled": []}
     for section, kind in sections.items():
-        chosen = settings.choices(benchmark, section, tuple(kind.model_fields))
+        names = tuple(kind.model_fields)
+        chosen = settings.choices(benchmark, section, names, size=size)
         for name, choice in chosen.items():
             by_origin.setdefault(choice.origin, []).append(f"{section}.{name}")
     seeds = settings.seeds()
     return {
         "overridden": by_origin["overridden"],
-        "guessed": by_origin["guess"],
+        "guessed": by_origin["guess"] + by_origin["scaled"],
         "seeds": list(seeds),
         "searched": list(seeds[: settings.diagnose().search_seeds]),
     }

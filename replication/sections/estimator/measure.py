@@ -9,6 +9,7 @@ from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
 from replication.core.files import read_json, write_json
 from replication.core.progress import Tell, progress
+from replication.core.scaling import Size
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.features import Samples
 from replication.sections.estimator.experiment import (
@@ -32,12 +33,13 @@ from replication.statistics.results import Measurement, without_names
 def measure(stage: Stage, benchmark: str) -> Measurement:
     """Simulate the equations, and probe a fit of every seed."""
     settings = stage.settings.estimator()
-    filter_settings = stage.settings.filter(benchmark)
     seeds = stage.settings.seeds()
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     features = OUTPUTS / benchmark / "paco" / "features"
     train = read_splits(stage, features, ("train",), device)["train"]
+    size = Size(sum(data["class_counts"]), train.features.shape[1])
+    filter_settings = stage.settings.filter(benchmark, size)
     etas = sorted({*settings.etas, filter_settings.eta})
     generator = torch.Generator().manual_seed(settings.seed)
     clusters, last = settings.clusters, max(settings.steps)
@@ -63,7 +65,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             *fit_claims(probes, data),
         ),
         data=without_names(data),
-        about=stage.about(features),
+        about=stage.about(features) | {"recipe": stage.settings.recipe(benchmark)},
         details={
             "curves": fit_curves(probes),
             "truth_batches": TRUTH_BATCHES,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from replication.core.scaling import Size
 from replication.core.settings import (
     OBJECTIVES,
     PUBLISHED,
@@ -17,6 +18,7 @@ DISCREPANCIES = PUBLISHED / "discrepancies.yaml"
 ORIGINS = {
     "published": "as published",
     "guess": "guesses",
+    "scaled": "scaled",
     "overridden": "overridden",
     "stand-in": "the stand-in's",
     "input": "set by the input",
@@ -27,9 +29,9 @@ ORIGINS = {
 class InUse:
     """A setting as this run has it.
 
-    Fields: `origin`: published, guess (no source says), overridden, stand-in, or
-    `input` where the input (or its weights) says it; `source` of `published`; `unused`:
-    why this run does not read it, or None.
+    Fields: `origin`: published, guess (no source says), scaled, overridden, stand-in,
+    or `input` where the input (or its weights) says it; `source` of `published`, or the
+    arithmetic of what is scaled; `unused`: why this run does not read it, or None.
     """
 
     benchmark: str
@@ -42,8 +44,10 @@ class InUse:
     unused: str | None
 
 
-def settings_in_use(settings: Settings, benchmark: str) -> list[InUse]:
+def settings_in_use(settings: Settings, benchmark: str, size: Size) -> list[InUse]:
     """Every setting of a benchmark's recipe, in its order, as this run has it.
+
+    `size` is of its features, which what is scaled follows from.
 
     Implements: Sect. 5.
     """
@@ -57,7 +61,7 @@ def settings_in_use(settings: Settings, benchmark: str) -> list[InUse]:
     for section, recipe in read_recipe(benchmark).items():
         if not isinstance(recipe, Mapping):
             continue
-        chosen = settings.choices(benchmark, section, tuple(recipe))
+        chosen = settings.choices(benchmark, section, tuple(recipe), size=size)
         for name, choice in chosen.items():
             value, origin = choice.value, str(choice.origin)
             if name == "inputs" and imposed[section] != value:

@@ -15,6 +15,7 @@ _TITLES = {
     "ce": "Training by cross-entropy, for cRT and LWS",
     "paco": "Training by PaCo",
     "decoupling": "cRT and LWS",
+    "extraction": "Features",
     "head": "Balanced Softmax head on frozen features",
     "filter": "Flow Filter",
     "cascade": "Cascade",
@@ -71,6 +72,8 @@ def value_in_use(some: InUse) -> str:
         return value
     if some.origin == "guess":
         return f"{value} (guess)"
+    if some.origin == "scaled":
+        return f"{value} (scaled from {published})"
     beside = f"{'guess' if guessed else 'published'} {published}"
     if value == published:
         beside = "as the guess" if guessed else "as published"

@@ -20,6 +20,7 @@ from replication.core.files import (
 )
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
+from replication.core.scaling import Size
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.predictions import predictions_table
 from replication.sections.sigma.experiment import (
@@ -43,20 +44,22 @@ Attempts = dict[float, dict[int, Tried]]
 def measure(stage: Stage, benchmark: str) -> Measurement:
     """Try every sigma under every seed; write the test predictions of each."""
     settings, seeds = stage.settings.sweep(), stage.settings.seeds()
-    choice = stage.settings.choices(benchmark, "filter", ("sigma",))["sigma"]
     folder = OUTPUTS / benchmark / "paco"
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = read_splits(stage, folder / "features", SPLITS, device)
     arrays = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
+    dimensions = splits["train"].features.shape[1]
+    size = Size(sum(data["class_counts"]), dimensions)
+    chosen = stage.settings.choices(benchmark, "filter", ("sigma",), size=size)
+    choice = chosen["sigma"]
     sweep = Sweep(
         splits,
         data["classes"],
-        stage.settings.filter(benchmark),
+        stage.settings.filter(benchmark, size),
         stage.settings.cascade(benchmark),
-        stage.settings.classifier(benchmark),
+        stage.settings.classifier(benchmark, size),
     )
-    dimensions = splits["train"].features.shape[1]
     reasons = sweep_sigmas(settings.sigmas, choice.published, choice.value, dimensions)
     sigmas = list(reasons)
     heads = {seed: head_of(arrays, device, seed) for seed in seeds}
@@ -84,7 +87,8 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             *sweep_claims(filters, differences, published, data, chance),
         ),
         data=without_names(data),
-        about=stage.about(folder / "heads"),
+        about=stage.about(folder / "heads")
+        | {"recipe": stage.settings.recipe(benchmark)},
         details={
             "sweep": [{"sigma": sigma, "why": why} for sigma, why in reasons.items()],
             "draws": settings.draws,

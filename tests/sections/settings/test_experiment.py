@@ -11,6 +11,7 @@ import torch
 from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_yaml
+from replication.core.scaling import Size
 from replication.core.settings import (
     BENCHMARKS,
     PUBLISHED,
@@ -29,6 +30,7 @@ from replication.sections.settings.experiment import (
     unused_sections,
 )
 
+SIZE = Size(10_847, 64)
 SHIPPED = read_yaml(Path(__file__).resolve().parents[3] / "params.yaml")
 
 LoadWith = Callable[[Mapping[str, Any]], Settings]
@@ -60,7 +62,7 @@ def entries() -> list[dict[str, Any]]:
 
 
 def by_key(settings: Settings, benchmark: str) -> dict[str, InUse]:
-    in_use = settings_in_use(settings, benchmark)
+    in_use = settings_in_use(settings, benchmark, SIZE)
     return {f"{some.section}.{some.name}": some for some in in_use}
 
 
@@ -75,10 +77,10 @@ def test_every_setting_of_the_recipe_stands_there_once(
     wanted = [
         (section, name)
         for section, names in recipe.items()
-        if section not in ("title", "classes")
+        if section not in ("title", "classes", "printed")
         for name in names
     ]
-    in_use = settings_in_use(load_with({}), benchmark)
+    in_use = settings_in_use(load_with({}), benchmark, SIZE)
     assert [(some.section, some.name) for some in in_use] == wanted
     assert len(set(wanted)) == len(wanted)
 
@@ -207,7 +209,7 @@ def test_settings_are_looked_up_in_the_run(load_with: LoadWith) -> None:
     }
     entry = {"topic": "A topic", "we_run": named}
     settings = load_with({"filter.eta": 0.9})
-    (row,) = looked_up([entry], settings_in_use(settings, "places_lt"))
+    (row,) = looked_up([entry], settings_in_use(settings, "places_lt", SIZE))
     assert [
         (some["benchmark"], some["name"], some["value"], some["origin"])
         for some in row["we_run"]["settings"]
@@ -215,5 +217,5 @@ def test_settings_are_looked_up_in_the_run(load_with: LoadWith) -> None:
         ("places_lt", "lr", 0.1, "published"),
         ("places_lt", "eta", 0.9, "overridden"),
     ]
-    (row,) = looked_up([entry], settings_in_use(settings, "inat18"))
+    (row,) = looked_up([entry], settings_in_use(settings, "inat18", SIZE))
     assert row == {"topic": "A topic", "we_run": {"settings": []}}

@@ -64,7 +64,7 @@ def test_marks_of_a_value() -> None:
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_every_section_of_a_recipe_has_a_title(benchmark) -> None:
-    assert set(page._TITLES) >= set(list(read_recipe(benchmark))[2:])
+    assert set(page._TITLES) >= set(list(read_recipe(benchmark))[3:])
 
 
 def test_the_page_of_settings() -> None:
@@ -72,10 +72,10 @@ def test_the_page_of_settings() -> None:
     lines = text.splitlines()
     assert figures == {}
     assert page.finding(measured()) == (
-        "5 settings in use: 1 as published, 1 guesses (no source says), 2 overridden, "
-        "1 the stand-in's, 0 set by the input."
+        "5 settings in use: 1 as published, 1 guesses (no source says), 0 scaled, "
+        "2 overridden, 1 the stand-in's, 0 set by the input."
     )
-    assert "| Places | 2 | 0 | 1 | 1 | 0 | 0 | 1 |" in lines
+    assert "| Places | 2 | 0 | 1 | 0 | 1 | 0 | 0 | 1 |" in lines
     assert (
         "| `lr` | **0.3** (published 0.1) <sup>1</sup> "
         "| **0.3** (published 0.2) <sup>1</sup> |"
