@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from replication.core.files import BadInput
 
+_LEAST_OF_16 = 2**14  # what a sensor of 14 bits does not reach
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -24,16 +25,27 @@ def read_image(place: Path) -> bytes:
 def decode(content: bytes, place: Path) -> Image.Image:
     """Decode the content of `place` whole, to 8-bit RGB; of 16 bits the upper 8 count.
 
+    Its EXIF orientation is not followed, as in the field's pipelines.
+
     Raises:
-        BadInput: not an image, truncated, or too large to be one.
+        BadInput: not an image, truncated, too large to be one, or of values whose range
+            nothing says: floating point, or more than 8 bits with the upper ones empty,
+            as sensors of 10 to 14 bits leave them.
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:
             opened.load()
-            if not opened.mode.startswith("I"):
+            if opened.mode != "F" and not opened.mode.startswith("I"):
                 return opened.convert("RGB")
-            upper = np.asarray(opened).astype(np.int64) >> 8
-            grey = Image.fromarray(upper.clip(0, 255).astype(np.uint8))
+            values = np.asarray(opened)
+            least, most = values.min(), values.max()
+            if opened.mode == "F" or least < 0 or not _LEAST_OF_16 <= most < 2**16:
+                raise BadInput(
+                    f"{place}: expected 8 bits a colour, or 16 that are used, got "
+                    f"values of {least} to {most}: their range is not said; scale them "
+                    "to 8 bits"
+                )
+            grey = Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8))
             return grey.convert("RGB")
     except UnidentifiedImageError:
         raise BadInput(f"{place}: expected a whole image, got no image") from None

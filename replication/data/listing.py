@@ -17,7 +17,8 @@ class Listing:
 
     Fields: `root` of the paths; `paths` (N,) relative; `labels` (N,) int64 in [0, C);
     `splits` (N,) text out of SPLITS; `class_names` (C,); `origin`: which lists and
-    which official layout the images were found by, None where a folder says it all.
+    which official layout the images were found by, None where a folder says it all;
+    `notes`, a sentence for each thing that a reader might expect to be otherwise.
     """
 
     root: Path
@@ -26,6 +27,7 @@ class Listing:
     splits: np.ndarray
     class_names: tuple[str, ...]
     origin: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def first_of(problems: Sequence[str], where: object, what: str) -> list[str]:

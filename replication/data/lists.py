@@ -44,13 +44,23 @@ class Published:
     """What is published about a benchmark's images.
 
     Fields: `benchmark`; `num_classes`, C; `histogram`, training images of a class ->
-    classes that have so many; `lists` by split.
+    classes that have so many; `lists` by split; `class_order`, git blob id of the
+    classes' folders, a line each, in the order of their labels; `sorted_as`, folders
+    that this order takes as if they were called otherwise.
     """
 
     benchmark: str
     num_classes: int
     histogram: Mapping[int, int]
     lists: Mapping[str, PublishedList]
+    class_order: str
+    sorted_as: Mapping[str, str]
+
+    def has_order(self, folders: Sequence[str]) -> bool:
+        """Whether classes' folders, by label, are those that the field numbers so."""
+        return blob_id("".join(f"{name}\n" for name in folders).encode()) == (
+            self.class_order
+        )
 
 
 def read_published(benchmark: str) -> Published | None:
@@ -59,11 +69,14 @@ def read_published(benchmark: str) -> Published | None:
     if lists is None:
         return None
     counts = read_json(PUBLISHED / "class_counts.json")[benchmark]
+    order = lists.pop("classes")
     return Published(
         benchmark,
         counts["classes"],
         {int(count): classes for count, classes in counts["histogram"].items()},
         {split: PublishedList(**one) for split, one in lists.items()},
+        order["blob"],
+        order["sorted_as"],
     )
 
 
@@ -152,23 +165,54 @@ def read_lists(root: Path, published: Published, thinned: bool) -> Lists:
         raise BadInput(refused)
     train = lists["train"]
     _, first = np.unique(train.labels, return_index=True)
-    return Lists(lists, tuple(class_folders(train.paths[first])), same, not miscounted)
+    folders = class_folders(train.paths[first])
+    if not published.has_order([folder.rpartition("/")[2] for folder in folders]):
+        raise BadInput(
+            f"{train.place}: expected classes numbered as published, got others: the "
+            "rows of released weights would be other classes; images of your own "
+            "belong under inputs.own"
+        )
+    return Lists(lists, tuple(folders), same, not miscounted)
+
+
+def published_order(
+    folder: Path, names: Iterable[str], published: Published
+) -> list[str]:
+    """Classes' folders in the order in which the field numbers them.
+
+    Raises:
+        BadInput: they are not the benchmark's.
+    """
+    order = sorted(names, key=lambda name: published.sorted_as.get(name, name))
+    order = in_number_order(order)
+    if published.has_order(order):
+        return order
+    raise BadInput(
+        f"{folder}: expected the {published.num_classes} classes of "
+        f"{published.benchmark}, by their names in its lists, got {len(order)} "
+        f"others; put {wanted(published)} there, or give images of your own as "
+        "inputs.own"
+    )
+
+
+def in_number_order(names: Sequence[str]) -> list[str]:
+    """By number where every name is one; else as they are."""
+    numbers = all(name.isascii() and name.isdecimal() for name in names)
+    return sorted(names, key=int) if numbers else [*names]
 
 
 def remarks(listing: Listing, published: Published, thinned: bool) -> list[str]:
     """What a reader should know of accepted images that are not the published ones."""
-    name = published.benchmark
     if listing.origin is None:
         labels = listing.labels[listing.splits == "train"]
         counts = _histogram(labels, len(listing.class_names))
         if thinned or counts == published.histogram:
             return []
-        return [f"{name}: the class counts of this folder are not the published ones"]
+        return ["The class counts of this folder are not the published ones."]
     counts = "are" if listing.origin["published_counts"] else "are not"
     return [
-        f"{name}: {one['file']} is not the published list (git blob {one['blob']}, "
-        f"published {published.lists[split].blob}); its class counts {counts} the "
-        "published ones"
+        f"{one['file']} is not the published list (git blob {one['blob']}, published "
+        f"{published.lists[split].blob}); its class counts {counts} the published ones."
         for split, one in listing.origin["lists"].items()
         if not one["published"]
     ]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,18 +14,27 @@ from replication.core.files import BadInput, read_json
 from replication.core.progress import Tell
 from replication.core.settings import PUBLISHED, DataSettings
 from replication.data.decoding import decode, read_image
+from replication.data.folders import list_folder, split_folders
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
 from replication.data.layouts import list_official
 from replication.data.listing import SPLITS, Listing, first_of
-from replication.data.lists import Published, has_lists, read_published, wanted
+from replication.data.lists import (
+    Published,
+    has_lists,
+    read_published,
+    remarks,
+    wanted,
+)
+from replication.data.repeats import find_repeats
 from replication.samples.shots import class_counts, exponential_counts, thin
 
-IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 PACKED_SIDE = 64
 SMALLEST_GLYPH = 16  # pixels a side
 _FINE_GRAINED = frozenset({"inat18"})
 _TWIN_STRAIN = 0.5
 _AT_ONCE = 64
+_DARK = 64  # of 256: what no pixel of a dark image reaches
+_FEW = 0.01  # of the images: so many may be dark
 
 
 @dataclass(frozen=True)
@@ -33,12 +42,15 @@ class Prepared:
     """A benchmark ready for use.
 
     Fields: `listing`; `hashes` (N,) of each image's content; `pixels` (N, H, W, 3)
-    uint8 where the images are small enough to be kept decoded, else None.
+    uint8 where the images are small enough to be kept decoded, else None; `notes`, what
+    a reader of its numbers is told, a sentence each; `doubts`, what makes them partial.
     """
 
     listing: Listing
     hashes: np.ndarray
     pixels: np.ndarray | None
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def prepare(
@@ -57,8 +69,10 @@ def prepare(
     listing = list_images(settings, downloads)
     side = settings.image_size
     how = Image.Resampling[settings.interpolation.upper()]
-    hashes, pixels = read_images(listing, settings.resize, side, how, tell)
-    return Prepared(listing, hashes, pixels)
+    hashes, pixels, notes = read_images(listing, settings.resize, side, how, tell)
+    repeats = find_repeats(listing, hashes)
+    notes = (*listing.notes, *notes, *repeats.notes)
+    return Prepared(listing, hashes, pixels, notes, repeats.doubts)
 
 
 def list_images(settings: DataSettings, downloads: Path) -> Listing:
@@ -76,7 +90,10 @@ def list_images(settings: DataSettings, downloads: Path) -> Listing:
     if published is not None and is_listed(root, published):
         listing = list_official(root, published, thinned)
     else:
-        listing = list_folder(root)
+        listing = list_folder(root, published)
+    if published is not None:
+        said = remarks(listing, published, thinned)
+        listing = replace(listing, notes=(*listing.notes, *said))
     return thin_listing(listing, settings) if thinned else listing
 
 
@@ -87,89 +104,12 @@ def is_listed(root: Path, published: Published) -> bool:
         BadInput: it is neither.
     """
     listed = has_lists(root, published)
-    if not listed and not all((root / split).is_dir() for split in ("train", "test")):
+    if not listed and not {"train", "test"} <= {*split_folders(root)}:
         raise BadInput(
             f"{root}: expected {wanted(published)} there or in lists/, or folders "
             "train/<class>/ and test/<class>/, found neither"
         )
     return listed
-
-
-def list_folder(root: Path) -> Listing:
-    """List an image folder `<split>/<class>/<image>` with splits train, test and val.
-
-    Classes are numbered by the sorted names of train's folders.
-
-    Raises:
-        BadInput: a line for each: no train or test folder, a folder without images, a
-            class without test images, a test or val class never trained, two classes
-            that differ only in case, a file name that is no text.
-    """
-    problems = [
-        f"{root}: expected a folder {split}/, found none"
-        for split in ("train", "test")
-        if not (root / split).is_dir()
-    ]
-    if problems:
-        raise BadInput(problems)
-    classes = {split: _class_folders(root / split) for split in SPLITS}
-    number = {name: label for label, name in enumerate(classes["train"])}
-    problems = _class_problems(root, classes)
-    paths: list[str] = []
-    labels: list[int] = []
-    splits: list[str] = []
-    folders = [(split, name) for split, names in classes.items() for name in names]
-    for split, name in folders:
-        folder = root / split / name
-        files = sorted(
-            entry.name
-            for entry in folder.iterdir()
-            if entry.suffix.lower() in IMAGE_ENDINGS
-        )
-        if not files:
-            problems.append(f"{folder}: expected images, found an empty folder")
-        problems += [
-            f"{folder}: expected file names in UTF-8, got {file!r}"
-            for file in files
-            if file.encode(errors="replace").decode() != file
-        ]
-        paths += [f"{split}/{name}/{file}" for file in files]
-        labels += [number.get(name, -1)] * len(files)
-        splits += [split] * len(files)
-    if problems:
-        raise BadInput(problems)
-    return Listing(
-        root, np.array(paths), np.array(labels), np.array(splits), tuple(number)
-    )
-
-
-def _class_folders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-
-
-def _class_problems(root: Path, classes: Mapping[str, list[str]]) -> list[str]:
-    trained = classes["train"]
-    if not trained:
-        raise BadInput(f"{root}/train: expected a folder a class, found none")
-    by_lower_case = {name.casefold(): name for name in reversed(trained)}
-    problems = [
-        f"{root}/train: expected class names that differ by more than case, got "
-        f"{by_lower_case[name.casefold()]} and {name}"
-        for name in trained
-        if by_lower_case[name.casefold()] != name
-    ]
-    problems += [
-        f"{root}/test: expected images of class {name}, found no such folder"
-        for name in trained
-        if name not in classes["test"]
-    ]
-    return problems + [
-        f"{root}/{split}/{name}: expected a class of train/, found no such class there"
-        for split in ("val", "test")
-        for name in sorted({*classes[split]} - {*trained})
-    ]
 
 
 def thin_listing(listing: Listing, settings: DataSettings) -> Listing:
@@ -238,13 +178,14 @@ def read_images(
     side: int,
     how: Image.Resampling,
     tell: Tell = lambda *_: None,
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """Open every image once: hash its content, prove it whole, keep it if it is small.
 
     Returns:
         hashes: (N,) text, 16 hexadecimal digits of SHA-256 of the file.
         pixels: (N, side, side, 3) uint8, shorter side resized and centre cropped,
             where they are small; else None.
+        notes: a sentence for each kind of image that shows next to nothing.
 
     Raises:
         BadInput: a line for each of the first ten images that do not decode, and how
@@ -252,18 +193,20 @@ def read_images(
     """
     packed = side <= PACKED_SIDE
 
-    def read(path: str) -> tuple[str, np.ndarray | None] | BadInput:
+    def read(path: str) -> tuple[str, np.ndarray | None, int, int] | BadInput:
         try:
             content = read_image(listing.root / path)
             image = decode(content, listing.root / path)
         except BadInput as error:
             return error
         pixels = _centred(image, resize, side, how) if packed else None
-        return _digest(content), pixels
+        ends = image.getextrema()
+        spread = max(high - low for low, high in ends)
+        return _digest(content), pixels, spread, max(high for _, high in ends)
 
     paths = listing.paths.tolist()
     parts = [paths[i : i + _AT_ONCE] for i in range(0, len(paths), _AT_ONCE)]
-    results: list[tuple[str, np.ndarray | None] | BadInput] = []
+    results: list[tuple[str, np.ndarray | None, int, int] | BadInput] = []
     with ThreadPoolExecutor() as threads:
         for part in threads.map(lambda part: [read(path) for path in part], parts):
             results += part
@@ -271,8 +214,24 @@ def read_images(
     problems = [str(result) for result in results if isinstance(result, BadInput)]
     if problems:
         raise BadInput(first_of(problems, listing.root, "images"))
-    hashes, pixels = zip(*results, strict=True)
-    return np.array(hashes), np.stack(pixels) if packed else None
+    hashes, pixels, spread, brightest = zip(*results, strict=True)
+    constant, dark = np.array(spread) == 0, np.array(brightest) < _DARK
+    notes = [
+        *_counted(paths, constant, "are of one colour throughout"),
+        *_counted(
+            paths,
+            dark & ~constant if dark.mean() > _FEW else np.zeros_like(dark),
+            "have no pixel brighter than a quarter of the range",
+        ),
+    ]
+    return np.array(hashes), np.stack(pixels) if packed else None, tuple(notes)
+
+
+def _counted(paths: Sequence[str], are_so: np.ndarray, words: str) -> list[str]:
+    if not are_so.any():
+        return []
+    first = paths[int(are_so.argmax())]
+    return [f"{are_so.sum():,} of {len(paths):,} images {words}, the first {first}."]
 
 
 def _digest(content: bytes) -> str:

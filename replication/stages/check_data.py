@@ -21,10 +21,11 @@ import numpy as np
 from replication.core.files import BadInput
 from replication.core.settings import BENCHMARKS, Settings, load
 from replication.data.decoding import decode
+from replication.data.folders import list_folder
 from replication.data.layouts import check_devkit, lay_out, missing
 from replication.data.listing import Listing, first_of
 from replication.data.lists import Published, read_lists, read_published, remarks
-from replication.data.sources import is_listed, list_folder
+from replication.data.sources import is_listed
 
 SAMPLE = 200
 _SEED = 0
@@ -63,12 +64,12 @@ def check(benchmark: str, root: Path, thinned: bool) -> list[str]:
         if published is not None and is_listed(root, published):
             listing, there = _check_lists(report, root, published, thinned)
         else:
-            listing = list_folder(root)
+            listing = list_folder(root, published)
             there = np.ones(len(listing.paths), bool)
             report.step("layout", f"folders <split>/<class>/; {_counts(listing)}")
-            if published is not None:
-                for remark in remarks(listing, published, thinned):
-                    report.step("counts", remark.partition(": ")[2], good="NOTE")
+            said = remarks(listing, published, thinned) if published else []
+            for note in (*listing.notes, *said):
+                report.step("layout", note, good="NOTE")
     except BadInput as error:
         report.step("lists and layout", "cannot be used", error.problems)
         return report.problems

@@ -16,7 +16,7 @@ from replication.data.features import (
     import_features,
 )
 from replication.data.listing import SPLITS, Listing
-from replication.data.lists import read_published, remarks
+from replication.data.repeats import find_repeats
 from replication.data.sources import Prepared, prepare
 from replication.samples.shots import class_counts, shot_groups
 
@@ -46,13 +46,10 @@ def main(stage: Stage, benchmark: str) -> None:
         write_arrays(folder / "pixels.safetensors", by_split)
     summary = summarise(prepared, settings)
     write_json(folder / "summary.json", summary)
-    stage.states(folder)
+    stage.states(folder, notes=prepared.notes, doubts=prepared.doubts)
     stage.finish()
-    published = read_published(benchmark)
-    if published and summary["input"] == "images" and not settings.stand_in:
-        thinned = settings.imbalance_factor is not None
-        for remark in remarks(prepared.listing, published, thinned):
-            print(remark)
+    for note in prepared.notes:
+        print(f"{benchmark}: {note}")
     print(
         f"{benchmark}: {summary['images']['train']} training samples of "
         f"{summary['classes']} classes, largest {summary['largest']}, "
@@ -81,7 +78,10 @@ def prepare_features(imported: ImportedFeatures) -> Prepared:
         for features, _ in imported.splits.values()
         for row in features
     ]
-    return Prepared(listing, np.array(hashes), None)
+    repeats = find_repeats(listing, np.array(hashes))
+    said = (f"Cached features: {note}." for note in imported.notes)
+    notes = (*said, *repeats.notes)
+    return Prepared(listing, np.array(hashes), None, notes, repeats.doubts)
 
 
 def index_of(prepared: Prepared) -> pd.DataFrame:

@@ -59,6 +59,7 @@ def published(benchmark: str, lines: Mapping[str, list[str]]) -> Published:
     """What would be published of a benchmark that had these lists alone."""
     whole = read_published(benchmark)
     assert whole is not None
+    folders = [line.split("/")[-2] for line in lines["train"]]
     return Published(
         benchmark,
         CLASSES,
@@ -72,6 +73,8 @@ def published(benchmark: str, lines: Mapping[str, list[str]]) -> Published:
             )
             for split, one in whole.lists.items()
         },
+        blob_id(text(dict.fromkeys(folders)).encode()),
+        whole.sorted_as,
     )
 
 

@@ -91,6 +91,23 @@ def test_odd_file_becomes_rgb(case, tmp_path) -> None:
     assert np.array_equal(np.asarray(image), expected)
 
 
+def test_values_without_a_known_range_are_refused(tmp_path, refused) -> None:
+    """Whose upper bits are empty, a sensor's; and floating point."""
+    path = tmp_path / "x"
+    for values, got in (
+        (RAMP.astype(np.uint16), "values of 0 to 1023"),
+        ((RAMP * 15).astype(np.uint16), "values of 0 to 15345"),
+        ((RAMP * 64).astype(np.int32) * 2, "values of 0 to 130944"),
+        ((RAMP / 1023).astype(np.float32), "values of 0.0 to 1.0"),
+    ):
+        content = written(Image.fromarray(values), "TIFF")
+        (line,) = refused(lambda content=content: decode(content, path))
+        assert line == (
+            f"{path}: expected 8 bits a colour, or 16 that are used, got {got}: their "
+            "range is not said; scale them to 8 bits"
+        )
+
+
 def cut(content: bytes) -> bytes:
     return content[:-100]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
 
 from replication.core.settings import DataSettings
 from replication.data import sources
@@ -16,6 +17,7 @@ from replication.data.lists import Published, read_published, remarks
 from replication.data.sources import list_images, prepare
 from replication.stages.prepare import index_of, summarise
 from tests.data.official import (
+    BENCHMARKS,
     as_listed,
     cut,
     places_archives,
@@ -179,17 +181,55 @@ def test_root_without_lists_or_splits_is_refused(
     ]
 
 
-def test_plain_folder_of_a_benchmark_is_still_read(tmp_path, write_images) -> None:
-    root = write_images(tmp_path, {"train/a": 2, "test/a": 1})
-    listing = list_images(settings_of(root, "places_lt"), root)
-    assert listing.paths.tolist() == ["train/a/0.png", "train/a/1.png", "test/a/0.png"]
-    assert listing.origin is None
-    known = read_published("places_lt")
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_plain_folder_of_a_benchmark_is_numbered_as_the_field_does(
+    shared, tmp_path, benchmark
+) -> None:
+    """Every class of the real lists: as text, iNaturalist's 8,142 would all move."""
+    known = read_published(benchmark)
     assert known is not None
-    assert remarks(listing, known, thinned=False) == [
-        "places_lt: the class counts of this folder are not the published ones"
+    place = shared / "data" / benchmark / known.lists["test"].file
+    parts = [line.rpartition(" ") for line in place.read_text().splitlines()]
+    folder_of = {int(label): path.split("/")[-2] for path, _, label in parts}
+    Image.new("RGB", (1, 1)).save(tmp_path / "x.png")
+    for name in folder_of.values():
+        for split in ("train", "test"):
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "0.png").symlink_to(tmp_path / "x.png")
+    listing = list_images(settings_of(tmp_path, benchmark), tmp_path)
+    assert dict(enumerate(listing.class_names)) == dict(sorted(folder_of.items()))
+    assert listing.origin is None
+    assert listing.notes == (
+        "The class counts of this folder are not the published ones.",
+    )
+    thinned = settings_of(tmp_path, benchmark, imbalance_factor=2.0)
+    assert list_images(thinned, tmp_path).notes == ()
+
+
+def test_plain_folder_of_other_classes_is_not_a_benchmarks(
+    tmp_path, write_images, refused
+) -> None:
+    root = write_images(tmp_path, {"train/a": 2, "test/a": 1})
+    assert refused(lambda: list_images(settings_of(root, "places_lt"), root)) == [
+        f"{root}/train: expected the 365 classes of places_lt, by their names in its "
+        "lists, got 1 others; put Places_LT_train.txt, Places_LT_val.txt, "
+        "Places_LT_test.txt there, or give images of your own as inputs.own"
     ]
-    assert remarks(listing, known, thinned=True) == []
+
+
+def test_lists_that_number_classes_otherwise_are_refused(laid_out, refused) -> None:
+    """Two classes change numbers in every list: counts and folders still agree."""
+    root, known, lines = laid_out("places_lt")
+    other = {"0": "1", "1": "0"}
+    for split, one in known.lists.items():
+        parts = [line.split() for line in lines[split]]
+        swapped = [f"{path} {other.get(label, label)}" for path, label in parts]
+        (root / one.file).write_text(text(swapped))
+    assert refused(lambda: list_official(root, known, thinned=False)) == [
+        f"{root}/Places_LT_train.txt: expected classes numbered as published, got "
+        "others: the rows of released weights would be other classes; images of your "
+        "own belong under inputs.own"
+    ]
 
 
 def test_list_that_is_not_the_published_one_is_called_so(laid_out, tmp_path) -> None:
@@ -200,9 +240,8 @@ def test_list_that_is_not_the_published_one_is_called_so(laid_out, tmp_path) -> 
     assert listing.origin is not None
     blob = listing.origin["lists"]["test"]["blob"]
     assert remarks(listing, known, thinned=False) == [
-        f"places_lt: Places_LT_test.txt is not the published list (git blob {blob}, "
-        f"published {known.lists['test'].blob}); its class counts are the published "
-        "ones"
+        f"Places_LT_test.txt is not the published list (git blob {blob}, published "
+        f"{known.lists['test'].blob}); its class counts are the published ones."
     ]
 
 

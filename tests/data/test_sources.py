@@ -96,8 +96,8 @@ def test_everything_wrong_with_the_folders_is_said_at_once(
         "a",
         f"{root}/test: expected images of class c, found no such folder",
         f"{root}/val/x: expected a class of train/, found no such class there",
-        f"{root}/train/d: expected images, found an empty folder",
-        f"{root}/test/d: expected images, found an empty folder",
+        f"{root}/train/d: expected images, found none",
+        f"{root}/test/d: expected images, found none",
     ]
 
 
@@ -123,7 +123,7 @@ def test_ten_broken_images_are_named_and_the_rest_counted(
     for i in range(13):
         damaged(folder / f"{i}.png", i / 20)
     (folder / "0.png").unlink()
-    (folder / "0.png").mkdir()
+    (folder / "0.png").symlink_to("gone.png")
     problems = refused(lambda: prepared(root, image_size=image_size))
     names = sorted(f"{i}.png" for i in range(13))[:10]
     for name, problem in zip(names, problems, strict=False):
@@ -167,6 +167,39 @@ def test_centre_is_cropped(tmp_path, wide, side) -> None:
     assert (resized[4:-4, 4:-4] == [0, 255, 0]).all()
     large = prepared(tmp_path, image_size=65)
     assert large.pixels is None and len(large.hashes) == 2
+
+
+def test_images_that_show_next_to_nothing_are_counted(tmp_path, write_images) -> None:
+    """Dark ones only where they are many: one in a hundred is a photograph at night."""
+    root = write_images(tmp_path, {"train/a": 100, "test/a": 50})
+    assert prepared(root).notes == ()
+    white = np.full((32, 32, 3), 255, np.uint8)
+    Image.fromarray(white).save(root / "train/a/7.png")
+    night = np.random.default_rng(0).integers(0, 64, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(night).save(root / "train/a/8.png")
+    first = "1 of 150 images are of one colour throughout, the first train/a/7.png."
+    assert prepared(root).notes == (first,)
+    night[0, 0] += 1
+    Image.fromarray(night).save(root / "test/a/8.png")
+    assert prepared(root).notes == (
+        first,
+        "2 of 150 images have no pixel brighter than a quarter of the range, the first "
+        "train/a/8.png.",
+    )
+
+
+def test_a_test_image_that_is_trained_on_makes_numbers_partial(
+    tmp_path, write_images
+) -> None:
+    root = write_images(tmp_path, WHOLE)
+    (root / "test/b/0.png").write_bytes((root / "train/a/1.png").read_bytes())
+    got = prepared(root)
+    assert got.doubts == ("1 of 2 test samples are training samples too",)
+    assert got.notes == (
+        f"{got.doubts[0]}, the first test/b/0.png (train/a/1.png).",
+        "1 samples are there with more than one label, the first as train/a/1.png and "
+        "test/b/0.png.",
+    )
 
 
 # --- thinning

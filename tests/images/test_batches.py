@@ -13,7 +13,8 @@ from torch import Tensor
 
 from replication.core.files import write_arrays, write_table
 from replication.core.settings import BackboneSettings
-from replication.data.sources import list_folder, read_images
+from replication.data.folders import list_folder
+from replication.data.sources import read_images
 from replication.images.batches import (
     ImageSplit,
     crop_and_flip,
@@ -140,7 +141,7 @@ def test_what_prepare_packs_is_read_the_same_from_files(
         image.save(tmp_path / split / "a" / f"x.{ending}")
     listing = list_folder(tmp_path)
     settings = backbone_settings()
-    _, pixels = read_images(listing, 32, 32, Image.Resampling.BILINEAR)
+    _, pixels, _ = read_images(listing, 32, 32, Image.Resampling.BILINEAR)
     labels = torch.from_numpy(listing.labels)
     kept = ImageSplit(labels, torch.from_numpy(pixels).permute(0, 3, 1, 2), ())
     files = ImageSplit(labels, None, tuple(tmp_path / p for p in listing.paths))

@@ -49,6 +49,8 @@ def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
     checkout,
 ) -> None:
     prepare.main(Stage("prepare@own", load()), "own")
+    about = read_json(OUTPUTS / "own" / "data" / "about.json")
+    assert "Cached features: not read: notes.txt." in about["notes"]
     samples = ("feature_train", "feature_test")
     assert inputs("prepare@own") == files("paco", *samples)
     for objective in GIVEN:

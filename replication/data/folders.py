@@ -1,0 +1,270 @@
+"""Image folders `<split>/<class>/<image>`: what is read, and what is not, by name."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from replication.core.files import BadInput
+from replication.data.listing import SPLITS, Listing, first_of
+from replication.data.lists import Published, in_number_order, published_order
+
+# What the folder of a split may be called, in any case.
+_CALLED: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+# What systems leave in folders, beside what is hidden.
+_PLATFORMS = frozenset(
+    {
+        *("@eadir", "#recycle", "$recycle.bin", "__macosx", "__pycache__"),
+        *("lost+found", "system volume information", "thumbs.db", "desktop.ini"),
+    }
+)
+Image.init()
+# Pillow's formats, but for containers that it names without a decoder of its own.
+FORMATS = tuple(sorted({*Image.OPEN} - {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}))
+_ENDINGS = frozenset(e for e, name in Image.EXTENSION.items() if name in FORMATS)
+
+
+def split_folders(root: Path) -> dict[str, str]:
+    """Split -> the folder in the root that holds it, of those that are there.
+
+    Raises:
+        BadInput: two folders for one split.
+    """
+    entries = sorted(root.iterdir()) if root.is_dir() else []
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    called = {
+        split: [name for name in folders if name.casefold() in names]
+        for split, names in _CALLED.items()
+    }
+    if problems := [
+        f"{root}: expected one folder for {split}, found {' and '.join(names)}"
+        for split, names in called.items()
+        if len(names) > 1
+    ]:
+        raise BadInput(problems)
+    return {split: names[0] for split, names in called.items() if names}
+
+
+def list_folder(root: Path, published: Published | None = None) -> Listing:
+    """List an image folder with splits train, test and val.
+
+    Classes are train's folders, numbered by their sorted names, by number where all are
+    numbers, and of a benchmark of the field as the field does. Images may lie deeper.
+
+    Raises:
+        BadInput: a line for each: no train or test folder, a folder without images, a
+            class without test images, a test or val class never trained, two classes
+            that differ only in case, a file name that is no text; or classes that are
+            not the benchmark's.
+    """
+    folder_of = split_folders(root)
+    problems = [
+        f"{root}: expected a folder {split}/, found none"
+        for split in ("train", "test")
+        if split not in folder_of
+    ]
+    if problems:
+        raise BadInput(problems)
+    classes, unread = {}, _beside(root, folder_of)
+    for split in SPLITS:
+        inside = _inside(root / folder_of[split]) if split in folder_of else ([], [])
+        classes[split] = inside[0]
+        unread += [f"{folder_of[split]}/{name}" for name in inside[1]]
+    places = {split: root / name for split, name in folder_of.items()}
+    problems = _class_problems(places, classes)
+    names = in_number_order(classes["train"])
+    if published is not None:
+        names = published_order(places["train"], names, published)
+    number = {name: label for label, name in enumerate(names)}
+    paths: list[str] = []
+    labels: list[int] = []
+    splits: list[str] = []
+    for split, name in ((s, name) for s in SPLITS for name in classes[s]):
+        below = f"{folder_of[split]}/{name}"
+        entries = list(_walk(root / below))
+        files = [f"{below}/{file}" for file, is_read in entries if is_read]
+        unread += [f"{below}/{file}" for file, is_read in entries if not is_read]
+        if not files:
+            problems.append(f"{root / below}: expected images, found none")
+        problems += [
+            f"{root / below}: expected file names in UTF-8, got {file!r}"
+            for file in files
+            if file.encode(errors="replace").decode() != file
+        ]
+        paths += files
+        labels += [number.get(name, -1)] * len(files)
+        splits += [split] * len(files)
+    if problems:
+        raise BadInput(first_of(problems, root, "problems"))
+    notes = [
+        *_other_names(folder_of),
+        *([] if published else _order_in_words(names)),
+        *_deeper(paths),
+        *_unvalidated(classes),
+        *_unread_in_words(unread),
+    ]
+    return Listing(
+        root,
+        np.array(paths),
+        np.array(labels),
+        np.array(splits),
+        tuple(number),
+        notes=tuple(notes),
+    )
+
+
+# ---- What is there -------------------------------------------------------------------
+
+
+def _beside(root: Path, folder_of: Mapping[str, str]) -> list[str]:
+    """Folders beside the splits that no reader would pass over."""
+    names = {entry.name for entry in root.iterdir() if entry.is_dir()}
+    beside = sorted(names - {*folder_of.values()})
+    return [f"{name}/" for name in beside if not _is_left_behind(name)]
+
+
+def _inside(split: Path) -> tuple[list[str], list[str]]:
+    """A split's classes, sorted, and what else lies in it."""
+    classes, unread = [], []
+    for entry in sorted(split.iterdir()):
+        if entry.is_dir() and not _is_left_behind(entry.name):
+            classes.append(entry.name)
+        else:
+            unread.append(entry.name + "/" * entry.is_dir())
+    return classes, unread
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Every entry in and below a folder, sorted, and whether it is read as an image.
+
+    A folder that is not looked into, or that is empty, is one entry.
+    """
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    for entry in entries:
+        left_behind = _is_left_behind(entry.name)
+        if not entry.is_dir():
+            yield entry.name, not left_behind and _is_image(entry)
+            continue
+        looked_into = not left_behind and not entry.is_symlink()
+        inside = list(_walk(Path(entry.path))) if looked_into else []
+        yield from ((f"{entry.name}/{name}", is_read) for name, is_read in inside)
+        if not inside:
+            yield f"{entry.name}/", False
+
+
+def _is_left_behind(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _PLATFORMS
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """By its ending; what has none that Pillow knows, by its first bytes."""
+    if Path(entry.name).suffix.lower() in _ENDINGS:
+        return True
+    try:
+        with Image.open(entry.path, formats=FORMATS):
+            return True
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+        return False
+    except Image.DecompressionBombError:
+        return True  # refused by name where it is decoded
+
+
+def _class_problems(
+    places: Mapping[str, Path], classes: Mapping[str, Sequence[str]]
+) -> list[str]:
+    trained = classes["train"]
+    if not trained:
+        raise BadInput(f"{places['train']}: expected a folder a class, found none")
+    by_lower_case = {name.casefold(): name for name in reversed(trained)}
+    problems = [
+        f"{places['train']}: expected class names that differ by more than case, got "
+        f"{by_lower_case[name.casefold()]} and {name}"
+        for name in trained
+        if by_lower_case[name.casefold()] != name
+    ]
+    problems += [
+        f"{places['test']}: expected images of class {name}, found no such folder"
+        for name in trained
+        if name not in classes["test"]
+    ]
+    return problems + [
+        f"{places[split]}/{name}: expected a class of train/, found no such class there"
+        for split in ("val", "test")
+        for name in sorted({*classes[split]} - {*trained})
+    ]
+
+
+# ---- In words ------------------------------------------------------------------------
+
+
+def _other_names(folder_of: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name}/ is read as {split}/."
+        for split, name in folder_of.items()
+        if name != split
+    ]
+
+
+def _order_in_words(names: Sequence[str]) -> list[str]:
+    """Where classes as text and by the numbers in their names come in two orders."""
+    as_text = sorted(names)
+    by_number = sorted(
+        names,
+        key=lambda name: [
+            (0, int(part), "") if part.isdecimal() else (1, 0, part.lower())
+            for part in re.findall(r"\d+|\D+", name)
+        ],
+    )
+    if as_text == by_number:
+        return []
+    row = next(i for i, name in enumerate(as_text) if name != by_number[i])
+    how = "as text" if names == as_text else "as numbers"
+    return [
+        f"Classes are numbered by their folders' names {how}: class {row} is "
+        f"{names[row]}; rows of weights made elsewhere must have that order."
+    ]
+
+
+def _deeper(paths: Sequence[str]) -> list[str]:
+    deeper = [path for path in paths if path.count("/") > 2]
+    if not deeper:
+        return []
+    return [
+        f"{len(deeper):,} of {len(paths):,} images lie in folders below their class's "
+        f"and count for it, the first {deeper[0]}."
+    ]
+
+
+def _unvalidated(classes: Mapping[str, Sequence[str]]) -> list[str]:
+    without = sorted({*classes["train"]} - {*classes["val"]})
+    if not classes["val"] or not without:
+        return []
+    return [
+        f"{len(without):,} of {len(classes['train']):,} classes have no validation "
+        f"image, the first {without[0]}."
+    ]
+
+
+def _unread_in_words(unread: Sequence[str]) -> list[str]:
+    """A sentence that counts what is not read, by kind, and names the first of each."""
+    kinds: dict[str, list[str]] = {}
+    for path in unread:
+        kinds.setdefault(_kind(path), []).append(path)
+    words = [f"{len(of):,} {kind} (first {of[0]})" for kind, of in kinds.items()]
+    return [f"Not read: {', '.join(words)}."] if words else []
+
+
+def _kind(path: str) -> str:
+    name = path.rstrip("/").rpartition("/")[2]
+    if _is_left_behind(name):
+        return "hidden or a system's own"
+    if path.endswith("/"):
+        return "beside the splits" if path.count("/") == 1 else "empty or a link"
+    return Path(name).suffix or "without an ending"
