@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from replication.core.files import BadInput
 
 _CIFAR_RESNET = re.compile(r"resnet(\d+)_cifar")
+# What networks call their stages, or what holds them.
+_STAGES = re.compile(r"(layer|s)\d|blocks|stages|layers")
 
 
 class OptionABlock(nn.Module):
@@ -59,6 +61,7 @@ class CifarResNet(nn.Module):
         self.layer2 = _stage(16, 32, blocks, stride=2)
         self.layer3 = _stage(32, 64, blocks, stride=2)
         self.num_features = 64
+        self.feature_info = [{"module": f"layer{stage}"} for stage in (1, 2, 3)]
         self.fc = nn.Linear(64, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -156,6 +159,29 @@ def build_network(
                 f"({type(error).__name__}); give inputs.<benchmark>.checkpoint or "
                 "inputs.<benchmark>.features instead"
             ) from None
+
+
+def last_block(network: nn.Module) -> nn.Module:
+    """The last block of the last stage, by the stages that timm names of a network.
+
+    A transformer's block is a stage of its own.
+
+    Raises:
+        BadInput: timm names no stages of this network.
+    """
+    named = [info["module"] for info in getattr(network, "feature_info", None) or ()]
+    stages = [name for name in named if _STAGES.fullmatch(name.split(".")[0])]
+    if not stages:
+        raise BadInput(
+            "paco.freeze: expected a network of stages, such as a ResNet, an "
+            f"EfficientNet or a ViT, got {type(network).__name__}"
+        )
+    stage = network.get_submodule(stages[-1])
+    blocks = getattr(stage, "blocks", stage)
+    grouped = isinstance(blocks, nn.Sequential | nn.ModuleList)
+    if grouped or type(stage).__name__.endswith("Stage"):
+        return [*blocks.children()][-1]
+    return stage
 
 
 def features_of(network: nn.Module, pixels: Tensor) -> Tensor:

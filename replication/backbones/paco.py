@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.backbones.checkpoints import start_network
-from replication.backbones.networks import features_of
+from replication.backbones.networks import features_of, last_block
 from replication.backbones.training import (
     Trained,
     decoders,
@@ -191,25 +191,23 @@ def _unit(projected: Tensor) -> Tensor:
 
 
 def freeze_for_places(network: nn.Module) -> None:
-    """Freeze every convolution but those of the last block of `layer4`.
+    """Freeze every convolution in front of the last block of the last stage.
 
-    PaCo's rule for Places-LT. Batch-norm layers still train and their running
-    statistics move on; so does the head.
+    PaCo's rule for Places-LT, where that is ResNet-152's `layer4`. Normalisation layers
+    still train, and running statistics move on; so does all that comes after. In other
+    networks linear layers, tokens and embeddings are frozen as convolutions are.
 
     Raises:
-        BadInput: the network has no `layer4`.
+        BadInput: the network has no stages.
     """
-    if not isinstance(getattr(network, "layer4", None), nn.Sequential):
-        raise BadInput(
-            "paco.freeze: expected a network with a layer4, such as resnet152, "
-            f"got {type(network).__name__}"
-        )
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.requires_grad_(False)
-    for module in network.layer4[-1].modules():
-        if isinstance(module, nn.Conv2d):
-            module.requires_grad_(True)
+    last = last_block(network)
+    for module in network.modules():  # in the order of the forward pass
+        if module is last:
+            break
+        own = [*module.parameters(recurse=False)]
+        if any(weight.ndim > 1 for weight in own):
+            for weight in own:
+                weight.requires_grad_(False)
 
 
 # ---- Training ---------------------------------------------------------------------

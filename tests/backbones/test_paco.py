@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.backbones.networks import build_network
@@ -300,11 +300,71 @@ def test_step_contrasts_with_the_queue_as_it_was(fabric) -> None:
 # --- freezing
 
 
-def test_network_without_layer4_cannot_be_frozen(refused) -> None:
-    network = build_network("resnet8_cifar", 3, None, 0)
+# Of each network: some weights that train, and some that stay, by hand.
+FREEZES = {
+    "resnet26": (
+        ("layer4.1.conv1.weight", "layer4.1.conv3.weight", "fc.weight"),
+        ("conv1.weight", "layer3.1.conv2.weight", "layer4.0.downsample.0.weight"),
+    ),
+    "tf_efficientnet_lite0": (
+        ("blocks.6.0.conv_pw.weight", "blocks.6.0.conv_pwl.weight", "conv_head.weight"),
+        ("conv_stem.weight", "blocks.0.0.conv_dw.weight", "blocks.5.3.conv_pwl.weight"),
+    ),
+    "vit_tiny_patch16_224": (
+        ("blocks.11.attn.qkv.weight", "blocks.11.mlp.fc2.bias", "head.weight"),
+        ("cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.10.mlp.fc2.bias"),
+    ),
+    "convnext_atto": (
+        ("stages.3.blocks.1.mlp.fc1.weight", "head.fc.weight"),
+        ("stages.3.blocks.0.mlp.fc1.weight", "stages.3.downsample.1.weight"),
+    ),
+    "regnetx_002": (
+        ("s4.b7.conv1.conv.weight", "head.fc.weight"),
+        ("s4.b6.conv3.conv.weight", "stem.conv.weight"),
+    ),
+    "resnet14_cifar": (
+        ("layer3.1.conv1.weight", "fc.weight"),
+        ("layer3.0.conv1.weight", "conv1.weight"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FREEZES)
+def test_the_last_block_of_the_last_stage_trains_and_what_comes_after(name) -> None:
+    network = build_network(name, 3, None, 0)
+    freeze_for_places(network)
+    trains = {name: weight.requires_grad for name, weight in network.named_parameters()}
+    training, staying = FREEZES[name]
+    assert [trains[name] for name in (*training, *staying)] == [True] * len(
+        training
+    ) + [False] * len(staying)
+    norms = [
+        f"{name}.{part}"
+        for name, module in network.named_modules()
+        if "Norm" in type(module).__name__
+        for part, _ in module.named_parameters(recurse=False)
+    ]
+    assert len(norms) > 5 and all(trains[name] for name in norms)
+
+
+def test_resnet_152_freezes_as_pacos_own_rule_does() -> None:
+    """Every convolution but layer4[-1]'s; nothing else."""
+    with torch.device("meta"):
+        network = build_network("resnet152", 3, None, 0)
+    freeze_for_places(network)
+    frozen = {n for n, w in network.named_parameters() if not w.requires_grad}
+    assert frozen == {
+        f"{name}.weight"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and not name.startswith("layer4.2")
+    }
+
+
+def test_a_network_without_stages_cannot_be_frozen(refused) -> None:
+    network = build_network("densenet121", 3, None, 0)
     assert refused(lambda: freeze_for_places(network)) == [
-        "paco.freeze: expected a network with a layer4, such as resnet152, "
-        "got CifarResNet"
+        "paco.freeze: expected a network of stages, such as a ResNet, an EfficientNet "
+        "or a ViT, got DenseNet"
     ]
 
 
