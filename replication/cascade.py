@@ -63,7 +63,8 @@ class Protocol:
 
     Fields: `filter_epoch`: which epoch of a filter is kept. `chosen_on`: the split
     whose samples choose a classifier's epoch; the last epoch stands where it is empty.
-    `latents`: whether the second term sees z, or x once more. `removed_count`: whether
+    `latents`: whether the second term sees z, or x once more; `rest_twice`, whether the
+    last classifier too has a second term, of x once more. `removed_count`: whether
     cluster frequencies still count training samples that left before, and the prior of
     the last classifier all training samples.
     """
@@ -72,6 +73,7 @@ class Protocol:
     filter_epoch: FilterEpoch
     chosen_on: str
     latents: bool
+    rest_twice: bool
     removed_count: bool
 
 
@@ -80,6 +82,7 @@ VALIDATED = Protocol(
     filter_epoch="last",
     chosen_on="val",
     latents=True,
+    rest_twice=False,
     removed_count=False,
 )
 AS_RELEASED = Protocol(
@@ -87,6 +90,7 @@ AS_RELEASED = Protocol(
     filter_epoch="purest",
     chosen_on="test",
     latents=False,
+    rest_twice=True,
     removed_count=True,
 )
 PROTOCOLS = {protocol.key: protocol for protocol in (VALIDATED, AS_RELEASED)}
@@ -270,6 +274,27 @@ def levels_from_arrays(
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a classifier is given beside the head that it starts from.
+
+    Fields: `second` input, z or x once more; `frequencies` of the classes in a sample's
+    cluster; `own_prior`: whether the prior counts the samples that it is fitted to,
+    otherwise all; `drawn`: whether terms beyond the first start as drawn, otherwise at
+    zero.
+    """
+
+    second: bool = True
+    frequencies: bool = True
+    own_prior: bool = True
+    drawn: bool = True
+
+
+def given_to_dlsa(settings: ClassifierSettings) -> Given:
+    """What DLSA's classifiers are given."""
+    return Given(drawn=settings.second_terms == "drawn")
+
+
+@dataclass(frozen=True)
 class Part:
     """What one classifier is fitted to and decides.
 
@@ -287,6 +312,25 @@ class Part:
         rows = self.rows[split]
         return torch.arange(len(rows), device=rows.device)
 
+    def inputs_of(self, split: str, given: Given) -> list[Rows]:
+        """Those of [x], [z], [class frequencies] that a classifier is given."""
+        wanted = (True, given.second, given.frequencies)
+        pairs = zip(self.inputs[split], wanted, strict=False)
+        return [rows for rows, asked in pairs if asked]
+
+    def takes(self, given: Given, protocol: Protocol) -> Given:
+        """What of it makes a difference here."""
+        inputs = len(self.inputs["train"])
+        second, frequencies = given.second and inputs > 1, inputs > 2
+        frequencies = frequencies and given.frequencies
+        of_all = protocol.removed_count and self.where == "rest"
+        return Given(
+            second,
+            frequencies,
+            given.own_prior and not of_all,
+            given.drawn and (second or frequencies),
+        )
+
 
 def decide(
     levels: Sequence[Level],
@@ -302,15 +346,38 @@ def decide(
     Every first term starts from the head. Returns predicted classes (N_test,), and what
     each classifier did.
     """
+    given = given_to_dlsa(settings)
     predicted = torch.full_like(splits["test"].labels, -1)
     notes = []
     for part in parts(levels, splits, num_classes, protocol, seed):
-        fitted = fit_classifier(problem_of(part, head, splits, protocol), settings)
-        predicted[part.rows["test"]] = predict(
-            fitted.terms, part.inputs["test"], part.everyone("test")
-        )
-        notes.append(_note(part, fitted, splits, predicted))
+        answers, note = decide_part(part, head, splits, settings, protocol, given)
+        predicted[part.rows["test"]] = answers
+        notes.append(note)
     return predicted, notes
+
+
+def decide_part(
+    part: Part,
+    head: Term,
+    splits: Mapping[str, Samples],
+    settings: ClassifierSettings,
+    protocol: Protocol,
+    given: Given,
+    trained: bool = True,
+) -> tuple[Tensor, dict[str, Any]]:
+    """Fit one classifier: what it answers (n_test,), and what it did."""
+    fitted = fit_part(part, head, splits, settings, protocol, given, trained)
+    inputs = part.inputs_of("test", given)
+    answers = predict(fitted.terms, inputs, part.everyone("test"))
+    right = answers == splits["test"].labels[part.rows["test"]]
+    return answers, {
+        "where": part.where,
+        "samples": {split: len(rows) for split, rows in part.rows.items()},
+        "epoch": fitted.epoch,
+        "accuracy": right.float().mean().item() if len(right) else float("nan"),
+        "moved": moved(fitted.terms, part, head, given),
+        "looks": {str(epoch): share for epoch, share in fitted.looks.items()},
+    }
 
 
 def parts(
@@ -338,7 +405,7 @@ def parts(
     inputs = {}
     for split, some in rows.items():
         x = Rows(splits[split].features, some)
-        inputs[split] = [x] if protocol.latents else [x, x]
+        inputs[split] = [x, x] if protocol.rest_twice else [x]
     yield Part("rest", rows, inputs, seed * 1000)
 
 
@@ -373,25 +440,71 @@ def aided_inputs(
     return [x, Rows(latents(level.fitted.flow, samples.features, rows)), frequencies]
 
 
+def fit_part(
+    part: Part,
+    head: Term,
+    splits: Mapping[str, Samples],
+    settings: ClassifierSettings,
+    protocol: Protocol,
+    given: Given,
+    trained: bool = True,
+) -> FittedHead:
+    """Fit one classifier; `trained`: False leaves it where it starts."""
+    problem = problem_of(part, head, splits, protocol, given)
+    if not trained:
+        return FittedHead(problem.terms, 0, {})
+    return fit_classifier(problem, settings)
+
+
 def problem_of(
-    part: Part, head: Term, splits: Mapping[str, Samples], protocol: Protocol
+    part: Part,
+    head: Term,
+    splits: Mapping[str, Samples],
+    protocol: Protocol,
+    given: Given,
 ) -> Problem:
-    """One classifier to be fitted: the first term from the head, the others drawn."""
+    """One classifier to be fitted: the first term from the head."""
     labels = {split: splits[split].labels[rows] for split, rows in part.rows.items()}
-    num_classes = len(head.weight)
-    generator = torch.Generator().manual_seed(part.seed)
-    drawn = drawn_terms(part.inputs["train"][1:], num_classes, generator, head)
-    removed_count = protocol.removed_count and part.where == "rest"
-    counted = splits["train"].labels if removed_count else labels["train"]
+    own_prior = part.takes(given, protocol).own_prior
+    counted = labels["train"] if own_prior else splits["train"].labels
+    others = _drawn(part, head, given)
+    if not given.drawn:
+        others = [term.zeros() for term in others]
     chosen_on = protocol.chosen_on
     return Problem(
-        terms=[head.clone(), *drawn],
-        inputs=part.inputs["train"],
+        terms=[head.clone(), *others],
+        inputs=part.inputs_of("train", given),
         labels=labels["train"],
-        counts=counted.bincount(minlength=num_classes),
-        watched=Watched(part.inputs[chosen_on], labels[chosen_on]),
+        counts=counted.bincount(minlength=len(head.weight)),
+        watched=Watched(part.inputs_of(chosen_on, given), labels[chosen_on]),
         seed=part.seed,
     )
+
+
+def _drawn(part: Part, head: Term, given: Given) -> list[AnyTerm]:
+    """A classifier's terms beyond the first, as its seed draws them."""
+    generator = torch.Generator().manual_seed(part.seed)
+    others = part.inputs_of("train", given)[1:]
+    return drawn_terms(others, len(head.weight), generator, head)
+
+
+def moved(
+    terms: Sequence[AnyTerm], part: Part, head: Term, given: Given
+) -> list[float]:
+    """How far each term of a fitted classifier went: |W - W0| / |W0|.
+
+    Of a term that starts at zero |W| over what it would have been drawn at; of a
+    table's term its logits are taken.
+    """
+    sizes = [term.fitted for term in (head, *_drawn(part, head, given))]
+    starts = [
+        size if given.drawn or not number else torch.zeros_like(size)
+        for number, size in enumerate(sizes)
+    ]
+    return [
+        ((term.fitted - start).norm() / size.norm()).item()
+        for term, start, size in zip(terms, starts, sizes, strict=True)
+    ]
 
 
 def drawn_terms(
@@ -413,20 +526,6 @@ def drawn_terms(
             term = drawn_term(num_classes, width, generator, head.weight, bound, last)
         terms.append(term)
     return terms
-
-
-def _note(
-    part: Part, fitted: FittedHead, splits: Mapping[str, Samples], predicted: Tensor
-) -> dict:
-    tested = part.rows["test"]
-    right = predicted[tested] == splits["test"].labels[tested]
-    return {
-        "where": part.where,
-        "samples": {split: len(rows) for split, rows in part.rows.items()},
-        "epoch": fitted.epoch,
-        "accuracy": right.float().mean().item() if len(tested) else float("nan"),
-        "looks": {str(epoch): share for epoch, share in fitted.looks.items()},
-    }
 
 
 def diagnose(

@@ -25,10 +25,11 @@ from replication.cascade import (
     Level,
     aided_inputs,
     fit_levels,
+    fit_part,
+    given_to_dlsa,
     parts,
-    problem_of,
 )
-from replication.classifiers.fitting import fit_balanced_softmax_heads, fit_classifier
+from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import AnyTerm, Rows, Term, logits_of
 from replication.core.device import pick_device
 from replication.core.files import BadInput
@@ -309,11 +310,10 @@ class DLSA(ClassifierMixin, BaseEstimator):
     ) -> None:
         """One classifier after each filter, and one for what stays to the end."""
         deciders, self.classifiers_ = [], []
+        given = given_to_dlsa(settings)
         fitted_parts = parts(levels, splits, len(self.classes_), VALIDATED, seed)
         for part, level in zip_longest(fitted_parts, levels):
-            fitted = fit_classifier(
-                problem_of(part, start, splits, VALIDATED), settings
-            )
+            fitted = fit_part(part, start, splits, settings, VALIDATED, given)
             if level is not None:  # what it knows of the training samples can go
                 level = replace(
                     level, remain={}, leave={}, cluster={}, log_likelihood={}

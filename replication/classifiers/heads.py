@@ -47,7 +47,7 @@ class Term:
         return Term(self.weight.clone(), bias)
 
     def zeros(self) -> "Term":
-        """Momentum buffers: the same shapes, all zero."""
+        """The same shapes, all zero."""
         return Term(
             torch.zeros_like(self.weight),
             None if self.bias is None else torch.zeros_like(self.bias),
@@ -77,6 +77,10 @@ class TableTerm:
     def clone(self) -> "TableTerm":
         """An independent copy; the table's products are shared, they never move."""
         return TableTerm(self.logits.clone(), self.gram)
+
+    def zeros(self) -> "TableTerm":
+        """The map that is zero on every row."""
+        return TableTerm(torch.zeros_like(self.logits), self.gram)
 
 
 AnyTerm = Term | TableTerm

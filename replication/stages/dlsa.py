@@ -1,20 +1,20 @@
 """dlsa: one variant of DLSA (a row of Table 2) on one benchmark, every seed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from replication.cascade import (
     PROTOCOLS,
     SPLITS,
     VALIDATED,
     Level,
-    decide,
     fit_chains,
     levels_as_arrays,
     levels_from_arrays,
@@ -43,20 +43,19 @@ from replication.core.settings import (
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.flow_filter.fitting import read_clusters
 from replication.flow_filter.flow import FlowFilter
+from replication.ladder import HEAD, PLAIN, Setup, dlsa_rung, rungs_of
 from replication.published.reader import read_published_tables
 from replication.samples.features import Features, Samples, Streamed
 from replication.samples.metrics import accuracies
 from replication.samples.predictions import predictions_table
-
-PLAIN = "plain"
 
 
 @dataclass(frozen=True)
 class Cascades:
     """One variant under every seed; what is fitted is kept in the resume folder.
 
-    Fields: `heads`: seed -> the head that every first term starts from; `comparator`,
-    whether a plain classifier of equal budget is fitted too.
+    Fields: `heads`: seed -> the head that every first term starts from; `rungs`: of the
+    ladder, by protocol, that are fitted: DLSA itself at least.
     """
 
     splits: Mapping[str, Samples]
@@ -66,7 +65,7 @@ class Cascades:
     cascade: CascadeSettings
     classifier: ClassifierSettings
     folder: Path
-    comparator: bool
+    rungs: Mapping[str, Sequence[str]]
 
     def decided(self, seed: int) -> Path:
         """The file of a seed that is decided."""
@@ -75,15 +74,18 @@ class Cascades:
     def decide(self, seed: int, tell: Tell) -> None:
         """Fit the filters of a seed, then its classifiers under each protocol."""
         chains, about = self._filters(seed, tell)
-        arrays, notes = {}, {}
         given = (self.splits, self.num_classes, self.heads[seed], self.classifier)
+        setup = Setup(chains, *given, seed)
+        arrays, notes = {}, {}
         for key, protocol in PROTOCOLS.items():
-            predicted, notes[key] = decide(chains[key], *given, protocol, seed)
-            arrays[key] = predicted.cpu().numpy()
-            if self.comparator:  # no filter: the last classifier decides every sample
-                predicted, _ = decide([], *given, protocol, seed)
-                arrays[f"{PLAIN}.{key}"] = predicted.cpu().numpy()
-        write_arrays(self.decided(seed), arrays, {**about, "classifiers": notes})
+            climbed = setup.climb(self.rungs[key], protocol)
+            for name, rung in climbed.items():
+                arrays[f"{key}.{name}"] = rung.predicted.cpu().numpy()
+            notes[key] = {name: rung.notes for name, rung in climbed.items()}
+        likelihoods = _likelihoods(chains)
+        write_arrays(
+            self.decided(seed), arrays | likelihoods, {**about, "rungs": notes}
+        )
 
     def _filters(
         self, seed: int, tell: Tell
@@ -140,7 +142,10 @@ class Cascades:
 
 
 def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
-    """Write predictions, diagnostics of filters and classifiers, and metrics."""
+    """Write predictions, diagnostics of filters and classifiers, and metrics.
+
+    The full model on PaCo's features comes with the ladder from its head.
+    """
     row = _row(stage, variant)
     folder = OUTPUTS / benchmark / objective
     device = stage.uses(pick_device(stage.settings.device()))
@@ -160,7 +165,7 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
         {seed: head_of(start, device, seed) for seed in seeds},
         *settings.values(),
         stage.resume_folder(*settings.values(), device.type),
-        comparator=variant == "full",
+        _rungs(settings["classifier"].second_terms, variant, objective),
     )
     pieces = [
         partial(cascades.decide, seed)
@@ -170,9 +175,8 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
     with progress(stage.name) as tell:
         run_pieces(pieces, len(seeds), device, tell)
     target = stage.makes(folder / "dlsa" / variant)
-    labels = splits["test"].labels.cpu().numpy()
-    files = {seed: cascades.decided(seed) for seed in seeds}
-    _write(target, files, labels, np.array(data["class_counts"]))
+    labels = {name: splits[name].labels.cpu().numpy() for name in ("train", "test")}
+    _write(target, cascades, seeds, labels, np.array(data["class_counts"]))
     facts = {name: of.model_dump() for name, of in settings.items()}
     stage.states(
         target,
@@ -191,6 +195,16 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
     stage.finish()
 
 
+def _rungs(
+    second_terms: str, variant: str, objective: str
+) -> dict[str, tuple[str, ...]]:
+    """Protocol -> what is fitted: DLSA; with the full model a plain classifier too."""
+    dlsa = dlsa_rung(second_terms)
+    if variant == "full" and objective == "paco":
+        return {key: tuple(rungs_of(protocol)) for key, protocol in PROTOCOLS.items()}
+    return dict.fromkeys(PROTOCOLS, (PLAIN, dlsa) if variant == "full" else (dlsa,))
+
+
 def _row(stage: Stage, variant: str) -> Row:
     """The row of Table 2 that a variant is."""
     rows = read_published_tables()["table2"].rows
@@ -201,36 +215,66 @@ def _row(stage: Stage, variant: str) -> Row:
 
 
 def _write(
-    target: Path, files: Mapping[int, Path], labels: np.ndarray, counts: np.ndarray
+    target: Path,
+    cascades: Cascades,
+    seeds: Sequence[int],
+    labels: Mapping[str, np.ndarray],
+    counts: np.ndarray,
 ) -> None:
     """Tables of every seed together.
 
     Args:
-        files: seed -> what was decided under it.
-        labels: (N_test,); counts: (C,) training samples of each class.
+        labels: train and test -> (N,); counts: (C,) training samples of each class.
     """
-    predictions, diagnostics, scores, timing = {}, {}, {}, {}
-    plain = {}
-    for seed, file in files.items():
+    dlsa = dlsa_rung(cascades.classifier.second_terms)
+    rungs: dict[str, dict[tuple[int, str], np.ndarray]] = {}
+    likelihoods = {f"labels.{split}": some for split, some in labels.items()}
+    diagnostics, timing, notes = {}, {}, {}
+    for seed in seeds:
+        file = cascades.decided(seed)
         arrays, about = read_arrays(file), read_about(file)
-        for protocol in PROTOCOLS:
-            predictions[seed, protocol] = arrays[protocol]
-            scores[seed, protocol] = accuracies(arrays[protocol], labels, counts)
-            if f"{PLAIN}.{protocol}" in arrays:
-                plain[seed, protocol] = arrays[f"{PLAIN}.{protocol}"]
-        timing[str(seed)] = about.pop("timing")
-        diagnostics[str(seed)] = about
-    write_table(
-        target / "predictions.safetensors", predictions_table(labels, predictions)
-    )
-    if plain:
-        write_table(
-            target / f"{PLAIN}.predictions.safetensors",
-            predictions_table(labels, plain),
-        )
+        for key, names in cascades.rungs.items():
+            for name in names:
+                rungs.setdefault(name, {})[seed, key] = arrays.pop(f"{key}.{name}")
+        likelihoods |= {f"{seed}.{name}": some for name, some in arrays.items()}
+        timing[str(seed)], notes[str(seed)] = about["timing"], about["rungs"]
+        diagnostics[str(seed)] = {
+            "filters": about["filters"],
+            "classifiers": {key: of[dlsa] for key, of in about["rungs"].items()},
+        }
+    tables = {
+        name: predictions_table(labels["test"], predictions)
+        for name, predictions in rungs.items()
+    }
+    write_table(target / "predictions.safetensors", tables[dlsa])
+    if PLAIN in tables:
+        write_table(target / f"{PLAIN}.predictions.safetensors", tables[PLAIN])
+    if HEAD in tables:
+        ladder = pd.concat(table.assign(rung=name) for name, table in tables.items())
+        write_table(target / "ladder.predictions.safetensors", ladder)
+        write_json(target / "ladder.json", notes)
+    write_arrays(target / "likelihoods.safetensors", likelihoods)
     write_json(target / "diagnostics.json", diagnostics)
+    scores = {
+        key: accuracies(predicted, labels["test"], counts)
+        for key, predicted in rungs[dlsa].items()
+    }
     write_json(target / "metrics.json", _means(scores))
     write_json(target / "timing.json", timing)
+
+
+def _likelihoods(chains: Mapping[str, Sequence[Level]]) -> dict[str, np.ndarray]:
+    """`<protocol>.<depth>.<split>` -> (N,) log P(x), NaN where a sample had left."""
+    arrays = {}
+    for key, levels in chains.items():
+        for depth, level in enumerate(levels, start=1):
+            for split in ("train", "test"):
+                values = level.log_likelihood[split].float().cpu().numpy()
+                remain = level.remain[split].cpu().numpy()
+                known = np.full_like(values, np.nan)
+                known[remain] = values[remain]
+                arrays[f"{key}.{depth}.{split}"] = known
+    return arrays
 
 
 def _inference(flow: FlowFilter, features: Features) -> float:

@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from replication.cascade import PROTOCOLS
 from replication.classifiers.heads import Term
-from replication.core.files import read_about, read_arrays
+from replication.core.files import read_about, read_arrays, read_json, read_table
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
     FilterSettings,
 )
+from replication.ladder import rungs_of
 from replication.samples.features import Samples
 from replication.stages import dlsa
 
@@ -53,7 +56,7 @@ def cascades(folder: Path) -> dlsa.Cascades:
         CASCADE,
         CLASSIFIER,
         folder,
-        comparator=True,
+        {key: tuple(rungs_of(protocol)) for key, protocol in PROTOCOLS.items()},
     )
 
 
@@ -66,7 +69,7 @@ def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) ->
     undisturbed, killed = cascades(tmp_path / "u"), cascades(tmp_path / "k")
     undisturbed.decide(0, silent)
     with monkeypatch.context() as patch:
-        patch.setattr(dlsa, "decide", lambda *_: (_ for _ in ()).throw(KeyError))
+        patch.setattr(dlsa.Setup, "climb", lambda *_: (_ for _ in ()).throw(KeyError))
         with pytest.raises(KeyError):
             killed.decide(0, silent)
     assert not killed.decided(0).exists()
@@ -74,12 +77,32 @@ def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) ->
     killed.decide(0, silent)
     files = undisturbed.decided(0), killed.decided(0)
     arrays, again = map(read_arrays, files)
-    protocols = {"validated", "as_released"}
-    comparators = {f"plain.{protocol}" for protocol in protocols}
-    assert arrays.keys() == again.keys() == protocols | comparators
-    for protocol, predicted in arrays.items():
-        assert predicted.tolist() == again[protocol].tolist()
+    assert arrays.keys() == again.keys()
+    for name, values in arrays.items():
+        assert np.array_equal(values, again[name], equal_nan=True), name
     about, later = map(read_about, files)
-    assert about["filters"] == later["filters"]
-    assert about["classifiers"] == later["classifiers"]
+    for kind in ("filters", "rungs"):
+        assert about[kind] == later[kind]
     assert about["timing"].keys() == {"epoch_seconds", "seconds_per_1000"}
+
+
+def test_the_tables_hold_every_rung_and_who_had_left(tmp_path) -> None:
+    """`predictions` and `plain` are two of the ladder's; log P(x) is of who remains."""
+    some = cascades(tmp_path / "resume")
+    some.decide(0, silent)
+    labels = {split: some.splits[split].labels.numpy() for split in ("train", "test")}
+    dlsa._write(tmp_path, some, [0], labels, np.bincount(labels["train"]))
+    ladder = read_table(tmp_path / "ladder.predictions.safetensors")
+    assert set(ladder["rung"]) == set(rungs_of(PROTOCOLS["as_released"]))
+    for file, rung in (("predictions", "drawn"), ("plain.predictions", "plain")):
+        table = read_table(tmp_path / f"{file}.safetensors")
+        same = ladder[ladder["rung"] == rung]["prediction"]
+        assert table["prediction"].tolist() == same.tolist()
+    arrays = read_arrays(tmp_path / "likelihoods.safetensors")
+    filters = read_json(tmp_path / "diagnostics.json")["0"]["filters"]["validated"]
+    for depth, diagnosis in enumerate(filters, start=1):
+        values = arrays[f"0.validated.{depth}.test"]
+        of_split = diagnosis["splits"]["test"]
+        assert np.isfinite(values).sum() == of_split["samples"]
+        assert np.nanmean(values) == pytest.approx(of_split["log_likelihood"], rel=1e-5)
+    assert filters[0]["splits"]["test"]["samples"] == len(labels["test"])

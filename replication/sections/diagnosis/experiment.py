@@ -1,7 +1,7 @@
 """What DLSA would need: where it loses against the head that it starts from, and why.
 
-Two questions: at which step of the cascade a loss arises (a ladder from the head to
-DLSA), and whether other settings win it back (`search`, on validation samples alone).
+Whether other settings win back what is lost (`search`, on validation samples alone),
+and against a plain classifier that was tuned as much.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import VALIDATED, Level, Part, drawn_terms, parts
-from replication.classifiers.fitting import Problem, Watched, fit_classifier
-from replication.classifiers.heads import AnyTerm, Rows, Term, predict
+from replication.cascade import VALIDATED, Given, Level, fit_part, parts
+from replication.classifiers.heads import Term, predict
 from replication.core.settings import ClassifierSettings
 from replication.samples.features import Samples
 from replication.samples.metrics import ACCURACIES, accuracy_weights
 from replication.sections.diagnosis.search import (
-    RUNGS,
     Chosen,
     Setting,
     change_in_words,
@@ -47,7 +45,6 @@ PAIRS = (
 )
 # Pairs whose difference is cut up by who decides.
 CUT_UP = (("published", "head"), ("chosen", "plain"))
-_OFF_THE_LADDER = {"untrained": "DLSA before its first step"}
 
 
 @dataclass(frozen=True)
@@ -96,25 +93,22 @@ def decide_as(
         seed: of the second terms and the order of samples.
     """
     settings = classifier.model_copy(update={"lr": setting.lr})
+    given = Given(setting.z, setting.frequencies, setting.own_prior, setting.drawn)
     predicted = {split: torch.full_like(splits[split].labels, -1) for split in DECIDED}
     decided_by = torch.full_like(splits["test"].labels, -1)
     notes = []
     chained = parts(levels[: setting.depth], splits, num_classes, VALIDATED, seed)
     for number, part in enumerate(chained):
-        inputs = {split: _given(setting, rows) for split, rows in part.inputs.items()}
-        terms = _starting_terms(setting, inputs["train"], head, part.seed)
-        epoch = 0
-        if setting.trained:
-            problem = _problem(setting, part, inputs, terms, splits, num_classes)
-            fitted = fit_classifier(problem, settings)
-            terms, epoch = fitted.terms, fitted.epoch
+        fitted = fit_part(
+            part, head, splits, settings, VALIDATED, given, setting.trained
+        )
         for split in DECIDED:
-            answers = predict(terms, inputs[split], part.everyone(split))
+            inputs = part.inputs_of(split, given)
+            answers = predict(fitted.terms, inputs, part.everyone(split))
             predicted[split][part.rows[split]] = answers
         decided_by[part.rows["test"]] = number
         samples = {split: len(rows) for split, rows in part.rows.items()}
-        moved = _moved(head, terms[0])
-        notes.append({"samples": samples, "epoch": epoch, "moved": moved})
+        notes.append({"samples": samples, "epoch": fitted.epoch})
     arrays = {
         name: values.cpu().numpy().astype(np.int32)
         for name, values in {**predicted, "part": decided_by}.items()
@@ -132,51 +126,6 @@ def undecided(splits: Mapping[str, Samples]) -> Tried:
         for split in DECIDED
     }
     return Tried(nothing, np.full(len(nothing["test"]), -1, dtype=np.int32), [])
-
-
-def _given(setting: Setting, inputs: list[Rows]) -> list[Rows]:
-    """What a setting lets a classifier see of [x], [z], [class frequencies]."""
-    wanted = (True, setting.z, setting.frequencies)
-    return [rows for rows, given in zip(inputs, wanted, strict=False) if given]
-
-
-def _problem(
-    setting: Setting,
-    part: Part,
-    inputs: Mapping[str, list[Rows]],
-    terms: list[AnyTerm],
-    splits: Mapping[str, Samples],
-    num_classes: int,
-) -> Problem:
-    labels = {split: splits[split].labels[rows] for split, rows in part.rows.items()}
-    counted = labels["train"] if setting.own_prior else splits["train"].labels
-    return Problem(
-        terms,
-        inputs["train"],
-        labels["train"],
-        counted.bincount(minlength=num_classes),
-        Watched(inputs["val"], labels["val"]),
-        part.seed,
-    )
-
-
-def _starting_terms(
-    setting: Setting, inputs: list[Rows], head: Term, seed: int
-) -> list[AnyTerm]:
-    generator = torch.Generator().manual_seed(seed)
-    others = drawn_terms(inputs[1:], len(head.weight), generator, head)
-    if not setting.drawn:
-        for term in others:
-            term.fitted.zero_()
-            if isinstance(term, Term) and term.bias is not None:
-                term.bias.zero_()
-    return [head.clone(), *others]
-
-
-def _moved(head: Term, term: AnyTerm) -> float:
-    """How far a first term went, relative to where it started: |W - W0| / |W0|."""
-    assert isinstance(term, Term)
-    return ((term.weight - head.weight).norm() / head.weight.norm()).item()
 
 
 def validation_accuracy(seeds: Mapping[int, Tried], labels: np.ndarray) -> float:
@@ -251,20 +200,6 @@ class Answers:
         share = float(np.mean([tried.refused for tried in self._seeds(setting)]))
         return [self.cell(name, label, "diverged", mean=share)] if share else []
 
-    def changed(self, setting: Setting, other: Setting) -> float:
-        """Share of the test samples that two settings decide differently."""
-        pairs = zip(self._seeds(setting), self._seeds(other), strict=True)
-        apart = [
-            first.predictions["test"] != second.predictions["test"]
-            for first, second in pairs
-        ]
-        return float(np.mean(apart))
-
-    def moved(self, setting: Setting) -> float:
-        """How far the first terms went, relative; mean over classifiers and seeds."""
-        notes = (note for tried in self._seeds(setting) for note in tried.notes)
-        return float(np.mean([note["moved"] for note in notes]))
-
     def contributions(
         self, setting: Setting, other: Setting
     ) -> list[tuple[float, float, float, Estimate]]:
@@ -334,35 +269,6 @@ def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     return cells
 
 
-def ladder_cells(
-    answers: Answers, lr: float, rungs: Mapping[str, Setting]
-) -> list[Cell]:
-    """Overall of each rung, minus the rung before and minus the head.
-
-    `changed`: the share of the test samples that it decides otherwise than the head;
-    `moved`: how far the first terms went, relative to where they started.
-    """
-    names, cells, place = list(RUNGS), [], f"lr {lr:g}"
-    for name, rung in rungs.items():
-        about = name, (RUNGS | _OFF_THE_LADDER)[name]
-        before = names[names.index(name) - 1] if name in names[1:] else "head"
-        lower = {} if name == "head" else dict.fromkeys((before, "head"))
-        for split in DECIDED:
-            at = f"{place}, validation" if split == "val" else place
-            cells.append(answers.accuracy(*about, rung, split, "overall", at))
-            cells += [
-                answers.difference(
-                    *about, (rung, rungs[minus]), split, "overall", minus=minus, at=at
-                )
-                for minus in lower
-            ]
-        changed = answers.changed(rung, rungs["head"])
-        cells.append(answers.cell(*about, "changed", mean=changed, at=place))
-        moved = {"mean": answers.moved(rung), "unit": "of the start", "at": place}
-        cells.append(answers.cell(*about, "moved", **moved))
-    return cells
-
-
 def part_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     """Where the differences of CUT_UP arise: a classifier after another.
 
@@ -413,8 +319,6 @@ def all_cells(chosen: Chosen, answers: Answers, looked_at: Answers) -> list[Cell
         answers: under every seed; looked_at: under those that the search looks at.
     """
     cells = method_cells(answers, chosen.named)
-    for lr, rungs in chosen.ladders.items():
-        cells += ladder_cells(answers, lr, rungs)
     cells += part_cells(answers, chosen.named)
     return cells + factor_cells(looked_at, chosen.named["published"], chosen.singles)
 
@@ -434,5 +338,4 @@ def details(chosen: Chosen) -> dict[str, Any]:
             }
             for factor, setting in chosen.singles
         ],
-        "learning_rates": list(chosen.ladders),
     }

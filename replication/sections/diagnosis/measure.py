@@ -108,7 +108,7 @@ def _search(
             tell,
         )
         chosen = choose(base, others, partial(trials.score, searched))
-        every = list(dict.fromkeys(chosen.all_settings().values()))
+        every = list(dict.fromkeys(chosen.named.values()))
         alone = [base, *(setting for _, setting in chosen.singles)]
         return chosen, trials.results(every, seeds), trials.results(alone, searched)
 
@@ -145,7 +145,7 @@ def _write(
         For each setting whose filters diverged, by name: the seeds.
     """
     diverged = {}
-    for name, setting in chosen.all_settings().items():
+    for name, setting in chosen.named.items():
         of_seed = results[setting]
         if refused := [seed for seed, tried in of_seed.items() if tried.refused]:
             diverged[name] = refused

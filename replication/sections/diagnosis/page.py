@@ -1,4 +1,4 @@
-"""The page of what DLSA would need: finding, ladder, factors, search."""
+"""The page of what DLSA would need: finding, models, factors, search."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from replication.reporting.tables import (
 )
 from replication.samples.metrics import ACCURACIES
 from replication.sections.diagnosis.experiment import CUT_UP, METHODS, PAIRS
-from replication.sections.diagnosis.search import FACTORS, RUNGS, value_in_words
+from replication.sections.diagnosis.search import FACTORS, value_in_words
 from replication.statistics.results import Cell, Measurement, grade_of, pick
 
 _BETTER = {"supported": "yes", "contradicted": "no, worse"}
@@ -28,7 +28,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     """The page of the search on one benchmark, and its figure by file name."""
     data, details, cells = measured.data, measured.details, measured.cells
     known = grade_of(data) != "real data"
-    rates = [f"lr {lr:g}" for lr in details["learning_rates"]]
     plain = details["settings"]["plain"]
     text = render(
         "sections/diagnosis/page.md.j2",
@@ -43,13 +42,12 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
             f"{FACTORS[name]} {value_in_words(name, plain[name])}"
             for name in ("lr", "refitted")
         ),
-        ladders=[(at.removeprefix("lr "), _ladder_table(cells, at)) for at in rates],
         parts=_part_tables(cells),
         factors=_factors_table(measured),
         steps=_steps_table(details["steps"]),
         figures=folder,
     )
-    return text, {"ladder.svg": _ladder_figure(cells, rates)}
+    return text, {"models.svg": _models_figure(cells)}
 
 
 # ---- In words ---------------------------------------------------------------------
@@ -97,15 +95,6 @@ def _overall(measured: Measurement, method: str, minus: str | None = None) -> Ce
     return cell
 
 
-def _step(cells: Sequence[Cell], name: str, at: str) -> Cell | None:
-    """A rung minus the one before; None on the first and off the ladder."""
-    names = list(RUNGS)
-    if name not in names[1:]:
-        return None
-    before = names[names.index(name) - 1]
-    return pick(cells, method=name, minus=before, metric="overall", at=at)
-
-
 # ---- Tables -----------------------------------------------------------------------
 
 
@@ -138,27 +127,6 @@ def _differences_table(cells: Sequence[Cell]) -> str:
         better = _BETTER.get(gaps[0].verdict, gaps[0].verdict)
         rows.append([METHODS[first], METHODS[second], *map(emphasised, gaps), better])
     return markdown_table([*header, "Overall: is the first better?"], rows, words=2)
-
-
-def _ladder_table(cells: Sequence[Cell], at: str) -> str:
-    """A row a rung: Overall, and the step to it."""
-    header = ["", "Overall, validation", "step", "Overall, test", "step"]
-    header += ["from the head", "Moved", "Changed, %"]
-    rows = []
-    for name in [*RUNGS, "untrained"]:
-        rung = [cell for cell in cells if cell.method == name]
-        row = [pick(rung, at=at).label]
-        for where in (f"{at}, validation", at):
-            step = _step(rung, name, where)
-            value = pick(rung, metric="overall", minus=None, at=where)
-            row += [percent(value.mean), emphasised(step) if step else "—"]
-        gap = pick(rung, minus="head", at=at)
-        moved, changed = (
-            pick(rung, metric=metric, at=at).mean for metric in ("moved", "changed")
-        )
-        row += [emphasised(gap) if gap else "—", f"{moved:.2g}", percent(changed)]
-        rows.append(row)
-    return markdown_table(header, rows)
 
 
 def _part_tables(cells: Sequence[Cell]) -> list[tuple[str, str]]:
@@ -222,25 +190,22 @@ def _steps_table(steps: Sequence[Mapping[str, Any]]) -> str:
 # ---- The figure -------------------------------------------------------------------
 
 
-def _ladder_figure(cells: Sequence[Cell], rates: Sequence[str]) -> str:
-    """Overall on the way from the head to DLSA, a panel a learning rate."""
-    splits = (
-        ("validation", ", validation", "#999999", "s", -0.15),
-        ("test", "", DLSA_COLOUR, "o", 0.15),
-    )
+def _models_figure(cells: Sequence[Cell]) -> str:
+    """What tuning and the cascade are each worth on test: Overall, then the groups."""
+    labels = {pair: f"{METHODS[pair[0]]}\nminus {METHODS[pair[1]]}" for pair in PAIRS}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.4), layout="constrained")
-        axes = figure.subplots(1, len(rates), sharey=True, sharex=True, squeeze=False)
-        for axis, rate in zip(axes[0], rates, strict=True):
-            for name, suffix, colour, marker, shift in splits:
-                at = rate + suffix
-                rungs = [
-                    (label, pick(cells, method=rung, minus="head", at=at), colour)
-                    for rung, label in list(RUNGS.items())[1:]
-                ]
-                interval_panel(axis, rungs, shift=shift, marker=marker, name=name)
-            axis.set_title(f"Learning rate {rate.removeprefix('lr ')}", fontsize=9)
-            axis.set_xlabel("Overall minus the head's, points")
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
+        figure = Figure(figsize=(9.2, 0.9 + 0.42 * len(PAIRS)), layout="constrained")
+        axes = figure.subplots(1, len(ACCURACIES), sharey=True)
+        for axis, metric in zip(axes, ACCURACIES, strict=True):
+            rows = [
+                (
+                    label,
+                    pick(cells, method=a, minus=b, metric=metric, at=""),
+                    DLSA_COLOUR,
+                )
+                for (a, b), label in labels.items()
+            ]
+            interval_panel(axis, rows)
+            axis.set_title(METRIC_NAMES[metric])
+            axis.set_xlabel("points")
         return svg_text(figure)

@@ -1,7 +1,7 @@
 """Other settings than the published ones, and a search among them on validation.
 
-One factor at a time, then a greedy search; a ladder from the head to DLSA, one step a
-rung. The search is told validation accuracies and nothing else.
+One factor at a time, then a greedy search. It is told validation accuracies and nothing
+else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,22 +49,11 @@ _VALUES = {
     "frequencies": ("not given", "given"),
     "own_prior": ("all samples", "the part's samples"),
 }
-# The steps of the ladder, from the head to DLSA.
-RUNGS = {
-    "head": "the head",
-    "split": "split, head unchanged",
-    "retrained": "no split, head retrained",
-    "parts": "split, a head retrained on each part",
-    "own_prior": "+ prior of the part alone",
-    "z": "+ [z], from zero",
-    "frequencies": "+ [class frequencies], from zero",
-    "drawn": "+ second terms drawn: DLSA",
-}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A cascade, as far as the search and the ladder change it.
+    """A cascade, as far as the search changes it; without filters, a plain head.
 
     Fields: `depth`: filters chained; 0: no split, one classifier. `lr` of the
     classifiers. `trained`: False leaves every term as it starts. `refitted`: first
@@ -133,6 +122,7 @@ def setting_in_use(
         lr=classifier.lr,
         depth=cascade.depth,
         leaving_share=cascade.leaving_share,
+        drawn=classifier.second_terms == "drawn",
         **{name: getattr(filter_settings, name) for name in _OF_A_FILTER},
     )
 
@@ -188,50 +178,25 @@ def one_at_a_time(
     ]
 
 
+def plain_head(base: Setting) -> Setting:
+    """One linear head, and no split."""
+    return replace(
+        base, depth=0, z=False, frequencies=False, drawn=False, own_prior=False
+    )
+
+
 def plain_heads(base: Setting, rates: Sequence[float]) -> list[Setting]:
-    """What the cascade must be compared with: one linear head, and no split.
+    """What the cascade must be compared with.
 
     Where a head gains from being fitted longer or faster, the first terms of DLSA do so
     too, and that gain is not the cascade's. So the plain head gets the same search: it
     is fitted as the cascade's classifiers are, from either start, at each rate.
     """
-    retrained = ladder(base)["retrained"]
     return [
-        replace(retrained, lr=lr, refitted=refitted)
+        replace(plain_head(base), lr=lr, refitted=refitted)
         for refitted in (False, True)
         for lr in rates
     ]
-
-
-def ladder(setting: Setting) -> dict[str, Setting]:
-    """From the head to DLSA, a step a rung.
-
-    `head` as it is; `split`, the same head on every part,
-    which must change nothing; `retrained` on all samples, without a split; `parts`, one
-    for each part, the prior still that of all samples; `own_prior`, that of each part;
-    then `z` and `frequencies`, from zero; then all of it as `drawn`, which is DLSA. Off
-    the ladder, `untrained`: DLSA before its first step, so that what drawing the second
-    terms does to the head stands alone.
-
-    Args:
-        setting: whose learning rate, depth and filters are taken.
-
-    Returns:
-        A setting for each of RUNGS in turn, and for `untrained`.
-    """
-    bare = replace(setting, z=False, frequencies=False, drawn=False, own_prior=False)
-    whole = replace(setting, z=True, frequencies=True, drawn=True, own_prior=True)
-    return {
-        "head": replace(bare, depth=0, trained=False),
-        "split": replace(bare, trained=False),
-        "retrained": replace(bare, depth=0),
-        "parts": bare,
-        "own_prior": replace(bare, own_prior=True),
-        "z": replace(bare, own_prior=True, z=True),
-        "frequencies": replace(whole, drawn=False),
-        "drawn": whole,
-        "untrained": replace(whole, trained=False),
-    }
 
 
 # ---- The search -------------------------------------------------------------------
@@ -353,26 +318,16 @@ class Step:
 class Chosen:
     """What the search came to: settings, before their test samples are looked at.
 
-    Fields: `named`: what a reader compares; `ladders`: learning rate -> rungs;
-    `singles`: one factor changed in each; `steps` of the search; `cascades`, `plain`:
-    how many settings of the cascade, and of a plain head, were tried.
+    Fields: `named`: what a reader compares, by the name of its file; `singles`: one
+    factor changed in each; `steps` of the search; `cascades`, `plain`: how many
+    settings of the cascade, and of a plain head, were tried.
     """
 
     named: Mapping[str, Setting]
-    ladders: Mapping[float, Mapping[str, Setting]]
     singles: Sequence[tuple[str, Setting]]
     steps: Sequence[Step]
     cascades: int
     plain: int
-
-    def all_settings(self) -> dict[str, Setting]:
-        """Every setting that is measured under every seed, by the name of its file."""
-        rungs = {
-            f"ladder-{lr:g}-{name}": rung
-            for lr, some in self.ladders.items()
-            for name, rung in some.items()
-        }
-        return {**self.named, **rungs}
 
 
 def choose(base: Setting, others: Mapping[str, Sequence[Any]], score: Score) -> Chosen:
@@ -393,11 +348,7 @@ def choose(base: Setting, others: Mapping[str, Sequence[Any]], score: Score) -> 
     cascades = len(known)
     plain = best_of(remembered(plain_heads(base, [base.lr, *others["lr"]])))
     singles = one_at_a_time(base, others)
-    # At a learning rate that moves no classifier a ladder shows little: one more.
-    rates = [base, *(setting for factor, setting in singles if factor == "lr")]
-    fast = best_of(remembered(rates))
-    ladders = {setting.lr: ladder(setting) for setting in (base, fast)}
-    head = ladder(base)["head"]
+    head = replace(plain_head(base), trained=False)
     return Chosen(
         named={
             "head": head,
@@ -406,7 +357,6 @@ def choose(base: Setting, others: Mapping[str, Sequence[Any]], score: Score) -> 
             "published": base,
             "chosen": path[-1],
         },
-        ladders=ladders,
         singles=singles,
         steps=[_step(*pair, known) for pair in pairwise(path)],
         cascades=cascades,

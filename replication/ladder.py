@@ -1,0 +1,219 @@
+"""From the head to DLSA, one step a rung, and what lies beside that ladder.
+
+Every rung decides each test sample once, under one seed: with the classifiers of the
+cascade, the first term always starting from the head. What two rungs fit alike is
+fitted once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from replication.cascade import (
+    AS_RELEASED,
+    PROTOCOLS,
+    Given,
+    Level,
+    Part,
+    Protocol,
+    decide_part,
+    given_to_dlsa,
+    parts,
+)
+from replication.classifiers.heads import Term
+from replication.core.settings import ClassifierSettings
+from replication.samples.features import Samples
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What decides the test samples: where the samples are split, and who decides.
+
+    Fields: `split`: `none`; as the protocol's own filters do; as the `other` one's do;
+    or at `random`, into parts and clusters of the same sizes. `given` to each
+    classifier, None: as to DLSA's. `trained`: False leaves all terms as they start.
+    `changes` to the protocol.
+    """
+
+    label: str
+    split: Literal["none", "own", "other", "random"]
+    given: Given | None = None
+    trained: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+_BARE = Given(second=False, frequencies=False, own_prior=False, drawn=False)
+_OWN_PRIOR = replace(_BARE, own_prior=True)
+_SECOND = replace(_OWN_PRIOR, second=True)
+HEAD, PLAIN = "head", "plain"
+# Each one step from the one before.
+LADDER = {
+    HEAD: Rung("the head", "none", _BARE, trained=False),
+    PLAIN: Rung("trained on, without a split", "none", _BARE),
+    "split": Rung("split, a classifier on each part", "own", _BARE),
+    "prior": Rung("prior of the part alone", "own", _OWN_PRIOR),
+    "second": Rung("a second input, from zero", "own", _SECOND),
+    "frequencies": Rung(
+        "class frequencies, from zero", "own", replace(_SECOND, frequencies=True)
+    ),
+    "drawn": Rung("second terms as drawn", "own", Given()),
+}
+# DLSA with one thing changed; the last two under `as_released` alone.
+BESIDE = {
+    "untrained": Rung(
+        "DLSA before its first training step", "own", Given(), trained=False
+    ),
+    "other_epoch": Rung("the other protocol's epochs of the filters", "other"),
+    "random": Rung(
+        "a random split and random clusters, no filter",
+        "random",
+        changes={"latents": False},
+    ),
+    "on_validation": Rung(
+        "epochs not chosen on test images", "own", changes={"chosen_on": "val"}
+    ),
+    "removed_gone": Rung(
+        "samples that left not counted", "own", changes={"removed_count": False}
+    ),
+}
+_RELEASED_ALONE = ("on_validation", "removed_gone")
+
+
+def rungs_of(protocol: Protocol) -> dict[str, Rung]:
+    """The ladder of a protocol, then what lies beside it."""
+    beside = {
+        name: rung
+        for name, rung in BESIDE.items()
+        if protocol == AS_RELEASED or name not in _RELEASED_ALONE
+    }
+    return LADDER | beside
+
+
+def labels_of(protocol: Protocol, second_terms: str) -> dict[str, str]:
+    """What a reader calls each rung of a protocol."""
+    labels = {name: rung.label for name, rung in rungs_of(protocol).items()}
+    labels["second"] = f"{'z' if protocol.latents else 'x once more'}, from zero"
+    labels[dlsa_rung(second_terms)] += ": DLSA"
+    return labels
+
+
+def dlsa_rung(second_terms: str) -> str:
+    """The rung that is DLSA itself, by where its second terms start."""
+    return {"drawn": "drawn", "zero": "frequencies"}[second_terms]
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """What a rung came to: predicted classes (N_test,), and a note a classifier."""
+
+    predicted: Tensor
+    notes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every rung stands on.
+
+    Fields: `chains`: the levels of each protocol, by its key; `head` that every first
+    term starts from; `seed` of all that is drawn.
+    """
+
+    chains: Mapping[str, Sequence[Level]]
+    splits: Mapping[str, Samples]
+    num_classes: int
+    head: Term
+    settings: ClassifierSettings
+    seed: int
+
+    def climb(self, names: Iterable[str], protocol: Protocol) -> dict[str, Climbed]:
+        """What some rungs of a protocol decide, by name."""
+        asked = {name: rungs_of(protocol)[name] for name in names}
+        climbed: dict[str, Climbed] = {}
+
+        def standing(name: str) -> str:
+            return f"{self._split(asked[name])} {dict(asked[name].changes)}"
+
+        for _, group in groupby(sorted(asked, key=standing), key=standing):
+            climbed |= self._on_one_split(
+                {name: asked[name] for name in group}, protocol
+            )
+        return {name: climbed[name] for name in asked}
+
+    def _on_one_split(
+        self, rungs: Mapping[str, Rung], protocol: Protocol
+    ) -> dict[str, Climbed]:
+        """Rungs that differ in their classifiers alone; inputs are made once a part."""
+        first = next(iter(rungs.values()))
+        protocol = replace(protocol, **first.changes)
+        levels = self._levels(self._split(first), protocol)
+        nobody = torch.full_like(self.splits["test"].labels, -1)
+        climbed = {name: Climbed(nobody.clone(), []) for name in rungs}
+        for part in parts(levels, self.splits, self.num_classes, protocol, self.seed):
+            done: dict[tuple[Given, bool], tuple[Tensor, dict[str, Any]]] = {}
+            for name, rung in rungs.items():
+                given = rung.given or given_to_dlsa(self.settings)
+                key = part.takes(given, protocol), rung.trained
+                if key not in done:
+                    done[key] = self._decide(part, protocol, *key)
+                answers, note = done[key]
+                climbed[name].predicted[part.rows["test"]] = answers
+                climbed[name].notes.append(note)
+        return climbed
+
+    def _decide(
+        self, part: Part, protocol: Protocol, given: Given, trained: bool
+    ) -> tuple[Tensor, dict[str, Any]]:
+        return decide_part(
+            part, self.head, self.splits, self.settings, protocol, given, trained
+        )
+
+    def _split(self, rung: Rung) -> str:
+        """Where its samples are split; both protocols may have kept the same epochs."""
+        epochs = {
+            tuple(level.fitted.epoch for level in levels)
+            for levels in self.chains.values()
+        }
+        return "own" if rung.split == "other" and len(epochs) == 1 else rung.split
+
+    def _levels(self, split: str, protocol: Protocol) -> Sequence[Level]:
+        if split == "none":
+            return []
+        if split == "other":
+            (key,) = PROTOCOLS.keys() - {protocol.key}
+            return self.chains[key]
+        own = self.chains[protocol.key]
+        return random_levels(own, self.seed) if split == "random" else own
+
+
+def random_levels(levels: Sequence[Level], seed: int) -> list[Level]:
+    """Parts and clusters of the same sizes, but drawn: which sample is in which.
+
+    Of the filters nothing is used but their number of clusters.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def shuffled(values: Tensor) -> Tensor:
+        order = torch.randperm(len(values), generator=generator)
+        return values[order.to(values.device)]
+
+    drawn: list[Level] = []
+    for level in levels:
+        drawn.append(
+            replace(
+                level,
+                remain={
+                    split: drawn[-1].staying(split) if drawn else rows
+                    for split, rows in level.remain.items()
+                },
+                leave={split: shuffled(some) for split, some in level.leave.items()},
+                cluster={
+                    split: shuffled(some) for split, some in level.cluster.items()
+                },
+                log_likelihood={},
+            )
+        )
+    return drawn

@@ -1,0 +1,235 @@
+"""From the head to DLSA: the ladder's laws on small Gaussian features."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import replication.cascade as cascade
+import replication.ladder as ladder
+from replication.cascade import (
+    AS_RELEASED,
+    PROTOCOLS,
+    VALIDATED,
+    Given,
+    Level,
+    Protocol,
+    decide,
+    fit_chains,
+    moved,
+    parts,
+    problem_of,
+)
+from replication.classifiers.fitting import Problem, Watched, fit_classifier
+from replication.classifiers.heads import Rows, Term, predict
+from replication.core.settings import CascadeSettings
+from replication.flow_filter.flow import FlowFilter
+from replication.ladder import Climbed, Rung, Setup, random_levels, rungs_of
+from tests.sections import checkout
+from tests.sections.checkout import CLASSIFIER, COUNTS, FILTER, drawn_splits
+
+CLASSES = len(COUNTS)
+SPLITS = drawn_splits()
+# So weak that what is drawn beside it changes decisions.
+HEAD = Term(0.02 * checkout.HEAD.weight, checkout.HEAD.bias)
+FAST = CLASSIFIER.model_copy(update={"lr": 0.5})
+BOTH = pytest.mark.parametrize("protocol", [VALIDATED, AS_RELEASED])
+
+
+@pytest.fixture(scope="module")
+def chains() -> dict[str, Sequence[Level]]:
+    """Of two depths; both protocols' filters differ."""
+    settings = CascadeSettings(depth=2, leaving_share=0.3)
+    given = (SPLITS, CLASSES, FILTER, settings, list(PROTOCOLS.values()), 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("replication.flow_filter.fitting.SIZE_ABOVE", 0)
+        fitted = fit_chains(*given)
+    assert fitted["validated"].epochs != fitted["as_released"].epochs
+    return {key: chain.levels for key, chain in fitted.items()}
+
+
+def climbed(
+    chains: Mapping[str, Sequence[Level]], protocol: Protocol, *names: str
+) -> dict[str, Climbed]:
+    setup = Setup(chains, SPLITS, CLASSES, HEAD, FAST, 0)
+    return setup.climb(names or rungs_of(protocol), protocol)
+
+
+def of_head() -> list[int]:
+    samples = SPLITS["test"]
+    everyone = torch.arange(len(samples.labels))
+    return predict([HEAD], [Rows(samples.features)], everyone).tolist()
+
+
+@BOTH
+def test_the_first_rung_is_the_head_and_the_last_is_dlsa(chains, protocol) -> None:
+    rungs = climbed(chains, protocol)
+    assert list(rungs) == list(rungs_of(protocol))
+    assert rungs["head"].predicted.tolist() == of_head()
+    given = (SPLITS, CLASSES, HEAD, FAST, protocol, 0)
+    expected, notes = decide(chains[protocol.key], *given)
+    assert rungs["drawn"].predicted.tolist() == expected.tolist() != of_head()
+    assert rungs["drawn"].notes == notes
+    for rung in rungs.values():
+        assert (rung.predicted >= 0).all()
+
+
+@BOTH
+def test_with_second_terms_at_zero_dlsa_is_the_rung_before(chains, protocol) -> None:
+    at_zero = FAST.model_copy(update={"second_terms": "zero"})
+    given = (SPLITS, CLASSES, HEAD, at_zero, protocol, 0)
+    expected, _ = decide(chains[protocol.key], *given)
+    rungs = climbed(chains, protocol, "frequencies", "drawn")
+    assert ladder.dlsa_rung("zero") == "frequencies"
+    assert rungs["frequencies"].predicted.tolist() == expected.tolist()
+    assert rungs["drawn"].predicted.tolist() != expected.tolist()
+
+
+@BOTH
+def test_a_split_with_the_head_unchanged_changes_nothing(
+    monkeypatch, chains, protocol
+) -> None:
+    bare = ladder.LADDER["head"].given
+    unchanged = Rung("unchanged", "own", bare, trained=False)
+    monkeypatch.setitem(ladder.BESIDE, "unchanged", unchanged)
+    rung = climbed(chains, protocol, "unchanged")["unchanged"]
+    assert rung.predicted.tolist() == of_head()
+    assert [note["where"] for note in rung.notes] == ["depth 1", "depth 2", "rest"]
+    assert {moved for note in rung.notes for moved in note["moved"]} == {0.0}
+
+
+@BOTH
+def test_plain_is_one_classifier_of_all_samples(chains, protocol) -> None:
+    watched = SPLITS[protocol.chosen_on]
+    problem = Problem(
+        [HEAD.clone()],
+        [Rows(SPLITS["train"].features)],
+        SPLITS["train"].labels,
+        torch.tensor(COUNTS),
+        Watched([Rows(watched.features)], watched.labels),
+        0,
+    )
+    by_hand = fit_classifier(problem, FAST)
+    everyone = torch.arange(len(SPLITS["test"].labels))
+    expected = predict(by_hand.terms, [Rows(SPLITS["test"].features)], everyone)
+    rung = climbed(chains, protocol, "plain")["plain"]
+    assert rung.predicted.tolist() == expected.tolist()
+    gone = (by_hand.terms[0].weight - HEAD.weight).norm() / HEAD.weight.norm()
+    assert rung.notes[0]["moved"] == [pytest.approx(gone.item())]
+
+
+@BOTH
+def test_each_rung_changes_what_a_classifier_is_given_by_one_thing(
+    monkeypatch, chains, protocol
+) -> None:
+    """Terms, prior and start of the classifier of depth 1, rung by rung."""
+    asked: list[Problem] = []
+    real = fit_classifier
+
+    def spy(problem, settings):
+        start = [term.clone() for term in problem.terms]
+        asked.append(replace(problem, terms=start))
+        return real(problem, settings)
+
+    monkeypatch.setattr(cascade, "fit_classifier", spy)
+    seen = []
+    for name in ("split", "prior", "second", "frequencies", "drawn"):
+        asked.clear()
+        climbed(chains, protocol, name)
+        first = asked[0]
+        own = bool((first.counts == first.labels.bincount(minlength=CLASSES)).all())
+        zero = all(not term.fitted.any() for term in first.terms[1:])
+        seen.append((len(first.inputs), own, zero))
+    assert seen == [
+        (1, False, True), (1, True, True), (2, True, True), (3, True, True),
+        (3, True, False),
+    ]  # fmt: skip
+
+
+def test_what_is_alike_is_fitted_once(monkeypatch, chains) -> None:
+    """Under `validated` what is left is decided alike from its own prior on."""
+    asked = []
+    real = fit_classifier
+    monkeypatch.setattr(
+        cascade, "fit_classifier", lambda *some: asked.append(0) or real(*some)
+    )
+    climbed(chains, VALIDATED, *ladder.LADDER)
+    # Plain; on both depths five rungs, on the rest the prior of all and its own.
+    assert len(asked) == 1 + 2 * 5 + 2
+    same = dict.fromkeys(chains, chains["validated"])
+    asked.clear()
+    rungs = climbed(same, VALIDATED, "drawn", "other_epoch")
+    assert len(asked) == 3
+    assert rungs["drawn"].notes == rungs["other_epoch"].notes
+
+
+def test_the_other_protocols_epochs_are_all_that_other_epoch_changes(chains) -> None:
+    expected, _ = decide(
+        chains["as_released"], SPLITS, CLASSES, HEAD, FAST, VALIDATED, 0
+    )
+    rung = climbed(chains, VALIDATED, "other_epoch")["other_epoch"]
+    assert rung.predicted.tolist() == expected.tolist()
+
+
+def test_changes_to_the_released_protocol_are_its_own_rungs(chains) -> None:
+    for name, changes in (
+        ("on_validation", {"chosen_on": "val"}),
+        ("removed_gone", {"removed_count": False}),
+    ):
+        protocol = replace(AS_RELEASED, **changes)
+        given = (SPLITS, CLASSES, HEAD, FAST, protocol, 0)
+        expected, _ = decide(chains["as_released"], *given)
+        rung = climbed(chains, AS_RELEASED, name)[name]
+        assert rung.predicted.tolist() == expected.tolist()
+        assert name not in rungs_of(VALIDATED)
+
+
+@BOTH
+def test_the_random_split_has_the_same_sizes_and_no_filter(
+    monkeypatch, chains, protocol
+) -> None:
+    def never(*_: object) -> None:
+        pytest.fail("a filter was asked")
+
+    monkeypatch.setattr(FlowFilter, "forward", never)
+    monkeypatch.setattr(cascade, "latents", never)
+    levels = chains[protocol.key]
+    drawn = random_levels(levels, 0)
+    for level, other in zip(levels, drawn, strict=True):
+        for split in SPLITS:
+            assert len(level.leaving(split)) == len(other.leaving(split))
+            sizes, others = level.cluster[split].bincount(), other.cluster[split]
+            assert sizes.tolist() == others.bincount().tolist()
+        assert other.leaving("train").tolist() != level.leaving("train").tolist()
+    everyone = torch.cat(
+        [level.leaving("test") for level in drawn] + [drawn[-1].staying("test")]
+    )
+    assert sorted(everyone.tolist()) == list(range(len(SPLITS["test"].labels)))
+    again = climbed(chains, protocol, "random")["random"].notes
+    assert again == climbed(chains, protocol, "random")["random"].notes
+    terms = [len(note["moved"]) for note in again]
+    assert terms == [3, 3, 1 if protocol == VALIDATED else 2]
+
+
+def test_before_its_first_step_dlsa_is_the_head_and_what_was_drawn(chains) -> None:
+    rung = climbed(chains, VALIDATED, "untrained")["untrained"]
+    assert {moved for note in rung.notes for moved in note["moved"]} == {0.0}
+    assert rung.predicted.tolist() != of_head()
+    rest = chains["validated"][-1].staying("test")  # nothing is drawn there
+    assert rung.predicted[rest].tolist() == np.array(of_head())[rest].tolist()
+
+
+def test_movement_by_hand(chains) -> None:
+    """Over where it started; of a term from zero over what it would be drawn at."""
+    part = next(parts(chains["validated"], SPLITS, CLASSES, VALIDATED, 0))
+    drawn, zero = Given(), Given(drawn=False)
+    terms = problem_of(part, HEAD, SPLITS, VALIDATED, drawn).terms
+    assert moved(terms, part, HEAD, drawn) == [0, 0, 0]
+    assert moved(terms, part, HEAD, zero) == [0, 1, 1]
+    terms[0].weight *= 3
+    terms[1].weight *= 1.5
+    assert moved(terms, part, HEAD, drawn) == pytest.approx([2, 0.5, 0])
+    at_zero = problem_of(part, HEAD, SPLITS, VALIDATED, zero).terms
+    assert moved(at_zero, part, HEAD, zero) == [0, 0, 0]
