@@ -161,7 +161,8 @@ def test_a_stage_calls_itself_what_dvc_calls_it(node, monkeypatch) -> None:
 # Each from its own folder or from those before it.
 FOLDERS = (
     *("core", "published", "samples", "data", "images", "backbones", "flow_filter"),
-    *("classifiers", "cascade", "statistics", "reporting", "sections", "stages"),
+    *("classifiers", "cascade", "ladder", "statistics", "reporting", "sections"),
+    "stages",
 )
 
 

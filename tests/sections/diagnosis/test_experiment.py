@@ -1,6 +1,5 @@
-"""What DLSA would need: the ladder's laws, the search, differences by hand."""
+"""What DLSA would need: one setting, and differences by hand."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,11 +15,9 @@ from replication.cascade import (
     levels_as_arrays,
     levels_from_arrays,
 )
-from replication.classifiers.fitting import Problem, Watched, fit_classifier
 from replication.classifiers.heads import Rows, Term, predict
 from replication.core.files import read_about, read_arrays, write_arrays
 from replication.core.settings import CascadeSettings
-from replication.samples.features import Samples
 from replication.sections.diagnosis import experiment, search
 from replication.sections.diagnosis.experiment import Answers, Tried
 from replication.sections.diagnosis.search import Setting
@@ -47,11 +44,6 @@ def tried(setting: Setting, levels: Sequence[Level], seed: int = 0) -> Tried:
     )
 
 
-def of_head(split: str) -> np.ndarray:
-    everything = torch.arange(len(SPLITS[split].labels))
-    return predict([HEAD], [Rows(SPLITS[split].features)], everything).numpy()
-
-
 # ---- One setting, one seed
 
 
@@ -68,56 +60,13 @@ def test_the_settings_in_use_decide_as_the_cascade_does(levels) -> None:
     assert right == pytest.approx(sum(looks))
 
 
-def test_splitting_alone_changes_no_prediction(levels) -> None:
-    rungs = search.ladder(BASE)
-    for name, parts in (("head", {0}), ("split", {0, 1, 2})):
-        ours = tried(rungs[name], levels)
-        for split in experiment.DECIDED:
-            assert ours.predictions[split].tolist() == of_head(split).tolist()
-        assert {note["moved"] for note in ours.notes} == {0.0}
-        assert set(ours.part) == parts
-
-
-@pytest.mark.parametrize("name", ["retrained", "own_prior", "parts"])
-def test_rungs_without_second_terms_by_hand(name, levels) -> None:
-    """One classifier of all samples, or of those that leave, with either prior."""
-    rung = search.ladder(BASE)[name]
-    part, seed = SPLITS, 0
-    if rung.depth:
-        rows = {split: levels[0].leaving(split) for split in SPLITS}
-        part = {
-            split: Samples(some.features[rows[split]], some.labels[rows[split]])
-            for split, some in SPLITS.items()
-        }
-        seed = 1
-    counted = part["train"] if rung.own_prior else SPLITS["train"]
-    problem = Problem(
-        [HEAD.clone()],
-        [Rows(part["train"].features)],
-        part["train"].labels,
-        counted.labels.bincount(minlength=CLASSES),
-        Watched([Rows(part["val"].features)], part["val"].labels),
-        seed,
-    )
-    by_hand = fit_classifier(problem, CLASSIFIER)
-    everything = torch.arange(len(part["test"].labels))
-    expected = predict(by_hand.terms, [Rows(part["test"].features)], everything)
-    ours = tried(rung, levels if rung.depth else [])
-    assert ours.predictions["test"][ours.part == 0].tolist() == expected.tolist()
-    moved = (by_hand.terms[0].weight - HEAD.weight).norm() / HEAD.weight.norm()
-    assert ours.notes[0]["moved"] == pytest.approx(moved.item())
-
-
-@pytest.mark.parametrize("num_clusters", [5, 3])
-def test_second_terms_at_zero_leave_the_head_drawn_ones_do_not(num_clusters) -> None:
-    """With fewer clusters than classes frequencies are a table."""
-    filters = FILTER.model_copy(update={"num_clusters": num_clusters})
-    levels = fit_levels(SPLITS, CLASSES, filters, CASCADE, VALIDATED, 0).levels
-    untrained = search.ladder(BASE)["untrained"]
-    at_zero = tried(replace(untrained, drawn=False), levels)
-    assert at_zero.predictions["test"].tolist() == of_head("test").tolist()
-    drawn = tried(untrained, levels)
-    assert drawn.predictions["test"].tolist() != at_zero.predictions["test"].tolist()
+def test_a_plain_head_that_is_not_trained_is_the_head() -> None:
+    plain = replace(search.plain_head(BASE), trained=False)
+    everything = torch.arange(len(SPLITS["test"].labels))
+    expected = predict([HEAD], [Rows(SPLITS["test"].features)], everything)
+    ours = tried(plain, [])
+    assert ours.predictions["test"].tolist() == expected.tolist()
+    assert set(ours.part) == {0}
 
 
 def test_inputs_that_are_not_given_are_not_used(levels) -> None:
@@ -152,7 +101,7 @@ def test_filters_from_a_file_are_those_that_were_fitted(levels, tmp_path) -> Non
 
 def made(val: list[int], test: list[int], part: list[int]) -> Tried:
     predictions = {"val": np.array(val), "test": np.array(test)}
-    notes = [{"moved": 0.1}, {"moved": 0.3}]
+    notes = [{"epoch": 1}, {"epoch": 2}]
     return Tried(predictions, np.array(part), notes)
 
 
@@ -184,8 +133,6 @@ def test_differences_by_hand() -> None:
     assert experiment.validation_accuracy(RESULTS[BASE], LABELS["val"]) == 7 / 8
     assert overall(answers).per_seed == pytest.approx([0, 1 / 6])
     assert overall(answers, "few").per_seed == pytest.approx([-1 / 3, 1 / 3])
-    assert answers.changed(BASE, OTHER) == pytest.approx(3 / 12)
-    assert answers.moved(BASE) == pytest.approx(0.2)
 
 
 def test_contributions_by_hand_add_up_to_the_difference() -> None:
@@ -203,7 +150,7 @@ def test_a_seed_whose_filters_diverged_is_wrong_everywhere() -> None:
     labels = {split: SPLITS[split].labels.numpy() for split in experiment.DECIDED}
     assert experiment.validation_accuracy({0: failed}, labels["val"]) == 0
     halves = np.arange(len(labels["test"])) % 2
-    fine = Tried(labels, halves, [{"moved": 0.0}, {"moved": 0.0}])
+    fine = Tried(labels, halves, [{"epoch": 1}, {"epoch": 1}])
     results = {OTHER: {0: failed, 1: fine}, BASE: {0: fine, 1: fine}}
     answers = answers_of(results, labels, COUNTS)
     cells = experiment.factor_cells(answers, BASE, [("lr", OTHER)])
@@ -214,24 +161,3 @@ def test_a_seed_whose_filters_diverged_is_wrong_everywhere() -> None:
     assert gap.mean == pytest.approx(-0.5)
     shares = [share for share, *_ in answers.contributions(OTHER, BASE)]
     assert shares == [0.25, 0.25]
-
-
-def test_steps_of_a_ladder_add_up(levels) -> None:
-    rungs = search.ladder(replace(BASE, lr=0.5))
-    results = {
-        rung: {seed: tried(rung, levels, seed) for seed in (0, 1)}
-        for rung in rungs.values()
-    }
-    labels = {split: SPLITS[split].labels.numpy() for split in experiment.DECIDED}
-    answers = answers_of(results, labels, COUNTS)
-    cells = experiment.ladder_cells(answers, 0.5, rungs)
-    for at in ("lr 0.5", "lr 0.5, validation"):
-        names = list(search.RUNGS)
-        steps = [
-            pick(cells, method=name, minus=before, metric="overall", at=at)
-            for before, name in itertools.pairwise(names)
-        ]
-        whole = pick(cells, method="drawn", minus="head", at=at)
-        assert sum(step.mean for step in steps) == pytest.approx(whole.mean)
-        assert pick(cells, method="head", minus="head", at=at) is None
-    assert pick(cells, method="split", metric="changed").mean == 0

@@ -1,6 +1,5 @@
-"""The search and what it tries: laws of the ladder, worked searches."""
+"""The search and what it tries: worked searches."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -24,25 +23,6 @@ GRID = DiagnoseSettings(
     weight_exponents=[0.0],
     without=["lambda_pure"],
 )
-
-
-def test_each_rung_is_one_step_from_the_one_before() -> None:
-    rungs = search.ladder(BASE)
-    assert list(rungs) == [*search.RUNGS, "untrained"]
-    assert rungs["drawn"] == BASE
-    changed = []
-    for old, new in itertools.pairwise(search.RUNGS):
-        before, after = asdict(rungs[old]), asdict(rungs[new])
-        changed.append({name for name in before if before[name] != after[name]})
-    assert changed == [
-        {"depth"},
-        {"depth", "trained"},  # the split is taken back: it has changed nothing
-        {"depth"},
-        {"own_prior"},
-        {"z"},
-        {"frequencies"},
-        {"drawn"},
-    ]
 
 
 def test_filters_serve_what_they_hold() -> None:
@@ -171,7 +151,7 @@ def test_the_way_of_a_greedy_search(worth, way) -> None:
 
 
 def test_each_setting_is_asked_about_once_and_counted() -> None:
-    """The plain head's six, and the cascade's, of which a ladder asks for none."""
+    """The plain head's six, and the cascade's."""
     asked: list[Setting] = []
     score = Worth(lr={0.5: 3, 5.0: 2}, drawn={False: 1})
 
@@ -182,8 +162,7 @@ def test_each_setting_is_asked_about_once_and_counted() -> None:
     chosen = search.choose(BASE, OTHERS, once)
     assert len(asked) == len(set(asked)) == chosen.cascades + chosen.plain
     assert chosen.plain == 6  # three rates from two starts
-    assert chosen.named["head"] == search.ladder(BASE)["head"]
+    assert chosen.named["head"] == replace(search.plain_head(BASE), trained=False)
     assert chosen.named["refitted"] == replace(chosen.named["head"], refitted=True)
     assert chosen.named["plain"].lr == 0.5
-    assert list(chosen.ladders) == [0.05, 0.5]  # in use, and the best alone
-    assert len(chosen.all_settings()) == 5 + 2 * 9
+    assert len(chosen.named) == 5
