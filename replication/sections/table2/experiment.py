@@ -6,11 +6,14 @@ made from there.
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from replication.core.scaling import clusters_of_row
+from replication.core.settings import Row
 from replication.published.reader import PublishedTable
 from replication.samples.metrics import metric_scores, metric_weights
 from replication.samples.predictions import paired
@@ -44,6 +47,21 @@ def cluster_counts(table: PublishedTable) -> dict[str, int]:
         if "num_clusters" in printed.changes
     } | {FULL: table.defaults["num_clusters"]}
     return dict(sorted(counts.items(), key=lambda item: item[1]))
+
+
+def in_proportion(table: PublishedTable, clusters: int) -> PublishedTable:
+    """The table with its numbers of clusters as shares of the full model's K."""
+    default = table.defaults["num_clusters"]
+
+    def scaled(row: Row) -> Row:
+        if "num_clusters" not in row.changes:
+            return row
+        at = clusters_of_row(clusters, default, row.changes["num_clusters"])
+        return replace(row, changes={**row.changes, "num_clusters": at.value})
+
+    rows = {name: scaled(row) for name, row in table.rows.items()}
+    defaults = {**table.defaults, "num_clusters": clusters}
+    return replace(table, rows=rows, defaults=defaults)
 
 
 def changed_as_printed(

@@ -13,6 +13,7 @@ from replication.sections.table2.experiment import (
     START,
     changed_as_printed,
     greatest_drop,
+    in_proportion,
     row_claims,
     separation_claims,
 )
@@ -74,7 +75,10 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         benchmark=benchmark,
         grade=grade_of(data, table.benchmark),
     )
-    given = (table, changed_as_printed(table, filters), new_claim)
+    clusters = filters[FULL]["num_clusters"]
+    scaled = about["recipe"] == "scaled"
+    as_run = in_proportion(table, clusters) if scaled else table
+    given = (as_run, changed_as_printed(as_run, filters), new_claim)
     claims = [
         *row_claims(cells, *given),
         *greatest_drop(predictions, counts, *given),
@@ -87,5 +91,9 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         claims=tuple(claims),
         data=without_names(data),
         about=about,
-        details={"partial": reasons, "diagnostics": diagnostics},
+        details={
+            "partial": reasons,
+            "diagnostics": diagnostics,
+            "clusters": {row: used["num_clusters"] for row, used in filters.items()},
+        },
     )

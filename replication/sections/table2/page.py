@@ -1,6 +1,8 @@
 """The page of Table 2: the ablation of Sect. 7 on one benchmark."""
 
-from replication.published.reader import read_published_tables
+from collections.abc import Mapping
+
+from replication.published.reader import PublishedTable, read_published_tables
 from replication.reporting.comparison import (
     HOW_JUDGED,
     beside_print,
@@ -14,7 +16,7 @@ from replication.reporting.comparison import (
 )
 from replication.reporting.rendering import data_sentence, notice, render
 from replication.reporting.tables import claims_table
-from replication.sections.table2.experiment import FULL, START
+from replication.sections.table2.experiment import FULL, START, cluster_counts
 from replication.sections.table2.figures import leaving_figure
 from replication.statistics.comparison import read_methods
 from replication.statistics.results import PROTOCOLS, Measurement
@@ -41,6 +43,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         features=measured.about["features"],
         covered=covered(sorted(diagnostics[FULL], key=int)),
         partial=details["partial"] if printed else [],
+        clusters=clusters_in_words(details["clusters"], table),
         values=value_table(cells, table.metrics),
         differences={
             protocol: difference_table(
@@ -63,6 +66,20 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         ),
         "leaving.svg": leaving_figure(diagnostics, labels, share),
     }
+
+
+def clusters_in_words(clusters: Mapping[str, int], table: PublishedTable) -> str:
+    """Which numbers of clusters the rows have, where they are not the printed ones."""
+    printed = cluster_counts(table)
+    if clusters[FULL] == printed[FULL]:
+        return ""
+    rows = [row for row in printed if row != FULL]
+    of_print = " and ".join(str(printed[row]) for row in rows)
+    of_run = " and ".join(str(clusters[row]) for row in rows)
+    return (
+        f"The full model has {clusters[FULL]} clusters here, not {printed[FULL]}; the "
+        f"rows of {of_print} clusters have {of_run}."
+    )
 
 
 def finding(measured: Measurement) -> str:

@@ -10,6 +10,7 @@ from replication.published.reader import read_published_tables
 from replication.sections.table2.experiment import (
     changed_as_printed,
     greatest_drop,
+    in_proportion,
     removals,
     row_claims,
     separation_claims,
@@ -97,6 +98,25 @@ def test_a_row_tests_its_sentence_only_where_it_changes_what_print_changes(
     otherwise = filters(**full)
     otherwise["no_bal"] |= {"lambda_bal": 1.0}
     assert "no_bal" not in changed_as_printed(TABLE, otherwise)
+
+
+def test_scaled_rows_of_clusters_are_shares_of_the_full_models() -> None:
+    """47 x 300 / 500 = 28.2, 47 x 1000 / 500 = 94; of 2 clusters, 2 are left."""
+    table = in_proportion(TABLE, 47)
+    used = filters(num_clusters=47)
+    used["clusters_300"] |= {"num_clusters": 28}
+    used["clusters_1000"] |= {"num_clusters": 94}
+    assert changed_as_printed(table, used) == ALL
+    assert "clusters_300" not in changed_as_printed(table, filters(num_clusters=47))
+    fewest = in_proportion(TABLE, 2)
+    used = filters(num_clusters=2)
+    used["clusters_300"] |= {"num_clusters": 2}
+    used["clusters_1000"] |= {"num_clusters": 4}
+    assert changed_as_printed(fewest, used) == ALL - {"clusters_300"}
+    claims = rows_of(table=table, full=0.7, clusters_300=0.4)
+    assert claims["drop_clusters_300"].statement == (
+        "Models with fewer clusters perform worse than the default 47."
+    )
 
 
 def test_what_a_row_does_not_test_is_not_run() -> None:

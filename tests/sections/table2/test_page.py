@@ -36,6 +36,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
         details={
             "partial": ["another budget"],
             "diagnostics": {row: diagnostics() for row in TABLE.rows},
+            "clusters": {
+                row: printed.changes.get("num_clusters", 500)
+                for row, printed in TABLE.rows.items()
+            },
         },
     )
     return as_read(found, tmp_path_factory.mktemp("made"))
@@ -51,6 +55,18 @@ def test_every_row_print_and_figure_is_on_the_page(measured: Measurement) -> Non
         assert f"\n| {row.label}, as released |" in text
     assert "| 40.8 |" in text and "| +1.3 |" in text
     assert "n/a" in text  # no Few class leaves
+
+
+def test_numbers_of_clusters_are_said_where_they_are_not_the_printed_ones(
+    measured: Measurement,
+) -> None:
+    assert "clusters here" not in page(measured, "Places-LT", "x")[0]
+    clusters = dict.fromkeys(TABLE.rows, 47) | {"clusters_300": 28}
+    scaled = replace(measured, details=measured.details | {"clusters": clusters})
+    assert (
+        "The full model has 47 clusters here, not 500; the rows of 300 and 1000 "
+        "clusters have 28 and 47." in page(scaled, "Own images", "x")[0]
+    )
 
 
 def test_the_finding_counts_sentences_alone(measured: Measurement) -> None:
