@@ -22,8 +22,11 @@ from replication.core.progress import progress
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.samples.features import Features
 from replication.samples.metrics import accuracies
+from replication.samples.numbering import swapped_classes
 from replication.samples.predictions import predictions_table
 
+_MADE_HERE = "trained here"
+_FAR_BELOW = 0.5
 Predictions = Mapping[str, Mapping[int, np.ndarray]]  # method -> seed -> (N,)
 
 
@@ -68,8 +71,41 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     write_predictions(folder / "heads", predictions, labels, counts)
     write_arrays(folder / "heads" / "start.safetensors", _arrays(heads["start"]))
     stage.makes(folder / "heads")
-    stage.states(folder / "heads", folder / "features", start=start)
+    doubts: list[str] = []
+    if about["trained"] and stage.about(folder / "features")["source"] != _MADE_HERE:
+        doubts = doubted(
+            predicted(own, train.features),
+            predicted(fitted[0], train.features),
+            train.labels.cpu().numpy(),
+        )
+    notes = [f"Of the head: {doubt}." for doubt in doubts]
+    stage.states(
+        folder / "heads", folder / "features", start=start, notes=notes, doubts=doubts
+    )
     stage.finish()
+
+
+def doubted(own: np.ndarray, refitted: np.ndarray, labels: np.ndarray) -> list[str]:
+    """Why an imported head's rows may be other classes than the labels say.
+
+    Args:
+        own, refitted: (N,) answers to the training samples, of that head and of one
+            fitted here; labels: (N,).
+    """
+    right, expected = (float((answers == labels).mean()) for answers in (own, refitted))
+    doubts = []
+    if right < _FAR_BELOW * expected:
+        doubts.append(
+            f"the imported head is right on {right:.1%} of its own training samples, "
+            f"one fitted here on {expected:.1%}"
+        )
+    swapped = swapped_classes(own, labels)
+    if len(swapped):
+        doubts.append(
+            f"{len(swapped)} classes have changed places in the imported head, the "
+            f"first class {swapped[0]}"
+        )
+    return doubts
 
 
 def write_predictions(
