@@ -46,7 +46,7 @@ _EFFECTS = {
     UNDECIDED_AFTER: UNDECIDED_AFTER,
     "not run": "not measured",
 }
-_MARKS = {"validated": (-0.16, "o"), "as_released": (0.16, "s")}
+MARKS = {"validated": (-0.16, "o"), "as_released": (0.16, "s")}
 
 
 def beside_print(measured: Measurement) -> tuple[Cell, ...]:
@@ -187,7 +187,7 @@ def differences_figure(
         figure = Figure(figsize=(9.2, height), layout="constrained")
         panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
         for axes, metric in zip(panels, metrics, strict=False):
-            for protocol, (shift, marker) in _MARKS.items():
+            for protocol, (shift, marker) in MARKS.items():
                 of = {"metric": metric, "protocol": protocol}
                 rows = [
                     (label, pick(gaps, minus=method, **of), colours[method])

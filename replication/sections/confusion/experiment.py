@@ -1,10 +1,10 @@
 """Confusion matrices without and with DLSA (Sect. 4), and what is said of them.
 
 A matrix of this size is read by its areas, so classes are ordered by training images
-and merged into bins. Its rows are true bins, its columns predicted ones, both from the
-most frequent classes (top, left) to the rarest (bottom, right). That orientation is an
-assumption: under it the "right top" of Sect. 4 is where head classes are taken for tail
-classes, as the sentence says.
+and merged into bins. Here its rows are true bins, its columns predicted ones, both from
+the most frequent classes (top, left) to the rarest (bottom, right). Print does not say
+which axis is which, and its sentence and the main paper's Fig. 1 say opposite things of
+the right top, so that both sentences of Sect. 4 are judged under both readings.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,20 +19,16 @@ from replication.statistics.intervals import Estimate, estimate
 from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judged
 
-BINS = 20
+BINS = 20  # as the main paper's Fig. 1
 SIDES = {"without": "start", "with": "full"}  # DLSA; the method that it is
+# Which axis is the true class, and so what the "right top" is.
 READINGS = {
-    "blocks": "right top, and the middle block",
-    "right_columns": "right columns, of the top and middle rows",
+    "rows": "true classes are the rows, right top is head taken for tail",
+    "columns": "true classes are the columns, as in the main paper's Fig. 1, right top "
+    "is tail taken for head",
 }
-_PARTS = {
-    "blocks": ("right_top", "middle"),
-    "right_columns": ("right_top", "right_middle"),
-}
-_HEAD_TO_TAIL = {
-    "many_to_few": "Many taken for Few",
-    "upper_to_lower": "frequent half taken for rare",
-}
+_HEAD_AND_TAIL = {"rows": "many_to_few", "columns": "few_to_many"}
+_AREAS = {"rows": ("right_top", "middle"), "columns": ("left_bottom", "middle")}
 PER_CELL = "share per cell"
 
 
@@ -121,51 +117,42 @@ def thirds(bins: int) -> np.ndarray:
 
 
 def areas(bins: int) -> dict[str, np.ndarray]:
-    """The areas of the matrix that Sect. 4 speaks of, under both readings.
+    """The areas of the matrix that Sect. 4 speaks of, with true classes as rows.
 
     Implements: Sect. 4: "right top and middle".
 
     Returns:
         Name -> (bins, bins) bool: `right_top` (first third taken for the last),
-        `middle` (errors inside the middle third), `right_middle` (middle third taken
-        for the last), and the readings: `blocks` = right_top + middle,
-        `right_columns` = right_top + right_middle.
+        `left_bottom` (its mirror image: the right top where true classes are the
+        columns), `middle` (errors inside the middle third).
     """
     top, middle, last = (thirds(bins) == number for number in range(3))
-    named = {
+    return {
         "right_top": np.outer(top, last),
+        "left_bottom": np.outer(last, top),
         "middle": np.outer(middle, middle),
-        "right_middle": np.outer(middle, last),
-    }
-    return named | {
-        reading: named[first] | named[second]
-        for reading, (first, second) in _PARTS.items()
     }
 
 
 def error_kinds(
     train_counts: np.ndarray, bin_of_class: np.ndarray
 ) -> dict[str, Errors]:
-    """The kinds of errors that Sect. 4 speaks of, each by every definition.
+    """The kinds of errors that Sect. 4 speaks of: Many and Few, and areas.
 
-    Implements: Sect. 4: head and tail as Many and Few, and as the two halves of the
-    classes by frequency; the named areas of the matrix.
+    Implements: Sect. 4.
     """
     shots = shot_groups(train_counts)
     shot = np.argmax([shots[name] for name in SHOT_GROUPS], axis=0)
-    half = frequency_bins(train_counts, 2)
-    top, middle, last = "most frequent third", "middle third", "rarest third"
+    frequent, rare = "most frequent third", "rarest third"
     labels = {
-        "right_top": f"right top: {top} taken for {last}",
-        "middle": f"middle: inside the {middle}",
-        "right_middle": f"right middle: {middle} taken for {last}",
-    } | READINGS
+        "right_top": f"{frequent} taken for {rare}",
+        "left_bottom": f"{rare} taken for {frequent}",
+        "middle": "inside the middle third",
+    }
     named = areas(int(bin_of_class.max()) + 1)
     return {
         "many_to_few": Errors("Many taken for Few", shot, _cell(3, 0, 2)),
         "few_to_many": Errors("Few taken for Many", shot, _cell(3, 2, 0)),
-        "upper_to_lower": Errors("frequent half taken for rare", half, _cell(2, 0, 1)),
-        "lower_to_upper": Errors("rare half taken for frequent", half, _cell(2, 1, 0)),
     } | {
         name: Errors(label, bin_of_class, named[name]) for name, label in labels.items()
     }
@@ -212,7 +199,7 @@ def error_cells(
 def head_to_tail_claims(
     pairs: Paired, kinds: Mapping[str, Errors], claim: Callable[..., Claim]
 ) -> list[Claim]:
-    """Sect. 4: fewer head classes are taken for tail classes, by both definitions.
+    """Sect. 4: fewer head classes are misclassified to tail classes, by both readings.
 
     Args:
         claim: makes a Claim; section, place, benchmark, grade, protocol are given.
@@ -223,10 +210,11 @@ def head_to_tail_claims(
             sentence="s4_head_to_tail",
             statement="DLSA reduces the error of misclassifying head classes to tail "
             "classes.",
-            test=f"{words}: share without minus with, paired",
+            reading=READINGS[reading],
+            test=f"{kinds[name].label}: share without minus with, paired",
             **judged([_reduction(pairs, kinds[name], kinds[name].cells * 1.0)]),
         )
-        for name, words in _HEAD_TO_TAIL.items()
+        for reading, name in _HEAD_AND_TAIL.items()
     ]
 
 
@@ -236,9 +224,9 @@ def area_claims(
     claim: Callable[..., Claim],
     cell: Callable[..., Cell],
 ) -> tuple[list[Claim], list[Cell]]:
-    """Sect. 4: the reductions are mainly at the right top and middle, as both readings.
+    """Sect. 4: the reductions are mainly at the right top and middle, by both readings.
 
-    A cell of each named part loses errors, and a cell inside more than a cell outside;
+    A cell of each of the two loses errors, and a cell inside more than a cell outside;
     all must hold, so that the smallest of them is what is judged.
 
     Returns:
@@ -246,16 +234,17 @@ def area_claims(
         images, divided by cells. A reduction is positive.
     """
     claims, reductions = [], {}
-    for reading, words in READINGS.items():
+    for reading, named in _AREAS.items():
         parts = {
             f"{part}_per_cell": _reduction(
                 pairs, kinds[part], _per_cell(kinds[part].cells)
             )
-            for part in _PARTS[reading]
+            for part in named
         }
-        inside = kinds[reading].cells
+        first, second = (kinds[part] for part in named)
+        inside = first.cells | second.cells
         parts[f"{reading}_inside_minus_outside"] = _reduction(
-            pairs, kinds[reading], _per_cell(inside) - _per_cell(~inside)
+            pairs, first, _per_cell(inside) - _per_cell(~inside)
         )
         reductions |= parts
         claims.append(
@@ -264,8 +253,9 @@ def area_claims(
                 sentence="s4_dark",
                 statement="The dark areas (reductions) are mainly at the right top "
                 "and middle.",
-                test=f"{words}: reduction per cell in each part, and inside minus "
-                "outside; the smallest, paired",
+                reading=READINGS[reading],
+                test=f"reduction a cell in each of two areas ({first.label}; "
+                f"{second.label}), and inside minus outside; the smallest, paired",
                 unit=PER_CELL,
                 **judged(list(parts.values())),
             )

@@ -13,8 +13,15 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
-from replication.reporting.comparison import HEADS, HOW_JUDGED, TITLE, UNDER, covered
-from replication.reporting.figures import STYLE, svg_text
+from replication.reporting.comparison import (
+    HEADS,
+    HOW_JUDGED,
+    MARKS,
+    TITLE,
+    UNDER,
+    covered,
+)
+from replication.reporting.figures import STYLE, interval_panel, svg_text
 from replication.reporting.rendering import notice, render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
@@ -29,7 +36,13 @@ from replication.sections.confusion.experiment import PER_CELL, READINGS, thirds
 from replication.statistics.results import PROTOCOLS, Cell, Measurement, pick
 
 PAPER_DATA = "ImageNet-LT with a ResNet-50"
-_OUTLINES = {"blocks": ("#000000", "-"), "right_columns": ("#009E73", (0, (3, 2)))}
+# What is outlined: colour, line, and in words.
+_OUTLINES = {
+    "rows": ("#000000", "-", "right top and middle, true classes as rows"),
+    "columns": ("#009E73", (0, (3, 2)), "right top, were true classes the columns"),
+}
+_FORTH, _BACK = "fewer_many_to_few", "fewer_few_to_many"
+_INSET = 0.12  # of an outline, so that two that meet at a corner do not overlap
 _COLOURS = 21  # few enough to be told apart; odd, so that 0 has its own
 
 
@@ -49,7 +62,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         covered=covered(details["seeds"]),
         bins=len(details["bins"]),
         classes=data["classes"],
-        readings=READINGS,
         errors=errors_table(measured),
         claims=claims_table(measured.claims),
         how_judged=HOW_JUDGED,
@@ -60,31 +72,31 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 
 def finding(measured: Measurement) -> str:
-    """Whether head classes are taken for tail classes less often, and the reverse."""
-    verbs = {
-        "supported": "takes fewer Many images for Few",
-        "contradicted": "takes more Many images for Few",
-        "undecided": "takes neither clearly fewer nor clearly more Many images for Few",
-    }
-    sentences = []
-    for protocol in PROTOCOLS:
-        verdict = {
+    """What changes between Many and Few, and Sect. 4's sentence by both readings."""
+    sentences, verdicts = [], {}
+    for protocol in reversed(PROTOCOLS):  # the words are those of `validated`
+        verdicts = {
             claim.id: claim.verdict
             for claim in measured.claims
             if claim.protocol == protocol
-        }["fewer_many_to_few"]
-        if verdict == "not run":
+        }
+        if "not run" in (verdicts[_FORTH], verdicts[_BACK]):
             return "There are no Many and Few images to compare."
         forth, back = (
-            _change(measured, metric, protocol)
+            in_unit(_change(measured, metric, protocol))
             for metric in ("many_to_few", "few_to_many")
         )
-        sentences.append(
-            f"{UNDER[protocol]} DLSA {verbs[verdict]} "
-            f"({in_unit(forth)} of all test images); Few images taken for Many change "
-            f"by {in_unit(back)}."
+        sentences.insert(
+            0,
+            f"{UNDER[protocol]} DLSA changes Many taken for Few by {forth} of all "
+            f"test images, and Few taken for Many by {back}.",
         )
-    return " ".join(sentences)
+    return (
+        f"{' '.join(sentences)} That it “reduces the error of misclassifying head "
+        f"classes to tail classes” is **{verdicts[_FORTH]}** if head images taken for "
+        f"tail are meant, **{verdicts[_BACK]}** if tail images taken for head "
+        "(validated)."
+    )
 
 
 def _change(measured: Measurement, metric: str, protocol: str) -> Cell:
@@ -115,7 +127,7 @@ def _kinds(measured: Measurement) -> dict[str, str]:
 
 
 def reductions_table(measured: Measurement) -> str:
-    """A row a part of the two readings: what the smallest was chosen from."""
+    """A row an area: what the smallest was chosen from."""
     labels = {f"{name}_per_cell": v for name, v in _kinds(measured).items()}
     labels |= {
         f"{name}_inside_minus_outside": f"inside minus outside: {words}"
@@ -126,7 +138,7 @@ def reductions_table(measured: Measurement) -> str:
     for metric in dict.fromkeys(cell.metric for cell in cells):
         both = (pick(cells, metric=metric, protocol=name) for name in PROTOCOLS)
         rows.append([labels[metric], *(shown(cell) for cell in both if cell)])
-    header = ["Part", *(f"{name}: reduction" for name in PROTOCOL_NAMES.values())]
+    header = ["Area", *(f"{name}: reduction" for name in PROTOCOL_NAMES.values())]
     return markdown_table(header, rows)
 
 
@@ -147,7 +159,7 @@ def bins_table(details: Mapping[str, Any]) -> str:
 
 
 def matrices_figure(measured: Measurement) -> str:
-    """Fig. 1 once, Fig. 2 and 3 under both protocols, on common scales."""
+    """Fig. 1 once, Fig. 2 and 3 under both protocols, on common scales; the changes."""
     rates = {k: of["rates"] for k, of in measured.details["matrices"].items()}
     errors = {"Fig. 1: without DLSA": 100 * _array(rates["validated"]["without"])}
     changes = {}
@@ -160,8 +172,7 @@ def matrices_figure(measured: Measurement) -> str:
     grey, both = _scale("Greys", 0, top), _scale("RdBu_r", -reach, reach)
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(9.2, 7.2), layout="constrained")
-        panels = figure.subplots(2, 3, sharey=True)
-        panels[1, 0].set_visible(False)
+        panels = figure.subplots(2, 3)
         for row, drawn, scale, unit in (
             (panels[0], errors, grey, "errors, % of the true bin's test images"),
             (panels[1, 1:], changes, both, "change, points (blue: fewer errors)"),
@@ -169,22 +180,34 @@ def matrices_figure(measured: Measurement) -> str:
             for axes, (text, values) in zip(row, drawn.items(), strict=True):
                 _draw_cells(axes, values, scale)
                 _frame(axes, measured.details["bins"], text)
+                axes.tick_params(labelleft=axes is row[0])
+            row[0].set_ylabel("true class, by training images")
             bar = figure.colorbar(scale, ax=list(row), aspect=30, ticks=MaxNLocator(5))
             bar.minorticks_off()
             bar.set_label(unit)
             bar.outline.set_visible(False)
-        for axes in (panels[0, 0], panels[1, 1]):
-            axes.set_ylabel("true class, by training images")
-            axes.tick_params(labelleft=True)
-        handles = [
-            Rectangle(
-                (0, 0), 0, 0, fill=False, ec=colour, ls=line, label=READINGS[name]
-            )
-            for name, (colour, line) in _OUTLINES.items()
-        ]
+        _draw_changes(panels[1, 0], measured)
+        handles, names = panels[1, 0].get_legend_handles_labels()
+        for colour, line, words in _OUTLINES.values():
+            handles.append(Rectangle((0, 0), 0, 0, fill=False, ec=colour, ls=line))
+            names.append(words)
         figure.suptitle(_title(measured), **TITLE)
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
+        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
         return svg_text(figure)
+
+
+def _draw_changes(axes: Axes, measured: Measurement) -> None:
+    """Both kinds of errors, paired change under both protocols, in points."""
+    kinds = {"many_to_few": "Many\nfor Few", "few_to_many": "Few\nfor Many"}
+    for protocol, (shift, marker) in MARKS.items():
+        rows = [
+            (label, _change(measured, metric, protocol), "#000000")
+            for metric, label in kinds.items()
+        ]
+        name = f"protocol: {PROTOCOL_NAMES[protocol]}"
+        interval_panel(axes, rows, shift=shift, marker=marker, name=name)
+    axes.set_title("Change, all images")
+    axes.set_xlabel("points, 95 % intervals")
 
 
 def _title(measured: Measurement) -> str:
@@ -218,16 +241,12 @@ def _frame(axes: Axes, bins: Sequence[Mapping[str, Any]], text: str) -> None:
     third = thirds(size)
     start = [int(np.searchsorted(third, number)) for number in range(4)]
     width = [start[number + 1] - start[number] for number in range(3)]
-    for x, y, across, down, reading in (
-        (start[2], 0, width[2], width[0], "blocks"),
-        (start[1], start[1], width[1], width[1], "blocks"),
-        (start[2], 0, width[2], start[2], "right_columns"),
-    ):
-        colour, line = _OUTLINES[reading]
-        inset = 0.25 if reading == "right_columns" else 0.0
-        corner, size_of = (x + inset, y + inset), (across - 2 * inset, down - 2 * inset)
+    for column, row, reading in ((2, 0, "rows"), (1, 1, "rows"), (0, 2, "columns")):
+        colour, line, _ = _OUTLINES[reading]
+        corner = start[column] + _INSET, start[row] + _INSET
+        sides = width[column] - 2 * _INSET, width[row] - 2 * _INSET
         axes.add_patch(
-            Rectangle(corner, *size_of, fill=False, ec=colour, ls=line, lw=1.6)
+            Rectangle(corner, *sides, fill=False, ec=colour, ls=line, lw=1.6)
         )
     edges = np.unique(np.linspace(0, size, 5).round().astype(int))
     counts = [

@@ -7,6 +7,7 @@ import pytest
 
 from replication.samples.predictions import Paired
 from replication.sections.confusion.experiment import (
+    READINGS,
     area_claims,
     areas,
     confusion_matrices,
@@ -72,8 +73,8 @@ def verdicts_of(without: Shares, with_dlsa: Shares) -> dict[str, str]:
     return {name: claim.verdict for name, claim in claims_of(pairs)[0].items()}
 
 
-HEAD = ("fewer_many_to_few", "fewer_upper_to_lower")
-BLOCKS, COLUMNS = "dark_blocks", "dark_right_columns"
+FORTH, BACK = "fewer_many_to_few", "fewer_few_to_many"
+ROWS, COLUMNS = "dark_rows", "dark_columns"
 
 
 # --- bins and matrices
@@ -120,14 +121,14 @@ def test_a_bin_without_test_images_has_no_rate() -> None:
 
 
 def test_areas_of_six_bins_by_hand() -> None:
-    named = areas(6)
     drawn = {
-        name: ["".join(".x"[cell] for cell in row) for row in named[name].astype(int)]
-        for name in ("blocks", "right_columns")
+        name: ["".join(".x"[cell] for cell in row) for row in cells.astype(int)]
+        for name, cells in areas(6).items()
     }
     assert drawn == {
-        "blocks": ["....xx"] * 2 + ["..xx.."] * 2 + ["......"] * 2,
-        "right_columns": ["....xx"] * 4 + ["......"] * 2,
+        "right_top": ["....xx"] * 2 + ["......"] * 4,
+        "left_bottom": ["......"] * 4 + ["xx...."] * 2,
+        "middle": ["......"] * 2 + ["..xx.."] * 2 + ["......"] * 2,
     }
 
 
@@ -147,7 +148,6 @@ def test_kinds_of_errors_by_hand() -> None:
     assert mean("many_to_few", "full", "start") == pytest.approx(-3 / 16)
     assert mean("few_to_many") == pytest.approx(1 / 16)
     assert mean("many_to_few_rate") == pytest.approx(3 / 8)
-    assert mean("upper_to_lower") == forth.mean
 
 
 def test_errors_that_no_class_could_make_are_not_counted_as_zero() -> None:
@@ -158,21 +158,22 @@ def test_errors_that_no_class_could_make_are_not_counted_as_zero() -> None:
     for cell in error_cells(pairs, kinds, NEW_CELL):
         assert np.isnan(cell.mean) == ("few" in cell.metric)
     claims, _ = claims_of(pairs, kinds)
-    assert claims["fewer_many_to_few"].verdict == "not run"
-    assert claims["fewer_upper_to_lower"].verdict != "not run"
+    assert claims[FORTH].verdict == claims[BACK].verdict == "not run"
+    assert claims[ROWS].verdict != "not run"
 
 
 # --- claims
 
 
-def test_fewer_head_to_tail_errors_support_the_sentence_and_more_contradict_it() -> (
-    None
-):
-    fewer = verdicts_of({(0, 2): 0.6, (2, 0): 0.2}, {(0, 2): 0.2, (2, 0): 0.2})
-    assert {fewer[name] for name in HEAD} == {"supported"}
-    assert set(verdicts_of({(0, 2): 0.2}, {(0, 2): 0.6}).values()) == {"contradicted"}
-    back = verdicts_of({(2, 0): 0.6}, {(2, 0): 0.2})
-    assert {back[name] for name in HEAD} == {"undecided"}
+def test_the_sentence_is_judged_by_both_readings_of_the_axes() -> None:
+    """Head images taken for tail, or tail images taken for head."""
+    fewer = verdicts_of({(0, 2): 0.6}, {(0, 2): 0.2})
+    assert (fewer[FORTH], fewer[BACK]) == ("supported", "undecided")
+    more = verdicts_of({(0, 2): 0.2, (2, 0): 0.6}, {(0, 2): 0.6, (2, 0): 0.2})
+    assert (more[FORTH], more[BACK]) == ("contradicted", "supported")
+    pairs = pair(ANSWERS, RIGHT)
+    claims = claims_of(pairs, error_kinds(COUNTS, frequency_bins(COUNTS)))[0]
+    assert {claim.reading for claim in claims.values()} == set(READINGS.values())
 
 
 def test_unchanged_predictions_leave_it_undecided() -> None:
@@ -184,13 +185,13 @@ def test_unchanged_predictions_leave_it_undecided() -> None:
         assert claim.verdict == "undecided"
 
 
-def test_the_two_readings_are_told_apart() -> None:
-    """Right top falls in both; the middle block only in the first reading."""
-    before = {(0, 2): 0.6, (1, 1): 0.45, (1, 2): 0.45}
-    blocks = verdicts_of(before, {(0, 2): 0.1, (1, 1): 0.05, (1, 2): 0.75})
-    assert (blocks[BLOCKS], blocks[COLUMNS]) == ("supported", "contradicted")
-    columns = verdicts_of(before, {(0, 2): 0.1, (1, 1): 0.75, (1, 2): 0.05})
-    assert (columns[BLOCKS], columns[COLUMNS]) == ("contradicted", "supported")
+def test_the_two_readings_of_the_areas_are_told_apart() -> None:
+    """The middle falls in both; the right top is the other corner in the second."""
+    before = {(0, 2): 0.45, (1, 1): 0.6, (2, 0): 0.45}
+    rows = verdicts_of(before, {(0, 2): 0.05, (1, 1): 0.1, (2, 0): 0.75})
+    assert (rows[ROWS], rows[COLUMNS]) == ("supported", "contradicted")
+    columns = verdicts_of(before, {(0, 2): 0.75, (1, 1): 0.1, (2, 0): 0.05})
+    assert (columns[ROWS], columns[COLUMNS]) == ("contradicted", "supported")
 
 
 def test_an_area_is_judged_by_its_smallest_part() -> None:
@@ -202,10 +203,10 @@ def test_an_area_is_judged_by_its_smallest_part() -> None:
     )
     claims, parts = claims_of(pairs)
     blocks = [
-        part for part in parts if part.metric.startswith(("right_top", "mid", "blocks"))
+        part for part in parts if part.metric.startswith(("right_top", "mid", "rows"))
     ]
     assert len(blocks) == 3
-    claim = claims[BLOCKS]
+    claim = claims[ROWS]
     assert claim.mean == min(part.mean for part in blocks)
     assert claim.low == min(part.low for part in blocks)
     assert claim.high > min(part.high for part in blocks)
@@ -221,6 +222,6 @@ def test_inside_minus_outside_by_hand() -> None:
     labels = np.arange(3)
     pairs = pair(np.array([[2, 1, 0]]), labels[None], labels)
     _, parts = claims_of(pairs, error_kinds(counts, frequency_bins(counts)))
-    contrast = pick(parts, metric="blocks_inside_minus_outside")
+    contrast = pick(parts, metric="rows_inside_minus_outside")
     assert contrast.mean == pytest.approx(1 / 3 / 2 - 1 / 3 / 7)
     assert pick(parts, metric="right_top_per_cell").mean == pytest.approx(1 / 3)
