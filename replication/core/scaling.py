@@ -7,9 +7,21 @@ learning rate times their number of steps.
 
 from dataclasses import dataclass
 
-FEWEST_CLUSTERS = 2  # with one, L_bal and L_pure are constant
-FEWEST_PAIRS = 32  # a batch's statistics normalise the flow
-FEWEST_SAMPLES = 128  # below a classifier's batch an epoch stays one step
+FEWEST_CLUSTERS, FEWEST_PAIRS, FEWEST_SAMPLES = 2, 32, 128
+FLOORS = (
+    f"At least {FEWEST_CLUSTERS} clusters, since with one L_bal and L_pure are "
+    f"constant; at least {FEWEST_PAIRS} pairs a batch, since its statistics normalise "
+    f"the flow, so that below about 3,600 samples an epoch has fewer steps than "
+    f"ImageNet-LT's; and a rate of at most that for {FEWEST_SAMPLES} samples, since "
+    "with a single batch an epoch stays one step."
+)
+# What each scaled setting leaves as it is on ImageNet-LT.
+KEPT = {
+    ("filter", "num_clusters"): "samples a cluster",
+    ("filter", "batch_size"): "pairs a cluster, steps an epoch",
+    ("filter", "sigma"): "mean squared distance of two centres",
+    ("classifier", "lr"): "rate times steps",
+}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replication.core.scaling import IMAGENET_LT, Size, scaled
+from replication.core.scaling import FLOORS, IMAGENET_LT, KEPT, Size, scaled
 from replication.core.settings import read_recipe
 
 K, BATCH = ("filter", "num_clusters"), ("filter", "batch_size")
@@ -50,6 +50,14 @@ def test_the_arithmetic_in_words() -> None:
         "0.05 x sqrt(2,048 / 64)",
         "0.0001 x 115,846 / 128 (one batch; 100 samples)",
     ]
+
+
+def test_below_what_size_a_batch_holds_its_floor() -> None:
+    """The number that the floors' sentence names; every scaled setting is explained."""
+    assert scaled(Size(3_600, 64))[BATCH].arithmetic == "1,024 x 3,600 / 115,846"
+    assert "3,600 samples" in FLOORS
+    assert scaled(Size(3_500, 64))[BATCH].arithmetic.endswith("at least 32")
+    assert scaled(IMAGENET_LT).keys() == KEPT.keys()
 
 
 @given(samples=st.integers(5_000, 2_000_000), dimensions=st.integers(2, 4096))

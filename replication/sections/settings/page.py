@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from replication.core.scaling import FLOORS, KEPT
 from replication.reporting.rendering import render
 from replication.reporting.tables import markdown_table
 from replication.sections.settings.experiment import ORIGINS, InUse
@@ -32,6 +33,9 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         "sections/settings/page.md.j2",
         finding=finding(measured),
         counts=_counts_table(measured, titles),
+        recipes=_recipes(measured.details),
+        scaled=_scaled_table(in_use, titles),
+        floors=FLOORS,
         sections=[
             _section(
                 section, [some for some in in_use if some.section == section], titles
@@ -43,14 +47,64 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 
 def finding(measured: Measurement) -> str:
-    """How many settings are the published ones, in words; over those in use."""
-    number = {
-        origin: sum(c.mean for c in measured.cells if c.metric == origin)
-        for origin in ORIGINS
+    """Of how many settings no source names the value, on each benchmark."""
+    parts = []
+    for benchmark, title in measured.details["titles"].items():
+        number = _counts(measured, benchmark)
+        of = sum(number[origin] for origin in ORIGINS)
+        parts.append(f"{number['guess'] + number['scaled']:g} of {of:g} on {title}")
+    return f"Settings whose value no source names: {', '.join(parts)}."
+
+
+def _counts(measured: Measurement, benchmark: str) -> dict[str, float]:
+    """Settings of a benchmark by origin."""
+    return {
+        origin: pick(measured.cells, benchmark=benchmark, metric=origin).mean
+        for origin in (*ORIGINS, "unused")
     }
-    words = ORIGINS | {"guess": "guesses (no source says)"}
-    parts = (f"{number[origin]:g} {words[origin]}" for origin in ORIGINS)
-    return f"{sum(number.values()):g} settings in use: {', '.join(parts)}."
+
+
+def _recipes(details: Mapping[str, Any]) -> list[str]:
+    """A sentence on each benchmark that the paper has no settings for."""
+    how = {
+        "verbatim": "as they stand (recipe `verbatim`)",
+        "scaled": "at the size of its data (recipe `scaled`)",
+    }
+    sentences = []
+    for benchmark, recipe in details["recipes"].items():
+        if recipe in how:
+            size = details["sizes"][benchmark]
+            sentences.append(
+                f"The paper has no settings for {details['titles'][benchmark]} "
+                f"({size['samples']:,} training samples, {size['dimensions']:,} "
+                f"dimensions): here are ImageNet-LT's, {how[recipe]}."
+            )
+    return sentences
+
+
+def _scaled_table(in_use: Sequence[InUse], titles: Mapping[str, str]) -> str | None:
+    """Every scaled setting with its arithmetic."""
+    rows = [
+        [
+            titles[some.benchmark],
+            f"`{some.section}.{some.name}`",
+            some.source.removeprefix("scaled: "),
+            KEPT[some.section, some.name],
+            in_words(some.published),
+            in_words(some.value),
+        ]
+        for some in in_use
+        if some.origin == "scaled"
+    ]
+    header = [
+        "Benchmark",
+        "Setting",
+        "Arithmetic",
+        "What stays",
+        "ImageNet-LT's",
+        "Here",
+    ]
+    return markdown_table(header, rows, words=4) if rows else None
 
 
 def in_words(value: Any) -> str:
@@ -84,10 +138,7 @@ def value_in_use(some: InUse) -> str:
 def _counts_table(measured: Measurement, titles: Mapping[str, str]) -> str:
     rows = []
     for benchmark, title in titles.items():
-        number = {
-            origin: pick(measured.cells, benchmark=benchmark, metric=origin).mean
-            for origin in (*ORIGINS, "unused")
-        }
+        number = _counts(measured, benchmark)
         total = sum(number.values()) - number["unused"]
         rows.append([title, *(f"{some:g}" for some in (total, *number.values()))])
     header = ["Benchmark", "Settings in use", *ORIGINS.values(), "not in use"]

@@ -43,6 +43,8 @@ def measured(*entries: dict) -> Measurement:
         cells=(*counts(PLACES), *counts(INAT)),
         details={
             "titles": {"places_lt": "Places", "inat18": "iNat"},
+            "recipes": {"places_lt": "published", "inat18": "published"},
+            "sizes": {},
             "in_use": [asdict(some) for some in (*PLACES, *INAT)],
             "discrepancies": list(entries),
         },
@@ -72,8 +74,7 @@ def test_the_page_of_settings() -> None:
     lines = text.splitlines()
     assert figures == {}
     assert page.finding(measured()) == (
-        "5 settings in use: 1 as published, 1 guesses (no source says), 0 scaled, "
-        "2 overridden, 1 the stand-in's, 0 set by the input."
+        "Settings whose value no source names: 1 of 2 on Places, 0 of 3 on iNat."
     )
     assert "| Places | 2 | 0 | 1 | 0 | 1 | 0 | 0 | 1 |" in lines
     assert (
@@ -88,6 +89,37 @@ def test_the_page_of_settings() -> None:
     below = lines[lines.index("## Separation experiment (`fig2`)") :]
     assert below[2] == "| Setting | iNat |"
     assert "Not in use on Places: not listed in `separation`." in below
+
+
+def test_what_is_scaled_stands_with_its_arithmetic() -> None:
+    scaled = replace(
+        PLAIN,
+        name="num_clusters",
+        value=47,
+        published=500,
+        source="scaled: 500 x 10,847 / 115,846",
+        origin="scaled",
+    )
+    recipes = {"places_lt": "scaled", "inat18": "published"}
+    sizes = {name: {"samples": 10847, "dimensions": 64} for name in recipes}
+    made = measured()
+    details = {"in_use": [asdict(scaled)], "recipes": recipes, "sizes": sizes}
+    cells = (*counts([scaled]), *counts(INAT))
+    made = replace(made, cells=cells, details=made.details | details)
+    text = page.page(made, "", "figures")[0]
+    assert page.finding(made).endswith(": 1 of 1 on Places, 0 of 3 on iNat.")
+    assert (
+        "The paper has no settings for Places (10,847 training samples, 64 dimensions):"
+        " here are ImageNet-LT's, at the size of its data (recipe `scaled`)."
+    ) in text
+    assert "for iNat" not in text
+    assert (
+        "| Places | `filter.num_clusters` | 500 x 10,847 / 115,846 "
+        "| samples a cluster | 500 | 47 |"
+    ) in text
+    assert "| `num_clusters` | 47 (scaled from 500) <sup>1</sup> |" in text
+    assert "At least 2 clusters" in text
+    assert "At least 2 clusters" not in page.page(measured(), "", "figures")[0]
 
 
 def test_the_page_of_discrepancies() -> None:
