@@ -13,7 +13,8 @@ class Part:
 
     Fields: `name` in the index; `data` and `finding` in words; `text`, Markdown;
     `runs`, the run records behind it; `command` that makes it again; `data_hash`, None
-    where no data is behind it; `figures` by path below reports/; `notes` on its input.
+    where no data is behind it; `figures` by path below reports/; `notes` on its input;
+    `settings`, whose they are, in words: empty where none are behind it.
     """
 
     name: str
@@ -25,10 +26,16 @@ class Part:
     data_hash: str | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    settings: str = ""
+
+    def warnings(self) -> dict[str, Sequence[str]]:
+        """What a reader must beware of: in its runs and in what they were given."""
+        said = {"Warning": disagreements(self.runs), "Of the input": self.notes}
+        return {what: of for what, of in said.items() if of}
 
     def above(self) -> list[str]:
-        """What a reader must know first: of its runs and of what they were given."""
-        said = {"Warning": disagreements(self.runs), "Of the input": self.notes}
+        """What a reader must know first."""
+        said = {"Settings": [self.settings] if self.settings else [], **self.warnings()}
         return [f"> **{what}.** {' '.join(of)}" for what, of in said.items() if of]
 
     def whole(self) -> str:
@@ -58,7 +65,7 @@ def index_page(pages: Iterable[Page]) -> str:
     entries = []
     for page in pages:
         for part in page.parts:
-            warned = " **See the warning at its top.**" * bool(part.above())
+            warned = " **See the warning at its top.**" * bool(part.warnings())
             entries.append(
                 {
                     "name": part.name,

@@ -9,6 +9,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from replication.reporting.tables import METRIC_NAMES
 from replication.samples.shots import SHOT_GROUPS
 
+_RECIPES = {
+    "published": "*Published*: the paper's for this benchmark",
+    "scaled": "*Scaled*: ImageNet-LT's, at the size of this data",
+    "verbatim": "*Verbatim*: ImageNet-LT's as they stand, on data of another size",
+}
+
 
 def render(template: str, **values: Any) -> str:
     """Fill a template, named from the package on; a missing value is an error."""
@@ -41,6 +47,19 @@ def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:
     return (
         f"> **{title}**, not the paper's {paper_data}: a verdict here is about this "
         "data, backbone and budget."
+    )
+
+
+def settings_sentence(about: Mapping[str, Any]) -> str:
+    """Whose the settings behind a page are, and how many of them are guesses.
+
+    Args:
+        about: facts of the artefacts behind it: `recipe`, `guesses`.
+    """
+    guesses = about["guesses"]
+    return (
+        f"{_RECIPES[about['recipe']]}; {guesses['count']} of {guesses['of']} that "
+        "stand behind this page are guesses, where no source has a value."
     )
 
 

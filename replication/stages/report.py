@@ -16,6 +16,7 @@ from replication.published.reader import read_published_tables
 from replication.reporting.claims import claims_page
 from replication.reporting.pages import Page, Part, index_page
 from replication.reporting.provenance import Run
+from replication.reporting.rendering import settings_sentence
 from replication.reporting.summary import summary_finding, summary_page
 from replication.sections.table2.page import PAPER_DATA
 from replication.statistics.results import (
@@ -23,7 +24,7 @@ from replication.statistics.results import (
     Claim,
     Measurement,
     as_table,
-    data_in_words,
+    grade_of,
 )
 from replication.statistics.verdicts import corrected
 
@@ -201,7 +202,7 @@ def _section_page(section: Section, paths: Iterable[Path], results: Results) -> 
         parts.append(
             Part(
                 name=section.title + (f" on {title}" if title else ""),
-                data=data_in_words(table.data) if table.data else "none needed",
+                data=grade_of(table.data, table.about) if table.data else "none needed",
                 finding=module.finding(table),
                 text=text,
                 runs=results.runs(path),
@@ -209,9 +210,17 @@ def _section_page(section: Section, paths: Iterable[Path], results: Results) -> 
                 data_hash=table.data["hash"] if table.data else None,
                 figures={f"{folder}/{name}": svg for name, svg in figures.items()},
                 notes=_notes(table),
+                settings=_settings(table),
             )
         )
     return Page(f"{section.name}.md", parts)
+
+
+def _settings(table: Measurement) -> str:
+    """Whose the settings behind a measurement on real data are."""
+    if table.data is None or table.data["stand_in"]:
+        return ""
+    return settings_sentence(table.about)
 
 
 def _notes(table: Measurement) -> list[str]:
@@ -256,7 +265,8 @@ def _summary_page(results: Results) -> Page:
         parts.append(
             Part(
                 name=f"Summary: does DLSA help on {title}?",
-                data=data_in_words(table2.data),
+                data=grade_of(table2.data, table2.about),
+                settings=_settings(table2),
                 finding=summary_finding(table2),
                 text=summary_page(table2, claims, title, None if own else PAPER_DATA),
                 runs=results.runs(*here),

@@ -17,8 +17,20 @@ from replication.statistics.intervals import Estimate
 
 Protocol = Literal["validated", "as_released"]
 PROTOCOLS: tuple[Protocol, ...] = ("validated", "as_released")
-Grade = Literal["paper's data", "real data", "stand-in", "none needed"]
+Grade = Literal[
+    "paper's data",
+    "real data, scaled",
+    "real data, verbatim",
+    "stand-in",
+    "none needed",
+]
 GRADES: tuple[Grade, ...] = get_args(Grade)
+# What a benchmark's settings are -> what its data then is evidence of.
+_GRADE_OF: Mapping[str, Grade] = {
+    "published": "paper's data",
+    "scaled": "real data, scaled",
+    "verbatim": "real data, verbatim",
+}
 
 
 @dataclass(frozen=True)
@@ -146,18 +158,15 @@ def estimated(ours: Estimate) -> dict[str, Any]:
     return {name: getattr(ours, name) for name in (*names, "freedom")}
 
 
-def grade_of(data: Mapping[str, Any], table_benchmark: str | None = None) -> Grade:
-    """What kind of evidence a benchmark's data is.
+def grade_of(data: Mapping[str, Any], about: Mapping[str, Any]) -> Grade:
+    """What kind of evidence a benchmark's data is, under the settings at hand.
 
     Args:
         data: the summary that `prepare` wrote.
-        table_benchmark: the one that the paper prints; None: any of the paper's own.
+        about: facts of the artefacts behind a number, with `recipe`: published where
+            the paper has settings for this benchmark, scaled or verbatim elsewhere.
     """
-    if data["stand_in"]:
-        return "stand-in"
-    own = ("imagenet_lt", "places_lt", "inat18")
-    printed = own if table_benchmark is None else (table_benchmark,)
-    return "paper's data" if data["benchmark"] in printed else "real data"
+    return "stand-in" if data["stand_in"] else _GRADE_OF[about["recipe"]]
 
 
 def data_in_words(data: Mapping[str, Any]) -> str:

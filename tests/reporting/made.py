@@ -4,7 +4,7 @@ from typing import Any
 
 from replication.statistics.results import Cell, Claim, Measurement
 
-REAL = "real data"
+REAL = "real data, scaled"
 DATA = {
     "benchmark": "places_lt",
     "stand_in": False,
@@ -71,7 +71,12 @@ def measurement(**changes: Any) -> Measurement:
         "cells": (cell(),),
         "claims": (claim(),),
         "data": DATA,
-        "about": {"features": "a network", "notes": []},
+        "about": {
+            "features": "a network",
+            "notes": [],
+            "recipe": "scaled",
+            "guesses": {"count": 41, "of": 74},
+        },
     }
     return Measurement(**plain | changes)
 

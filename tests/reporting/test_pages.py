@@ -4,7 +4,8 @@ from typing import Any
 
 from replication.reporting.pages import Page, Part, index_page
 from replication.reporting.provenance import FOLDED
-from tests.reporting.made import record
+from replication.reporting.rendering import settings_sentence
+from tests.reporting.made import measurement, record
 
 
 def part(name: str, **changes: Any) -> Part:
@@ -48,3 +49,13 @@ def test_notes_on_the_input_stand_at_the_top_of_the_page_and_in_the_index() -> N
     note = "> **Of the input.** Half is missing. The rest too."
     assert page.text.startswith(f"> Data.\n\n{note}\n\n# First")
     assert "Of First. **See the warning at its top.**" in index_page([page])
+
+
+def test_the_settings_behind_a_part_are_said_and_are_no_warning() -> None:
+    settings = settings_sentence(measurement().about)
+    page = Page("made.md", [part("First", settings=settings)])
+    assert page.text.startswith(
+        "> Data.\n\n> **Settings.** *Scaled*: ImageNet-LT's, at the size of this data; "
+        "41 of 74 that stand behind this page are guesses, where no source has a value."
+    )
+    assert "warning" not in index_page([page])

@@ -193,7 +193,7 @@ def claim(
     """A supported claim."""
     made = {"id": "x", "sentence": None, "section": "table1", "place": "Sect. 6"}
     made |= {"statement": "X.", "test": "x", "benchmark": "inat18"}
-    made |= {"grade": "real data", "verdict": "supported"}
+    made |= {"grade": "real data, scaled", "verdict": "supported"}
     return Claim(**made | {"p_value": p_value, "protocol": protocol} | changes)
 
 

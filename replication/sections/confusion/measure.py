@@ -41,7 +41,8 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     bin_of_class = frequency_bins(counts)
     kinds = error_kinds(counts, bin_of_class)
     common = {"section": "confusion", "benchmark": benchmark}
-    grade = grade_of(data, "imagenet_lt")
+    about = stage.about(folder / "dlsa" / "full")
+    grade = grade_of(data, about)
     cells, claims = [], []
     matrices: dict[str, Any] = {}
     for protocol in PROTOCOLS:
@@ -60,7 +61,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         cells=tuple(cells),
         claims=tuple(claims),
         data=without_names(data),
-        about=stage.about(folder / "dlsa" / "full"),
+        about=about,
         details={
             "seeds": list(pairs.seeds),
             "bins": counts_in_bins(counts, bin_of_class),

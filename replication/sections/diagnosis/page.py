@@ -19,7 +19,7 @@ from replication.reporting.tables import (
 from replication.samples.metrics import ACCURACIES
 from replication.sections.diagnosis.experiment import CUT_UP, METHODS, PAIRS
 from replication.sections.diagnosis.search import FACTORS, value_in_words
-from replication.statistics.results import Cell, Measurement, grade_of, pick
+from replication.statistics.results import Cell, Measurement, pick
 
 _BETTER = {"supported": "yes", "contradicted": "no, worse"}
 
@@ -27,7 +27,7 @@ _BETTER = {"supported": "yes", "contradicted": "no, worse"}
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """The page of the search on one benchmark, and its figure by file name."""
     data, details, cells = measured.data, measured.details, measured.cells
-    known = grade_of(data) != "real data"
+    known = data["stand_in"] or measured.about["recipe"] == "published"
     plain = details["settings"]["plain"]
     text = render(
         "sections/diagnosis/page.md.j2",

@@ -28,9 +28,9 @@ from replication.statistics.intervals import LEVEL, Estimate, over_seeds
 from replication.statistics.results import (
     Cell,
     Claim,
+    Grade,
     data_in_words,
     estimated,
-    grade_of,
 )
 from replication.statistics.verdicts import judge_absence, judge_claim
 
@@ -575,7 +575,7 @@ def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[
     ]
 
 
-def fit_claims(probes: Records, data: Mapping[str, Any]) -> list[Claim]:
+def fit_claims(probes: Records, data: Mapping[str, Any], grade: Grade) -> list[Claim]:
     """In a real fit: which estimate is closer, late too, and the premise of Eq. 3.
 
     Sect. 2 speaks of one X. What the fit draws from is judged; the training set as it
@@ -585,7 +585,7 @@ def fit_claims(probes: Records, data: Mapping[str, Any]) -> list[Claim]:
     for truth, words in TRUTHS.items():
         common = {
             "benchmark": data["benchmark"],
-            "grade": grade_of(data),
+            "grade": grade,
             "reading": f"X: {words}",
         }
         drawn = truth == "drawn"

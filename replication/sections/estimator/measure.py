@@ -27,7 +27,7 @@ from replication.sections.estimator.experiment import (
     simulate,
     simulation_cells,
 )
-from replication.statistics.results import Measurement, without_names
+from replication.statistics.results import Measurement, grade_of, without_names
 
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
@@ -55,6 +55,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         generator,
     )
     probes = _probes(stage, train, filter_settings, settings.probes, seeds)
+    about = stage.about(features) | {"recipe": stage.settings.recipe(benchmark)}
     return Measurement(
         section="estimator",
         benchmark=benchmark,
@@ -62,10 +63,10 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         claims=(
             *equality_claims(identity, recursion, simulated),
             *order_claims(simulated, etas, last),
-            *fit_claims(probes, data),
+            *fit_claims(probes, data, grade_of(data, about)),
         ),
         data=without_names(data),
-        about=stage.about(features) | {"recipe": stage.settings.recipe(benchmark)},
+        about=about,
         details={
             "curves": fit_curves(probes),
             "truth_batches": TRUTH_BATCHES,

@@ -33,7 +33,7 @@ from replication.samples.features import Features, Samples
 from replication.samples.metrics import accuracy_weights
 from replication.samples.shots import FEW_BELOW, MANY_ABOVE
 from replication.statistics.intervals import estimate
-from replication.statistics.results import Cell, Claim, data_in_words, estimated
+from replication.statistics.results import Cell, Claim, Grade, data_in_words, estimated
 from replication.statistics.verdicts import judge_claim
 
 GROUPS = (0, 1)
@@ -431,6 +431,7 @@ def larger_p_claims(
     steps: Sequence[Cell],
     fits: Sequence[Mapping[str, Any]],
     data: Mapping[str, Any],
+    grade: Grade,
 ) -> list[Claim]:
     """`So larger p leads to higher accuracy`, for each variant and boundary.
 
@@ -463,8 +464,7 @@ def larger_p_claims(
                 f"p = {high:g} minus at p = {low:g}, paired; no step between "
                 "neighbouring p falls",
                 benchmark=data["benchmark"],
-                # Which data Fig. 2 is of, print does not say: none is the paper's.
-                grade="stand-in" if data["stand_in"] else "real data",
+                grade=grade,
                 verdict=verdict,
                 mean=ends.mean,
                 low=ends.low,

@@ -29,7 +29,7 @@ from replication.sections.separation.experiment import (
     route_splits,
     step_cells,
 )
-from replication.statistics.results import Measurement, without_names
+from replication.statistics.results import Measurement, grade_of, without_names
 
 SPLITS = ("train", "test")
 Classifiers = Networks | LinearClassifiers
@@ -76,13 +76,19 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     answers = labels[1].numpy()
     steps = step_cells(predictions, answers, data)
     values = accuracy_cells(predictions, answers, counts, heads, data)
+    about = stage.about(folder / "paco" / "features")
+    about |= {"recipe": stage.settings.recipe(benchmark)}
     return Measurement(
         section="separation",
         benchmark=benchmark,
         cells=(*values, *steps),
-        claims=tuple(larger_p_claims(predictions, answers, steps, fits, data)),
+        claims=tuple(
+            larger_p_claims(
+                predictions, answers, steps, fits, data, grade_of(data, about)
+            )
+        ),
         data=without_names(data),
-        about=stage.about(folder / "paco" / "features"),
+        about=about,
         details={
             "variants": list(variants),
             "probabilities": sorted(set(settings.probabilities)),

@@ -33,9 +33,9 @@ from replication.statistics.intervals import LEVEL, Estimate, estimate
 from replication.statistics.results import (
     Cell,
     Claim,
+    Grade,
     data_in_words,
     estimated,
-    grade_of,
 )
 from replication.statistics.verdicts import (
     ClaimVerdict,
@@ -471,10 +471,11 @@ def sweep_claims(
     differences: Sequence[Cell],
     published: float,
     data: Mapping[str, Any],
+    grade: Grade,
     generator: np.random.Generator,
 ) -> list[Claim]:
     """The sentences of Sect. 3 about fitted filters and their accuracy."""
-    about = {"benchmark": data["benchmark"], "grade": grade_of(data)}
+    about = {"benchmark": data["benchmark"], "grade": grade}
     claims = []
     for metric, sign, name, statement, test in _TRENDS:
         curve = [cell.per_seed for cell in filters if cell.metric == metric]

@@ -36,7 +36,7 @@ from replication.sections.sigma.experiment import (
     sweep_sigmas,
     theory_claims,
 )
-from replication.statistics.results import Measurement, without_names
+from replication.statistics.results import Measurement, grade_of, without_names
 
 Attempts = dict[float, dict[int, Tried]]
 
@@ -72,6 +72,8 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     generator = torch.Generator().manual_seed(seeds[0])
     ratios = eq5_ratios(dimensions, sigmas, settings.draws, generator)
     sizes = sorted({PRINTED_DIMENSIONS, RESNET_DIMENSIONS, dimensions})
+    about = stage.about(folder / "heads")
+    about |= {"recipe": stage.settings.recipe(benchmark)}
     chance = np.random.default_rng(seeds[0])
     return Measurement(
         section="sigma",
@@ -84,11 +86,12 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         ),
         claims=(
             *theory_claims(ratios),
-            *sweep_claims(filters, differences, published, data, chance),
+            *sweep_claims(
+                filters, differences, published, data, grade_of(data, about), chance
+            ),
         ),
         data=without_names(data),
-        about=stage.about(folder / "heads")
-        | {"recipe": stage.settings.recipe(benchmark)},
+        about=about,
         details={
             "sweep": [{"sigma": sigma, "why": why} for sigma, why in reasons.items()],
             "draws": settings.draws,

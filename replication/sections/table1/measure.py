@@ -60,7 +60,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         section="table1",
         benchmark=benchmark,
         cells=cells,
-        claims=table1_claims(cells, table, benchmark, grade_of(data, table.benchmark)),
+        claims=table1_claims(cells, table, benchmark, grade_of(data, about)),
         data=without_names(data),
         about=about | {"ce": ce},
         details={

@@ -73,7 +73,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         section="table2",
         place="Sect. 7",
         benchmark=benchmark,
-        grade=grade_of(data, table.benchmark),
+        grade=grade_of(data, about),
     )
     clusters = filters[FULL]["num_clusters"]
     scaled = about["recipe"] == "scaled"

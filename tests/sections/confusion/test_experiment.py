@@ -33,7 +33,7 @@ KINDS = error_kinds(NINE, frequency_bins(NINE))
 
 NEW = {"section": "confusion", "benchmark": "inat18", "protocol": "validated"}
 NEW_CELL = partial(Cell, **NEW, data="made")
-NEW_CLAIM = partial(Claim, **NEW, place="Sect. 4", grade="real data")
+NEW_CLAIM = partial(Claim, **NEW, place="Sect. 4", grade="real data, scaled")
 
 
 def pair(

@@ -45,7 +45,7 @@ def measured(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Measurement:
     write_table(heads / "start.predictions.safetensors", predictions(0.6))
     write_table(full / "predictions.safetensors", predictions(0.2))
     nothing: dict[str, list[str]] = {"departures": [], "notes": [], "doubts": []}
-    about = nothing | {"start": "own_head", "features": "a PaCo network"}
+    about = nothing | {"start": "own_head", "features": "a PaCo network", "origins": {}}
     write_json(full / "about.json", about)
     (tmp_path / "params.yaml").write_text("")
     monkeypatch.chdir(tmp_path)

@@ -255,7 +255,7 @@ def test_cells_and_claims_of_a_fit_by_hand() -> None:
     assert pick(cells, metric="squared bias", at="X=set").mean == 0.5
     assert pick(cells, metric="closer", at="X=drawn").mean == 0.75
     assert pick(cells, metric="closer", at=f"X=drawn, {LATE}").mean == 0
-    claims = {claim.id: claim for claim in fit_claims(probes, DATA)}
+    claims = {claim.id: claim for claim in fit_claims(probes, DATA, "stand-in")}
     assert {name: (c.mean, c.verdict) for name, c in claims.items()} == {
         "closer_drawn": (1.25, "supported"),
         "closer_late_drawn": (-1.0, "contradicted"),

@@ -284,7 +284,7 @@ def test_verdict_is_of_both_ends_and_of_every_step(shares, verdict, falls) -> No
     losses = np.array([[[2.0] * 4 + [1.9], [2.0] * 4 + [1.99]]])
     fits = fits_of({("linear", "many", p): losses for p in shares})
     assert [fit["fell"] for fit in fits[:2]] == pytest.approx([0.05, 0.005])
-    [claim] = larger_p_claims(predictions, LABELS, steps, fits, DATA)
+    [claim] = larger_p_claims(predictions, LABELS, steps, fits, DATA, "stand-in")
     assert claim.verdict == verdict and claim.id == "larger_p_linear_many"
     count = f"{len(shares)} of {2 * len(shares)} fits"
     assert claim.caveat.startswith(f"{count} were still improving when they ended")

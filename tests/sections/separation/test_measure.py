@@ -50,8 +50,8 @@ def test_cells_and_claims_of_every_curve(measured) -> None:
     ]
     assert halves[0] == halves[1]
     assert [(claim.id, claim.grade) for claim in measured.claims] == [
-        ("larger_p_linear_half_classes", "real data"),
-        ("larger_p_linear_many_medium", "real data"),
+        ("larger_p_linear_half_classes", "paper's data"),
+        ("larger_p_linear_many_medium", "paper's data"),
     ]
     assert measured.about["departures"] == ["sigma"]
     assert "class_names" not in measured.data

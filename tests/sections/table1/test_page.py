@@ -10,7 +10,7 @@ from replication.published.reader import read_anchors, read_published_tables
 from replication.sections.table1.experiment import table1_claims
 from replication.sections.table1.page import anchors_table, finding, page
 from replication.statistics.comparison import Comparison, read_methods, table_cells
-from replication.statistics.results import Cell, Measurement, grade_of
+from replication.statistics.results import Cell, Measurement
 from tests.made import as_read, diagnostics, predicted, summary
 
 TABLE = read_published_tables()["table1"]
@@ -44,7 +44,7 @@ def made(tmp_path) -> Make:
             section="table1",
             benchmark=rows.benchmark,
             cells=cells,
-            claims=table1_claims(cells, TABLE, rows.benchmark, grade_of(data)),
+            claims=table1_claims(cells, TABLE, rows.benchmark, "paper's data"),
             data=data,
             about=about | {"ce": {"features": "a small network", "backbone": {}}},
             details={

@@ -37,7 +37,7 @@ NEW = partial(
     section="table2",
     place="Sect. 7",
     benchmark="places_lt",
-    grade="real data",
+    grade="real data, scaled",
 )
 # Every row changes what the printed one changes.
 ALL = frozenset(TABLE.rows) - {"full"}
