@@ -115,7 +115,8 @@ class Paco(nn.Module):
     """A network, its slowly following copy, their projections, a queue of keys.
 
     The network's own classifier is PaCo's class head, with its bias, on pooled features
-    that are not normalised: a trained network needs nothing of this class. The copy
+    that are not normalised: a trained network needs nothing of this class. It starts as
+    PyTorch's linear layers do, whatever the network's own start is. The copy
     follows the network's weights; its batch-norm statistics are its own. The queue
     starts with random keys of unit length and the label -1: they repel, but no query
     counts them among its own class.
@@ -140,6 +141,7 @@ class Paco(nn.Module):
             torch.default_generator.manual_seed(mixed_seed(seed))
             self.projection_q = _projection(network.num_features, projection_dim)
             queue = F.normalize(torch.randn(queue_size, projection_dim), dim=1)
+            network.get_classifier().reset_parameters()
         self.encoder_k = copy.deepcopy(network).requires_grad_(False)
         self.projection_k = copy.deepcopy(self.projection_q).requires_grad_(False)
         # Buffers: with several processes DDP takes them from the first at its start.

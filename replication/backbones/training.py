@@ -186,7 +186,7 @@ def train_network(
     network = start_network(
         settings.network, num_classes, settings.pretrained, settings.seed
     ).to(memory_format=torch.channels_last)
-    if settings.augmentation != "imagenet":  # else worker processes read the pixels
+    if settings.augmentation in ("cifar", "none"):  # else processes read the pixels
         pixels = None if train.pixels is None else train.pixels.to(fabric.device)
         train = ImageSplit(train.labels, pixels, train.paths)
     number = decoders(workers)

@@ -209,7 +209,7 @@ class ViewSettings(Frozen):
 class Network(Frozen):
     network: str
     pretrained: Pretrained | None
-    augmentation: Literal["cifar", "imagenet", "none"]
+    augmentation: Literal["cifar", "imagenet", "imagenet_jitter", "none"]
     seed: Seed
 
 
@@ -224,6 +224,16 @@ class Training(Sgd):
     epochs: CountOrZero
     warmup_epochs: CountOrZero
     schedule: Literal["cosine", "steps"]
+
+
+class Start(Frozen):
+    """Where training starts: drawn, whatever is pretrained, or from what is."""
+
+    from_scratch: bool
+
+
+class CeTraining(Training, Start):
+    """Training by cross-entropy, as params.yaml has it."""
 
 
 class PacoTraining(Training):
@@ -415,7 +425,7 @@ class Params(_or_null(WhatIfs), Coverage):
     data: _or_null(Data)
     view: _or_null(ViewSettings)
     backbone: _or_null(Network)
-    ce: _or_null(Training, precision=Precision | None)
+    ce: _or_null(CeTraining, precision=Precision | None)
     paco: _or_null(PacoTraining, precision=Precision | None)
     extraction: _or_null(ExtractionSettings)
     decoupling: _or_null(DecouplingSettings)
@@ -769,7 +779,10 @@ class Settings:
         return self._section(ImageSettings, benchmark, "backbone", "view")
 
     def backbone(self, benchmark: str) -> BackboneSettings:
-        return self._network(BackboneSettings, benchmark, "ce")
+        settings = self._network(BackboneSettings, benchmark, "ce")
+        if self._section(Start, benchmark, "ce").from_scratch:
+            return settings.model_copy(update={"pretrained": None})
+        return settings
 
     def paco(self, benchmark: str) -> PacoSettings:
         return self._network(PacoSettings, benchmark, "paco")

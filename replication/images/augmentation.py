@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional
 
 from replication.core.settings import ImageSettings, View
 from replication.images.batches import ImageSplit, Loader, mixed_seed, normalise
+from replication.images.colour import jitter
 
 # (order, seed) -> the batches of one epoch.
 ViewEpoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor, Tensor]]]
@@ -55,43 +56,6 @@ class Cutout(v2.Transform):
         bottom, right = params["row"] + half, params["column"] + half
         holed[..., top:bottom, left:right] = 0
         return holed
-
-
-class ColorJitter(v2.ColorJitter):
-    """torchvision's, in half of its time: on one copy of the image.
-
-    Every step leaves whole levels, cut off at 0 and 255, as torchvision's do. Their
-    mean is exact, so that it hangs on no number of threads.
-    """
-
-    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        """(3, H, W) uint8 -> the same."""
-        names = ("brightness", "contrast", "saturation", "hue")
-        factors = [params[f"{name}_factor"] for name in names]
-        values = inpt.float()
-        for step in params["fn_idx"].tolist():
-            factor = factors[step]
-            if factor is None:
-                continue
-            if names[step] == "hue":
-                turned = functional.adjust_hue(values.to(torch.uint8), factor)
-                values = turned.float()
-                continue
-            if names[step] == "brightness":
-                values.mul_(factor)
-            else:
-                grey = _grey(values)
-                if names[step] == "contrast":
-                    grey = grey.mean(dtype=torch.float64)
-                values.mul_(factor).add_(grey, alpha=1 - factor)
-            values.clamp_(0, 255).floor_()
-        return values.to(torch.uint8)
-
-
-def _grey(values: Tensor) -> Tensor:
-    """(3, H, W) -> (H, W): luminance, in whole levels."""
-    red, green, blue = values
-    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
 
 
 class GaussianBlur(v2.Transform):
@@ -162,10 +126,6 @@ def _crop(size: int, least: float, **shape: Any) -> v2.RandomResizedCrop:
     return v2.RandomResizedCrop(size, scale=(least, 1.0), antialias=True, **shape)
 
 
-def _jitter(hue: float = 0.0) -> ColorJitter:
-    return ColorJitter(0.4, 0.4, 0.4, hue)
-
-
 def _blur() -> v2.RandomApply:
     return v2.RandomApply([GaussianBlur(_BLUR_SIGMA)], 0.5)
 
@@ -174,22 +134,20 @@ def _operations(kind: View, size: int) -> list[v2.Transform]:
     match kind:
         case "randcls":
             flip, augment = v2.RandomHorizontalFlip(), RandAugment(_RAND_AUGMENT)
-            return [_crop(size, 0.08), flip, _jitter(), augment]
+            return [_crop(size, 0.08), flip, jitter(), augment]
         case "sim":
             grey, flip = v2.RandomGrayscale(0.2), v2.RandomHorizontalFlip()
-            return [_crop(size, 0.08), _jitter(), grey, _blur(), flip]
+            return [_crop(size, 0.08), jitter(), grey, _blur(), flip]
         case "cifar_strong":
             crop, flip = v2.RandomCrop(size, padding=4), v2.RandomHorizontalFlip()
             policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=_GREY)
             return [crop, flip, policy, Cutout(16)]
         case "cifar_sim":
-            flip, jitter = (
-                v2.RandomHorizontalFlip(),
-                v2.RandomApply([_jitter(0.1)], 0.8),
-            )
-            return [_crop(size, 0.2), flip, jitter, v2.RandomGrayscale(0.2), _blur()]
+            flip = v2.RandomHorizontalFlip()
+            often = v2.RandomApply([jitter(0.1)], 0.8)
+            return [_crop(size, 0.2), flip, often, v2.RandomGrayscale(0.2), _blur()]
         case "glyph":  # nothing mirrored or turned: that would make another glyph
-            return [_crop(size, 0.6, ratio=(0.9, 1.1)), _jitter()]
+            return [_crop(size, 0.6, ratio=(0.9, 1.1)), jitter()]
 
 
 def paco_views(

@@ -22,6 +22,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from replication.core.files import BadInput, read_arrays, read_table
 from replication.core.settings import BackboneSettings, ImageSettings
 from replication.data.decoding import decode, read_image
+from replication.images.colour import jitter
 
 # (order, seed) -> the batches of one epoch.
 Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
@@ -148,17 +149,14 @@ def plain_batches(
 def augmentation(settings: BackboneSettings) -> v2.Transform:
     """The plain recipe's augmentation of one image, as torchvision transforms."""
     size, how = settings.image_size, InterpolationMode(settings.interpolation)
-    if settings.augmentation == "imagenet":
-        return v2.Compose(
-            [
-                v2.RandomResizedCrop(size, interpolation=how, antialias=True),
-                v2.RandomHorizontalFlip(),
-            ]
-        )
+    if settings.augmentation in ("imagenet", "imagenet_jitter"):
+        crop = v2.RandomResizedCrop(size, interpolation=how, antialias=True)
+        colour = [jitter()] if settings.augmentation == "imagenet_jitter" else []
+        return v2.Compose([crop, v2.RandomHorizontalFlip(), *colour])
     if settings.augmentation == "none":
         return v2.Compose(_centred(settings))
-    crop = v2.RandomCrop(size, padding=_CIFAR_PADDING)
-    return v2.Compose([*_centred(settings), crop, v2.RandomHorizontalFlip()])
+    shift = v2.RandomCrop(size, padding=_CIFAR_PADDING)
+    return v2.Compose([*_centred(settings), shift, v2.RandomHorizontalFlip()])
 
 
 def _centred(settings: ImageSettings) -> list[v2.Transform]:

@@ -162,8 +162,8 @@ def _freeze(
     recipe = _recipe(stage.settings, benchmark, objective)
     if recipe.pretrained is None:
         raise BadInput(
-            f"{objective}.epochs: expected at least 1, since backbone.pretrained is "
-            "null and nothing is pretrained, got 0"
+            f"{objective}.epochs: expected at least 1, since nothing is pretrained "
+            "(backbone.pretrained, ce.from_scratch), got 0"
         )
     if is_file(recipe.pretrained):
         stage.reads(Path(recipe.pretrained).expanduser())

@@ -238,6 +238,20 @@ def test_copy_follows_by_hand() -> None:
         assert torch.equal(after[name], before[name])
 
 
+def test_the_class_head_starts_as_pytorchs_linear_layers_do() -> None:
+    """On CIFAR too, whose own start for cross-entropy is He's normal one.
+
+    Uniform within 1 / sqrt(64): the largest of 300 lies near it, none beyond.
+    """
+    network = build_network("resnet8_cifar", 3, None, 0)
+    assert network.fc.weight.abs().max() > 0.25
+    head = Paco(network, 2, 6, 0.75, 0).encoder_q.fc
+    for values in (head.weight, head.bias):
+        assert values.abs().max() <= 0.125
+    assert head.weight.abs().max() > 0.11
+    assert Paco(network, 2, 6, 0.75, 1).encoder_q.fc.weight.std() > 0.05
+
+
 # --- the queue
 
 

@@ -253,6 +253,8 @@ def test_null_means_the_recipe(load_with, tmp_path, benchmark, section) -> None:
         for part in SECTIONS[section]
         for name, setting in read_recipe(benchmark)[part].items()
     }
+    if recipe.get("from_scratch"):
+        recipe["pretrained"] = None
     assert {name: got[name] for name in got.keys() & recipe} == {
         name: recipe[name] for name in got.keys() & recipe
     }
@@ -269,6 +271,16 @@ def test_null_means_the_stand_ins_recipe_where_there_is_no_input(section) -> Non
             if name in got:
                 drawn = stand_in.get(part, {}).get(name, setting)
                 assert got[name] == drawn["value"], f"{part}.{name}"
+
+
+def test_decouple_starts_from_scratch_where_paco_does_not(load_with, tmp_path) -> None:
+    """iNaturalist 2018: Table 1's other rows are of a network that was drawn."""
+    settings = load_with(all_inputs(tmp_path))
+    assert settings.paco("inat18").pretrained == "resnet50.tv_in1k"
+    assert settings.backbone("inat18").pretrained is None
+    assert settings.backbone("places_lt").pretrained == "resnet152.tv_in1k"
+    changed = load_with(all_inputs(tmp_path) | {"ce.from_scratch": False})
+    assert changed.backbone("inat18").pretrained == "resnet50.tv_in1k"
 
 
 def test_pacos_published_rate_goes_with_the_batch(load_with, tmp_path) -> None:
@@ -481,7 +493,7 @@ def test_recipe_is_that_of_section_5(load_with, tmp_path, benchmark) -> None:
     cascade = settings.cascade(benchmark)
     assert SECTION_5[benchmark] == (
         backbone.network,
-        backbone.pretrained,
+        settings.paco(benchmark).pretrained,
         flow.lr,
         flow.batch_size,
         flow.epochs,

@@ -13,7 +13,6 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from replication.images.augmentation import (
-    ColorJitter,
     Cutout,
     GaussianBlur,
     RandAugment,
@@ -21,7 +20,8 @@ from replication.images.augmentation import (
     paco_views,
     view_batches,
 )
-from replication.images.batches import ImageSplit
+from replication.images.batches import ImageSplit, augmentation
+from replication.images.colour import ColorJitter
 
 CPU = torch.device("cpu")
 KINDS = ("randcls", "sim", "cifar_strong", "cifar_sim")
@@ -148,6 +148,27 @@ def test_jitter_is_that_of_torchvision(hue) -> None:
         assert difference.float().mean() < 0.1 and difference.max() <= 8
         equal.append((difference == 0).float().mean())
     assert torch.stack(equal).mean() > 0.99
+
+
+def test_decouples_augmentation_is_torchvisions(backbone_settings) -> None:
+    """Crop, flip, then colours without hue, from the same draws; iNat18 has no jitter.
+
+    Up to rounding, which later steps may enlarge.
+    """
+    crop = [v2.RandomResizedCrop(24, antialias=True), v2.RandomHorizontalFlip()]
+    jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0)
+    for kind, theirs in (("imagenet", crop), ("imagenet_jitter", [*crop, jitter])):
+        ours = augmentation(backbone_settings(augmentation=kind, image_size=24))
+        equal = []
+        for seed in range(40):
+            image = picture(40, 32, seed)
+            torch.manual_seed(seed)
+            found = ours(image)
+            torch.manual_seed(seed)
+            difference = (found.int() - v2.Compose(theirs)(image).int()).abs()
+            assert difference.max() <= 8
+            equal.append((difference == 0).float().mean())
+        assert torch.stack(equal).mean() > 0.99
 
 
 def test_number_of_threads_changes_no_view() -> None:

@@ -153,7 +153,10 @@ def test_what_prepare_packs_is_read_the_same_from_files(
 # --- training batches
 
 
-@pytest.mark.parametrize("augmentation", ["none", "cifar", "imagenet"])
+AUGMENTATIONS = ("cifar", "imagenet", "imagenet_jitter")
+
+
+@pytest.mark.parametrize("augmentation", ["none", *AUGMENTATIONS])
 @pytest.mark.parametrize("in_files", [False, True])
 def test_training_batches_follow_their_seed(
     backbone_settings, as_files, augmentation, in_files
@@ -174,7 +177,7 @@ def test_training_batches_follow_their_seed(
     assert torch.equal(first[0], other[0]) == (augmentation == "none")
 
 
-@pytest.mark.parametrize("augmentation", ["cifar", "imagenet"])
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_an_image_drawn_twice_is_augmented_twice(
     backbone_settings, as_files, augmentation
 ) -> None:

@@ -87,6 +87,6 @@ def test_nothing_pretrained_is_nothing_to_freeze(checkout, refused) -> None:
     params["backbone"]["pretrained"] = None
     YAML(typ="safe").dump(params, checkout / "params.yaml")
     assert refused(lambda: run_to_features("ce")) == [
-        "ce.epochs: expected at least 1, since backbone.pretrained is null and nothing "
-        "is pretrained, got 0"
+        "ce.epochs: expected at least 1, since nothing is pretrained "
+        "(backbone.pretrained, ce.from_scratch), got 0"
     ]
