@@ -6,6 +6,17 @@ from dataclasses import dataclass, field
 from replication.reporting.provenance import Run, disagreements, origin
 from replication.reporting.rendering import render
 
+# What protocol `as_released` does otherwise than `validated`: a word on each field of
+# `cascade.Protocol`, so that pages count them alike.
+HABITS = {
+    "filter_epoch": "keeps a filter's purest epoch and not its last",
+    "chosen_on": "keeps each classifier's best epoch **on the test set**",
+    "latents": "feeds x where the text says z",
+    "rest_twice": "gives the last classifier x twice",
+    "removed_count": "counts samples already removed, in cluster frequencies and in "
+    "the last classifier's prior",
+}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -60,8 +71,19 @@ class Page:
         return "\n---\n\n".join(part.whole() for part in self.parts)
 
 
-def index_page(pages: Iterable[Page]) -> str:
-    """reports/README.md: every page with its data and its finding."""
+def index_page(
+    pages: Iterable[Page],
+    headlines: Sequence[str],
+    verbatim: Sequence[str],
+    of_print: Sequence[str],
+) -> str:
+    """reports/README.md: headlines, then every page with its data and its finding.
+
+    Args:
+        headlines: on the paper's data, or on real data with scaled settings.
+        verbatim: what stands beside, and carries no headline.
+        of_print: what of print is contradicted without any data.
+    """
     entries = []
     for page in pages:
         for part in page.parts:
@@ -74,4 +96,11 @@ def index_page(pages: Iterable[Page]) -> str:
                     "finding": part.finding + warned,
                 }
             )
-    return render("reporting/templates/README.md.j2", entries=entries)
+    return render(
+        "reporting/templates/README.md.j2",
+        entries=entries,
+        headlines=headlines,
+        verbatim=verbatim,
+        of_print=of_print,
+        habits=HABITS,
+    )

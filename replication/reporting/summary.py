@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from replication.reporting.comparison import tally
+from replication.reporting.headlines import answers, in_a_line
 from replication.reporting.rendering import data_sentence, notice, render
 from replication.reporting.tables import METRIC_NAMES, in_unit, markdown_table, shown
 from replication.statistics.results import Cell, Claim, Measurement, pick
@@ -10,16 +11,7 @@ from replication.statistics.selection import CHOICE
 
 _METRICS = ("overall", "many", "medium", "few")
 _PROTOCOLS = {"validated": "validated", "as_released": "as released"}
-_HELPS = {
-    "supported": "DLSA helps",
-    "contradicted": "DLSA hurts",
-    "undecided": "DLSA neither clearly helps nor clearly hurts",
-}
-# Rows of Table 2 that DLSA is compared with, as an answer names them.
-_OTHERS = {
-    "start": "the same features and head without it",
-    "balanced_softmax": "a Balanced Softmax head refitted to the same features",
-}
+_OTHERS = ("start", "balanced_softmax")
 
 
 def summary_page(
@@ -37,11 +29,16 @@ def summary_page(
     overall = pick(
         cells, method="full", metric="overall", protocol="validated", minus=None
     )
-    judged = [
-        claim
-        for claim in claims
-        if claim.sentence and claim.protocol in (None, "validated")
-    ]
+    judged, free = (
+        [
+            claim
+            for claim in claims
+            if claim.sentence
+            and claim.protocol in (None, "validated")
+            and (claim.grade == "none needed") == without_data
+        ]
+        for without_data in (False, True)
+    )
     return render(
         "reporting/templates/summary.md.j2",
         notice=notice(data, title, paper_data),
@@ -50,38 +47,20 @@ def summary_page(
         features=table2.about["features"],
         seeds=len(overall.per_seed),
         data_sentence=data_sentence(data),
-        answers=_answers(cells),
+        answers=answers(table2.claims),
         values=_values(cells),
         worth=in_unit(worth),
         judged=len(judged),
         verdicts=tally(judged),
+        free=tally(free),
     )
 
 
-def summary_finding(table2: Measurement) -> str:
-    """The answers under both protocols, in words."""
-    return " ".join(
-        f"Under protocol *{name}* {answer}."
-        for name, answer in _answers(table2.cells).items()
-    )
-
-
-def _answers(cells: Sequence[Cell]) -> dict[str, str]:
-    """Protocol -> the answer to the page's question, with what it rests on."""
-    answers = {}
-    for protocol, name in _PROTOCOLS.items():
-        gaps = {
-            other: pick(cells, minus=other, protocol=protocol, metric="overall")
-            for other in _OTHERS
-        }
-        rests_on = "; ".join(
-            f"{shown(gap)} points against {_OTHERS[other]}"
-            for other, gap in gaps.items()
-            if gap
-        )
-        answer = _HELPS[gaps["start"].verdict]
-        answers[name] = f"{answer} in Overall: {rests_on}"
-    return answers
+def summary_finding(table2: Measurement, title: str) -> str:
+    """The answers under both protocols, in words; of the stand-in, that it has none."""
+    if table2.data["stand_in"]:
+        return "Says nothing about the paper: it shows what the page would show."
+    return in_a_line(table2, title)
 
 
 def _values(cells: Sequence[Cell]) -> str:

@@ -14,6 +14,7 @@ from replication.core.settings import Settings, read_recipe
 from replication.core.stage import OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_tables
 from replication.reporting.claims import claims_page
+from replication.reporting.headlines import headlines, of_print
 from replication.reporting.pages import Page, Part, index_page
 from replication.reporting.provenance import Run
 from replication.reporting.rendering import settings_sentence
@@ -117,7 +118,8 @@ def main(stage: Stage) -> None:
                 _section_page(section, section.tables(stage.settings), results)
                 for section in SECTIONS
             ),
-        ]
+        ],
+        results,
     )
     stage.finish()
 
@@ -178,7 +180,7 @@ def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
 # ---- Pages ------------------------------------------------------------------------
 
 
-def write_pages(pages: Iterable[Page]) -> None:
+def write_pages(pages: Iterable[Page], results: Results) -> None:
     """Every page that has something to show, its figures, and the index."""
     pages = [page for page in pages if page.parts]
     for page in pages:
@@ -186,7 +188,9 @@ def write_pages(pages: Iterable[Page]) -> None:
         for part in page.parts:
             for file, svg in part.figures.items():
                 write_text(REPORTS / file, svg)
-    write_text(REPORTS / "README.md", index_page(pages))
+    found, verbatim = headlines([*results.measured.values()], results.titles)
+    index = index_page(pages, found, verbatim, of_print(results.claims))
+    write_text(REPORTS / "README.md", index)
 
 
 def _section_page(section: Section, paths: Iterable[Path], results: Results) -> Page:
@@ -267,7 +271,7 @@ def _summary_page(results: Results) -> Page:
                 name=f"Summary: does DLSA help on {title}?",
                 data=grade_of(table2.data, table2.about),
                 settings=_settings(table2),
-                finding=summary_finding(table2),
+                finding=summary_finding(table2, title),
                 text=summary_page(table2, claims, title, None if own else PAPER_DATA),
                 runs=results.runs(*here),
                 command="dvc repro",

@@ -56,7 +56,8 @@ class Comparison:
     Fields: `section`, `benchmark`, `data` of the Cells; `table` as printed; `labels` of
     the methods; `full`, the row that every other is subtracted from; `plain`, the row
     whose difference to it decides on the full row's own number; `same_conditions`,
-    whether the conditions are the paper's; `other_features`, rows that are on other
+    whether the conditions are the paper's; `backbones`, how many trained networks are
+    behind the rows; `other_features`, rows that are on other
     features than print's, whatever the conditions.
     """
 
@@ -68,6 +69,7 @@ class Comparison:
     full: str
     plain: str
     same_conditions: bool
+    backbones: int
     other_features: frozenset[str] = frozenset()
 
     def printed(self, method: str, metric: str) -> float | None:
@@ -186,7 +188,9 @@ def _cells(
         if printed is not None:
             same = rows.same_conditions and method not in rows.other_features
             gain = gains.get(method, "not run")
-            verdict = judge_number(printed, ours.per_seed, gain, same, metric)
+            verdict = judge_number(
+                printed, ours.per_seed, gain, same, rows.backbones, metric
+            )
         new_cell = partial(
             Cell,
             section=rows.section,

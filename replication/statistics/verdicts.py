@@ -216,6 +216,7 @@ def judge_number(
     per_seed: tuple[float, ...],
     claim: ClaimVerdict,
     same_conditions: bool,
+    backbones: int,
     metric: str = "overall",
 ) -> NumberVerdict:
     """Whether a published number was found again.
@@ -231,6 +232,9 @@ def judge_number(
         claim: verdict on the comparison that the number stands for.
         same_conditions: same data, backbone and budget as the paper; otherwise the
             number is `partial`, whatever it is.
+        backbones: trained networks behind the values. One says nothing of the spread
+            between networks, which a published number has too: as with one seed, its
+            prediction interval has no end.
         metric: whose margin it is.
     """
     values = np.array([value for value in per_seed if not np.isnan(value)])
@@ -238,7 +242,7 @@ def judge_number(
         return "not run"
     if not same_conditions:
         return "partial"
-    if len(np.unique(values)) == 1:  # a single run: its prediction interval has no end
+    if backbones == 1 or len(np.unique(values)) == 1:
         return "consistent, imprecise"
     mean, seeds = values.mean(), len(values)
     spread = values.std(ddof=1)

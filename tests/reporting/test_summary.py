@@ -1,5 +1,7 @@
 """The half page to cite, from made results."""
 
+from dataclasses import replace
+
 from replication.reporting.summary import summary_finding, summary_page
 from replication.statistics.selection import CHOICE
 from tests.reporting.made import DATA, cell, claim, gap, measurement
@@ -28,15 +30,12 @@ CELLS = (
 )
 
 
-def test_the_answer_has_both_protocols_and_what_each_rests_on() -> None:
-    assert summary_finding(measurement(cells=CELLS)) == (
-        "Under protocol *validated* DLSA neither clearly helps nor clearly hurts in "
-        "Overall: −0.7 ± 1.0 points against the same features and head without it; "
-        "−3.0 ± 1.0 points against a Balanced Softmax head refitted to the same "
-        "features. "
-        "Under protocol *as released* DLSA hurts in Overall: −2.0 ± 1.0 points "
-        "against the same features and head without it."
-    )
+def test_the_finding_is_the_headline_and_the_stand_in_has_none() -> None:
+    claims = (claim(id="gain_overall", protocol="validated"),)
+    table2 = measurement(cells=CELLS, claims=claims)
+    assert summary_finding(table2, "CIFAR").startswith("**CIFAR** (real data, scaled;")
+    drawn = replace(table2, data=DATA | {"stand_in": True})
+    assert summary_finding(drawn, "CIFAR").startswith("Says nothing about the paper")
 
 
 def test_the_page_counts_tests_of_sentences_without_test_data() -> None:
@@ -44,12 +43,15 @@ def test_the_page_counts_tests_of_sentences_without_test_data() -> None:
         claim(sentence="s7_losses", protocol="validated"),
         claim(sentence="s7_losses", verdict="contradicted"),
         claim(sentence="s7_losses", verdict="contradicted", protocol="as_released"),
-        claim(),
+        claim(),  # no sentence of the supplement
+        claim(sentence="s2_eq1", grade="none needed"),
     ]
     table2 = measurement(cells=CELLS, data=DATA | {"stand_in": True})
     text = summary_page(table2, claims, "CIFAR", "Places-LT with a ResNet-152")
     assert text.startswith("> **Stand-in data.**")
-    assert "2 tests under protocol *validated* or none, 1 supported, 1 contra" in text
+    assert "Of 2 tests of them under protocol *validated* or none" in text
+    assert "1 supported, 1 contradicted. Those that need no data" in text
+    assert "stand apart: 1 supported ([claims]" in text
     assert "was worth +4.0 ± 1.0 points to the full model" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows] == [

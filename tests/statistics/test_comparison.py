@@ -36,6 +36,7 @@ ROWS = Comparison(
     full="paco_dlsa",
     plain="paco",
     same_conditions=False,
+    backbones=2,
 )
 
 

@@ -61,15 +61,20 @@ def test_claim(low: float | None, high: float | None, verdict: str) -> None:
 def test_number_under_the_papers_conditions(
     published: float, per_seed: tuple[float, ...], claim: str, verdict: str
 ) -> None:
-    assert judge_number(published, per_seed, claim, same_conditions=True) == verdict
+    assert judge_number(published, per_seed, claim, True, 2) == verdict
 
 
 def test_other_conditions_are_partial_whatever_the_number() -> None:
     """Never a success, never a failure; but nothing run is still `not run`."""
     for values in ((0.421,) * 3, (0.1,) * 3):
-        verdict = judge_number(0.421, values, "supported", same_conditions=False)
+        verdict = judge_number(
+            0.421, values, "supported", same_conditions=False, backbones=2
+        )
         assert verdict == "partial"
-    assert judge_number(0.421, (NAN,), "supported", same_conditions=False) == "not run"
+    assert (
+        judge_number(0.421, (NAN,), "supported", same_conditions=False, backbones=2)
+        == "not run"
+    )
 
 
 def test_two_one_sided_tests_at_the_margin() -> None:
@@ -82,10 +87,10 @@ def test_two_one_sided_tests_at_the_margin() -> None:
     room = MARGINS["overall"] - ROUNDING - half
     for offset, verdict in ((room - 1e-6, True), (room + 1e-6, False)):
         values = tuple(0.4 + offset + d for d in (-spread, 0.0, spread))
-        found = judge_number(0.4, values, "supported", same_conditions=True)
+        found = judge_number(0.4, values, "supported", True, 2)
         assert (found == "reproduced") == verdict
         mirrored = tuple(0.8 - value for value in values)
-        assert judge_number(0.4, mirrored, "supported", True) == found
+        assert judge_number(0.4, mirrored, "supported", True, 2) == found
 
 
 @pytest.mark.parametrize(("seeds", "factor"), [(3, 4.97), (5, 3.04), (10, 2.37)])
@@ -98,7 +103,7 @@ def test_prediction_interval_for_one_published_run(seeds: int, factor: float) ->
         inside = mean + sign * ((factor - 0.01) * spread + ROUNDING)
         outside = mean + sign * ((factor + 0.01) * spread + ROUNDING)
         found = [
-            judge_number(published, tuple(values), "undecided", True)
+            judge_number(published, tuple(values), "undecided", True, 2)
             for published in (inside, outside)
         ]
         assert found == ["consistent, imprecise", "not reproduced"]
@@ -108,16 +113,24 @@ def test_prediction_interval_for_one_published_run(seeds: int, factor: float) ->
 @pytest.mark.parametrize("ours", [0.421, 0.43])
 def test_one_seed_cannot_tell_a_number_apart(ours: float, seeds: int) -> None:
     """No spread is known; seeds that agree to the last digit are copies of one run."""
-    verdict = judge_number(0.421, (ours,) * seeds, "undecided", True)
+    verdict = judge_number(0.421, (ours,) * seeds, "undecided", True, 2)
+    assert verdict == "consistent, imprecise"
+
+
+@pytest.mark.parametrize("published", [0.421, 0.451])
+def test_one_backbone_cannot_tell_a_number_apart(published: float) -> None:
+    """Nobody knows what another one would give: neither found again nor refuted."""
+    values = (0.420, 0.421, 0.422)
+    verdict = judge_number(published, values, "undecided", True, backbones=1)
     assert verdict == "consistent, imprecise"
 
 
 def test_margin_is_the_metrics_own() -> None:
     """NMI's two printed rows are 0.2 points apart: one does not reproduce the other."""
     values = (0.9429, 0.9430, 0.9431)
-    assert judge_number(0.943, values, "supported", True, "nmi") == "reproduced"
-    assert judge_number(0.945, values, "undecided", True, "nmi") == "not reproduced"
-    assert judge_number(0.945, values, "undecided", True, "mcc") == "reproduced"
+    assert judge_number(0.943, values, "supported", True, 2, "nmi") == "reproduced"
+    assert judge_number(0.945, values, "undecided", True, 2, "nmi") == "not reproduced"
+    assert judge_number(0.945, values, "undecided", True, 2, "mcc") == "reproduced"
 
 
 # --- many claims at once

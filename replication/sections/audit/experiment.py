@@ -3,6 +3,7 @@
 No image, no model and no run is behind this.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from replication.published.reader import PublishedTable
@@ -16,9 +17,11 @@ from replication.sections.audit.printed import (
     DROPPED_DIGITS,
     OTHER_READINGS,
     STATED,
+    STEP,
     Design,
     fractions,
 )
+from replication.statistics.results import Claim
 
 
 def table_bounds(name: str, table: PublishedTable, design: Design) -> list[Bound]:
@@ -37,3 +40,38 @@ def table_bounds(name: str, table: PublishedTable, design: Design) -> list[Bound
                 if bound is not None
             ]
     return bounds
+
+
+def mcc_claims(bounds: Sequence[Bound]) -> tuple[Claim, ...]:
+    """Each printed MCC is one that the Overall of its row allows.
+
+    Returns:
+        A Claim a row of Table 1 that prints both; its estimate is how far inside the
+        bounds print lies, negative outside, and its interval the rounding of print.
+    """
+    half = float(STEP) / 2
+    claims = []
+    for bound in bounds:
+        if (bound.check, bound.reading) != ("mcc", STATED.name):
+            continue
+        inside = min(bound.published - bound.low, bound.high - bound.published)
+        low, high = (f"{100 * end:.2f}" for end in (bound.low, bound.high))
+        claims.append(
+            Claim(
+                id=f"mcc_{bound.label}",
+                sentence="s6_mcc",
+                section="audit",
+                place="Sect. 6",
+                statement=f"The MCC printed for {bound.label}, "
+                f"{100 * bound.published:.1f} %, is one that its printed Overall "
+                f"allows: {low} to {high} %.",
+                test="how far inside these bounds print lies, given its rounding",
+                benchmark=None,
+                grade="none needed",
+                verdict="supported" if bound.possible else "contradicted",
+                mean=inside,
+                low=inside - half,
+                high=inside + half,
+            )
+        )
+    return tuple(claims)

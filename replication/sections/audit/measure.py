@@ -7,7 +7,7 @@ from replication.core.settings import PUBLISHED, read_recipe, recipe_file
 from replication.core.stage import Stage
 from replication.published.reader import read_published_tables
 from replication.sections.audit.differences import differences
-from replication.sections.audit.experiment import table_bounds
+from replication.sections.audit.experiment import mcc_claims, table_bounds
 from replication.sections.audit.printed import STATED, design_of
 from replication.statistics.results import Measurement
 
@@ -16,11 +16,12 @@ def measure(stage: Stage) -> Measurement:
     """Every bound and difference of every printed table."""
     counts = read_json(stage.reads(PUBLISHED / "class_counts.json"))
     stage.reads(PUBLISHED / "tables.yaml")
-    details = {"bounds": [], "differences": [], "tables": {}}
+    details = {"differences": [], "tables": {}}
+    bounds = []
     for name, table in read_published_tables().items():
         design = design_of(table.benchmark, counts)
         stage.reads(recipe_file(table.benchmark))
-        details["bounds"] += map(asdict, table_bounds(name, table, design))
+        bounds += table_bounds(name, table, design)
         details["differences"] += map(asdict, differences(name, table, design))
         details["tables"][name] = {
             "title": table.title,
@@ -30,4 +31,5 @@ def measure(stage: Stage) -> Measurement:
             "groups": STATED.group_sizes(design.histogram),
             "test_per_class": design.test_per_class,
         }
-    return Measurement("audit", None, details=details)
+    details["bounds"] = [asdict(bound) for bound in bounds]
+    return Measurement("audit", None, claims=mcc_claims(bounds), details=details)

@@ -15,6 +15,7 @@ from replication.statistics.comparison import (
     table_cells,
 )
 from replication.statistics.results import (
+    BACKBONES_OF_A_RUN,
     Measurement,
     data_in_words,
     grade_of,
@@ -51,6 +52,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             full=FULL,
             plain=PLAIN,
             same_conditions=not partial,
+            backbones=BACKBONES_OF_A_RUN,
             other_features=frozenset(others if other_features else ()),
         ),
         read_predictions(stage, folder, methods, set(table.rows), about["start"]),

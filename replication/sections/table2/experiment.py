@@ -23,6 +23,7 @@ from replication.statistics.results import PROTOCOLS, Cell, Claim
 from replication.statistics.verdicts import judged
 
 FULL, START, COMPARATOR = "full", "start", "plain"
+REFITTED = "balanced_softmax"
 _NOT_RUN = {"verdict": "not run"}
 
 # Makes a Claim of this section: benchmark and grade are given.
@@ -109,7 +110,7 @@ def row_claims(
     claims = []
     for gap in cells:
         row = gap.minus
-        beside = {START, COMPARATOR}
+        beside = {START, COMPARATOR, REFITTED}
         if gap.metric != "overall" or row not in {*beside, *table.rows}:
             continue
         answer = answer_of(gap) if row in {*beside, *tested} else _NOT_RUN
@@ -128,6 +129,9 @@ def _sentence(row: str, table: PublishedTable) -> dict[str, Any]:
     """What print says of a row, as fields of a Claim; of the comparator, we do."""
     if row == COMPARATOR:
         return {"id": "cascade_helps", "sentence": None, "statement": CASCADE_HELPS}
+    if row == REFITTED:
+        statement = "DLSA is better than a Balanced Softmax head refitted."
+        return {"id": "over_refitted", "sentence": None, "statement": statement}
     if row == START:
         statement = "DLSA improves on PaCo + Balanced Softmax."
         return {

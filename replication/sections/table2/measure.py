@@ -25,6 +25,7 @@ from replication.statistics.comparison import (
     table_cells,
 )
 from replication.statistics.results import (
+    BACKBONES_OF_A_RUN,
     Claim,
     Measurement,
     data_in_words,
@@ -61,6 +62,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         full=FULL,
         plain=START,
         same_conditions=not reasons,
+        backbones=BACKBONES_OF_A_RUN,
     )
     cells = table_cells(comparison, predictions, counts)
     diagnostics = {

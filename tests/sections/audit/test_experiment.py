@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import matthews_corrcoef
 
-from replication.core.settings import Row
-from replication.published.reader import PublishedTable
+from replication.core.files import read_json
+from replication.core.settings import PUBLISHED, Row
+from replication.published.reader import PublishedTable, read_published_tables
 from replication.samples.metrics import accuracies
 from replication.sections.audit import differences as gaps
 from replication.sections.audit.bounds import (
@@ -22,7 +23,7 @@ from replication.sections.audit.bounds import (
     overall_bound,
     right_images_bound,
 )
-from replication.sections.audit.experiment import table_bounds
+from replication.sections.audit.experiment import mcc_claims, table_bounds
 from replication.sections.audit.printed import (
     OTHER_READINGS,
     STATED,
@@ -221,3 +222,20 @@ def test_counts_that_are_missing_are_refused(refused) -> None:
     entry = {"own": {"histogram": {"5": 1}}}
     assert refused(lambda: design_of("own", {})) == [said.format("histogram")]
     assert refused(lambda: design_of("own", entry)) == [said.format("test_per_class")]
+
+
+def test_the_impossible_mcc_is_a_claim_with_its_number() -> None:
+    """Overall 71.8 is at least 71.75; (0.7175 - 1/C) / (1 - 1/C) = 0.71747, C = 8142.
+
+    71.1 is at most 71.15, 0.597 points below; with DLSA 72.7 is at most 72.75, and
+    (0.7275 - 1/C) / (1 - 1/C) = 0.72747 is in reach.
+    """
+    counts = read_json(PUBLISHED / "class_counts.json")
+    printed = read_published_tables()["table1"]
+    bounds = table_bounds("table1", printed, design_of("inat18", counts))
+    plain, dlsa = mcc_claims(bounds)
+    assert (plain.verdict, dlsa.verdict) == ("contradicted", "supported")
+    assert plain.high == pytest.approx(-0.00597, abs=1e-5)
+    assert plain.mean - plain.low == pytest.approx(0.0005)
+    assert "71.1 %" in plain.statement and "71.75 to" in plain.statement
+    assert dlsa.high > 0

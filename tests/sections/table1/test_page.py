@@ -34,6 +34,7 @@ def made(tmp_path) -> Make:
             full="paco_dlsa",
             plain="paco",
             same_conditions=False,
+            backbones=1,
         )
         shares = dict.fromkeys(METHODS, 0.6) | {"paco_dlsa": 0.72}
         tables = predicted(shares, LABELS, alike=set(METHODS) - {"paco_dlsa"})

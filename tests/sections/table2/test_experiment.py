@@ -31,6 +31,7 @@ ROWS = Comparison(
     full="full",
     plain="start",
     same_conditions=False,
+    backbones=1,
 )
 NEW = partial(
     Claim,
@@ -57,6 +58,7 @@ def test_each_row_tests_its_sentence_in_its_words() -> None:
     assert {name: claim.sentence for name, claim in claims.items()} == {
         "gain_overall": None,
         "cascade_helps": None,
+        "over_refitted": None,
         "drop_no_mle": "s7_losses",
         "drop_no_bal": "s7_losses",
         "drop_no_pure": "s7_losses",
