@@ -1,22 +1,23 @@
-"""Features of every split, in the order of the index."""
+"""Features of images in their own order: plain, or under a training view."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torchvision.transforms import v2
 
 from replication.backbones.networks import features_of
 from replication.core.settings import ImageSettings
-from replication.images.batches import ImageSplit, plain_batches
+from replication.images.augmentation import augmented_batches
+from replication.images.batches import ImageSplit, looked_at_once, plain_batches
 
-_BATCH = 256
 # Batches whose features stay on the device until they are fetched together: fetching
 # waits for all that the device was told, and meanwhile nobody tells it more.
 _HELD = 32
 
 
-@torch.inference_mode()
 def extract_features(
     network: nn.Module,
     images: ImageSplit,
@@ -33,10 +34,41 @@ def extract_features(
     Returns:
         (N, D) float32.
     """
+    size = looked_at_once(settings.image_size, device)
+    batches = plain_batches(images, size, settings, device, workers)
+    return _features(network, batches, len(images), device)
+
+
+def extract_augmented(
+    network: nn.Module,
+    images: ImageSplit,
+    view: v2.Transform,
+    settings: ImageSettings,
+    device: torch.device,
+    workers: int,
+    seed: int,
+) -> np.ndarray:
+    """Pooled features of one augmented look at each image; as `extract_features`.
+
+    Args:
+        view: of one image, drawn from PyTorch's global random numbers.
+        seed: of the looks; each image's follows from it and the image's number.
+    """
+    size = looked_at_once(settings.image_size, device)
+    batches = augmented_batches(images, size, view, settings, device, workers, seed)
+    return _features(network, batches, len(images), device)
+
+
+@torch.inference_mode()
+def _features(
+    network: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    number: int,
+    device: torch.device,
+) -> np.ndarray:
     network.eval().to(device, memory_format=torch.channels_last)
-    batches = plain_batches(images, _BATCH, settings, device, workers)
     width = getattr(network, "head_hidden_size", None) or network.num_features
-    features = np.empty((len(images), width), dtype=np.float32)
+    features = np.empty((number, width), dtype=np.float32)
     start = 0
     while held := [
         features_of(network, pixels).float() for pixels, _ in islice(batches, _HELD)

@@ -36,6 +36,7 @@ from replication.core.settings import (
 from replication.images.batches import (
     Epoch,
     ImageSplit,
+    looked_at_once,
     plain_batches,
     subset,
     training_batches,
@@ -344,7 +345,11 @@ def validated(
     each = math.ceil(len(val) / fabric.world_size)
     rows = torch.arange(each) + fabric.global_rank * each
     batches = plain_batches(
-        subset(val, rows % len(val)), 512, settings, fabric.device, workers
+        subset(val, rows % len(val)),
+        looked_at_once(settings.image_size, fabric.device),
+        settings,
+        fabric.device,
+        workers,
     )
     right = [module(pixels).argmax(1) == labels for pixels, labels in batches]
     counted = torch.cat(right) & (rows < len(val)).to(fabric.device)

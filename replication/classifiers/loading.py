@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from replication.classifiers.heads import Term
-from replication.core.files import read_arrays
-from replication.core.stage import Stage
+from replication.core.files import read_arrays, read_json
+from replication.core.stage import ABOUT, Stage
 from replication.samples.features import Samples, place
 
 
@@ -17,12 +17,19 @@ def read_splits(
 ) -> dict[str, Samples]:
     """Features and labels of splits; features that do not fit there are streamed.
 
+    `train` is what everything is fitted to: looks under augmentation, several of an
+    image perhaps, where the features have those. `train_clean` is never augmented.
+
     Args:
         folder: the stage `features`' own.
     """
+    augmented = read_json(stage.reads(folder / ABOUT))["train"] == "augmented"
+    files = {"train": "train_augmented" if augmented else "train"}
+    files["train_clean"] = "train"
     tables, labels = {}, {}
     for split in splits:
-        arrays = read_arrays(stage.reads(folder / f"{split}.safetensors"))
+        file = folder / f"{files.get(split, split)}.safetensors"
+        arrays = read_arrays(stage.reads(file))
         tables[split] = torch.from_numpy(arrays["features"])
         labels[split] = torch.from_numpy(arrays["labels"]).to(device)
     features = place(tables, device)

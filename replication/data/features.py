@@ -18,6 +18,7 @@ from replication.core.files import BadInput
 from replication.core.settings import DataSettings
 
 _HEAD = "classifier"
+_AUGMENTED = "train_augmented"
 _NAMED = 5
 _MOST_CLASSES = 10**6
 
@@ -30,11 +31,13 @@ class ImportedFeatures:
     """Features of every split that a folder has.
 
     Fields: `splits` split -> features (N, D) float32 and labels (N,) int64 in [0, C),
-    with train and test always there; `num_classes` C; `head` weight (C, D) and bias
+    with train and test always there; `augmented` the training samples under
+    augmentation, each as often, or None; `num_classes` C; `head` weight (C, D) and bias
     (C,) float32 or None; `notes` a line for each thing that was changed or left.
     """
 
     splits: Mapping[str, Split]
+    augmented: Split | None
     num_classes: int
     head: Split | None
     notes: tuple[str, ...]
@@ -61,9 +64,10 @@ def _val_is_test(settings: DataSettings) -> bool:
 
 
 def _file_names(val_is_test: bool) -> dict[str, str]:
+    names = {"train": "feature_train", _AUGMENTED: "feature_train_augmented"}
     if val_is_test:
-        return {"train": "feature_train", "test": "feature_val"}
-    return {"train": "feature_train", "test": "feature_test", "val": "feature_val"}
+        return {**names, "test": "feature_val"}
+    return {**names, "test": "feature_test", "val": "feature_val"}
 
 
 def _named(folder: Path, name: str) -> list[Path]:
@@ -77,8 +81,9 @@ def read_features(
     """Read a folder of cached features, refusing what cannot be trained on.
 
     Args:
-        folder: with feature_train and feature_test, perhaps feature_val and a
-            `classifier` (arrays `weight` and `bias`); each .h5, .npz or .safetensors.
+        folder: with feature_train and feature_test, perhaps feature_val,
+            feature_train_augmented and a `classifier` (arrays `weight` and `bias`);
+            each .h5, .npz or .safetensors.
         num_classes: C of the benchmark; None takes it from the training labels.
         val_is_test: the benchmark is tested on its validation split and has no other
             (iNaturalist 2018): feature_val becomes test, and there is no val.
@@ -102,6 +107,9 @@ def read_features(
     features, labels = splits["train"]
     num_classes = num_classes or int(labels.max()) + 1
     _refuse_any(_across(folder, paths, splits, num_classes))
+    augmented = splits.pop(_AUGMENTED, None)
+    if augmented is not None:
+        _check_looks(paths[_AUGMENTED], augmented[1], labels)
     head = None
     if head_path:
         head = _read_head(head_path, (num_classes, features.shape[1]), notes)
@@ -116,7 +124,7 @@ def read_features(
     unread = sorted(p.name for p in {*folder.iterdir()} - {*paths.values(), head_path})
     if unread:
         notes.append(f"not read: {_listed(unread)}")
-    return ImportedFeatures(splits, num_classes, head, tuple(notes))
+    return ImportedFeatures(splits, augmented, num_classes, head, tuple(notes))
 
 
 def _refuse_any(problems: list[str]) -> None:
@@ -242,6 +250,17 @@ def _across(
             f"none of {_listed(missing)}"
         )
     return problems
+
+
+def _check_looks(path: Path, looks: np.ndarray, labels: np.ndarray) -> None:
+    """Refuse augmented training samples that are not each class's, all as often."""
+    counts, once = np.bincount(looks), np.bincount(labels)
+    passes = len(looks) // len(labels)
+    if passes == 0 or not np.array_equal(counts, once * passes):
+        raise BadInput(
+            f"{path}: expected the {len(labels)} training samples, all as often, got "
+            f"{len(looks)} samples of other class counts"
+        )
 
 
 # ---- Formats ------------------------------------------------------------------------

@@ -164,6 +164,26 @@ def paco_views(
     return v2.Compose(query), v2.Compose(key)
 
 
+def augmented_batches(
+    images: ImageSplit,
+    batch_size: int,
+    view: v2.Transform,
+    settings: ImageSettings,
+    device: torch.device,
+    workers: int,
+    seed: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One augmented look at each image, normalised, in the images' own order.
+
+    Yields:
+        (B, 3, H, W) float32 and labels (B,) int64, on the device.
+    """
+    seeds = (mixed_seed(seed, row) for row in range(len(images)))
+    loader = Loader(images, [view], batch_size, device, workers)
+    for pixels, labels in loader.batches(torch.arange(len(images)), seeds):
+        yield normalise(pixels, settings), labels
+
+
 def view_batches(
     images: ImageSplit,
     batch_size: int,

@@ -1,32 +1,38 @@
 """features: every split as features (N, D), extracted here or imported."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from replication.backbones.extraction import extract_features
+from replication.backbones.extraction import extract_augmented, extract_features
 from replication.backbones.networks import build_network
 from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
     read_about,
     read_arrays,
+    read_json,
     read_table,
     write_arrays,
     write_json,
 )
 from replication.core.scaling import Size
-from replication.core.stage import OUTPUTS, Stage, run
+from replication.core.stage import ABOUT, OUTPUTS, Stage, run
 from replication.data.features import (
     file_of_head,
     files_of_features,
     import_features,
 )
 from replication.data.listing import SPLITS
-from replication.images.batches import read_split, worker_count
+from replication.images.augmentation import paco_views
+from replication.images.batches import mixed_seed, read_split, worker_count
 
+CLEAN, AUGMENTED = "clean", "augmented"
+# The stream of random numbers of looks, beside those of PaCo's epochs.
+_LOOKS = 2
 # Heads that were trained with the logits compensated for the class counts: PaCo's.
 _BALANCED = ("paco", "PaCo")
 
@@ -36,21 +42,31 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     imported = stage.settings.features(benchmark, objective)
     index = read_table(stage.reads(OUTPUTS / benchmark / "data" / "index.csv"))
     if imported is not None:
-        dimensions = _import(stage, imported, benchmark, objective)
+        dimensions, passes = _import(stage, imported, benchmark, objective)
     else:
-        dimensions = _extract(stage, benchmark, objective)
+        dimensions, passes = _extract(stage, benchmark, objective)
     size = Size(int((index["split"] == "train").sum()), dimensions)
     sizes = OUTPUTS / "sizes" / objective / f"{benchmark}.json"
     write_json(stage.makes(sizes), asdict(size))
     one_folder = isinstance(stage.settings.get(f"inputs.{benchmark}.features"), str)
     folder = OUTPUTS / benchmark / objective
     stage.makes(folder / "features")
-    stage.states(folder / "features", folder / "backbone", one_folder=one_folder)
+    facts = {"one_folder": one_folder, "train": CLEAN}
+    if passes:
+        network = read_json(stage.reads(folder / "backbone" / ABOUT))["features"]
+        looks = f"{passes} augmented look{'s' * (passes > 1)} at each training image"
+        facts |= {"train": AUGMENTED, "augmented_passes": passes}
+        facts |= {"features": f"{network}; {looks}"}
+    stage.states(folder / "features", folder / "backbone", **facts)
     stage.finish()
 
 
-def _extract(stage: Stage, benchmark: str, objective: str) -> int:
-    """Write what the network makes of each image; returns the features' dimensions."""
+def _extract(stage: Stage, benchmark: str, objective: str) -> tuple[int, int]:
+    """Write what the network makes of each image; of some also what of its looks.
+
+    Returns:
+        The features' dimensions, and the augmented looks at each training image.
+    """
     settings = stage.settings.images(benchmark)
     root = stage.settings.images_root(benchmark)
     workers = worker_count(stage.settings.workers())
@@ -61,24 +77,57 @@ def _extract(stage: Stage, benchmark: str, objective: str) -> int:
     network = build_network(settings.network, about["classes"], None, seed=0)
     state = {name: torch.from_numpy(v) for name, v in read_arrays(weights).items()}
     network.load_state_dict(state)
-    for split in SPLITS:
-        part = read_split(OUTPUTS / benchmark / "data", split, root)
-        features = extract_features(network, part, settings, device, workers)
-        write_arrays(
-            folder / "features" / f"{split}.safetensors",
-            {"features": features, "labels": part.labels},
-        )
+    parts = {
+        split: read_split(OUTPUTS / benchmark / "data", split, root) for split in SPLITS
+    }
+    pieces = {
+        split: partial(extract_features, network, part, settings, device, workers)
+        for split, part in parts.items()
+    }
+    paco = None
+    if objective == "paco" and about["head"] in _BALANCED:
+        # A network that PaCo did not train knows no view of PaCo's.
+        paco = stage.settings.paco(benchmark)
+        view, _ = paco_views(paco.query_view, paco.key_view, paco.image_size)
+        passes = stage.settings.extraction(benchmark).augmented_passes
+        given = (network, parts["train"], view, settings, device, workers)
+        for number in range(passes):
+            seed = mixed_seed(paco.seed, number, _LOOKS)
+            pieces[f"look {number}"] = partial(extract_augmented, *given, seed)
+    resume = stage.resume_folder(settings, paco, device.type)
+    for name, extract in pieces.items():
+        if not (done := resume / f"{name}.safetensors").is_file():
+            write_arrays(done, {"features": extract()})
+    made = {
+        name: read_arrays(resume / f"{name}.safetensors")["features"] for name in pieces
+    }
+    for split, part in parts.items():
+        _write(folder / "features", split, made.pop(split), part.labels.numpy())
+    if made:
+        labels = np.tile(parts["train"].labels.numpy(), len(made))
+        looks = np.concatenate([*made.values()])
+        _write(folder / "features", f"train_{AUGMENTED}", looks, labels)
     head = network.get_classifier()
     write_arrays(
         folder / "features" / "head.safetensors",
         {"weight": head.weight, "bias": head.bias},
         {"trained": about["head"] is not None, "balanced": about["head"] in _BALANCED},
     )
-    return features.shape[1]
+    return head.weight.shape[1], len(made)
 
 
-def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> int:
-    """Cached features as they are, and their dimensions; without a head, one of zeros.
+def _write(folder: Path, name: str, features: np.ndarray, labels: np.ndarray) -> None:
+    arrays = {"features": features, "labels": labels}
+    write_arrays(folder / f"{name}.safetensors", arrays)
+
+
+def _import(
+    stage: Stage, source: Path, benchmark: str, objective: str
+) -> tuple[int, int]:
+    """Cached features as they are; without a head, one of zeros.
+
+    Returns:
+        As `_extract`.
 
     Raises:
         BadInput: their labels are not those that `prepare` indexed.
@@ -98,9 +147,11 @@ def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> int:
                 f"{source}: {split}: expected the labels of the features that "
                 f"inputs.{benchmark}.features names for the other objective, got others"
             )
-        write_arrays(
-            folder / f"{split}.safetensors", {"features": features, "labels": labels}
-        )
+        _write(folder, split, features, labels)
+    passes = 0
+    if objective == "paco" and imported.augmented is not None:
+        _write(folder, f"train_{AUGMENTED}", *imported.augmented)
+        passes = len(imported.augmented[0]) // len(train)
     shape = (imported.num_classes, train.shape[1])
     zeros = (np.zeros(shape, np.float32), np.zeros(shape[0], np.float32))
     weight, bias = imported.head or zeros
@@ -112,7 +163,7 @@ def _import(stage: Stage, source: Path, benchmark: str, objective: str) -> int:
     for note in imported.notes:
         print(f"{source}: {note}")
     stage.notes(imported=list(imported.notes))
-    return train.shape[1]
+    return train.shape[1], passes
 
 
 if __name__ == "__main__":

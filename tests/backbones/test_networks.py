@@ -8,15 +8,16 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
-from replication.backbones.extraction import extract_features
+from replication.backbones.extraction import extract_augmented, extract_features
 from replication.backbones.networks import (
     OptionABlock,
     build_network,
     check_network,
     features_of,
 )
-from replication.images.batches import ImageSplit
+from replication.images.batches import ImageSplit, looked_at_once
 
 CPU = torch.device("cpu")
 
@@ -149,3 +150,31 @@ def test_extraction_keeps_the_order_beyond_a_batch(backbone_settings) -> None:
         one = ImageSplit(images.labels[:1], images.pixels[row : row + 1], ())
         alone = extract_features(network, one, settings, CPU, 0)
         np.testing.assert_allclose(alone[0], whole[row], rtol=1e-4, atol=1e-5)
+
+
+def test_a_look_follows_from_its_seed_and_its_image(backbone_settings) -> None:
+    """Not from the images around it; one that changes nothing gives plain features."""
+    network = build_network("resnet8_cifar", 6, None, 0)
+    images = split(40)
+
+    def looked(view: Any, seed: int, rows: slice = slice(None)) -> np.ndarray:
+        assert images.pixels is not None
+        some = ImageSplit(images.labels[rows], images.pixels[rows], ())
+        return extract_augmented(network, some, view, backbone_settings(), CPU, 0, seed)
+
+    crop = v2.RandomResizedCrop(32, antialias=True)
+    first = looked(crop, 7)
+    np.testing.assert_array_equal(looked(crop, 7), first)
+    assert not np.isclose(looked(crop, 8), first).all(1).any()
+    np.testing.assert_allclose(looked(crop, 7, slice(9)), first[:9], rtol=1e-4)
+    plain = extract_features(network, images, backbone_settings(), CPU, 0)
+    np.testing.assert_array_equal(looked(v2.Identity(), 7), plain)
+
+
+@pytest.mark.parametrize(
+    ("side", "device", "number"),
+    [(32, "cpu", 256), (96, "cpu", 28), (224, "cpu", 16), (224, "cuda", 256)],
+)
+def test_a_cpu_looks_at_few_large_images_at_once(side, device, number) -> None:
+    """2^18 pixels, but for the least and the most images."""
+    assert looked_at_once(side, torch.device(device)) == number

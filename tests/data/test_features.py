@@ -67,6 +67,31 @@ def assert_split(read: tuple[np.ndarray, np.ndarray], written: Arrays) -> None:
 
 
 @pytest.mark.parametrize("ending", FORMATS)
+def test_augmented_training_samples_come_back(tmp_path: Path, ending) -> None:
+    looks = {"features": rows(12, seed=8), "labels": np.repeat([0, 1, 2], 4)}
+    make_folder(tmp_path, ending)
+    write(tmp_path / f"feature_train_augmented.{ending}", looks)
+    read = read_features(tmp_path, 3, val_is_test=False)
+    assert read.splits.keys() == {"train", "test", "val"} and read.notes == ()
+    assert read.augmented is not None
+    assert_split(read.augmented, looks)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2, 2], [0, 0, 0, 0, 1, 2], [0, 1]])
+def test_looks_that_are_not_each_class_as_often_are_refused(
+    tmp_path: Path, refused, labels
+) -> None:
+    make_folder(tmp_path, "npz")
+    path = tmp_path / "feature_train_augmented.npz"
+    looks = rows(len(labels))
+    write(path, {"features": looks, "labels": np.array(labels)})
+    assert refused(lambda: read_features(tmp_path, 3, val_is_test=False)) == [
+        f"{path}: expected the 6 training samples, all as often, got {len(labels)} "
+        "samples of other class counts"
+    ]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
 def test_every_format_comes_back(tmp_path: Path, ending) -> None:
     written = make_folder(tmp_path, ending)
     head = {"weight": rows(3, 4, seed=5), "bias": rows(3, 1, seed=6)[:, 0]}

@@ -77,7 +77,7 @@ def write_checkout(folder: Path, stand_in: bool = False) -> None:
         head |= {f"weight.{seed}": HEAD.weight, f"bias.{seed}": HEAD.bias}
     write_arrays(paco / "heads" / "start.safetensors", head)
     about = {"source": "trained here", "departures": ["sigma"]}
-    about |= {"notes": [], "doubts": [], "origins": {}}
+    about |= {"notes": [], "doubts": [], "origins": {}, "train": "clean"}
     for part in ("features", "heads"):
         write_json(paco / part / "about.json", about)
 

@@ -32,6 +32,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_images) -> P
     params["backbone"] |= {"network": SMALL, "pretrained": "start.pth"}
     params["view"] |= {"image_size": 32, "resize": 32}
     params["ce"]["epochs"] = params["paco"]["epochs"] = 0
+    params["extraction"]["augmented_passes"] = 2
     params["machine"]["device"] = "cpu"
     YAML(typ="safe").dump(params, tmp_path / "params.yaml")
     return tmp_path
@@ -56,6 +57,7 @@ def test_frozen_features_are_those_of_the_file(checkout, objective) -> None:
     assert about["backbone"]["pretrained"] == start
     assert "start.pth" in read_json(record_of(f"backbone_{objective}@own"))["inputs"]
     assert read_about(folder / "head.safetensors")["trained"] is False
+    assert about["train"] == "clean"  # what PaCo did not train has no view of PaCo's
     network = build_network(SMALL, 5, None, seed=3).eval()
     images = read_split(OUTPUTS / "own" / "data", "test", None)
     view = load().images("own")

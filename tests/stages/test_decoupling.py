@@ -48,6 +48,7 @@ def fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     write_text(OUTPUTS / "data" / "index.csv", "")
     rows = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
     about = {"departures": [], "notes": [], "doubts": [], "origins": {}}
+    about["train"] = "clean"
     write_json(OUTPUTS / "ce" / "features" / "about.json", about)
     for split in ("train", "val", "test"):
         place = OUTPUTS / "ce" / "features" / f"{split}.safetensors"

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
 
-from replication.core.files import read_json, read_yaml
+from replication.classifiers.loading import read_splits
+from replication.core.files import read_arrays, read_json, read_yaml
 from replication.core.record import record_of
 from replication.core.settings import load
 from replication.core.stage import OUTPUTS, Stage
@@ -61,3 +63,103 @@ def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
         about = read_json(OUTPUTS / "own" / objective / "features" / "about.json")
         assert about["source"] == "none: features are imported"
         assert about["one_folder"] is False
+        assert about["train"] == "clean"
+
+
+# --- training features under augmentation
+
+
+@pytest.fixture
+def trained(checkout, monkeypatch, write_images) -> Path:
+    """A checkout with images, whose PaCo network has trained for an epoch."""
+    folders = {f"{split}/{c}": 4 for split in ("train", "test") for c in "abc"}
+    write_images(checkout / "images", folders)
+    params = read_yaml(ROOT / "params.yaml")
+    params["inputs"]["own"]["images"] = "images"
+    params["backbone"]["network"] = "resnet8_cifar"
+    params["view"] |= {"image_size": 32, "resize": 32}
+    params["machine"] |= {"device": "cpu", "workers": 0}
+    small = {"epochs": 1, "batch_size": 4, "queue_size": 8, "projection_dim": 8}
+    params["paco"] |= small | {"query_view": "glyph", "key_view": "glyph"}
+    params["ce"] |= {"epochs": 1, "batch_size": 4}
+    params["extraction"]["augmented_passes"] = 2
+    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    prepare.main(Stage("prepare@own", load()), "own")
+    return checkout
+
+
+def extracted(objective: str) -> Path:
+    backbone.main(Stage(f"backbone_{objective}@own", load()), "own", objective)
+    features.main(Stage(f"features_{objective}@own", load()), "own", objective)
+    return OUTPUTS / "own" / objective / "features"
+
+
+def test_pacos_training_features_are_of_its_query_view(trained) -> None:
+    folder = extracted("paco")
+    about = read_json(folder / "about.json")
+    assert (about["train"], about["augmented_passes"]) == ("augmented", 2)
+    assert about["features"] == (
+        "a resnet8_cifar trained by PaCo for 1 epochs; 2 augmented looks at each "
+        "training image"
+    )
+    clean, looks = (
+        read_arrays(folder / f"{name}.safetensors")
+        for name in ("train", "train_augmented")
+    )
+    assert looks["labels"].tolist() == [*clean["labels"].tolist()] * 2
+    passes = np.split(looks["features"], 2)
+    assert not np.isclose(passes[0], passes[1]).all(1).any()
+    assert not np.isclose(passes[0], clean["features"]).all(1).any()
+
+
+def test_cross_entropys_training_features_are_clean(trained) -> None:
+    folder = extracted("ce")
+    assert read_json(folder / "about.json")["train"] == "clean"
+    assert not (folder / "train_augmented.safetensors").exists()
+
+
+def test_what_is_fitted_to_is_the_augmented_table_where_there_is_one(trained) -> None:
+    cpu, names = torch.device("cpu"), ("train", "train_clean", "test")
+    for objective, number in (("paco", 24), ("ce", 12)):
+        folder = extracted(objective)
+        splits = read_splits(Stage("heads", load()), folder, names, cpu)
+        assert [len(splits[name].labels) for name in names] == [number, 12, 12]
+        clean = read_arrays(folder / "train.safetensors")["features"]
+        np.testing.assert_array_equal(splits["train_clean"].features, clean)
+
+
+def test_a_run_killed_between_looks_goes_on_there(trained, monkeypatch) -> None:
+    whole = read_arrays(extracted("paco") / "train_augmented.safetensors")
+    extract, seeds = features.extract_augmented, []
+
+    def killed(*given: object) -> np.ndarray:
+        seeds.append(given[-1])
+        if len(seeds) == 2:
+            raise KeyboardInterrupt
+        return extract(*given)
+
+    monkeypatch.setattr(features, "extract_augmented", killed)
+    with pytest.raises(KeyboardInterrupt):
+        extracted("paco")
+    again = read_arrays(extracted("paco") / "train_augmented.safetensors")
+    assert len(seeds) == 3 and seeds[1] == seeds[2] != seeds[0]
+    for name, values in whole.items():
+        np.testing.assert_array_equal(again[name], values)
+
+
+def test_imported_looks_are_fitted_to_by_pacos_methods_alone(checkout) -> None:
+    params = read_yaml(checkout / "params.yaml")
+    params["inputs"]["own"]["features"] = GIVEN["paco"]
+    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    looks = np.random.default_rng(1).standard_normal((45, 4)).astype(np.float32)
+    labels = np.tile(np.repeat(np.arange(3), 5), 3)
+    path = Path(GIVEN["paco"]) / "feature_train_augmented.npz"
+    np.savez(path, features=looks, labels=labels)
+    prepare.main(Stage("prepare@own", load()), "own")
+    about = read_json(extracted("paco") / "about.json")
+    assert (about["train"], about["augmented_passes"]) == ("augmented", 3)
+    table = read_arrays(
+        OUTPUTS / "own" / "paco" / "features" / "train_augmented.safetensors"
+    )
+    np.testing.assert_array_equal(table["features"], looks)
+    assert read_json(extracted("ce") / "about.json")["train"] == "clean"

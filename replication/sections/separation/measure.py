@@ -1,6 +1,6 @@
 """Fig. 2's experiment on one benchmark: every p, boundary and seed."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -45,7 +45,6 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     counts = np.array(data["class_counts"])
     heads = {name: head_classes(counts, name) for name in settings.boundaries}
     splits = read_splits(stage, folder / "paco" / "features", SPLITS, device)
-    labels = [splits[split].labels.cpu() for split in SPLITS]
     variants, keys = _variants(stage, benchmark, settings, splits, data["classes"])
     resume = stage.resume_folder(settings, device.type, *keys)
     files: dict[tuple[str, str, float], list[Path]] = {}
@@ -58,7 +57,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         }
         files[variant, boundary, p] = [*of_seed.values()]
         for seed, file in of_seed.items():
-            how = (variants[variant], labels, head, p, seed, drawn_by)
+            how = (variants[variant], head, p, seed, drawn_by)
             pieces[file] = partial(_fit, file, *how)
     missing = [piece for file, piece in pieces.items() if not file.is_file()]
     with progress(stage.name) as tell:
@@ -73,7 +72,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             for curve, some in files.items()
         }
     )
-    answers = labels[1].numpy()
+    answers = splits["test"].labels.cpu().numpy()
     steps = step_cells(predictions, answers, data)
     values = accuracy_cells(predictions, answers, counts, heads, data)
     about = stage.about(folder / "paco" / "features")
@@ -131,7 +130,6 @@ def _boundaries(
 def _fit(
     file: Path,
     classifiers: Classifiers,
-    labels: Sequence[torch.Tensor],
     head: torch.Tensor,
     p: float,
     seed: int,
@@ -139,6 +137,8 @@ def _fit(
     tell: Tell,
 ) -> None:
     """Route the samples, fit both groups' classifiers, write what they predict."""
+    # Of images, or of features, of which each image may have several.
+    labels = (part.labels.cpu() for part in (classifiers.train, classifiers.test))
     groups = route_splits(*labels, head, p, seed, boundary)
     predictions, losses = predict(classifiers, *groups, seed, tell)
     write_arrays(file, {"predictions": predictions.numpy()}, {"losses": losses})
