@@ -146,8 +146,8 @@ def _train(
         history=history.to_dict("list"),
     )
     how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
-    start = "" if recipe.pretrained is None else f"{_named(recipe.pretrained)}, "
-    words = f"a {recipe.network}, {start}trained by {how} for {recipe.epochs} epochs"
+    start = "" if recipe.pretrained is None else f", {_named(recipe.pretrained)},"
+    words = f"a {recipe.network}{start} trained by {how} for {recipe.epochs} epochs"
     return {"source": "trained here", "features": words, "backbone": _facts(recipe)}
 
 
