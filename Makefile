@@ -1,4 +1,6 @@
 # make repro   every table, figure and page        make test   the tests
+# make what-if S="lambda_pure=0.3 seeds=[0, 1]"   the committed run with other settings;
+#              AT=dlsa@places_lt-full stops there, before tables and pages
 # make bench   speed and memory                    make keep NAME=x   keep this run's pages
 # make faults  kill, starve and damage every long stage: bench/faults.md
 # make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise;
@@ -16,12 +18,16 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test bench rehearse faults keep check-data clean lock
+.PHONY: repro what-if test bench rehearse faults keep check-data clean lock
 .DEFAULT_GOAL := repro
 
 repro: $(READY)
 	dvc repro
 	@echo "Read reports/README.md"
+
+export S AT
+what-if: $(READY)
+	@python -m replication.stages.what_if
 
 test: $(READY)
 	python -m ruff check .

@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from replication.core.files import BadInput
 
@@ -64,3 +66,44 @@ def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
     finally:
         sys.stdout.flush()
     return 0
+
+
+# ---- DVC's processes -----------------------------------------------------------------
+
+
+def at_work() -> int | None:
+    """The process of a `dvc repro` or `dvc exp run` in this folder; None: none is."""
+    for place in Path("/proc").glob("[0-9]*"):
+        pid = int(place.name)
+        try:
+            if _is_dvc(pid) and (place / "cwd").readlink() == Path.cwd():
+                return pid
+        except OSError:  # gone, or not ours
+            continue
+    return None
+
+
+def runner() -> str | None:
+    """The run of DVC that started this process, by a name that no other has."""
+    for pid, started in _ancestors():
+        if _is_dvc(pid):
+            return f"dvc-{pid}-{started}"
+    return None
+
+
+def _is_dvc(pid: int) -> bool:
+    parts = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    called = any(Path(part).name == "dvc" for part in parts[:3])
+    return called and ("repro" in parts or {"exp", "run"} <= {*parts})
+
+
+def _ancestors() -> Iterator[tuple[int, str]]:
+    """This process's parent, that one's, and so on: id and when it started."""
+    pid = os.getppid()
+    while pid > 1:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return
+        yield pid, fields[19]
+        pid = int(fields[1])

@@ -28,8 +28,14 @@ from replication.core.device import (
     set_deterministic,
     set_tf32,
 )
-from replication.core.files import BadInput, content_hash, read_json, write_json
-from replication.core.processes import is_first, launched, torchrun
+from replication.core.files import (
+    BadInput,
+    content_hash,
+    read_json,
+    read_yaml,
+    write_json,
+)
+from replication.core.processes import is_first, launched, runner, torchrun
 from replication.core.record import (
     PACKAGE,
     code_hash,
@@ -232,6 +238,7 @@ def run(
             module = sys.modules["__main__"].__spec__.name
             sys.exit(torchrun(stage_name, module, arguments, number))
         with only_one(stage_name):
+            _refuse_other_settings(stage_name)
             body(Stage(stage_name, settings), *arguments)
     except BadInput as error:
         _refuse(error.problems)
@@ -277,6 +284,25 @@ def _refuse(problems: list[str], code: int = 2) -> None:
         print(problem, file=sys.stderr)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _refuse_other_settings(name: str) -> None:
+    """Refuse params.yaml with other values than when DVC's run began.
+
+    A `dvc exp run -S` from a second terminal is refused only after it wrote them.
+    """
+    if (run_of := runner()) is None or not is_first():
+        return
+    now, place = plain(read_yaml(PARAMS)), RESUME / "locks" / f"{run_of}.json"
+    if not place.is_file():
+        write_json(place, now)
+    before = read_json(place)
+    if other := sorted(key for key in now if now[key] != before.get(key)):
+        raise BadInput(
+            f"{name}: expected {PARAMS} as it was when this run began, got other "
+            f"values of {', '.join(other)}, perhaps another terminal's -S; set them "
+            "back and run it again"
+        )
 
 
 @contextmanager

@@ -153,6 +153,37 @@ def test_a_defect_of_ours_keeps_its_traceback(checkout, monkeypatch, error) -> N
         run(raising(error("ours")), lambda benchmark: f"prepare@{benchmark}")
 
 
+def test_no_stage_of_a_run_gets_other_settings_than_the_first(
+    checkout, run_with, monkeypatch
+) -> None:
+    """As where a second terminal's `dvc exp run -S` wrote params.yaml meanwhile."""
+    done: list[str] = []
+
+    def body(_: Stage, benchmark: str) -> None:
+        done.append(benchmark)
+        sys.exit(0)
+
+    monkeypatch.setattr(stages, "runner", lambda: "dvc-1-2")
+    assert run_with(body, "own")[0] == 0
+    params = (checkout / "params.yaml").read_text()
+    other = params.replace("\nlambda_pure:", "\nlambda_pure: 0.3")
+    (checkout / "params.yaml").write_text(f"# A comment is no setting.\n{params}")
+    assert run_with(body, "own")[0] == 0
+    (checkout / "params.yaml").write_text(other)
+    assert run_with(body, "own") == (
+        2,
+        [
+            "prepare@own: expected params.yaml as it was when this run began, got "
+            "other values of lambda_pure, perhaps another terminal's -S; set them back "
+            "and run it again"
+        ],
+    )
+    for run_of in ("dvc-3-4", None):
+        monkeypatch.setattr(stages, "runner", lambda run_of=run_of: run_of)
+        assert run_with(body, "own")[0] == 0
+    assert done == ["own"] * 4
+
+
 def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
     """As PyTorch refuses it; `put_` has no such form on any device."""
     monkeypatch.setattr(Settings, "deterministic", lambda _: True)

@@ -1,0 +1,141 @@
+"""what_if: `dvc exp run` with settings of one's own, from the committed ones.
+
+Not a stage of the graph: `make what-if S="lambda_pure=0.3 seeds=[0, 1]"`, perhaps with
+`AT=<stage>` to stop there. DVC's own `-S` adds up from run to run, since it starts from
+what the last one left in params.yaml; this starts from the commit, and what it refuses
+changes nothing.
+"""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from filelock import FileLock
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from replication.core.files import BadInput, read_text, write_text
+from replication.core.processes import at_work
+from replication.core.settings import PARAMS, load
+from replication.core.stage import RESUME
+
+_SETTING = re.compile(r"([\w.]+)=(.*)", re.DOTALL)
+
+
+def main() -> None:
+    """Read S and AT of the environment, where `make` puts them, and become DVC."""
+    try:
+        committed = _committed()
+        wanted = changed(committed, list(settings_in(os.environ.get("S", ""))))
+        _check(wanted)
+        with _alone():
+            _write(wanted, committed)
+            targets = os.environ.get("AT", "").split()
+            os.execvp("dvc", ["dvc", "exp", "run", *targets])
+    except BadInput as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(2)
+
+
+def settings_in(text: str) -> Iterator[tuple[str, Any]]:
+    """Settings out of `a.b=1 c=[2, 3]`: their keys, and their values as YAML has them.
+
+    Raises:
+        BadInput: one that is no setting.
+    """
+    for part in filter(None, re.split(r"\s+(?=[\w.]+=)", text.strip())):
+        match = _SETTING.fullmatch(part)
+        try:
+            if match is None:
+                raise ValueError
+            yield match[1], YAML(typ="safe").load(match[2])
+        except (ValueError, YAMLError):
+            raise BadInput(f"S: expected <setting>=<value>, got {part!r}") from None
+
+
+def changed(params: str, settings: list[tuple[str, Any]]) -> str:
+    """params.yaml with other values, its comments kept.
+
+    Raises:
+        BadInput: a key that leads nowhere, or no setting at all.
+    """
+    if not settings:
+        raise BadInput('S: expected settings, such as S="lambda_pure=0.3", got none')
+    yaml = YAML()
+    yaml.width = 10**6
+    content = yaml.load(params)
+    for key, value in settings:
+        place, (*above, name) = content, key.split(".")
+        for part in above:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name not in place:
+            raise BadInput(f"{PARAMS}: {key}: expected a known setting, got this one")
+        place[name] = value
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()
+
+
+def _committed() -> str:
+    shown = subprocess.run(
+        ["git", "show", f"HEAD:./{PARAMS}"], capture_output=True, text=True
+    )
+    if shown.returncode:
+        raise BadInput(
+            f"what_if: expected a git checkout with {PARAMS} committed, since DVC "
+            "keeps a what-if as a commit; make one of a downloaded archive: git init "
+            "&& git add -A && git commit -m start"
+        )
+    return shown.stdout
+
+
+def _check(params: str) -> None:
+    """Refuse settings before anything is changed, as every stage would."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / PARAMS
+        place.write_text(params)
+        try:
+            load(place)
+        except BadInput as error:
+            lines = [line.replace(str(place), str(PARAMS)) for line in error.problems]
+            raise BadInput(lines) from None
+
+
+def _alone() -> FileLock:
+    """A lock that two what-ifs cannot both have, until one is seen as DVC.
+
+    Raises:
+        BadInput: another run is at work in this checkout.
+    """
+    (RESUME / "locks").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(RESUME / "locks" / "what_if.lock")
+    lock.acquire()
+    if pid := at_work():
+        lock.release()
+        raise BadInput(
+            f"what_if: expected no other run in this checkout, DVC's process {pid} is "
+            "at it; wait for it"
+        )
+    return lock
+
+
+def _write(wanted: str, committed: str) -> None:
+    """Write params.yaml; keep what stands there of neither a commit nor a what-if."""
+    before, last, kept = read_text(PARAMS), RESUME / "what_if.yaml", RESUME / PARAMS
+    if before not in (committed, read_text(last) if last.is_file() else committed):
+        write_text(kept, before)
+        print(f"{PARAMS} was neither committed nor a what-if: it is now {kept}")
+    write_text(last, wanted)
+    write_text(PARAMS, wanted)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What-ifs start from the commit, leave params.yaml alone, and never mix."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from replication.core.files import read_yaml
+from replication.core.processes import at_work, runner
+from replication.stages import what_if
+
+ROOT = Path(__file__).resolve().parents[2]
+# In the place of DVC: keeps what it was given, says who runs it, and may take its time.
+DVC = f"""#!/bin/sh
+cp params.yaml ran.yaml
+echo "$@" > asked
+{sys.executable} -c 'import replication.core.processes as p; print(p.runner())' >runner
+sleep ${{NAP:-0}}
+exit 3
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A commit of params.yaml, and a `dvc` on the path."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    tool = tmp_path / "bin" / "dvc"
+    tool.parent.mkdir()
+    tool.write_text(DVC)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "x"]):
+        subprocess.run(["git", *who, *command], check=True)
+    return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, capsys) -> Callable[..., tuple]:
+    """Ask as `make what-if` does: exit code, and lines on stderr."""
+
+    def become(program: str, command: list[str]) -> None:
+        sys.exit(subprocess.run(command).returncode)
+
+    monkeypatch.setattr(os, "execvp", become)
+
+    def call(settings: str, at: str = "") -> tuple[int, list[str]]:
+        monkeypatch.setenv("S", settings)
+        monkeypatch.setenv("AT", at)
+        with pytest.raises(SystemExit) as ended:
+            what_if.main()
+        return ended.value.code, capsys.readouterr().err.splitlines()
+
+    return call
+
+
+def test_each_starts_from_the_commit_whatever_came_before(
+    checkout, asked, monkeypatch
+) -> None:
+    """Values need no quotes: paths with spaces, `~` and `=` are as they are."""
+    own = (checkout / "params.yaml").read_text().replace("\nsigma:", "\nsigma: 0.9")
+    assert asked("lambda_pure=0.3 seeds=[0, 1]", at="dlsa@x")[0] == 3
+    committed = read_yaml(ROOT / "params.yaml")
+    ran = read_yaml("ran.yaml")
+    assert ran == committed | {"lambda_pure": 0.3, "seeds": [0, 1]}
+    assert "# " in Path("ran.yaml").read_text()
+    assert Path("asked").read_text() == "exp run dlsa@x\n"
+    assert not Path(".resume/params.yaml").exists()
+    Path("params.yaml").write_text(own)
+    (checkout / "my data" / "lr=0.1").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(checkout))
+    asked("inputs.own.images=~/my data/lr=0.1 seeds=[0]")
+    ran = read_yaml("ran.yaml")
+    assert ran["inputs"]["own"]["images"] == "~/my data/lr=0.1"
+    assert ran["lambda_pure"] == committed["lambda_pure"]
+    assert ran["sigma"] == committed["sigma"]
+    assert Path(".resume/params.yaml").read_text() == own
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("", 'S: expected settings, such as S="lambda_pure=0.3", got none'),
+        ("lambda_pure", "S: expected <setting>=<value>, got 'lambda_pure'"),
+        ("seeds=[0", "S: expected <setting>=<value>, got 'seeds=[0'"),
+        (
+            "lambda_pur=1",
+            "params.yaml: lambda_pur: expected a known setting, got this one",
+        ),
+        (
+            "sigma.x=1",
+            "params.yaml: sigma.x: expected a known setting, got this one",
+        ),
+        (
+            "lambda_pure=-1",
+            "params.yaml: lambda_pure: expected a number of at least 0.0, got -1",
+        ),
+        (
+            "ablation=[inat18] benchmarks=[places_lt] comparison=[] confusion=[] "
+            "selection=[] separation=[]",
+            "params.yaml: ablation: expected benchmarks out of benchmarks: "
+            "['places_lt'], got inat18",
+        ),
+    ],
+)
+def test_what_is_refused_leaves_no_trace(checkout, asked, settings, problem) -> None:
+    assert asked(settings) == (2, [problem])
+    assert not Path("ran.yaml").exists()
+    assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_a_second_run_is_refused_and_changes_nothing(checkout, asked) -> None:
+    busy = subprocess.Popen(["bin/dvc", "repro"], env={**os.environ, "NAP": "60"})
+    try:
+        deadline = time.monotonic() + 20
+        while at_work() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert asked("lambda_pure=0.3") == (
+            2,
+            [
+                "what_if: expected no other run in this checkout, DVC's process "
+                f"{busy.pid} is at it; wait for it"
+            ],
+        )
+    finally:
+        busy.kill()
+        busy.wait()
+    assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_a_stage_knows_the_run_that_started_it(checkout, asked) -> None:
+    asked("lambda_pure=0.3")
+    first = Path("runner").read_text()
+    asked("lambda_pure=0.3")
+    assert first.startswith("dvc-") and Path("runner").read_text() not in (
+        "None",
+        first,
+    )
+    assert runner() is None
+
+
+def test_a_downloaded_archive_is_told_what_to_do(checkout, asked) -> None:
+    shutil.rmtree(".git")
+    (problem,) = asked("lambda_pure=0.3")[1]
+    assert problem.endswith("git init && git add -A && git commit -m start")
+
+
+def test_comments_and_values_are_those_of_params(checkout) -> None:
+    """Writing params.yaml and reading it gives the same settings."""
+    text = (ROOT / "params.yaml").read_text()
+    again = what_if.changed(text, [("lambda_pure", None)])
+    assert YAML(typ="safe").load(again) == YAML(typ="safe").load(text)
