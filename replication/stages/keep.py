@@ -81,7 +81,7 @@ def write_overview() -> None:
     """kept/README.md, from every folder below kept/ that has pages."""
     folders = [index.parent for index in sorted(KEPT.glob("*/README.md"))]
     runs = {folder.name: read_kept(folder) for folder in folders}
-    names = {cell.benchmark for cells in runs.values() for cell in cells}
+    names = {cell.benchmark for run in runs.values() for cell in run.cells}
     titles = {name: read_recipe(name)["title"] for name in names}
     write_text(KEPT / "README.md", kept_page(runs, titles))
 

@@ -1,34 +1,107 @@
-"""Kept runs side by side."""
+"""Kept runs side by side, and several backbones as one sample."""
 
+from dataclasses import asdict
 from pathlib import Path
 
-from replication.core.files import write_table
-from replication.reporting.kept import kept_page, read_kept
-from replication.statistics.results import Cell, as_table
-from tests.reporting.made import cell, gap
+import pytest
+from ruamel.yaml import YAML
 
+from replication.core.files import write_json, write_table
+from replication.reporting.kept import KeptRun, backbone_gap, kept_page, read_kept
+from replication.statistics.results import Cell, as_table
+from tests.reporting.made import REAL, cell, claim, gap
+
+TITLES = {"places_lt": "Places-LT"}
 CELLS = (
     cell(method="start"),
     cell(),
     gap(minus="start", mean=-0.02, low=-0.03, high=-0.01),
     cell(section="table1"),
 )
+PARAMS = {
+    "recipe": "scaled",
+    "lambda_pure": None,
+    "seeds": [0, 1],
+    "backbone": {"seed": 0, "network": "x"},
+}
+
+
+def run(
+    mean: float, backbone: int, data: str = "images da7a", **params: object
+) -> KeptRun:
+    """A run that found a difference to DLSA's head."""
+    named = {"network": "x", "seed": backbone}
+    difference = gap(minus="start", mean=mean, data=data)
+    settings = PARAMS | {"backbone": named} | params
+    return KeptRun([cell(data=data), difference], settings, REAL)
 
 
 def test_a_run_has_a_row_a_protocol_and_what_it_did_not_measure_is_said(
     tmp_path: Path,
 ) -> None:
-    write_table(tmp_path / "mine" / "run" / "cells.csv", as_table(CELLS, Cell))
+    folder = tmp_path / "mine" / "run"
+    write_table(folder / "cells.csv", as_table(CELLS, Cell))
+    YAML(typ="safe").dump(PARAMS, folder / "params.yaml")
+    write_json(folder / "claims.json", [asdict(claim())])
     runs = {name: read_kept(tmp_path / name) for name in ("mine", "audit")}
-    text = kept_page(runs, {"places_lt": "Places-LT"})
+    text = kept_page(runs, TITLES)
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0] == (
-        "| [mine](mine/README.md) | Places-LT | validated | 40.0 ± 2.0 | not run "
-        "| 40.0 ± 2.0 | **−2.0 ± 1.0** | not run |"
+        "| [mine](mine/README.md) | Places-LT | real data, scaled | validated "
+        "| 40.0 ± 2.0 | 40.0 ± 2.0 | **−2.0 ± 1.0** | not run | not run |"
     )
     assert "as released" in rows[1] and "40.0" not in rows[1]
-    assert text.endswith("\n- [audit](audit/README.md), without a Table 2\n")
+    assert "\n- [audit](audit/README.md), without a Table 2\n" in text
+    assert "No two of these runs differ in their backbone alone." in text
 
 
 def test_without_any_table_2_there_is_no_table() -> None:
     assert "None so far has a Table 2." in kept_page({}, {})
+
+
+# --- several backbones
+
+
+def test_the_spread_between_backbones_by_hand() -> None:
+    """-1, 0, 1 and 2 points: s = 1.2910, t(0.975, 3) = 3.1824, 3.1824 s / 2 = 2.0543.
+
+    A second run of a backbone counts with the first: 0 and 4 points are 2.
+    """
+    means = {0: -0.01, 1: 0.0, 2: 0.01}
+    runs = [run(mean, backbone) for backbone, mean in means.items()]
+    over = backbone_gap([*runs, run(0.0, 3), run(0.04, 3)], "start", "validated")
+    assert over.mean == pytest.approx(0.005)
+    assert over.high - over.mean == pytest.approx(0.020543, abs=1e-6)
+    assert over.freedom == 3 and over.verdict == "undecided"
+    assert backbone_gap(runs, "plain", "validated") is None
+
+
+def test_two_backbones_that_agree_decide_and_two_that_do_not_leave_it_open() -> None:
+    """t(0.975, 1) = 12.706: half of a gap of 0.1 points, times that, is 0.64 points."""
+    alike = backbone_gap([run(-0.0205, 0), run(-0.0195, 1)], "start", "validated")
+    assert alike.high == pytest.approx(-0.02 + 12.7062 * 0.0005, abs=1e-6)
+    assert alike.verdict == "contradicted"
+    apart = backbone_gap([run(-0.03, 0), run(-0.01, 1)], "start", "validated")
+    assert apart.verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        run(0.01, 0),  # the same backbone
+        run(0.01, 1, recipe="verbatim"),
+        run(0.01, 1, lambda_pure=0.03),
+        run(0.01, 1, data="images 0the"),
+    ],
+)
+def test_only_runs_that_differ_in_their_backbone_alone_are_one_sample(
+    other: KeptRun,
+) -> None:
+    text = kept_page({"a": run(0.02, 0), "b": other}, TITLES)
+    assert "## Over backbones" not in text
+    alike = run(0.01, 1, seeds=[0], machine={"device": "cpu"})
+    text = kept_page({"a": run(0.02, 0), "b": alike}, TITLES)
+    assert (
+        "| Places-LT | real data, scaled | 2 | validated | +1.5 ± 6.4, undecided |"
+        in text
+    )

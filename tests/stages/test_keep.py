@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from replication.core.record import record_of
 from replication.stages import keep as stage
 from replication.stages.keep import changed_stages, keep, main
 from replication.statistics.results import Cell, as_table
-from tests.reporting.made import cell, record
+from tests.reporting.made import cell, claim, record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +32,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_text("reports/audit.md", "![b](figures/a/b.svg)")
     write_text("reports/figures/a/b.svg", "<svg/>")
     write_table(Path("results/cells.csv"), as_table([cell()], Cell))
+    write_json(Path("results/claims.json"), [asdict(claim())])
     return tmp_path
 
 
@@ -43,12 +45,13 @@ def test_pages_figures_results_and_the_records_behind_them_are_kept(finished) ->
         "audit.md",
         "figures/a/b.svg",
         "run/cells.csv",
+        "run/claims.json",
         "run/params.yaml",
         "run/dvc.lock",
         "run/records/audit.json",
     }
     overview = Path("kept/README.md").read_text()
-    assert "| [mine](mine/README.md) | Places-LT | validated |" in overview
+    assert "| [mine](mine/README.md) | Places-LT | real data, scaled |" in overview
 
 
 def test_pages_that_are_not_of_this_checkout_are_refused(

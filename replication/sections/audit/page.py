@@ -199,7 +199,10 @@ def _bounds_figure(rows: Mapping[tuple[str, str], Mapping[str, Bound]]) -> str:
                 label="allowed" + ("" if bound.possible else ": print is impossible"),
             )
         axis.set_yticks(range(len(shown)), shown)
-        axis.set_title("Printed MCC, and what Overall allows it")
+        outside = sum(not bound.possible for bound in shown.values())
+        axis.set_title(
+            f"{outside} of {len(shown)} printed MCCs lies outside what Overall allows"
+        )
         axis.set_xlabel("MCC, %")
         axis.use_sticky_edges = False  # a bar would lie on the panel's edge
         axis.margins(x=0.05)
