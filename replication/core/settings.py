@@ -506,6 +506,7 @@ class Row:
 
 
 _Section = TypeVar("_Section", bound=Frozen)
+SECTIONS_OF_IMAGES = ("data", "view", "backbone", "ce", "paco", "extraction")
 _SCALED_SECTIONS = ("filter", "classifier")
 _SCALE = ("num_classes", "num_images", "test_per_class")  # the stand-in's
 # Settings that move a number at most by chance, or only the stand-in's; any other one
@@ -674,10 +675,16 @@ class Settings:
             names = tuple(name for name in known if name in kind.model_fields)
             chosen = self.choices(benchmark, section, names, row, size)
             given |= {name: choice.value for name, choice in chosen.items()}
-            self.origins |= {
-                f"{section}.{name}": choice.origin for name, choice in chosen.items()
-            }
+            if not self._left_to_features(benchmark, section):
+                self.origins |= {
+                    f"{section}.{name}": some.origin for name, some in chosen.items()
+                }
         return kind(**given)
+
+    def _left_to_features(self, benchmark: str, section: str) -> bool:
+        """Whether a section is about images where cached features are given."""
+        about_images = section in SECTIONS_OF_IMAGES
+        return about_images and self.features(benchmark, "paco") is not None
 
     # ---- What a run covers, and where it runs ----
 
@@ -754,11 +761,10 @@ class Settings:
     def data(self, benchmark: str) -> DataSettings:
         features = self.features(benchmark, "paco")
         drawn = read_recipe(STAND_IN)["data"]
-        before = dict(self.origins)
         scale = {
             name: self.get(f"data.{name}") or drawn[name]["value"] for name in _SCALE
         }
-        settings = self._section(
+        return self._section(
             DataSettings,
             benchmark,
             "data",
@@ -771,9 +777,6 @@ class Settings:
             stand_in=self.is_stand_in(benchmark),
             **scale,
         )
-        if features is not None:  # cached features were made without these settings
-            self.origins = before
-        return settings
 
     def images(self, benchmark: str) -> ImageSettings:
         return self._section(ImageSettings, benchmark, "backbone", "view")

@@ -11,7 +11,7 @@ from replication.reporting.rendering import render
 HABITS = {
     "filter_epoch": "keeps a filter's purest epoch and not its last",
     "chosen_on": "keeps each classifier's best epoch **on the test set**",
-    "latents": "feeds x where the text says z",
+    "latents": "feeds x once more in place of the flow's z",
     "rest_twice": "gives the last classifier x twice",
     "removed_count": "counts samples already removed, in cluster frequencies and in "
     "the last classifier's prior",

@@ -393,6 +393,18 @@ def test_a_scaled_settings_source_is_its_arithmetic_and_an_override_wins(
     assert settings.origins["filter.sigma"] == "overridden"
 
 
+def test_what_cached_features_leave_no_use_for_is_no_setting_of_a_run(
+    load_with, tmp_path
+) -> None:
+    """So that it counts neither as a guess nor among the settings."""
+    for door, used in (("images", True), ("features", False)):
+        settings = load_with({f"inputs.own.{door}": str(tmp_path)})
+        settings.data("own"), settings.images("own"), settings.head("own")
+        assert ("view.mean" in settings.origins) == used
+        assert ("data.validation_per_class" in settings.origins) == used
+        assert settings.origins["head.lr"] == "guess"
+
+
 # Table 2's clusters, by hand: 47 x 300 / 500 = 28.2, 47 x 1000 / 500 = 94; of 100 in
 # params.yaml 60 and 200; of 2, the fewest, 300 / 500 is 1.2.
 ROWS = [

@@ -9,6 +9,7 @@ from replication.core.scaling import Size
 from replication.core.settings import (
     OBJECTIVES,
     PUBLISHED,
+    SECTIONS_OF_IMAGES,
     Settings,
     read_recipe,
 )
@@ -90,7 +91,7 @@ def unused_sections(settings: Settings, benchmark: str) -> dict[str, str]:
             reasons[section] = f"not listed in `{what}`"
     for objective in OBJECTIVES:
         if settings.features(benchmark, objective) is not None:
-            for section in ("data", "backbone", objective):
+            for section in SECTIONS_OF_IMAGES:
                 reasons.setdefault(section, "cached features are given")
         elif settings.checkpoint(benchmark, objective) is not None:
             reasons.setdefault(objective, "weights are given")

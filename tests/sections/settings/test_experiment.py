@@ -29,6 +29,7 @@ from replication.sections.settings.experiment import (
     settings_in_use,
     unused_sections,
 )
+from replication.stages.report import SECTIONS
 
 SIZE = Size(10_847, 64)
 SHIPPED = read_yaml(Path(__file__).resolve().parents[3] / "params.yaml")
@@ -116,7 +117,7 @@ def test_cached_features_leave_no_images_to_augment(
         assert (some.value, some.origin) == ("features", "input")
         assert some.published == "images"
     unused = {some.section for some in by_name.values() if some.unused}
-    assert unused == {"data", "backbone", "ce", "paco"}
+    assert unused == {"data", "view", "backbone", "ce", "paco", "extraction"}
 
 
 def test_sections_that_a_run_does_not_read(load_with: LoadWith, tmp_path: Path) -> None:
@@ -143,10 +144,12 @@ def test_sections_that_a_run_does_not_read(load_with: LoadWith, tmp_path: Path) 
 
 def test_every_shipped_entry_is_whole(entries: list[dict[str, Any]]) -> None:
     assert len({some["topic"] for some in entries}) == len(entries)
-    pages = {"table1", "table2", "sigma", "estimator", "separation", "confusion"}
+    leads = [some["lead"] for some in entries if "lead" in some]
+    assert sorted(leads) == [1, 2, 3, 4, 5]
+    pages = {section.name for section in SECTIONS}
     for some in entries:
         topic, we_run = some["topic"], some["we_run"]
-        assert set(some) == {
+        assert set(some) - {"lead"} == {
             *("part", "topic", "supplement", "released_code", "we_run", "effect")
         }, topic
         assert some["part"] in _PARTS, topic
@@ -156,7 +159,8 @@ def test_every_shipped_entry_is_whole(entries: list[dict[str, Any]]) -> None:
         assert sources != ["silent", "silent"], topic
         if some["released_code"] != "silent":
             for place in some["released_code"]["place"].split("; "):
-                assert re.match(r"[\w-]+/[\w-]+@[0-9a-f]{7} \S", place), topic
+                where = r"[\w-]+/[\w-]+(@[0-9a-f]{7} \S| issue \d+$)"
+                assert re.match(where, place), topic
         assert some["effect"] == "not measured" or some["effect"]["page"] in pages
         kinds = [{"both"}, {"validated", "as_released"}]
         assert (set(we_run) == kinds[1]) == (some["part"] == "protocol"), topic

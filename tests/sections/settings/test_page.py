@@ -4,9 +4,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from replication.core.files import read_yaml
 from replication.core.settings import BENCHMARKS, read_recipe
 from replication.sections.settings import discrepancies, page
-from replication.sections.settings.experiment import InUse, counts
+from replication.sections.settings.experiment import DISCREPANCIES, InUse, counts
 from replication.statistics.results import Measurement
 
 PLAIN = InUse(
@@ -122,6 +123,18 @@ def test_what_is_scaled_stands_with_its_arithmetic() -> None:
     assert "At least 2 clusters" not in page.page(measured(), "", "figures")[0]
 
 
+def test_paths_render_as_they_are_written() -> None:
+    """Asterisks and underscores in a code span are no emphasis."""
+    entries = read_yaml(DISCREPANCIES)
+    shown = [some | {"we_run": {"both": "-"}} for some in entries]
+    text = discrepancies.page(measured(*shown), "", "figures")[0]
+    sources = [some[who] for some in entries for who in ("supplement", "released_code")]
+    places = [source["place"] for source in sources if source != "silent"]
+    paths = [place for place in places if "_" in place or "*" in place]
+    assert len(paths) > 20
+    assert all(f"<br>`{path}` |" in text for path in paths)
+
+
 def test_the_page_of_discrepancies() -> None:
     protocols = {"validated": "One way", "as_released": "Another"}
     settings = [asdict(PLACES[0]), asdict(replace(INAT[0], unused="weights are given"))]
@@ -139,9 +152,11 @@ def test_the_page_of_discrepancies() -> None:
         entry | {"part": "protocol", "we_run": protocols, "effect": effect},
         entry | {"part": "disagree", "we_run": {"settings": settings}},
         entry | {"part": "disagree", "we_run": {"settings": []}},
+        entry | {"lead": 2, "topic": "Second", "effect": effect},
+        entry | {"lead": 1, "topic": "First"},
     )
     lines = discrepancies.page(results, "", "figures")[0].splitlines()
-    start = r"| A topic | silent | 0.7<br>*repo@0123456 config/\*.yaml* |"
+    start = "| A topic | silent | 0.7<br>`repo@0123456 config/*.yaml` |"
     assert rf"{start} P(a\|b) |" in lines
     assert (
         f"{start} **validated**: One way<br>**as released**: Another "
@@ -150,5 +165,11 @@ def test_the_page_of_discrepancies() -> None:
     both = "Places: `lr` **0.3** (published 0.1)<br>iNat: not in use"
     assert f"{start} {both} |" in lines
     assert f"{start} none of its benchmarks is in this run |" in lines
-    assert "part at 4 points; 1 of them" in discrepancies.finding(results)
+    assert discrepancies.finding(results) == (
+        "Supplement, released code and this suite part at 6 points; of 2 of them a "
+        "page measures the effect. What matters most: first; second."
+    )
+    at = lines.index("## The five that matter most") + 4
+    assert lines[at].startswith("| First |") and lines[at].endswith("| not measured |")
+    assert lines[at + 1].startswith("| Second |")
     assert "## What else the released code does" not in lines
