@@ -40,7 +40,7 @@ GROUPS = (
     *("prepare", "backbone_paco", "backbone_ce", "features_paco", "features_ce"),
     *("heads_paco", "heads_ce", "decoupling", "dlsa", "dlsa_ce", "ablation"),
     *("separation", "estimator", "sigma", "confusion", "settings", "table1", "table2"),
-    *("diagnosis", "audit", "report"),
+    *("ladder", "diagnosis", "audit", "report"),
 )
 
 

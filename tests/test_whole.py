@@ -27,7 +27,10 @@ pytestmark = pytest.mark.whole
 
 LISTS = ["benchmarks", "comparison", "ablation", "confusion", "selection", "separation"]
 # Pages whose first line must say that the data is the stand-in.
-DATA_PAGES = ("claims", "table1", "table2", "confusion", "sigma", "separation")
+DATA_PAGES = (
+    *("claims", "table1", "table2", "confusion", "sigma", "separation"),
+    "ladder",
+)
 SMALL = {
     **{name: ["places_lt"] for name in LISTS},
     "seeds": [0, 1],

@@ -64,6 +64,7 @@ SECTIONS = (
     Section("settings", "Hyper-parameters (Sect. 5)"),
     Section("table1", "Table 1 (Sect. 6)", "comparison"),
     Section("table2", "Table 2 (Sect. 7)", "ablation"),
+    Section("ladder", "From the head to DLSA", "benchmarks"),
     Section("diagnosis", "What DLSA would need", "diagnosis"),
     Section("audit", "Audit of the printed numbers"),
     Section("settings", "Discrepancies", module="discrepancies"),

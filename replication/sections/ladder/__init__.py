@@ -1,0 +1,1 @@
+"""Beyond the supplement: from the head to DLSA, and whether its filters separate."""

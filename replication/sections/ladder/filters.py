@@ -1,0 +1,228 @@
+"""Whether the Flow Filters separate Few from Many, on images that they never saw.
+
+AUROC of log P(x) with an interval over seeds and samples: its influence values are the
+structural components of DeLong et al. (1988). Who had left before a depth counts for
+nothing there.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from replication.cascade import PROTOCOLS
+from replication.samples.shots import SHOT_GROUPS, shot_groups
+from replication.statistics.intervals import Estimate, estimate
+from replication.statistics.results import Cell, Claim, Grade, estimated
+from replication.statistics.verdicts import judge_absence, judged
+
+SPLITS = ("train", "test")
+MARGIN = 0.05  # of AUROC that test may be below training; fixed before any run
+CHANCE = 0.5
+
+
+def auroc_scores(
+    values: np.ndarray, few: np.ndarray, many: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """AUROC of values, Few (1) against Many (0), as a weighted mean of scores.
+
+    A sample's component is the share of the other group that it is on the right side
+    of, a tie counting half. Weighted by `group_weights` of both groups, half each, the
+    scores have AUROC as their mean, and DeLong's variance.
+
+    Args:
+        values: (N,), NaN where a sample does not count; few, many: (N,) bool.
+
+    Returns:
+        AUROC, NaN where a group is empty; and the scores (N,).
+    """
+    known = ~np.isnan(values)
+    ours, theirs = few & known, many & known
+    if not ours.any() or not theirs.any():
+        return float("nan"), np.full(len(values), np.nan)
+    above = _share_below(values[ours], values[theirs])
+    auroc = float(above.mean())
+    scores = np.full(len(values), auroc)
+    below = 1 - _share_below(values[theirs], values[ours])
+    for group, counted, component in ((few, ours, above), (many, theirs, below)):
+        spread = 2 * group.sum() / counted.sum()
+        scores[counted] += spread * (component - auroc)
+    return auroc, scores
+
+
+def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Share of the others below each value, a tie counting half."""
+    ordered = np.sort(others)
+    sides = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return sum(sides) / (2 * len(others))
+
+
+def group_weights(*groups: np.ndarray) -> np.ndarray:
+    """(N,) weights of samples: the same for all of a group, and for each group."""
+    return sum(group / max(group.sum(), 1) for group in groups) / len(groups)
+
+
+def leaving_scores(leave: np.ndarray, known: np.ndarray, group: np.ndarray) -> Any:
+    """(N,) scores whose mean over a group is the share that leaves, of those there."""
+    counted = group & known
+    if not counted.any():
+        return np.full(len(leave), np.nan)
+    share = leave[counted].mean()
+    scores = np.full(len(leave), float(share))
+    scores[counted] += group.sum() / counted.sum() * (leave[counted] - share)
+    return scores
+
+
+class Filters:
+    """What the filters of a run say of its training and test samples.
+
+    Args:
+        arrays: `labels.<split>`, and `<seed>.<protocol>.<depth>.<split>`, log P(x) of
+            those that remained, NaN of others.
+        thresholds: protocol -> depth from 0 -> a threshold of log P(x) a seed.
+        train_counts: (C,).
+        seeds: as in the names of the arrays.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        thresholds: Mapping[str, list[list[float]]],
+        train_counts: np.ndarray,
+        seeds: list[str],
+    ) -> None:
+        self.arrays, self.thresholds, self._seeds = arrays, thresholds, seeds
+        self._labels = {split: arrays[f"labels.{split}"] for split in SPLITS}
+        self._groups = {
+            split: {
+                name: members[labels]
+                for name, members in shot_groups(train_counts).items()
+            }
+            for split, labels in self._labels.items()
+        }
+
+    def auroc(self, protocol: str, depth: int, split: str, less: float = 0) -> Estimate:
+        """AUROC of log P(x), Few against Many, less a number."""
+        scores, weights = self._auroc(protocol, depth, split)
+        return estimate(scores - less, weights, self._labels[split], step=0)
+
+    def gap(self, protocol: str, depth: int) -> Estimate:
+        """AUROC on test samples minus that on training samples."""
+        (train, train_weights), (test, test_weights) = (
+            self._auroc(protocol, depth, split) for split in SPLITS
+        )
+        # Two sets of samples beside each other: half of the weight each, twice the
+        # score, and classes of their own.
+        labels = [self._labels["train"], self._labels["test"]]
+        labels[1] = labels[1] + labels[0].max() + 1
+        return estimate(
+            2 * np.concatenate([-train, test], axis=1),
+            np.concatenate([train_weights, test_weights]) / 2,
+            np.concatenate(labels),
+            step=0,
+        )
+
+    def leaving(self, protocol: str, depth: int, split: str, group: str) -> Estimate:
+        """Share of a shot group that leaves at a depth, of those that reached it."""
+        members = self._groups[split][group]
+        scores = []
+        for seed, threshold in zip(
+            self._seeds, self.thresholds[protocol][depth - 1], strict=True
+        ):
+            values = self._values(seed, protocol, depth, split)
+            leave = (values >= np.float32(threshold)).astype(float)
+            scores.append(leaving_scores(leave, ~np.isnan(values), members))
+        weights = group_weights(members)
+        return _estimated(np.stack(scores), weights, self._labels[split])
+
+    def _auroc(
+        self, protocol: str, depth: int, split: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (S, N), and their weights (N,): NaN where a group is empty."""
+        few, many = (self._groups[split][name] for name in ("few", "many"))
+        scores = np.stack(
+            [
+                auroc_scores(self._values(seed, protocol, depth, split), few, many)[1]
+                for seed in self._seeds
+            ]
+        )
+        missing = np.nan if np.isnan(scores).any() else 1.0
+        return scores, group_weights(few, many) * missing
+
+    def _values(self, seed: str, protocol: str, depth: int, split: str) -> np.ndarray:
+        return self.arrays[f"{seed}.{protocol}.{depth}.{split}"]
+
+
+def _estimated(scores: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> Estimate:
+    missing = np.isnan(scores).any()
+    return estimate(scores, weights * (np.nan if missing else 1.0), labels)
+
+
+def filter_cells(filters: Filters, common: Mapping[str, Any]) -> list[Cell]:
+    """AUROC and who leaves, on training and test samples at every depth."""
+    cells = []
+    for protocol in PROTOCOLS:
+        for depth in range(1, len(filters.thresholds[protocol]) + 1):
+            new = partial(
+                Cell, method="filter", label=f"Flow Filter {depth}", protocol=protocol
+            )
+            for split in SPLITS:
+                at = f"depth {depth}, {split}"
+                measured = {"auroc": filters.auroc(protocol, depth, split)} | {
+                    f"{group}_leaves": filters.leaving(protocol, depth, split, group)
+                    for group in SHOT_GROUPS
+                }
+                for metric, value in measured.items():
+                    unit = "AUROC" if metric == "auroc" else "fraction"
+                    fields = {"at": at, "unit": unit} | dict(common)
+                    cells.append(new(metric=metric, **fields, **estimated(value)))
+            gap = filters.gap(protocol, depth)
+            fields = estimated(gap) | judged([gap]) | {"unit": "AUROC"} | dict(common)
+            at, minus = f"depth {depth}, test", f"depth {depth}, train"
+            cells.append(new(metric="auroc", at=at, minus=minus, **fields))
+    return cells
+
+
+def filter_claims(filters: Filters, benchmark: str, grade: Grade) -> list[Claim]:
+    """Whether the first filter separates test samples, and as well as training ones."""
+    claims = []
+    for protocol in PROTOCOLS:
+        new = partial(
+            Claim,
+            sentence=None,
+            section="ladder",
+            place="beyond the supplement",
+            benchmark=benchmark,
+            grade=grade,
+            protocol=protocol,
+            unit="AUROC",
+        )
+        above, gap = (
+            filters.auroc(protocol, 1, "test", CHANCE),
+            filters.gap(protocol, 1),
+        )
+        verdict = judge_absence(gap.low, min(gap.high, 0.0), MARGIN)
+        claims += [
+            new(
+                id="filter_separates",
+                statement="The first Flow Filter tells Few from Many on images that it "
+                "was not fitted to.",
+                test="AUROC of log P(x) at depth 1, Few against Many test images, "
+                f"minus {CHANCE:g}",
+                **judged([above]),
+            ),
+            new(
+                id="filter_generalises",
+                statement="It does so on new images as well as on those that it was "
+                "fitted to.",
+                test="The same AUROC on test images minus that on training images; "
+                f"as well: surely less than {MARGIN:g} below",
+                mean=gap.mean,
+                low=gap.low,
+                high=gap.high,
+                verdict=verdict,
+                p_value=gap.p_value if verdict == "contradicted" else None,
+            ),
+        ]
+    return claims
