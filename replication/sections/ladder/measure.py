@@ -50,7 +50,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             *ladder_cells(table, notes, counts, second_terms, common),
             *filter_cells(filters, common),
         ),
-        claims=tuple(filter_claims(filters, benchmark, grade_of(data))),
+        claims=tuple(filter_claims(filters, benchmark, grade_of(data, about))),
         data=without_names(data),
         about=about,
         details={

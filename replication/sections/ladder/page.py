@@ -22,7 +22,7 @@ from replication.reporting.tables import (
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.ladder.experiment import TERMS, deciding_step, whole
 from replication.sections.ladder.filters import SPLITS
-from replication.statistics.results import Cell, Claim, Measurement, grade_of, pick
+from replication.statistics.results import Cell, Claim, Measurement, pick
 
 _MARKS = {
     "validated": (-0.16, "o", DLSA_COLOUR),
@@ -48,7 +48,7 @@ _GENERALISES = {
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """The ladder on one benchmark: Markdown, and its figure by file name."""
     data, cells = measured.data, measured.cells
-    known = grade_of(data) != "real data"
+    known = data["stand_in"] or measured.about["recipe"] == "published"
     text = render(
         "sections/ladder/page.md.j2",
         notice=notice(data, title, None if known else "benchmarks"),

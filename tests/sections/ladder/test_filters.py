@@ -137,7 +137,9 @@ def test_cells_by_hand() -> None:
 def test_claims_on_test_and_beside_training(
     train: float, test: float, separates: str, generalises: str
 ) -> None:
-    claims = filter_claims(filters({"train": train, "test": test}), "own", "real data")
+    claims = filter_claims(
+        filters({"train": train, "test": test}), "own", "real data, scaled"
+    )
     assert [(claim.id, claim.protocol) for claim in claims] == [
         (name, protocol)
         for protocol in PROTOCOLS
@@ -148,7 +150,7 @@ def test_claims_on_test_and_beside_training(
 
 def test_without_few_classes_nothing_is_tested() -> None:
     none = filters({"train": 1.0, "test": 1.0}, counts=np.array([200, 50, 60]))
-    claims = filter_claims(none, "own", "real data")
+    claims = filter_claims(none, "own", "real data, scaled")
     assert {claim.verdict for claim in claims} == {"not run"}
     cells = filter_cells(none, {"section": "ladder", "benchmark": "own", "data": "m"})
     assert math.isnan(pick(cells, metric="auroc").mean)

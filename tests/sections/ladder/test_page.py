@@ -26,6 +26,7 @@ def measured(tmp_path_factory) -> Measurement:
             cells=(*cells, *filter_cells(some, COMMON)),
             claims=tuple(filter_claims(some, "places_lt", "stand-in")),
             data=summary("places_lt", stand_in=True),
+            about={"recipe": "published"},
             details={
                 "second_terms": "drawn",
                 "seeds": ["0", "1", "2"],
