@@ -32,6 +32,7 @@ from replication.core.scaling import Size, clusters_of_row, scaled
 
 PARAMS = Path("params.yaml")
 DOWNLOADS = Path("downloads")
+SHIPPED = Path("shipped")
 PUBLISHED = Path(__file__).parent.parent / "published"
 STAND_IN = "stand_in"
 Benchmark = Literal["imagenet_lt", "places_lt", "inat18", "cifar100_lt", "own"]
@@ -714,7 +715,14 @@ class Settings:
     # ---- Where the data is ----
 
     def is_stand_in(self, benchmark: str) -> bool:
-        """Whether the benchmark has no input of its own."""
+        """Whether the benchmark has neither an input of its own nor what is shipped."""
+        return self._no_input(benchmark) and not self.is_shipped(benchmark)
+
+    def is_shipped(self, benchmark: str) -> bool:
+        """Whether the benchmark rests on the features that the checkout carries."""
+        return self._no_input(benchmark) and (SHIPPED / benchmark).is_dir()
+
+    def _no_input(self, benchmark: str) -> bool:
         doors = (self.get(f"inputs.{benchmark}.{door}") for door in Doors.model_fields)
         return all(door is None for door in doors)
 
@@ -725,6 +733,8 @@ class Settings:
 
     def features(self, benchmark: str, objective: str) -> Path | None:
         """Folder of cached features, where that is the benchmark's input."""
+        if self.is_shipped(benchmark):
+            return SHIPPED / benchmark / objective
         return self._door(benchmark, "features", objective)
 
     def checkpoint(self, benchmark: str, objective: str) -> Path | None:

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from replication.core.files import BadInput
+from replication.core.files import BadInput, write_arrays
 from replication.core.settings import DataSettings
 
 _HEAD = "classifier"
 _AUGMENTED = "train_augmented"
+_FACTS = "about.json"  # of what is shipped
 _NAMED = 5
 _MOST_CLASSES = 10**6
 
@@ -121,10 +122,44 @@ def read_features(
         )
     if not val_is_test and "val" not in splits:
         notes.append("no feature_val: there is no validation split")
-    unread = sorted(p.name for p in {*folder.iterdir()} - {*paths.values(), head_path})
+    read = {*paths.values(), head_path, folder / _FACTS}
+    unread = sorted(p.name for p in {*folder.iterdir()} - read)
     if unread:
         notes.append(f"not read: {_listed(unread)}")
     return ImportedFeatures(splits, augmented, num_classes, head, tuple(notes))
+
+
+def write_features(
+    folder: Path,
+    tables: Mapping[str, Split],
+    head: Mapping[str, np.ndarray] | None,
+    val_is_test: bool,
+) -> None:
+    """Write features as `read_features` reads them, in half precision; whole heads.
+
+    Args:
+        tables: train, test and perhaps val and train_augmented -> features (N, D) and
+            labels (N,); one without samples is left out.
+        head: `weight` (C, D) and `bias` (C,), or None.
+
+    Raises:
+        BadInput: a feature is beyond what half precision has.
+    """
+    for split, name in _file_names(val_is_test).items():
+        features, labels = tables.get(split, (np.empty(0), np.empty(0)))
+        if not len(features):
+            continue
+        with np.errstate(over="ignore"):  # what overflows is refused just below
+            rounded = features.astype(np.float16)
+        if not np.isfinite(rounded).all():
+            raise BadInput(
+                f"{name}: expected features within half precision's ±65,504, got "
+                f"{np.abs(features).max():g}"
+            )
+        arrays = {"features": rounded, "labels": labels.astype(np.int32)}
+        write_arrays(folder / f"{name}.safetensors", arrays)
+    if head is not None:
+        write_arrays(folder / f"{_HEAD}.safetensors", head)
 
 
 def _refuse_any(problems: list[str]) -> None:
@@ -204,7 +239,7 @@ def _float32(path: Path, name: str, values: np.ndarray, notes: list[str]) -> np.
             f"{path}: {name}: expected numbers that are finite in float32, got NaN or "
             f"infinity in {_rows(bad)}"
         )
-    if kind != "float32":
+    if not np.can_cast(kind, np.float32):  # of half precision every bit is kept
         notes.append(f"{path.name}: {name} cast from {kind} to float32")
     return values
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from replication.backbones.networks import build_network
 from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
+    content_hash,
     read_about,
     read_arrays,
     read_json,
@@ -51,13 +53,19 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     one_folder = isinstance(stage.settings.get(f"inputs.{benchmark}.features"), str)
     folder = OUTPUTS / benchmark / objective
     stage.makes(folder / "features")
-    facts = {"one_folder": one_folder, "train": CLEAN}
+    facts: dict[str, Any] = {"one_folder": one_folder, "train": CLEAN}
+    before = [folder / "backbone"]
+    if imported is not None and stage.settings.is_shipped(benchmark):
+        before.append(imported)
+        digest = content_hash(*sorted(imported.glob("*.safetensors")))
+        maker = read_json(imported / ABOUT)["source"]
+        facts["source"] = f"shipped with the suite (content {digest}), {maker}"
     if passes:
-        network = read_json(stage.reads(folder / "backbone" / ABOUT))["features"]
+        network = read_json(stage.reads(before[-1] / ABOUT))["features"]
         looks = f"{passes} augmented look{'s' * (passes > 1)} at each training image"
         facts |= {"train": AUGMENTED, "augmented_passes": passes}
         facts |= {"features": f"{network}; {looks}"}
-    stage.states(folder / "features", folder / "backbone", **facts)
+    stage.states(folder / "features", *before, **facts)
     stage.finish()
 
 
