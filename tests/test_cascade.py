@@ -197,7 +197,8 @@ def test_too_few_classes_are_refused_with_depth_and_seed(splits) -> None:
         levels_of(one_class, 1)
     assert str(refusal.value) == (
         f"depth 1, seed {SEED}: filter: expected samples of at least 2 classes to draw "
-        "pairs from, got 1"
+        "pairs from, got 1; have fewer filters (cascade.depth), or let fewer samples "
+        "leave at each (cascade.leaving_share)"
     )
 
 

@@ -6,7 +6,8 @@ packages have them, and what the backbone stage writes.
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +117,8 @@ def read_checkpoint(
     built = build_network(network, num_classes, None, seed=0)
     head = _head_name(path, network, built)
     content = _read(path)
-    weights, source, ignored = _recognised(content, head)
+    names = built.state_dict().keys()
+    weights, source, ignored = _recognised(path, content, head, names)
     if "_conv_stem.weight" in weights and isinstance(
         getattr(built, "blocks", None), nn.Sequential
     ):
@@ -178,11 +180,12 @@ def _is_ours(path: Path, network: str) -> bool:
 
 
 def _recognised(
-    content: Mapping[str, Any], head: str
+    path: Path, content: Mapping[str, Any], head: str, names: Collection[str]
 ) -> tuple[Weights, Source, list[str]]:
     """The weights under the network's own names, whose format, and what was left."""
-    held = (key for key in _WRAPPERS if isinstance(content.get(key), Mapping))
-    wrapper = next(held, None)
+    held = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
+    others = [key for key, value in content.items() if _tensors(value)]
+    wrapper = held[0] if held else others[0] if len(others) == 1 else None
     flat = content if wrapper is None else content[wrapper]
     beside = [] if wrapper is None else [key for key in content if key != wrapper]
     ignored = _lines(beside, "not of the chosen weights")
@@ -195,8 +198,12 @@ def _recognised(
     rest = [key for key, value in flat.items() if not isinstance(value, Tensor)]
     ignored += _lines(rest, "not a tensor")
     weights = _tensors(flat)
-    if any(name.startswith("encoder_q.") for name in weights):
-        return _from_paco(weights, head, ignored)
+    for name in weights:
+        outer, encoder, _ = name.partition("encoder_q.")
+        if encoder:
+            inner = {n.removeprefix(outer): value for n, value in weights.items()}
+            return _from_paco(inner, head, ignored)
+    ignored += _take_prefix_off(path, weights, names)
     source: Source = "Decouple" if "scales" in weights else "torchvision or timm"
     return weights, source, ignored
 
@@ -205,6 +212,37 @@ def _tensors(flat: Any) -> Weights:
     """Tensors by name, without what parallel and compiled networks put before it."""
     items = flat.items() if isinstance(flat, Mapping) else ()
     return clean_state_dict({str(k): v for k, v in items if isinstance(v, Tensor)})
+
+
+def _take_prefix_off(path: Path, weights: Weights, names: Collection[str]) -> list[str]:
+    """Take off what a wrapper put before the network's names; a line for the rest.
+
+    Raises:
+        BadInput: the names are there under several prefixes.
+    """
+    under: Counter[str] = Counter()
+    for name in weights:
+        parts = name.split(".")
+        for place in range(len(parts)):
+            if ".".join(parts[place:]) in names:
+                under["".join(f"{part}." for part in parts[:place])] += 1
+    most = max(under.values(), default=0)
+    prefixes = sorted(prefix for prefix in under if under[prefix] == most)
+    if 2 * most < len(names) or "" in prefixes:
+        return []
+    if len(prefixes) > 1:
+        raise BadInput(
+            f"{path}: expected weights of one network, got several: under "
+            f"{', '.join(prefixes)}; save the state_dict of one alone"
+        )
+    (prefix,) = prefixes
+    inside = {n.removeprefix(prefix): n for n in weights if n.startswith(prefix)}
+    outside = [name for name in weights if not name.startswith(prefix)]
+    kept = {n: weights[n] for n in outside if n in names and n not in inside}
+    taken = {name: weights[whole] for name, whole in inside.items()}
+    weights.clear()
+    weights.update(taken | kept)
+    return _lines([n for n in outside if n not in kept], f"not under {prefix}")
 
 
 def _lines(names: list[Any], reason: str) -> list[str]:

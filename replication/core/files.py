@@ -5,6 +5,7 @@ flushed to disk and renamed. A killed process leaves at most a `.partial` file, 
 nothing reads.
 """
 
+import argparse
 import copy
 import hashlib
 import io
@@ -302,7 +303,8 @@ def read_state(path: PathLike) -> dict[str, Any]:
         _check_zip(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it then refuses, or of its age
-            return torch.load(Path(path), map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):  # timm's
+                return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
     except pickle.UnpicklingError as error:

@@ -82,7 +82,8 @@ class PairDraws:
         if len(self.classes) < 2:
             raise BadInput(
                 "filter: expected samples of at least 2 classes to draw pairs from, "
-                f"got {len(self.classes)}"
+                f"got {len(self.classes)}; have fewer filters (cascade.depth), or let "
+                "fewer samples leave at each (cascade.leaving_share)"
             )
         self._first = self.counts.cumsum(0) - self.counts
         self._generator = generator

@@ -98,7 +98,9 @@ def test_draws_are_uniform_over_ordered_pairs_of_classes() -> None:
 
 def test_fewer_than_two_classes_are_refused(refused) -> None:
     assert refused(lambda: PairDraws(torch.tensor([3, 3, 3]), generator())) == [
-        "filter: expected samples of at least 2 classes to draw pairs from, got 1"
+        "filter: expected samples of at least 2 classes to draw pairs from, got 1; "
+        "have fewer filters (cascade.depth), or let fewer samples leave at each "
+        "(cascade.leaving_share)"
     ]
 
 

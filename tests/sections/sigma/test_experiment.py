@@ -133,7 +133,8 @@ def test_a_fit_that_fails_names_its_sigma(refused) -> None:
     sweep = Sweep(splits, len(COUNTS), FILTER, CASCADE, CLASSIFIER)
     assert refused(lambda: sweep.attempt(0.3, HEAD, 1)) == [
         "sigma 0.3: depth 1, seed 1: filter: expected samples of at least 2 classes to "
-        "draw pairs from, got 1"
+        "draw pairs from, got 1; have fewer filters (cascade.depth), or let fewer "
+        "samples leave at each (cascade.leaving_share)"
     ]
 
 
