@@ -139,9 +139,10 @@ def _operations(kind: View, size: int) -> list[v2.Transform]:
             grey, flip = v2.RandomGrayscale(0.2), v2.RandomHorizontalFlip()
             return [_crop(size, 0.08), jitter(), grey, _blur(), flip]
         case "cifar_strong":
+            whole = [v2.Resize(size, antialias=True), v2.CenterCrop(size)]
             crop, flip = v2.RandomCrop(size, padding=4), v2.RandomHorizontalFlip()
             policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=_GREY)
-            return [crop, flip, policy, Cutout(16)]
+            return [*whole, crop, flip, policy, Cutout(16)]
         case "cifar_sim":
             flip = v2.RandomHorizontalFlip()
             often = v2.RandomApply([jitter(0.1)], 0.8)
@@ -157,8 +158,7 @@ def paco_views(
 
     Returns:
         Two maps of one image, (3, H, W) uint8 -> (3, image_size, image_size) uint8,
-        that draw from PyTorch's global random numbers. `cifar_strong` expects images
-        of that size.
+        that draw from PyTorch's global random numbers.
     """
     query, key = (_operations(kind, image_size) for kind in (kind_query, kind_key))
     return v2.Compose(query), v2.Compose(key)

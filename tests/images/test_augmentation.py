@@ -71,7 +71,8 @@ OPERATIONS = {
     "randcls": "RandomResizedCrop RandomHorizontalFlip ColorJitter RandAugment",
     "sim": "RandomResizedCrop ColorJitter RandomGrayscale RandomApply "
     "RandomHorizontalFlip",
-    "cifar_strong": "RandomCrop RandomHorizontalFlip AutoAugment Cutout",
+    "cifar_strong": "Resize CenterCrop RandomCrop RandomHorizontalFlip AutoAugment "
+    "Cutout",
     "cifar_sim": "RandomResizedCrop RandomHorizontalFlip RandomApply RandomGrayscale "
     "RandomApply",
     "glyph": "RandomResizedCrop ColorJitter",
@@ -90,8 +91,7 @@ def test_operations_are_those_of_the_list(kind) -> None:
     ("kind", "side"),
     [
         *((kind, (32, 32)) for kind in ALL_KINDS),
-        # cifar_strong is for images that have the size asked.
-        *((kind, (50, 40)) for kind in ALL_KINDS if kind != "cifar_strong"),
+        *((kind, (50, 40)) for kind in ALL_KINDS),
     ],
 )
 def test_view_is_bytes_of_the_size_asked(kind, side) -> None:
