@@ -33,6 +33,7 @@ METHODS = {
     "published": "DLSA, untuned",
     "chosen": "DLSA, tuned",
 }
+AUGMENTED = "augmented training features"
 # First minus second.
 PAIRS = (
     ("chosen", "head"),
@@ -312,6 +313,17 @@ def factor_cells(
     return cells
 
 
+def feature_cells(answers: Answers, chosen: Chosen) -> list[Cell]:
+    """Fitted to clean features minus to augmented ones, where those in use are."""
+    return [
+        answers.difference(
+            name, METHODS[name], pair, "test", metric, minus=AUGMENTED, at=AUGMENTED
+        )
+        for name, pair in chosen.by_features().items()
+        for metric in ACCURACIES
+    ]
+
+
 def all_cells(chosen: Chosen, answers: Answers, looked_at: Answers) -> list[Cell]:
     """Every number of the section.
 
@@ -320,6 +332,7 @@ def all_cells(chosen: Chosen, answers: Answers, looked_at: Answers) -> list[Cell
     """
     cells = method_cells(answers, chosen.named)
     cells += part_cells(answers, chosen.named)
+    cells += feature_cells(answers, chosen)
     return cells + factor_cells(looked_at, chosen.named["published"], chosen.singles)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from replication.core.settings import (
     FilterSettings,
     Settings,
 )
-from replication.core.stage import OUTPUTS, Stage
+from replication.core.stage import ABOUT, OUTPUTS, Stage
 from replication.samples.features import Samples
 from replication.samples.predictions import predictions_table
 from replication.sections.diagnosis.experiment import (
@@ -52,14 +53,18 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     device = stage.uses(pick_device(stage.settings.device()))
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
-    splits = read_splits(stage, folder / "features", SPLITS, device)
+    splits = read_splits(stage, folder / "features", (*SPLITS, "train_clean"), device)
+    clean = splits.pop("train_clean")
+    by_features = {False: splits}
+    if read_json(folder / "features" / ABOUT)["train"] == "augmented":
+        by_features[True] = splits | {"train": clean}
     labels = {split: splits[split].labels.cpu().numpy() for split in DECIDED}
     if len(labels["val"]) == 0:
         raise BadInput(
             f"{stage.name}: expected validation samples to choose settings on, got "
             "none; where the images allow it, data.validation_per_class holds some out"
         )
-    chosen, results, looked_at = _search(stage, benchmark, splits, counts)
+    chosen, results, looked_at = _search(stage, benchmark, by_features, counts)
     diverged = _write(stage, folder / "diagnosis", chosen, results, labels["test"])
     stage.notes(diverged=diverged)
     of = (benchmark, data_in_words(data))
@@ -85,22 +90,28 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
 
 
 def _search(
-    stage: Stage, benchmark: str, splits: Mapping[str, Samples], counts: np.ndarray
+    stage: Stage,
+    benchmark: str,
+    splits: Mapping[bool, Mapping[str, Samples]],
+    counts: np.ndarray,
 ) -> tuple[Chosen, Results, Results]:
     """What was chosen, its results under every seed, and those of single factors."""
     settings = stage.settings
-    size = Size(int(counts.sum()), splits["train"].features.shape[1])
+    size = Size(int(counts.sum()), splits[False]["train"].features.shape[1])
     filters, cascade = settings.filter(benchmark, size), settings.cascade(benchmark)
     classifier, seeds = settings.classifier(benchmark, size), settings.seeds()
     head, grid, device = settings.head(benchmark), settings.diagnose(), stage.device
     searched = seeds[: grid.search_seeds]
     base = setting_in_use(filters, cascade, classifier)
-    others = alternatives(base, grid, splits["train"].features.shape[1])
+    others = alternatives(base, grid, size.dimensions, augmented=True in splits)
     with progress(stage.name) as tell:
         trials = Trials(
             splits,
             len(counts),
-            _heads(stage, benchmark, splits["train"], counts),
+            {
+                clean: _heads(stage, benchmark, some["train"], counts)
+                for clean, some in splits.items()
+            },
             filters,
             classifier,
             stage.resume_folder(filters, cascade, classifier, head, device.type),
@@ -108,7 +119,8 @@ def _search(
             tell,
         )
         chosen = choose(base, others, partial(trials.score, searched))
-        every = list(dict.fromkeys(chosen.named.values()))
+        pairs = chain.from_iterable(chosen.by_features().values())
+        every = list(dict.fromkeys([*chosen.named.values(), *pairs]))
         alone = [base, *(setting for _, setting in chosen.singles)]
         return chosen, trials.results(every, seeds), trials.results(alone, searched)
 

@@ -17,7 +17,12 @@ from replication.reporting.tables import (
     shown,
 )
 from replication.samples.metrics import ACCURACIES
-from replication.sections.diagnosis.experiment import CUT_UP, METHODS, PAIRS
+from replication.sections.diagnosis.experiment import (
+    AUGMENTED,
+    CUT_UP,
+    METHODS,
+    PAIRS,
+)
 from replication.sections.diagnosis.search import FACTORS, value_in_words
 from replication.statistics.results import Cell, Measurement, pick
 
@@ -43,6 +48,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
             for name in ("lr", "refitted")
         ),
         parts=_part_tables(cells),
+        features=_features_table(cells),
         factors=_factors_table(measured),
         steps=_steps_table(details["steps"]),
         figures=folder,
@@ -127,6 +133,22 @@ def _differences_table(cells: Sequence[Cell]) -> str:
         better = _BETTER.get(gaps[0].verdict, gaps[0].verdict)
         rows.append([METHODS[first], METHODS[second], *map(emphasised, gaps), better])
     return markdown_table([*header, "Overall: is the first better?"], rows, words=2)
+
+
+def _features_table(cells: Sequence[Cell]) -> str:
+    """A row a model: fitted to clean features minus to augmented ones; may be empty."""
+    rows = {
+        cell.label: [
+            emphasised(gap)
+            for gap in cells
+            if gap.minus == AUGMENTED and gap.label == cell.label
+        ]
+        for cell in cells
+        if cell.minus == AUGMENTED
+    }
+    header = ["", *(METRIC_NAMES[metric] for metric in ACCURACIES)]
+    body = ([label, *gaps] for label, gaps in rows.items())
+    return markdown_table(header, body) if rows else ""
 
 
 def _part_tables(cells: Sequence[Cell]) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ _OF_A_FILTER = (
     *("sigma", "num_clusters", "weight_exponent"),
     *("lambda_mle", "lambda_bal", "lambda_pure"),
 )
-FILTERS = (*_OF_A_FILTER, "leaving_share")
+FILTERS = (*_OF_A_FILTER, "leaving_share", "clean")
 FACTORS = {
     "lr": "learning rate of the classifiers",
     "depth": "Flow Filters",
@@ -41,6 +41,7 @@ FACTORS = {
     "lambda_bal": "λ_bal",
     "lambda_pure": "λ_pure",
     "leaving_share": "share that leaves",
+    "clean": "training features",
 }
 _VALUES = {
     "refitted": ("the head as it is", "the refitted head"),
@@ -48,6 +49,7 @@ _VALUES = {
     "z": ("not given", "given"),
     "frequencies": ("not given", "given"),
     "own_prior": ("all samples", "the part's samples"),
+    "clean": ("augmented", "clean"),
 }
 
 
@@ -59,7 +61,8 @@ class Setting:
     classifiers. `trained`: False leaves every term as it starts. `refitted`: first
     terms start from the head once refitted with Balanced Softmax. `drawn`: the other
     terms start as drawn, otherwise at zero. `own_prior`: the prior counts the samples
-    that a classifier is fitted to, otherwise all. Others as in `FilterSettings`.
+    that a classifier is fitted to, otherwise all. `clean`: fitted to features without
+    augmentation where the others are augmented. Others as in `FilterSettings`.
     """
 
     lr: float
@@ -77,20 +80,22 @@ class Setting:
     z: bool = True
     frequencies: bool = True
     own_prior: bool = True
+    clean: bool = False
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The filters that a setting needs: settings to fit them with, and how many."""
+    """The filters that a setting needs: to what features, how, and how many."""
 
     filter: FilterSettings
     cascade: CascadeSettings
+    clean: bool
 
     def serves(self, other: "Fit") -> bool:
         """Whether its first filters are all that the other one asks for."""
         share = self.cascade.leaving_share == other.cascade.leaving_share
         return (
-            self.filter == other.filter
+            (self.filter, self.clean) == (other.filter, other.clean)
             and share
             and self.cascade.depth >= other.cascade.depth
         )
@@ -133,11 +138,12 @@ def fit_of(setting: Setting, filter_settings: FilterSettings) -> Fit:
     return Fit(
         filter_settings.model_copy(update=changed),
         CascadeSettings(depth=setting.depth, leaving_share=setting.leaving_share),
+        setting.clean,
     )
 
 
 def alternatives(
-    base: Setting, grid: DiagnoseSettings, dimensions: int
+    base: Setting, grid: DiagnoseSettings, dimensions: int, augmented: bool
 ) -> dict[str, list[Any]]:
     """Values of each factor beside that of the base, in the order of FACTORS.
 
@@ -145,7 +151,7 @@ def alternatives(
 
     Args:
         grid: what the settings name.
-        dimensions: D of the features.
+        dimensions: D of the features; augmented: whether those in use are.
     """
     readings = (squared_reading(dimensions), distance_reading(dimensions))
     sigmas = {float(f"{sigma:.6g}") for sigma in (*readings, *grid.sigmas)}
@@ -156,6 +162,7 @@ def alternatives(
         "num_clusters": grid.num_clusters,
         "weight_exponent": grid.weight_exponents,
         "leaving_share": grid.leaving_shares,
+        "clean": [True] if augmented else [],
         **{name: [0.0] for name in grid.without},
         **{name: [not getattr(base, name)] for name in SWITCHES},
     }
@@ -185,15 +192,19 @@ def plain_head(base: Setting) -> Setting:
     )
 
 
-def plain_heads(base: Setting, rates: Sequence[float]) -> list[Setting]:
+def plain_heads(
+    base: Setting, rates: Sequence[float], clean: Sequence[bool]
+) -> list[Setting]:
     """What the cascade must be compared with.
 
     Where a head gains from being fitted longer or faster, the first terms of DLSA do so
     too, and that gain is not the cascade's. So the plain head gets the same search: it
-    is fitted as the cascade's classifiers are, from either start, at each rate.
+    is fitted as the cascade's classifiers are, from either start, at each rate, to the
+    same features.
     """
     return [
-        replace(plain_head(base), lr=lr, refitted=refitted)
+        replace(plain_head(base), lr=lr, refitted=refitted, clean=some)
+        for some in clean
         for refitted in (False, True)
         for lr in rates
     ]
@@ -329,6 +340,18 @@ class Chosen:
     cascades: int
     plain: int
 
+    def by_features(self) -> dict[str, tuple[Setting, Setting]]:
+        """Clean and augmented of what a reader compares; none where all are clean."""
+        if not any(factor == "clean" for factor, _ in self.singles):
+            return {}
+        return {
+            name: (
+                replace(self.named[name], clean=True),
+                replace(self.named[name], clean=False),
+            )
+            for name in ("refitted", "plain", "published")
+        }
+
 
 def choose(base: Setting, others: Mapping[str, Sequence[Any]], score: Score) -> Chosen:
     """Choose on validation accuracies alone: DLSA's settings, and a plain head's.
@@ -346,7 +369,8 @@ def choose(base: Setting, others: Mapping[str, Sequence[Any]], score: Score) -> 
 
     path = search(base, others, remembered)
     cascades = len(known)
-    plain = best_of(remembered(plain_heads(base, [base.lr, *others["lr"]])))
+    rates, clean = ([getattr(base, f), *others[f]] for f in ("lr", "clean"))
+    plain = best_of(remembered(plain_heads(base, rates, clean)))
     singles = one_at_a_time(base, others)
     head = replace(plain_head(base), trained=False)
     return Chosen(

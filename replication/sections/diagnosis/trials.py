@@ -40,13 +40,14 @@ from replication.sections.diagnosis.search import Fit, Setting, fit_of
 class Trials:
     """What settings decide; only what is missing is computed.
 
-    Fields: `heads`: seed -> the head as it is, and once refitted; `folder` of the
-    files; `fits`: filters asked for so far, of which the deepest serve the others too.
+    Fields: `splits`, by whether training features are clean though they are augmented
+    in use; `heads`, likewise: seed -> the head as it is, and once refitted; `folder` of
+    the files; `fits`: filters asked for so far, of which the deepest serve the others.
     """
 
-    splits: Mapping[str, Samples]
+    splits: Mapping[bool, Mapping[str, Samples]]
     num_classes: int
-    heads: Mapping[int, tuple[Term, Term]]
+    heads: Mapping[bool, Mapping[int, tuple[Term, Term]]]
     filter_settings: FilterSettings
     classifier: ClassifierSettings
     folder: Path
@@ -58,7 +59,7 @@ class Trials:
         self, seeds: Sequence[int], settings: Sequence[Setting]
     ) -> dict[Setting, float]:
         """Validation Overall of settings: all that the search is told."""
-        labels = self.splits["val"].labels.cpu().numpy()
+        labels = self.splits[False]["val"].labels.cpu().numpy()
         return {
             setting: validation_accuracy(of_seed, labels)
             for setting, of_seed in self.results(settings, seeds).items()
@@ -116,7 +117,12 @@ class Trials:
         """Fit filters. Those that were tried may diverge, those in use must not."""
         try:
             levels = fit_levels(
-                self.splits, self.num_classes, fit.filter, fit.cascade, VALIDATED, seed
+                self.splits[fit.clean],
+                self.num_classes,
+                fit.filter,
+                fit.cascade,
+                VALIDATED,
+                seed,
             ).levels
         except BadInput as error:
             if fit.filter == self.filter_settings:
@@ -129,14 +135,14 @@ class Trials:
     def _decide(self, setting: Setting, seed: int, file: Path) -> None:
         levels = self._fitted(setting, seed) if setting.depth else []
         if levels is None:
-            tried = undecided(self.splits)
+            tried = undecided(self.splits[setting.clean])
         else:
             tried = decide_as(
                 setting,
                 levels,
-                self.splits,
+                self.splits[setting.clean],
                 self.num_classes,
-                self.heads[seed][setting.refitted],
+                self.heads[setting.clean][seed][setting.refitted],
                 self.classifier,
                 seed,
             )
@@ -158,8 +164,8 @@ class Trials:
         return next(known for known in self.fits if known.serves(fit))
 
     def _levels(self, fit: Fit, seed: int) -> Path:
-        both = [fit.filter.model_dump(), fit.cascade.model_dump()]
-        return self._file("levels", both, seed)
+        of = [fit.filter.model_dump(), fit.cascade.model_dump(), fit.clean]
+        return self._file("levels", of, seed)
 
     def _file(self, what: str, key: Any, seed: int) -> Path:
         return self.folder / f"{what}-{content_hash(key)}-seed-{seed}.safetensors"

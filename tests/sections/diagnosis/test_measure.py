@@ -23,7 +23,7 @@ from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.samples.predictions import by_seed
 from replication.sections.diagnosis import search, trials
-from replication.sections.diagnosis.experiment import METHODS
+from replication.sections.diagnosis.experiment import AUGMENTED, METHODS
 from replication.sections.diagnosis.measure import measure
 from replication.sections.diagnosis.page import finding, page
 from replication.statistics.results import Measurement, pick
@@ -191,6 +191,30 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
         (some[0], some[-1]) for some in again
     )
     assert not (checkout / ".resume" / NAME).exists()
+
+
+def test_augmented_training_features_are_held_against_clean_ones(
+    done, checkout, tmp_path
+) -> None:
+    """A row a model; with looks that are the images' own features nothing differs."""
+    assert "clean or augmented" not in page(done[1], "Places-LT", "f")[0]
+    folder = checkout / "outputs" / BENCHMARK / "paco" / "features"
+    arrays = read_arrays(folder / "train.safetensors")
+    for looks, noise in (("same", 0.0), ("other", 3.0)):
+        drawn = np.random.default_rng(0).standard_normal(arrays["features"].shape)
+        features = (arrays["features"] + noise * drawn).astype(np.float32)
+        augmented = {"features": features, "labels": arrays["labels"]}
+        write_arrays(folder / "train_augmented.safetensors", augmented)
+        about = read_json(folder / "about.json") | {"train": "augmented"}
+        write_json(folder / "about.json", about)
+        measured = ran()
+        gaps = [cell for cell in measured.cells if cell.minus == AUGMENTED]
+        names = ["refitted", "plain", "published"]
+        assert list(dict.fromkeys(gap.method for gap in gaps)) == names
+        assert any(gap.mean for gap in gaps) == (looks == "other")
+        text, _ = page(as_read(measured, tmp_path), "Places-LT", "f")
+        assert "## Training features, clean or augmented" in text
+        assert "| training features | clean | augmented |" in text
 
 
 def one_after_the_other(pieces, of, device, tell) -> None:

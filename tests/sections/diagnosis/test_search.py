@@ -35,13 +35,14 @@ def test_filters_serve_what_they_hold() -> None:
         ({"sigma": 1.0}, False),
         ({"lambda_pure": 0.0, "depth": 1}, False),
         ({"leaving_share": 0.5}, False),
+        ({"clean": True}, False),
     ):
         other = search.fit_of(replace(BASE, **changes), FILTER)
         assert deep.serves(other) == served, changes
 
 
 def test_alternatives_leave_out_what_is_in_use() -> None:
-    others = search.alternatives(BASE, GRID, dimensions=24)
+    others = search.alternatives(BASE, GRID, dimensions=24, augmented=True)
     assert list(others) == list(search.FACTORS)
     assert others == {
         "lr": [0.5],
@@ -58,21 +59,25 @@ def test_alternatives_leave_out_what_is_in_use() -> None:
         "lambda_bal": [],
         "lambda_pure": [0.0],
         "leaving_share": [0.5],
+        "clean": [True],
     }
+    assert search.alternatives(BASE, GRID, 24, augmented=False)["clean"] == []
     singles = search.one_at_a_time(BASE, others)
-    assert len(singles) == 14
+    assert len(singles) == 15
     for factor, setting in singles:
         before, after = asdict(BASE), asdict(setting)
         assert {n for n in before if before[n] != after[n]} == {factor}
 
 
 def test_the_plain_head_gets_the_same_learning_rates_and_starts() -> None:
-    plain = search.plain_heads(BASE, [0.05, 0.5])
+    plain = search.plain_heads(BASE, [0.05, 0.5], [False])
     assert [(some.lr, some.refitted) for some in plain] == [
         (0.05, False), (0.5, False), (0.05, True), (0.5, True),
     ]  # fmt: skip
     given = {(some.depth, some.z, some.frequencies, some.trained) for some in plain}
     assert given == {(0, False, False, True)}
+    both = search.plain_heads(BASE, [0.05, 0.5], [False, True])
+    assert both == plain + [replace(some, clean=True) for some in plain]
 
 
 class Worth:
