@@ -92,6 +92,7 @@ def test_shipped_settings_load() -> None:
 # What README and params.yaml tell a user to type after `-S`.
 OVERRIDES = (
     ["lambda_pure=0.3"],
+    ["recipe=verbatim"],
     ["inputs.places_lt.features=/tmp"],
     ["inputs.inat18.checkpoint={ce: /tmp/a, paco: /tmp/b}"],
     ["data.imbalance_factor=50", "backbone.network=resnet50", "machine.devices=4"],
@@ -130,6 +131,7 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
         [f"inputs.own.features.pako: {KNOWN}"],
     ),
     ({"inputs.own.features": {"ce": "/tmp"}}, [f"inputs.own.features.paco: {NOTHING}"]),
+    ({"recipe": "small"}, ["recipe: expected 'scaled' or 'verbatim', got 'small'"]),
     ({"filter": "fast"}, [f"filter: {BY_NAME}, got 'fast'"]),
     ({"view.mean": 0.5}, ["view.mean: expected a list, got 0.5"]),
     ({"view.mean": [0.5]}, ["view.mean: expected 3 values, got [0.5]"]),
