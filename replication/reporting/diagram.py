@@ -1,5 +1,7 @@
 """README's picture of DLSA: what a sample passes until it is decided."""
 
+from itertools import pairwise
+
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,7 +30,7 @@ def diagram() -> str:
             _arrow(axes, (middle, -0.5), (middle, -1.3))
             axes.text(middle + 0.1, -0.9, "the likeliest 30 %\nleave", va="center")
         _box(axes, 9.6, -1.8, "plain\nclassifier", _CLASSIFIER)
-        for left, right in zip(middles, middles[1:], strict=False):
+        for left, right in pairwise(middles):
             _arrow(axes, (left + 1.1, 0), (right - 1.1, 0))
         _arrow(axes, (6.8 + 1.1, 0), (9.6, 0), head=False)
         _arrow(axes, (9.6, 0), (9.6, -1.3))
