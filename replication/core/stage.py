@@ -50,6 +50,7 @@ from replication.core.settings import BENCHMARKS, OBJECTIVES, PARAMS, Settings, 
 OUTPUTS = Path("outputs")
 RESULTS = Path("results")
 REPORTS = Path("reports")
+KEPT = Path("kept")
 RESUME = Path(".resume")
 ABOUT = "about.json"
 _UNTIL_FREE = 10.0  # seconds that children of a killed stage have to go

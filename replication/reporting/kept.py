@@ -1,4 +1,4 @@
-"""Kept runs side by side: what each one found, and what backbones say together."""
+"""Runs below kept/: what each one found, and what several backbones say together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,21 +9,18 @@ import numpy as np
 import pandas as pd
 
 from replication.core.files import read_json, read_yaml
-from replication.reporting.tables import (
-    PROTOCOL_NAMES,
-    emphasised,
-    markdown_table,
-    shown,
+from replication.reporting.evidence import (
+    COMPARED,
+    RealRun,
+    conclusion,
+    evidence_table,
 )
+from replication.reporting.headlines import ASKED
+from replication.reporting.tables import PROTOCOL_NAMES, emphasised, markdown_table
 from replication.statistics.intervals import over_seeds
-from replication.statistics.results import Cell, estimated, pick
+from replication.statistics.results import Cell, Claim, estimated, pick
 from replication.statistics.verdicts import judge_claim
 
-_OTHERS = {
-    "start": "its own head",
-    "plain": "plain classifier of equal budget",
-    "balanced_softmax": "BalSoftmax refitted",
-}
 # Parts of params.yaml that change no number of Table 2.
 _ELSEWHERE = {
     *("benchmarks", "comparison", "ablation", "confusion", "selection", "separation"),
@@ -34,14 +31,10 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run below kept/.
+    """A Table 2 below kept/, and the params.yaml that made it."""
 
-    Fields: `cells` of Table 2, none without one; its `params`; `grade` of evidence.
-    """
-
-    cells: Sequence[Cell]
+    found: RealRun
     params: Mapping[str, Any]
-    grade: str
 
     @property
     def backbone(self) -> int:
@@ -52,97 +45,87 @@ class KeptRun:
         """Equal where two runs differ in nothing but the backbone's seed, and names."""
         settings = {k: v for k, v in self.params.items() if k not in _ELSEWHERE}
         settings["backbone"] = {**settings["backbone"], "seed": None}
-        data = sorted({(cell.benchmark, cell.data) for cell in self.cells})
+        data = sorted({(cell.benchmark, cell.data) for cell in self.found.cells})
         return repr((data, settings))
 
 
-def read_kept(folder: Path) -> KeptRun:
-    """A kept run, from the cells, claims and params in its run/."""
-    path = folder / "run" / "cells.csv"
-    if not path.is_file():
-        return KeptRun([], {}, "")
-    table = pd.read_csv(path).query("section == 'table2'").drop(columns="per_seed")
-    known = table.filter([field.name for field in fields(Cell)])
-    cells = [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
-    claims = read_json(folder / "run" / "claims.json")
-    grades = [claim["grade"] for claim in claims if claim["section"] == "table2"]
-    params = read_yaml(folder / "run" / "params.yaml")
-    return KeptRun(cells, params, ", ".join(dict.fromkeys(grades)))
-
-
-def kept_page(runs: Mapping[str, KeptRun], titles: Mapping[str, str]) -> str:
-    """Every kept run; of those that have a Table 2, what they found.
+def read_kept(folder: Path, link: str) -> list[KeptRun]:
+    """A kept run, one entry for each Table 2 on real data, from its run/.
 
     Args:
-        runs: folder below kept/ -> the run.
-        titles: of the benchmarks.
+        link: to its pages, for a reader.
     """
-    links = {run: f"[{run}]({run}/README.md)" for run in runs}
-    rows = [
-        [
-            *(links[name], titles[benchmark], run.grade or "—", words),
-            *_numbers(run.cells, benchmark, protocol),
-        ]
-        for name, run in runs.items()
-        for benchmark in dict.fromkeys(cell.benchmark for cell in run.cells)
-        for protocol, words in PROTOCOL_NAMES.items()
+    about = read_json(folder / "run" / "about.json")
+    table = pd.read_csv(folder / "run" / "cells.csv").query("section == 'table2'")
+    known = table.filter([field.name for field in fields(Cell)])
+    known = known.drop(columns="per_seed")
+    cells = [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
+    claims = [Claim(**raw) for raw in read_json(folder / "run" / "claims.json")]
+    params = read_yaml(folder / "run" / "params.yaml")
+    return [
+        KeptRun(
+            RealRun(
+                **facts,
+                link=link,
+                cells=[cell for cell in cells if cell.benchmark == name],
+                claims=[
+                    claim
+                    for claim in claims
+                    if claim.section == "table2" and claim.benchmark == name
+                ],
+            ),
+            params,
+        )
+        for name, facts in about.items()
     ]
-    header = ["Run", "Data", "Evidence", "Protocol", "Own head", "DLSA"]
-    header += [f"DLSA minus {other}, points" for other in _OTHERS.values()]
-    others = [
-        f"- {links[name]}, without a Table 2" for name in runs if not runs[name].cells
+
+
+def kept_runs(folder: Path, link: str) -> list[KeptRun]:
+    """Every kept run below a folder; `link` leads there from the page."""
+    return [
+        run
+        for index in sorted(folder.glob("*/README.md"))
+        for run in read_kept(index.parent, f"{link}/{index.parent.name}/README.md")
     ]
+
+
+def kept_page(runs: Sequence[KeptRun]) -> str:
+    """What every kept run found, a line each, and side by side."""
+    found = [run.found for run in runs]
     parts = [
-        "# Kept runs side by side",
+        "# Kept runs",
         "Runs that were kept with their pages, figures and what made them by `make "
         "keep`, which also writes this page. Overall on the test set, %; intervals are "
         "95 % and cover the seeds after the features and test sampling, **not** the "
         "backbone.",
-        markdown_table(header, rows, words=4) if rows else "None so far has a Table 2.",
-        "\n".join(others),
-        _together(runs, titles),
+        "\n".join(f"- {conclusion(run)}" for run in found),
+        evidence_table(found) or "None so far is on real data.",
+        _over_backbones(runs),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _numbers(cells: Sequence[Cell], benchmark: str, protocol: str) -> list[str]:
-    where = {"benchmark": benchmark, "protocol": protocol, "metric": "overall"}
-    values = [
-        pick(cells, method=name, minus=None, **where) for name in ("start", "full")
-    ]
-    gaps = [pick(cells, minus=name, **where) for name in _OTHERS]
-    return [
-        *(shown(cell) if cell else "not run" for cell in values),
-        *(emphasised(cell) if cell else "not run" for cell in gaps),
-    ]
 
 
 # ---- Several backbones ------------------------------------------------------------
 
 
-def _together(runs: Mapping[str, KeptRun], titles: Mapping[str, str]) -> str:
+def _over_backbones(runs: Sequence[KeptRun]) -> str:
     """Where runs differ in their backbone alone, their differences as of one sample."""
-    groups: dict[str, list[str]] = {}
-    for name, run in runs.items():
-        if run.cells:
-            groups.setdefault(run.alike(), []).append(name)
-    several = [
-        [runs[name] for name in names]
-        for names in groups.values()
-        if len({runs[name].backbone for name in names}) > 1
-    ]
+    groups: dict[str, list[KeptRun]] = {}
+    for run in runs:
+        groups.setdefault(run.alike(), []).append(run)
     rows = []
-    for group in several:
-        (benchmark,) = {cell.benchmark for cell in group[0].cells}
+    for group in groups.values():
         backbones = {run.backbone for run in group}
-        about = [titles[benchmark], group[0].grade or "—", str(len(backbones))]
+        if len(backbones) == 1:
+            continue
+        about = [group[0].found.title, group[0].found.grade, str(len(backbones))]
         for protocol, words in PROTOCOL_NAMES.items():
-            gaps = [backbone_gap(group, other, protocol) for other in _OTHERS]
+            gaps = [backbone_gap(group, other, protocol) for other in COMPARED]
             rows.append([*about, words, *map(_judged, gaps)])
     if not rows:
         return "No two of these runs differ in their backbone alone."
     header = ["Data", "Evidence", "Backbones", "Protocol"]
-    header += [f"DLSA minus {other}, points" for other in _OTHERS.values()]
+    header += [f"DLSA minus {ASKED[test]}, points" for test in COMPARED.values()]
     return (
         "## Over backbones\n\nRuns that differ in their backbone's seed alone. A "
         "backbone is one observation: the mean of its paired difference, with "
@@ -166,7 +149,7 @@ def backbone_gap(
     """
     of_backbone: dict[int, list[float]] = {}
     for run in runs:
-        gap = pick(run.cells, minus=other, protocol=protocol, metric=metric)
+        gap = pick(run.found.cells, minus=other, protocol=protocol, metric=metric)
         if gap is None:
             return None
         of_backbone.setdefault(run.backbone, []).append(gap.mean)

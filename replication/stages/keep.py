@@ -9,17 +9,21 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from replication.core.files import BadInput, write_text
+from replication.core.files import BadInput, write_json, write_text
 from replication.core.record import read_records, record_of, records_behind
 from replication.core.settings import PARAMS, load, read_recipe
-from replication.core.stage import REPORTS, RESULTS
-from replication.reporting.kept import kept_page, read_kept
+from replication.core.stage import KEPT, REPORTS, RESULTS
+from replication.reporting.kept import kept_page, kept_runs
 from replication.stages.report import tables_shown
+from replication.statistics.results import Measurement, grade_of
 
-KEPT = Path("kept")
 _LOCK = Path("dvc.lock")
+# Pages that need none of a run's data, or show all runs: one copy, in reports/.
+_ONE_COPY = ("audit", "discrepancies", "evidence")
+_THERE = re.compile(rf"\]\(((?:{'|'.join(_ONE_COPY)})\.md)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -46,17 +50,26 @@ def keep(name: str) -> Path:
         )
     target = KEPT / name
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(REPORTS, target)
+    _copy_pages(target)
     shutil.copytree(RESULTS, target / "run")
     (target / "run" / "records").mkdir()
-    paths = [path.as_posix() for path in tables_shown(load())]
-    behind = records_behind(paths, read_records())
+    paths = tables_shown(load())
+    write_json(target / "run" / "about.json", _about(paths))
+    behind = records_behind([path.as_posix() for path in paths], read_records())
     for file in (PARAMS, _LOCK):
         shutil.copy(file, target / "run")
     for file in (record_of(run["stage"]) for run in behind):
         shutil.copy(file, target / "run" / "records")
     write_overview()
     return target
+
+
+def _copy_pages(target: Path) -> None:
+    """The run's own pages and figures; links to the others lead to reports/."""
+    others = shutil.ignore_patterns(*_ONE_COPY, *(f"{name}.md" for name in _ONE_COPY))
+    shutil.copytree(REPORTS, target, ignore=others)
+    for page in target.glob("*.md"):
+        write_text(page, _THERE.sub(r"](../../reports/\1", page.read_text()))
 
 
 def changed_stages() -> list[str]:
@@ -77,13 +90,23 @@ def changed_stages() -> list[str]:
     return sorted(json.loads(asked.stdout))
 
 
+def _about(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """Benchmark -> what a reader is told of its Table 2, where that is on real data."""
+    tables = [Measurement.read(path) for path in paths if path.name == "table2.json"]
+    return {
+        table.benchmark: {
+            "title": read_recipe(table.benchmark)["title"],
+            "features": table.about["features"],
+            "grade": grade_of(table.data, table.about),
+        }
+        for table in tables
+        if not table.data["stand_in"]
+    }
+
+
 def write_overview() -> None:
     """kept/README.md, from every folder below kept/ that has pages."""
-    folders = [index.parent for index in sorted(KEPT.glob("*/README.md"))]
-    runs = {folder.name: read_kept(folder) for folder in folders}
-    names = {cell.benchmark for run in runs.values() for cell in run.cells}
-    titles = {name: read_recipe(name)["title"] for name in names}
-    write_text(KEPT / "README.md", kept_page(runs, titles))
+    write_text(KEPT / "README.md", kept_page(kept_runs(KEPT, ".")))
 
 
 def main(arguments: list[str]) -> int:

@@ -11,15 +11,15 @@ import pandas as pd
 from replication.core.files import write_json, write_table, write_text
 from replication.core.record import read_records, records_behind
 from replication.core.settings import Settings, read_recipe
-from replication.core.stage import OUTPUTS, REPORTS, RESULTS, Stage, run
+from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_tables
 from replication.reporting.claims import claims_page
+from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import headlines, of_print
+from replication.reporting.kept import kept_runs
 from replication.reporting.pages import Page, Part, index_page
 from replication.reporting.provenance import Run
 from replication.reporting.rendering import settings_sentence
-from replication.reporting.summary import summary_finding, summary_page
-from replication.sections.table2.page import PAPER_DATA
 from replication.statistics.results import (
     Cell,
     Claim,
@@ -113,8 +113,8 @@ def main(stage: Stage) -> None:
     write_results(results)
     write_pages(
         [
+            _evidence_page(results),
             _claims_page(results),
-            _summary_page(results),
             *(
                 _section_page(section, section.tables(stage.settings), results)
                 for section in SECTIONS
@@ -256,31 +256,39 @@ def _claims_page(results: Results) -> Page:
     return Page("claims.md", [part])
 
 
-def _summary_page(results: Results) -> Page:
-    """The half page to cite, for every benchmark that Table 2 was measured on."""
-    parts = []
-    for table2 in results.measured.values():
-        if table2.section != "table2":
-            continue
-        name = table2.benchmark
-        title = results.titles[name]
-        claims = [claim for claim in results.claims if claim.benchmark in (name, None)]
-        own = name == read_published_tables()["table2"].benchmark
-        here = [p for p, table in results.measured.items() if table.benchmark == name]
-        parts.append(
-            Part(
-                name=f"Summary: does DLSA help on {title}?",
-                data=grade_of(table2.data, table2.about),
-                settings=_settings(table2),
-                finding=summary_finding(table2, title),
-                text=summary_page(table2, claims, title, None if own else PAPER_DATA),
-                runs=results.runs(*here),
-                command="dvc repro",
-                data_hash=table2.data["hash"],
-                notes=_notes(table2),
-            )
+def _evidence_page(results: Results) -> Page:
+    """Whether DLSA helps: this run's Table 2 on real data, and every kept run's."""
+    tables = {
+        path: table
+        for path, table in results.measured.items()
+        if table.section == "table2" and not table.data["stand_in"]
+    }
+    here = [
+        RealRun(
+            title=results.titles[table.benchmark],
+            features=table.about["features"],
+            grade=grade_of(table.data, table.about),
+            link="table2.md",
+            cells=table.cells,
+            claims=table.claims,
         )
-    return Page("summary.md", parts)
+        for table in tables.values()
+    ]
+    runs = [*here, *(run.found for run in kept_runs(KEPT, "../kept"))]
+    printed = read_published_tables()["table1"]
+    text, figures = evidence_page(runs, printed, "figures/evidence")
+    part = Part(
+        name="Does DLSA help?",
+        data="real data, this run and the kept ones" if runs else "none yet",
+        finding=finding(runs),
+        text=text,
+        runs=results.runs(*tables) if tables else [],
+        command="dvc repro",
+        data_hash=", ".join(table.data["hash"] for table in tables.values()) or None,
+        figures={f"figures/evidence/{name}": svg for name, svg in figures.items()},
+        notes=[note for table in tables.values() for note in _notes(table)],
+    )
+    return Page("evidence.md", [part])
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from replication.core.files import write_json, write_table
-from replication.reporting.kept import KeptRun, backbone_gap, kept_page, read_kept
+from replication.reporting.evidence import RealRun
+from replication.reporting.kept import KeptRun, backbone_gap, kept_page, kept_runs
 from replication.statistics.results import Cell, as_table
 from tests.reporting.made import REAL, cell, claim, gap
 
-TITLES = {"places_lt": "Places-LT"}
 CELLS = (
     cell(method="start"),
     cell(),
@@ -24,6 +24,7 @@ PARAMS = {
     "seeds": [0, 1],
     "backbone": {"seed": 0, "network": "x"},
 }
+FACTS = {"title": "Places-LT", "features": "a network", "grade": REAL}
 
 
 def run(
@@ -31,32 +32,35 @@ def run(
 ) -> KeptRun:
     """A run that found a difference to DLSA's head."""
     named = {"network": "x", "seed": backbone}
-    difference = gap(minus="start", mean=mean, data=data)
-    settings = PARAMS | {"backbone": named} | params
-    return KeptRun([cell(data=data), difference], settings, REAL)
+    cells = [cell(data=data), gap(minus="start", mean=mean, data=data)]
+    found = RealRun(**FACTS, link="a", cells=cells, claims=[])
+    return KeptRun(found, PARAMS | {"backbone": named} | params)
 
 
-def test_a_run_has_a_row_a_protocol_and_what_it_did_not_measure_is_said(
+def test_a_kept_run_is_read_back_and_what_it_did_not_measure_is_said(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "mine" / "run"
     write_table(folder / "cells.csv", as_table(CELLS, Cell))
     YAML(typ="safe").dump(PARAMS, folder / "params.yaml")
-    write_json(folder / "claims.json", [asdict(claim())])
-    runs = {name: read_kept(tmp_path / name) for name in ("mine", "audit")}
-    text = kept_page(runs, TITLES)
+    claims = [claim(id="gain_overall", protocol="validated"), claim(section="table1")]
+    write_json(folder / "claims.json", [asdict(one) for one in claims])
+    write_json(folder / "about.json", {"places_lt": FACTS})
+    (tmp_path / "mine" / "README.md").touch()
+    (read,) = kept_runs(tmp_path, "kept")
+    assert [one.id for one in read.found.claims] == ["gain_overall"]
+    text = kept_page([read])
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0] == (
-        "| [mine](mine/README.md) | Places-LT | real data, scaled | validated "
+        "| [Places-LT](kept/mine/README.md) | real data, scaled | validated "
         "| 40.0 ± 2.0 | 40.0 ± 2.0 | **−2.0 ± 1.0** | not run | not run |"
     )
     assert "as released" in rows[1] and "40.0" not in rows[1]
-    assert "\n- [audit](audit/README.md), without a Table 2\n" in text
     assert "No two of these runs differ in their backbone alone." in text
 
 
-def test_without_any_table_2_there_is_no_table() -> None:
-    assert "None so far has a Table 2." in kept_page({}, {})
+def test_without_any_run_there_is_no_table() -> None:
+    assert "None so far is on real data." in kept_page([])
 
 
 # --- several backbones
@@ -97,10 +101,10 @@ def test_two_backbones_that_agree_decide_and_two_that_do_not_leave_it_open() -> 
 def test_only_runs_that_differ_in_their_backbone_alone_are_one_sample(
     other: KeptRun,
 ) -> None:
-    text = kept_page({"a": run(0.02, 0), "b": other}, TITLES)
+    text = kept_page([run(0.02, 0), other])
     assert "## Over backbones" not in text
     alike = run(0.01, 1, seeds=[0], machine={"device": "cpu"})
-    text = kept_page({"a": run(0.02, 0), "b": alike}, TITLES)
+    text = kept_page([run(0.02, 0), alike])
     assert (
         "| Places-LT | real data, scaled | 2 | validated | +1.5 ± 6.4, undecided |"
         in text

@@ -10,10 +10,11 @@ import pytest
 
 from replication.core.files import write_json, write_table, write_text
 from replication.core.record import record_of
+from replication.core.stage import OUTPUTS
 from replication.stages import keep as stage
 from replication.stages.keep import changed_stages, keep, main
 from replication.statistics.results import Cell, as_table
-from tests.reporting.made import cell, claim, record
+from tests.reporting.made import cell, claim, measurement, record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,11 +29,20 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("audit", "of_an_earlier_run"):
         made = record(name, outputs=[f"outputs/tables/{name}.json"])
         write_json(record_of(name), made)
-    write_text("reports/README.md", "[Audit](audit.md)")
-    write_text("reports/audit.md", "![b](figures/a/b.svg)")
-    write_text("reports/figures/a/b.svg", "<svg/>")
+    write_text("reports/README.md", "[Audit](audit.md), [Table 2](table2.md)")
+    write_text("reports/table2.md", "![b](figures/a/b.svg)")
+    write_text("reports/audit.md", "![b](figures/audit/b.svg)")
+    for name in ("a", "audit"):
+        write_text(f"reports/figures/{name}/b.svg", "<svg/>")
     write_table(Path("results/cells.csv"), as_table([cell()], Cell))
     write_json(Path("results/claims.json"), [asdict(claim())])
+    table2 = OUTPUTS / "tables" / "places_lt" / "table2.json"
+    measurement().write(table2)
+    monkeypatch.setattr(
+        stage,
+        "tables_shown",
+        lambda settings: [Path("outputs/tables/audit.json"), table2],
+    )
     return tmp_path
 
 
@@ -42,16 +52,19 @@ def test_pages_figures_results_and_the_records_behind_them_are_kept(finished) ->
     files = (path for path in Path("kept/mine").rglob("*") if path.is_file())
     assert {path.relative_to("kept/mine").as_posix() for path in files} == {
         "README.md",
-        "audit.md",
+        "table2.md",
         "figures/a/b.svg",
         "run/cells.csv",
+        "run/about.json",
         "run/claims.json",
         "run/params.yaml",
         "run/dvc.lock",
         "run/records/audit.json",
     }
+    index = Path("kept/mine/README.md").read_text()
+    assert index == "[Audit](../../reports/audit.md), [Table 2](table2.md)"
     overview = Path("kept/README.md").read_text()
-    assert "| [mine](mine/README.md) | Places-LT | real data, scaled |" in overview
+    assert "\n| [Places-LT](./mine/README.md) | paper's data | validated |" in overview
 
 
 def test_pages_that_are_not_of_this_checkout_are_refused(

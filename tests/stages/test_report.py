@@ -21,7 +21,6 @@ from replication.stages.report import (
     judged_at_once,
 )
 from replication.statistics.results import Measurement
-from replication.statistics.selection import CHOICE
 from replication.statistics.verdicts import UNDECIDED_AFTER
 from tests.reporting.made import cell, claim, gap, measurement, record
 
@@ -40,7 +39,6 @@ MEASURED = measurement(
         cell(metric="few", mean=0.30004),
         gap(minus="start"),
         gap(minus="start", protocol="as_released"),
-        gap(minus="last_epoch", metric=CHOICE),
     ),
     claims=(claim(sentence="s7_losses", p_value=0.02), FREE),
 )
@@ -100,8 +98,8 @@ def test_what_was_run_has_a_page_and_every_link_leads_somewhere(checkout) -> Non
     index = (reports / "README.md").read_text()
     links = re.findall(r"^- \*\*\[(.*?)\]\((.*?)\)", index, re.MULTILINE)
     assert links == [
+        ("Does DLSA help?", "evidence.md"),
         ("Claims", "claims.md"),
-        ("Summary: does DLSA help on Places-LT?", "summary.md"),
         ("Hyper-parameters (Sect. 5)", "settings.md"),
         ("Table 2 (Sect. 7) on Places-LT", "table2.md"),
         ("From the head to DLSA on Places-LT", "ladder.md"),
@@ -139,7 +137,7 @@ def test_what_differs_between_identical_runs_stands_in_one_block(checkout) -> No
     checkout(**LATER)
     after = written()
     changed = {Path(name).name for name in before if before[name] != after[name]}
-    assert changed == {"table2.md", "audit.md", "claims.md", "summary.md"}
+    assert changed == {"table2.md", "audit.md", "claims.md", "evidence.md"}
     assert {name: without_block(text) for name, text in before.items()} == {
         name: without_block(text) for name, text in after.items()
     }
@@ -158,7 +156,7 @@ def test_a_listed_benchmark_that_was_not_measured_is_refused(checkout, refused) 
 def test_results_are_tidy_tables(checkout) -> None:
     results = checkout() / "results"
     cells = pd.read_csv(results / "cells.csv")
-    assert list(cells["metric"]) == ["overall", "few", "overall", "overall", CHOICE]
+    assert list(cells["metric"]) == ["overall", "few", "overall", "overall"]
     assert list(cells["minus"].fillna(""))[:3] == ["", "", "start"]
     assert list(cells["mean"])[:2] == [0.4, 0.30004]
     assert cells["per_seed"][0] == "0.39 0.41"

@@ -30,10 +30,8 @@ from replication.statistics.results import (
     Measurement,
     data_in_words,
     grade_of,
-    pick,
     without_names,
 )
-from replication.statistics.selection import selection_cell
 from replication.statistics.verdicts import why_partial
 
 
@@ -69,7 +67,6 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         row: read_json(stage.reads(place / "diagnostics.json"))
         for row, place in variants.items()
     }
-    full = pick(cells, method=FULL, protocol="as_released", minus=None)
     new_claim = partial(
         Claim,
         section="table2",
@@ -89,7 +86,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     return Measurement(
         section="table2",
         benchmark=benchmark,
-        cells=(*cells, selection_cell(full, diagnostics[FULL])),
+        cells=cells,
         claims=tuple(claims),
         data=without_names(data),
         about=about,

@@ -1,0 +1,48 @@
+"""The page that answers: does DLSA help?"""
+
+from replication.published.reader import read_published_tables
+from replication.reporting.evidence import RealRun, evidence_page, finding
+from tests.reporting.made import REAL, cell, claim, gap
+
+TABLE1 = read_published_tables()["table1"]
+
+
+def run(verdict: str, grade: str = REAL) -> RealRun:
+    """A run whose three comparisons all came out the same way."""
+    cells = [cell(method="start"), cell()]
+    cells += [
+        gap(minus=m, mean=0.01, low=0.0, high=0.02)
+        for m in ("start", "plain", "balanced_softmax")
+    ]
+    tests = ("gain_overall", "cascade_helps", "over_refitted")
+    claims = [
+        claim(id=test, protocol="validated", verdict=verdict, grade=grade)
+        for test in tests
+    ]
+    return RealRun("CIFAR", "a network", grade, "table2.md", cells, claims)
+
+
+def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None:
+    runs = [
+        run("supported"),
+        run("undecided"),
+        run("contradicted", "real data, verbatim"),
+    ]
+    text = finding(runs)
+    assert text.startswith("Of 2 runs on real data")
+    assert "the head that it starts from in 1, worse in 0" in text
+    assert "No run on real data" in finding(runs[2:])
+
+
+def test_the_printed_gain_stands_beside_ours() -> None:
+    """72.8 less 71.8."""
+    text, figures = evidence_page([run("supported")], TABLE1, "figures/evidence")
+    assert "prints (+1.0 points)" in text
+    assert "![DLSA minus what it is compared with](figures/evidence/diff" in text
+    assert "| [CIFAR](table2.md) | real data, scaled | validated | 40.0 ± 2.0 |" in text
+    assert "printed: iNat18" in figures["differences.svg"]
+
+
+def test_without_real_data_there_is_no_figure() -> None:
+    text, figures = evidence_page([], TABLE1, "figures/evidence")
+    assert figures == {} and "![" not in text
