@@ -147,6 +147,7 @@ class Stage:
         key = content_hash(plain(settings), self._inputs, code_hash(), exact)
         folder = RESUME / self.name / key
         folder.mkdir(parents=True, exist_ok=True)
+        self.notes(resumed=any(folder.iterdir()))
         return folder
 
     def finish(self) -> None:

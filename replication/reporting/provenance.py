@@ -100,11 +100,16 @@ def origin(runs: Sequence[Run], command: str, data_hash: str | None = None) -> s
     seconds = sum(run["seconds"] for run in runs)
     memory = max((run["peak_memory_mb"] for run in runs), default=0)
     began = min((run["started"] for run in runs), default="never")
+    resumed = any(run.get("resumed") for run in runs)
+    least = "at least " * resumed
+    went_on = (
+        " A stage that was stopped and went on counts its last call alone." * resumed
+    )
     return f"""{FOLDED}
 
 {data}Command: `{command}`.
-From {began}: {seconds:.0f} s and {memory} MB at most, all stages together. \
-Seconds are of a stage's last call: one that was stopped and went on took longer.
+From {began}: {least}{seconds:.0f} s and {memory} MB at most, all stages together.\
+{went_on}
 
 {markdown_table(_HEADER, map(_row, runs), words=5)}
 
@@ -124,7 +129,7 @@ def _row(run: Run) -> list[str]:
         "yes" if run["clean"] else "**no**",
         f"`{run['settings_hash']}`",
         device + (", deterministic" if run["deterministic"] else ""),
-        f"{run['seconds']:.0f}",
+        f"{run['seconds']:.0f}" + ", last call" * bool(run.get("resumed")),
         str(run["peak_memory_mb"]),
         "n/a" if gpu is None else str(gpu),
     ]

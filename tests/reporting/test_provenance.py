@@ -77,8 +77,7 @@ def test_the_folded_block_says_what_made_the_numbers_and_what_that_took() -> Non
     assert lines[2:4] == [
         "Data hash `da7a`. Command: `dvc repro dlsa@x`.",
         "From 2025-12-31T00:00:00+00:00: 110 s and 500 MB at most, all stages "
-        "together. Seconds are of a stage's last call: one that was stopped and went "
-        "on took longer.",
+        "together.",
     ]
     assert lines[7:9] == [
         "| prepare@x | 0123456789 | yes | `5e77` | Chip, 2 threads | 10 | 500 | n/a |",
@@ -91,3 +90,12 @@ def test_the_folded_block_says_what_made_the_numbers_and_what_that_took() -> Non
 def test_what_needs_no_data_has_no_data_hash() -> None:
     lines = origin([record("audit")], "dvc repro audit").splitlines()
     assert lines[2] == "Command: `dvc repro audit`."
+
+
+def test_a_stage_that_went_on_is_said_to_have_taken_longer() -> None:
+    """One that was stopped and went on counts its last call alone."""
+    whole = origin([record(PREPARE), record(DLSA)], "dvc repro")
+    assert "at least" not in whole and "last call" not in whole
+    resumed = origin([record(PREPARE), record(DLSA, resumed=True)], "dvc repro")
+    assert ": at least 21 s and" in resumed
+    assert resumed.count("| 10, last call |") == 1 and resumed.count("| 10 |") == 1

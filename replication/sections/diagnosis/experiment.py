@@ -180,7 +180,9 @@ class Answers:
     ) -> Cell:
         """An accuracy with its interval over seeds and samples."""
         accuracy = self._estimate(self._right(setting, split), split, metric)
-        return self.cell(name, label, metric, at=at, **estimated(accuracy))
+        return self.cell(
+            name, label, metric, at=at, **estimated(accuracy.within(0.0, 1.0))
+        )
 
     def difference(
         self,

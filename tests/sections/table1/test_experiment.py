@@ -34,6 +34,10 @@ def test_every_column_and_every_printed_row_is_asked_under_both_protocols() -> N
     assert len(claims) == 2 * len(verdicts)
     assert {claim.sentence for claim in claims[:-1]} == {"s6_bold", None}
     assert claims[-1].sentence is None  # print has no such comparison
+    assert {c.id for c in claims if c.caveat} == {
+        "best_overall_over_lws",
+        "best_overall_over_crt",
+    }
     assert claims[-2].statement == (
         "PaCo + BalSoftmax + DLSA is the best row in Overall accuracy: better than cRT."
     )

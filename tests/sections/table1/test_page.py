@@ -91,6 +91,15 @@ def test_beside_the_stand_in_no_printed_number_stands(made: Make) -> None:
     assert ">printed<" not in figures["differences.svg"]
 
 
+def test_without_a_printed_number_no_verdict_on_numbers_is_spoken_of(
+    made: Make,
+) -> None:
+    """Neither a column of verdicts nor why each of them is partial."""
+    text, _ = page(made(summary("cifar100_lt")), "CIFAR-100-LT", "figures/x")
+    for word in ("*partial*", "Verdict on the numbers", "printed |", "One trained"):
+        assert word not in text
+
+
 def test_an_empty_shot_group_is_not_a_number(made: Make) -> None:
     measured = made(summary("inat18"), np.repeat([300, 60], 6))
     text, _ = page(measured, "iNaturalist18", "figures/x")
