@@ -50,7 +50,7 @@ def ladder_cells(
         for name, label in labels.items():
             new = partial(Cell, method=name, label=label, protocol=key, **common)
             for metric in ACCURACIES:
-                ours = _scored(pairs, name, None, weights[metric])
+                ours = _scored(pairs, name, None, weights[metric]).within(0.0, 1.0)
                 cells.append(new(metric=metric, **estimated(ours)))
                 for minus in _subtracted(name, second_terms):
                     gap = _scored(pairs, name, minus, weights[metric])

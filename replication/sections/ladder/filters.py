@@ -176,6 +176,7 @@ def filter_cells(filters: Filters, common: Mapping[str, Any]) -> list[Cell]:
                 for metric, value in measured.items():
                     unit = "AUROC" if metric == "auroc" else "fraction"
                     fields = {"at": at, "unit": unit} | dict(common)
+                    value = value.within(0.0, 1.0)
                     cells.append(new(metric=metric, **fields, **estimated(value)))
             gap = filters.gap(protocol, depth)
             fields = estimated(gap) | judged([gap]) | {"unit": "AUROC"} | dict(common)

@@ -139,8 +139,7 @@ def _in_auroc(cell: Cell) -> str:
     """Mean and interval; bold where a difference's interval leaves 0 out."""
     if cell.mean is None:
         return "n/a"
-    least, sign = (-1.0, "+") if cell.minus else (0.0, "")
-    low, high = max(cell.low, least), min(cell.high, 1.0)
+    low, high, sign = cell.low, cell.high, "+" if cell.minus else ""
     text = f"{cell.mean:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
     text = text.replace("-", "−")
     return f"**{text}**" if cell.minus and not low <= 0 <= high else text
