@@ -98,7 +98,9 @@ def stage(name: str, **sections: Any) -> Stage:
         "filter": FILTER,
         "cascade": CASCADE,
         "classifier": CLASSIFIER,
-        "choices": {"sigma": SimpleNamespace(value=0.05, published=0.05)},
+        "choices": {
+            "sigma": SimpleNamespace(value=0.05, published=0.05, origin="published")
+        },
     }
     methods = {
         key: (lambda *_, value=value, **__: value)

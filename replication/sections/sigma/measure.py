@@ -66,8 +66,10 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     tried = _attempts(stage, sweep, sigmas, heads)
     labels = {split: splits[split].labels.cpu().numpy() for split in ("val", "test")}
     _write_predictions(stage.makes(folder / "sigma"), tried, labels["test"])
-    published = next(sigma for sigma, why in reasons.items() if "published" in why)
-    swept = Swept(tried, labels, np.array(data["class_counts"]), data, published)
+    # What print has at its own dimensions is, scaled, another number at these.
+    role = "used" if choice.origin == "scaled" else "published"
+    compared = next(sigma for sigma, why in reasons.items() if role in why)
+    swept = Swept(tried, labels, np.array(data["class_counts"]), data, compared)
     filters, differences = swept.filter_cells(), swept.difference_cells()
     generator = torch.Generator().manual_seed(seeds[0])
     ratios = eq5_ratios(dimensions, sigmas, settings.draws, generator)
@@ -79,7 +81,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         section="sigma",
         benchmark=benchmark,
         cells=(
-            *reading_cells(sizes, published),
+            *reading_cells(sizes, choice.published),
             *filters,
             *swept.accuracy_cells(),
             *differences,
@@ -87,7 +89,12 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         claims=(
             *theory_claims(ratios),
             *sweep_claims(
-                filters, differences, published, data, grade_of(data, about), chance
+                filters,
+                differences,
+                (choice.published, compared),
+                data,
+                grade_of(data, about),
+                chance,
             ),
         ),
         data=without_names(data),
@@ -96,7 +103,8 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "sweep": [{"sigma": sigma, "why": why} for sigma, why in reasons.items()],
             "draws": settings.draws,
             "best": swept.best(),
-            "published": published,
+            "published": choice.published,
+            "compared": compared,
             "dimensions": dimensions,
             "readings_at": sizes,
             "seeds": list(seeds),

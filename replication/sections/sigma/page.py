@@ -52,6 +52,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         stand_in=data["stand_in"],
         title=title,
         details=details,
+        compared=_short(details["compared"]),
         finding=finding(measured),
         best=_best(details["best"]),
         accuracies=_accuracies_table(measured),
@@ -67,7 +68,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """What the printed formula does, and what sigma is worth, in two sentences."""
     border, best = _claim(measured, "three_sigma_border"), _claim(measured, "best")
-    sigmas, published = _sigmas(measured), measured.details["published"]
+    sigmas, compared = _sigmas(measured), _short(measured.details["compared"])
     overall = [_accuracy(measured, sigma, "overall").mean for sigma in sigmas]
     moved = [
         cell.minus.removeprefix("sigma=")
@@ -75,16 +76,16 @@ def finding(measured: Measurement) -> str:
         if cell.minus and cell.verdict != "undecided"
     ]
     depends = "hardly depends" if not moved else "depends"
-    shown_from = f"no σ is shown to differ from {published:g}"
+    shown_from = f"no σ is shown to differ from {compared}"
     if moved:
-        shown_from = f"shown to differ from {published:g}: {', '.join(moved)}"
+        shown_from = f"shown to differ from {compared}: {', '.join(moved)}"
     where = " on the stand-in" if measured.data["stand_in"] else ""
     return (
         f"The printed formula, σ = √(3 / 2D), takes the square of a distance for a "
         f"distance: it puts centres {border.mean:.2f} apart, not 3. Accuracy "
         f"{depends} on σ{where}: Overall lies between {percent(min(overall))} and "
         f"{percent(max(overall))} % for σ from {_short(sigmas[0])} to "
-        f"{_short(sigmas[-1])}, and {shown_from}; that {published:g} is the best "
+        f"{_short(sigmas[-1])}, and {shown_from}; that {compared} is the best "
         f"choice is **{best.verdict}**."
     )
 
@@ -128,9 +129,9 @@ def _short(value: float) -> str:
 
 
 def _accuracies_table(measured: Measurement) -> str:
-    """A row a sigma: Overall with its interval, and published minus it."""
+    """A row a sigma: Overall with its interval, and the compared one minus it."""
     header = ["σ", "Why", "Overall, validation", "Overall, test"]
-    header.append(f"σ = {measured.details['published']:g} minus this, test")
+    header.append(f"σ = {_short(measured.details['compared'])} minus this, test")
     rows = []
     for tried in measured.details["sweep"]:
         sigma = tried["sigma"]

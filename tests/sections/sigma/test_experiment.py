@@ -170,7 +170,9 @@ def drawing() -> np.random.Generator:
 def test_the_best_choice_is_above_all_others_or_it_is_not(other, verdict) -> None:
     tried = {0.05: made(0.5, 0.5), 1.0: made(0.5, 0.2), 2.0: made(0.5, other)}
     cells = swept(tried).filter_cells(), swept(tried).difference_cells()
-    [*_, best] = experiment.sweep_claims(*cells, 0.05, DATA, "stand-in", drawing())
+    [*_, best] = experiment.sweep_claims(
+        *cells, (0.05, 0.05), DATA, "stand-in", drawing()
+    )
     assert (best.id, best.verdict, best.grade) == ("best", verdict, "stand-in")
 
 
