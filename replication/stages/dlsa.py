@@ -77,14 +77,24 @@ class Cascades:
         given = (self.splits, self.num_classes, self.heads[seed], self.classifier)
         setup = Setup(chains, *given, seed)
         arrays, notes = {}, {}
-        for key, protocol in PROTOCOLS.items():
-            climbed = setup.climb(self.rungs[key], protocol)
-            for name, rung in climbed.items():
-                arrays[f"{key}.{name}"] = rung.predicted.cpu().numpy()
-            notes[key] = {name: rung.notes for name, rung in climbed.items()}
+        for key in PROTOCOLS:
+            file = self.folder / f"rungs-{seed}-{key}.safetensors"
+            if not file.is_file():
+                self._climb(setup, key, file)
+            for name, predicted in read_arrays(file).items():
+                arrays[f"{key}.{name}"] = predicted
+            notes[key] = read_about(file)
         likelihoods = _likelihoods(chains)
         write_arrays(
             self.decided(seed), arrays | likelihoods, {**about, "rungs": notes}
+        )
+
+    def _climb(self, setup: Setup, key: str, file: Path) -> None:
+        climbed = setup.climb(self.rungs[key], PROTOCOLS[key])
+        write_arrays(
+            file,
+            {name: rung.predicted for name, rung in climbed.items()},
+            {name: rung.notes for name, rung in climbed.items()},
         )
 
     def _filters(

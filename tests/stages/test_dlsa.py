@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from replication.cascade import PROTOCOLS
+from replication.cascade import PROTOCOLS, Protocol
 from replication.classifiers.heads import Term
 from replication.core.files import read_about, read_arrays, read_json, read_table
 from replication.core.settings import (
@@ -64,17 +64,33 @@ def silent(*_: object) -> None:
     """Report to nobody."""
 
 
-def test_filters_of_a_run_that_was_killed_are_taken_up(tmp_path, monkeypatch) -> None:
-    """Killed between filters and classifiers: the filters are not fitted again."""
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_a_killed_run_had_fitted_is_taken_up(
+    tmp_path, monkeypatch, done: int
+) -> None:
+    """Killed before the rungs of a protocol: what was before is not fitted again."""
     undisturbed, killed = cascades(tmp_path / "u"), cascades(tmp_path / "k")
     undisturbed.decide(0, silent)
+    climb, asked = dlsa.Setup.climb, []
+
+    def spy(setup: dlsa.Setup, names: object, protocol: Protocol) -> object:
+        asked.append(protocol.key)
+        return climb(setup, names, protocol)
+
+    def kill(*arguments: object) -> object:
+        if len(asked) == done:
+            raise KeyError
+        return spy(*arguments)
+
     with monkeypatch.context() as patch:
-        patch.setattr(dlsa.Setup, "climb", lambda *_: (_ for _ in ()).throw(KeyError))
+        patch.setattr(dlsa.Setup, "climb", kill)
         with pytest.raises(KeyError):
             killed.decide(0, silent)
     assert not killed.decided(0).exists()
     monkeypatch.setattr(dlsa, "fit_chains", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(dlsa.Setup, "climb", spy)
     killed.decide(0, silent)
+    assert asked == ["validated", "as_released"]
     files = undisturbed.decided(0), killed.decided(0)
     arrays, again = map(read_arrays, files)
     assert arrays.keys() == again.keys()
