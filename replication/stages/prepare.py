@@ -35,6 +35,7 @@ def main(stage: Stage, benchmark: str) -> None:
         for file in files_of_features(imported, settings):
             stage.reads(file)
         prepared = prepare_features(import_features(imported, settings))
+    notes = (*prepared.notes, *unbalanced(prepared.listing))
     folder = stage.makes(OUTPUTS / benchmark / "data")
     index = index_of(prepared)
     write_table(folder / "index.csv", index)
@@ -46,9 +47,9 @@ def main(stage: Stage, benchmark: str) -> None:
         write_arrays(folder / "pixels.safetensors", by_split)
     summary = summarise(prepared, settings)
     write_json(folder / "summary.json", summary)
-    stage.states(folder, notes=prepared.notes, doubts=prepared.doubts)
+    stage.states(folder, notes=notes, doubts=prepared.doubts)
     stage.finish()
-    for note in prepared.notes:
+    for note in notes:
         print(f"{benchmark}: {note}")
     print(
         f"{benchmark}: {summary['images']['train']} training samples of "
@@ -82,6 +83,19 @@ def prepare_features(imported: ImportedFeatures) -> Prepared:
     said = (f"Cached features: {note}." for note in imported.notes)
     notes = (*said, *repeats.notes)
     return Prepared(listing, np.array(hashes), None, notes, repeats.doubts)
+
+
+def unbalanced(listing: Listing) -> list[str]:
+    """What Overall is where the test set's classes are of different sizes."""
+    sizes = np.bincount(listing.labels[listing.splits == "test"])
+    sizes = sizes[sizes > 0]
+    if sizes.min() == sizes.max():
+        return []
+    return [
+        f"The test set is unbalanced ({sizes.min():,} to {sizes.max():,} samples a "
+        "class): Overall is the mean over samples, so that it favours common classes; "
+        "Many, Medium and Few are means over classes."
+    ]
 
 
 def index_of(prepared: Prepared) -> pd.DataFrame:

@@ -19,7 +19,11 @@ Three choices make a 95 % interval hold the truth 93 to 97 times in 100, or near
   in the interval of Agresti and Coull, two right and two wrong answers more are
   supposed, for the variance alone. One counts as much as a sample's mean over seeds
   moves: by 1 where seeds agree on a sample, by 1/S where each errs on its own.
-- **Strata.** Samples vary within the groups whose size the test set fixes.
+  Where weights differ an event has the cube root of sum w^2 times sum w^3: more than
+  the mean weight, since the few heavy samples can go wrong by themselves.
+- **Strata.** Samples vary within the groups whose size the test set fixes. Of a group
+  with few test samples little is known, of one with a single sample nothing: each is
+  given one sample more, which varies as those of all groups do within theirs.
 """
 
 from collections.abc import Sequence
@@ -138,9 +142,11 @@ def estimate(
     both, test_freedom = _test_variance(scores.mean(0), weights, groups)
     single = both + (seeds - 1) * shared  # of one seed alone
     moved = step * (both / single if single > 0 else 1.0)
-    size, events = float(1 / (weights**2).sum()), _EVENTS if step else 0.0
+    events = _EVENTS if step else 0.0
+    squares, cubes = float((weights**2).sum()), float((weights**3).sum())
     apart = max(both - shared, 0.0)
-    test_variance = (apart * size**2 + events * moved**2) / size / (size + 2 * events)
+    apart += events * moved**2 * (squares * cubes) ** (2 / 3)
+    test_variance = apart / (1 + 2 * events * squares)
     total = seed_variance + test_variance
     freedom = _freedom(seed_variance / total if total else 0.0, seeds - 1, test_freedom)
     return _student(per_seed, seed_variance, test_variance, freedom, level)
@@ -216,7 +222,7 @@ def _freedom(share: float, of_seeds: int, of_test: float) -> float:
 
 
 def _strata(weights: np.ndarray, strata: np.ndarray | None) -> np.ndarray:
-    """Number each counted sample's stratum; those of one sample are taken together.
+    """Number each counted sample's stratum; they are one where each has one sample.
 
     Returns:
         (N,) int, -1 where a sample does not count.
@@ -225,8 +231,7 @@ def _strata(weights: np.ndarray, strata: np.ndarray | None) -> np.ndarray:
     groups = np.full(len(weights), -1)
     given = (weights if strata is None else strata)[counted]
     _, number, size = np.unique(given, return_inverse=True, return_counts=True)
-    number = np.where(size[number] > 1, number, len(size))
-    groups[counted] = np.unique(number, return_inverse=True)[1]
+    groups[counted] = number if size.max() > 1 else 0
     return groups
 
 
@@ -236,12 +241,15 @@ def _test_variance(
     """Variance of sum_n w_n s_n over draws of test samples, and its freedom (>= 1).
 
     Args:
-        scores: (N,); weights: (N,); groups: (N,) stratum, -1 where not counted.
+        scores: (N,); weights: (N,), equal within a stratum; groups: (N,) stratum, -1
+            where not counted.
     """
     counted = groups >= 0
     scores, weights, groups = scores[counted], weights[counted], groups[counted]
     size = np.bincount(groups)
     centre = np.bincount(groups, scores) / size
-    residual = weights * (scores - centre[groups])
-    each = np.bincount(groups, residual**2) * size / np.maximum(size - 1, 1)
-    return float(each.sum()), max(float((size - 1).sum()), 1.0)
+    within = np.bincount(groups, (scores - centre[groups]) ** 2)
+    freedom = float((size - 1).sum())
+    pooled = within.sum() / max(freedom, 1.0)
+    each = (within + pooled) / size * np.bincount(groups, weights**2)
+    return float(each.sum()), max(freedom, 1.0)

@@ -12,6 +12,7 @@ from replication.core.files import read_arrays, read_json, read_yaml
 from replication.core.record import record_of
 from replication.core.settings import load
 from replication.core.stage import OUTPUTS, Stage
+from replication.data.listing import Listing
 from replication.stages import backbone, features, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,3 +164,16 @@ def test_imported_looks_are_fitted_to_by_pacos_methods_alone(checkout) -> None:
     )
     np.testing.assert_array_equal(table["features"], looks)
     assert read_json(extracted("ce") / "about.json")["train"] == "clean"
+
+
+def test_an_unbalanced_test_set_is_said() -> None:
+    """Classes without test samples are told elsewhere."""
+
+    def said(labels: list[int]) -> list[str]:
+        splits = np.array(["train"] * 3 + ["test"] * len(labels))
+        columns = np.arange(len(splits)).astype(str), np.array([0, 1, 1, *labels])
+        return prepare.unbalanced(Listing(Path("."), *columns, splits, ("a", "b")))
+
+    assert said([0, 0, 1, 1]) == said([1, 1]) == []
+    (note,) = said([0, 1, 1, 1])
+    assert note.startswith("The test set is unbalanced (1 to 3 samples a class): Over")

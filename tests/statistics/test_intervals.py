@@ -283,3 +283,56 @@ def test_no_accuracy_is_below_0_or_above_1() -> None:
     assert (cut.mean, cut.p_value) == (plain.mean, plain.p_value)
     nothing = estimate(right, np.full(40, np.nan)).within(0.0, 1.0)
     assert np.isnan([nothing.low, nothing.high]).all()
+
+
+# --- unbalanced test sets
+
+
+def test_a_stratum_of_one_varies_as_the_others_do() -> None:
+    """By hand: one seed, weights 1/2 a class, classes of four samples and of one.
+
+    Within: 1 of 3 freedoms in the first, pooled 1/3; so (1 + 1/3) / 4 and (0 + 1/3) / 1
+    are the classes' variances, each sample's weight squared, over its class's samples.
+    """
+    scores = np.array([[1, 1, 0, 0, 1]])
+    weights = np.array([1 / 8] * 4 + [1 / 2])
+    got = estimate(scores, weights, np.array([0, 0, 0, 0, 1]), step=0.0)
+    assert got.mean == pytest.approx(0.75)
+    assert got.test_variance == pytest.approx((4 / 3) / 4 * 4 / 64 + (1 / 3) * 1 / 4)
+    assert got.freedom == pytest.approx(3)
+
+
+def test_equal_strata_are_as_without_a_pool() -> None:
+    """The balanced test sets of the field: the sum of the classes' own variances."""
+    scores = np.array([[1, 1, 0, 1, 0, 0]])
+    got = estimate(scores, np.full(6, 1 / 6), np.repeat([0, 1], 3), step=0.0)
+    assert got.test_variance == pytest.approx((1 / 3 + 1 / 3) * 3 / 36)
+
+
+@pytest.mark.parametrize(
+    "tested",
+    [
+        [100] * 9 + [1],
+        [50] * 19 + [1],
+        [10] * 9 + [1],
+        [1, 2, 3, 4, 5] * 4,
+        [40, 20, 3],
+        [100, 60, 35, 20, 12, 7, 4, 2, 1, 1],
+        [1] * 40,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_unbalanced_test_sets_are_covered(tested: list[int], share: float) -> None:
+    """In 300 draws 95 % is between 92 and 98; where one sample holds a tenth of the
+    weight or more an interval can only be too wide or too narrow, and is too wide.
+    """
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(len(tested)), tested)
+    weights = 1 / np.array(tested)[labels] / len(tested)
+    held = 0
+    for _ in range(300):
+        right = generator.random(len(labels)) < share
+        got = estimate(np.repeat(right[None], 3, axis=0).astype(int), weights, labels)
+        held += got.low <= share <= got.high
+    assert held >= 0.91 * 300
