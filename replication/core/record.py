@@ -97,7 +97,10 @@ def commit() -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         try:
             return subprocess.run(
-                ["git", *arguments], capture_output=True, text=True, check=True
+                ["git", "-c", "safe.directory=*", *arguments],  # also another owner's
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             return None

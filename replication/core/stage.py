@@ -53,6 +53,8 @@ REPORTS = Path("reports")
 KEPT = Path("kept")
 RESUME = Path(".resume")
 ABOUT = "about.json"
+SHARED = Path("/dev/shm")
+_UNTIL_SAID = 2.0  # seconds that are waited without a word
 _UNTIL_FREE = 10.0  # seconds that children of a killed stage have to go
 _UNTIL_ENDED = 5.0  # seconds that a launcher has to end a process beside a failed one
 # What a disk answers that is full, read-only, not ours or not what was expected there.
@@ -202,6 +204,22 @@ class Stage:
         }
 
 
+def of_the_machine(error: RuntimeError) -> str | None:
+    """What a reader is told where the machine had too little; None: something else."""
+    said = next(iter(str(error).splitlines()), "")
+    if "DataLoader worker" in said or "shared memory" in said:
+        free = shutil.disk_usage(SHARED).free // 2**20 if SHARED.is_dir() else 0
+        return (
+            f"machine.workers: expected processes that decode images to live, got "
+            f"{said[:100]!r}, perhaps for want of memory or of {SHARED}, which has "
+            f"{free} MB free; give more (docker: --shm-size) or set it lower, to 0 for "
+            "none"
+        )
+    if isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in said:
+        return f"expected enough memory, got {said[:200]!r}; set batch sizes lower"
+    return None
+
+
 def plain(value: Any) -> Any:
     """A setting as JSON has it."""
     return json.loads(json.dumps(value, default=lambda item: item.model_dump()))
@@ -250,7 +268,7 @@ def run(
         place = error.filename or "the disk"
         _refuse([f"{stage_name}: {place}: cannot be written: {error.strerror}"])
     except RuntimeError as error:
-        if not (problem := refusal(error)):
+        if not (problem := refusal(error) or of_the_machine(error)):
             raise
         _refuse([f"{stage_name}: {problem}"])
     except KeyboardInterrupt:
@@ -322,14 +340,21 @@ def only_one(name: str) -> Iterator[None]:
     place = RESUME / "locks" / f"{name}.lock"
     place.parent.mkdir(parents=True, exist_ok=True)
     holder = place.with_suffix(".pid")
-    lock = FileLock(place, timeout=_UNTIL_FREE)
+    lock = FileLock(place)
     try:
-        with lock:
-            holder.write_text(str(os.getpid()))
-            yield
+        try:
+            lock.acquire(timeout=_UNTIL_SAID)
+        except Timeout:
+            print(f"{name}: waits for another run of it to go", flush=True)
+            lock.acquire(timeout=_UNTIL_FREE)
     except Timeout:
         pid = holder.read_text() if holder.is_file() else "unknown"
         raise BadInput(
             f"{name}: expected no other run of this stage, process {pid} is at it; "
             f"wait for it or stop it: kill {pid}"
         ) from None
+    try:
+        holder.write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()

@@ -89,6 +89,7 @@ def test_second_run_is_told_who_has_the_lock_until_that_is_killed(
     holder, refused, monkeypatch
 ) -> None:
     monkeypatch.setattr(stages, "_UNTIL_FREE", 0.2)
+    monkeypatch.setattr(stages, "_UNTIL_SAID", 0.1)
     line = (
         f"held: expected no other run of this stage, process {holder.pid} is at it; "
         f"wait for it or stop it: kill {holder.pid}"
@@ -182,6 +183,26 @@ def test_no_stage_of_a_run_gets_other_settings_than_the_first(
         monkeypatch.setattr(stages, "runner", lambda run_of=run_of: run_of)
         assert run_with(body, "own")[0] == 0
     assert done == ["own"] * 4
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. It is",
+            "lower, to",
+        ),
+        ("unable to open shared memory object </torch_7> in read-write mode", "shm"),
+        (
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you",
+            "batch sizes",
+        ),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line(run_with, said, words) -> None:
+    code, (line,) = run_with(raising(RuntimeError(f"{said}\nand more")), "own")
+    assert code == 2 and line.startswith("prepare@own: ")
+    assert said[:60] in line and words in line
 
 
 def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
