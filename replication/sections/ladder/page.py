@@ -75,9 +75,13 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 
 def finding(measured: Measurement) -> str:
-    """For each protocol what DLSA does to its head, and which step did it."""
+    """What DLSA does to its head, and which step did it; whether its filter separates.
+
+    The steps under each protocol, the filter under `validated`.
+    """
     on = "On the stand-in: " if measured.data["stand_in"] else ""
-    return on + " ".join(_origin(measured, protocol) for protocol in PROTOCOL_NAMES)
+    origins = " ".join(_origin(measured, protocol) for protocol in PROTOCOL_NAMES)
+    return f"{on}{origins} {_mechanism(measured)}"
 
 
 def _origin(measured: Measurement, protocol: str) -> str:
@@ -109,25 +113,34 @@ def _epochs(epochs: Mapping[str, Sequence[Sequence[int]]]) -> str:
     return " · ".join(words)
 
 
-def _separation(measured: Measurement) -> str:
-    """Two sentences on the first filter, protocol `validated`."""
+def _mechanism(measured: Measurement) -> str:
+    """Whether the first filter separates, on test images and beside training images."""
     claims = {c.id: c for c in measured.claims if c.protocol == "validated"}
     separates, generalises = (
         claims[name] for name in ("filter_separates", "filter_generalises")
     )
     if separates.verdict == "not run":
         return "There are no Few or no Many classes, so that nothing is to separate."
+    return (
+        f"The first filter {_verdict(separates, _SEPARATES)}, "
+        f"{_verdict(generalises, _GENERALISES)}."
+    )
+
+
+def _separation(measured: Measurement) -> str:
+    """Two sentences of numbers on the first filter; none where there are none."""
     train, test = (_auroc(measured.cells, "validated", 1, split) for split in SPLITS)
     leave = [
         percent(_filter(measured.cells, "validated", 1, split, "few_leaves").mean, 0)
         for split in SPLITS
     ]
+    if test.mean is None:
+        return "n/a"
     return (
-        f"The first filter {_verdict(separates, _SEPARATES)}, "
-        f"{_verdict(generalises, _GENERALISES)}: the AUROC of log P(x), Few against "
-        f"Many (0.5 is chance), is {_in_auroc(test)} on test and {_in_auroc(train)} on "
-        f"training images. Of Few's training images {leave[0]} % leave at depth 1, of "
-        f"its test images {leave[1]} %."
+        "Under protocol *validated* the AUROC of the first filter's log P(x), Few "
+        f"against Many (0.5 is chance), is {_in_auroc(test)} on test and "
+        f"{_in_auroc(train)} on training images. Of Few's training images {leave[0]} % "
+        f"leave at depth 1, of its test images {leave[1]} %."
     )
 
 
