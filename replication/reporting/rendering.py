@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from replication.reporting.tables import METRIC_NAMES
+from replication.reporting.tables import METRIC_NAMES, PROTOCOL_NAMES
 from replication.samples.shots import SHOT_GROUPS
 
 _RECIPES = {
@@ -54,12 +54,29 @@ def settings_sentence(about: Mapping[str, Any]) -> str:
     """Whose the settings behind a page are, and how many of them are guesses.
 
     Args:
-        about: facts of the artefacts behind it: `recipe`, `guesses`.
+        about: facts of the artefacts behind it: `recipe`, `guesses`; where there are
+            Flow Filters among them, which epochs were kept.
     """
     guesses = about["guesses"]
+    kept = f" {epochs_sentence(about)}" if "epochs_kept" in about else ""
     return (
         f"{_RECIPES[about['recipe']]}; {guesses['count']} of {guesses['of']} that "
-        "stand behind this page are guesses, where no source has a value."
+        "stand behind this page are guesses, where no source has a value." + kept
+    )
+
+
+def epochs_sentence(about: Mapping[str, Any]) -> str:
+    """Which epochs of the Flow Filters were kept: `50/48/50`, depth by depth.
+
+    Once for all seeds where they agree.
+    """
+    words = []
+    for protocol, name in PROTOCOL_NAMES.items():
+        seeds = ("/".join(map(str, of)) for of in about["epochs_kept"][protocol])
+        words.append(f"*{name}* {', '.join(dict.fromkeys(seeds))}")
+    return (
+        "Epochs of the Flow Filters that were kept, by depth, of "
+        f"{about['filter']['epochs']}: {'; '.join(words)}."
     )
 
 

@@ -193,6 +193,7 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
         folder / "heads",
         recipe=stage.settings.recipe(benchmark),
         size=asdict(size),
+        epochs_kept=_epochs_kept([cascades.decided(seed) for seed in seeds]),
         **facts,
     )
     stage.notes(
@@ -271,6 +272,15 @@ def _write(
     }
     write_json(target / "metrics.json", _means(scores))
     write_json(target / "timing.json", timing)
+
+
+def _epochs_kept(files: Sequence[Path]) -> dict[str, list[list[int]]]:
+    """Protocol -> for each seed which epoch of each filter was kept, by depth."""
+    filters = [read_about(file)["filters"] for file in files]
+    return {
+        key: [[fitted["epoch"] for fitted in of_seed[key]] for of_seed in filters]
+        for key in PROTOCOLS
+    }
 
 
 def _likelihoods(chains: Mapping[str, Sequence[Level]]) -> dict[str, np.ndarray]:

@@ -63,6 +63,16 @@ def test_the_settings_behind_a_part_are_said_and_are_no_warning() -> None:
     assert "warning" not in index_page([page], [], [], [])
 
 
+def test_a_part_on_dlsa_says_which_epochs_of_its_filters_were_kept() -> None:
+    """Depth by depth; once for the seeds that agree."""
+    kept = {"validated": [[50, 50], [50, 50]], "as_released": [[3, 1], [1, 1]]}
+    about = measurement().about | {"filter": {"epochs": 50}, "epochs_kept": kept}
+    assert settings_sentence(about).endswith(
+        "Epochs of the Flow Filters that were kept, by depth, of 50: *validated* "
+        "50/50; *as released* 3/1, 1/1."
+    )
+
+
 def test_the_index_leads_with_headlines_and_has_none_on_the_stand_in() -> None:
     page = Page("made.md", [part("First")])
     text = index_page([page], ["**X**: helps."], ["**Y**: hurts."], ["MCC."])

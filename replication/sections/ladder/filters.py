@@ -63,7 +63,9 @@ def group_weights(*groups: np.ndarray) -> np.ndarray:
     return sum(group / max(group.sum(), 1) for group in groups) / len(groups)
 
 
-def leaving_scores(leave: np.ndarray, known: np.ndarray, group: np.ndarray) -> Any:
+def leaving_scores(
+    leave: np.ndarray, known: np.ndarray, group: np.ndarray
+) -> np.ndarray:
     """(N,) scores whose mean over a group is the share that leaves, of those there."""
     counted = group & known
     if not counted.any():

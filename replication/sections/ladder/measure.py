@@ -56,9 +56,5 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         details={
             "second_terms": second_terms,
             "seeds": list(diagnostics),
-            "epochs": {
-                key: [[some["epoch"] for some in run] for run in runs]
-                for key, runs in by_protocol.items()
-            },
         },
     )

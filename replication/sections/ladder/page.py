@@ -8,7 +8,12 @@ from matplotlib.figure import Figure
 from replication.ladder import BESIDE, HEAD, LADDER, dlsa_rung
 from replication.reporting.comparison import HOW_JUDGED, TITLE, UNDER, covered
 from replication.reporting.figures import DLSA_COLOUR, STYLE, interval_panel, svg_text
-from replication.reporting.rendering import data_sentence, notice, render
+from replication.reporting.rendering import (
+    data_sentence,
+    epochs_sentence,
+    notice,
+    render,
+)
 from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
@@ -59,7 +64,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
             for key in PROTOCOL_NAMES
         },
         names=PROTOCOL_NAMES,
-        epochs=_epochs(measured.details["epochs"]),
+        epochs=epochs_sentence(measured.about),
         separation=_separation(measured),
         filters=_filters_table(cells),
         claims=claims_table(measured.claims),
@@ -101,16 +106,6 @@ def _origin(measured: Measurement, protocol: str) -> str:
 
 def _plainly(cell: Cell) -> str:
     return cell.label.removesuffix(": DLSA")
-
-
-def _epochs(epochs: Mapping[str, Sequence[Sequence[int]]]) -> str:
-    """Which epochs of the filters were kept: a number a depth, a group a seed."""
-    words = (
-        f"*{name}* "
-        + "; ".join(", ".join(map(str, of_seed)) for of_seed in epochs[key])
-        for key, name in PROTOCOL_NAMES.items()
-    )
-    return " · ".join(words)
 
 
 def _mechanism(measured: Measurement) -> str:

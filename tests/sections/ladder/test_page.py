@@ -27,11 +27,14 @@ def measured(tmp_path_factory) -> Measurement:
             cells=(*cells, *filter_cells(some, COMMON)),
             claims=tuple(filter_claims(some, "places_lt", "stand-in")),
             data=summary("places_lt", stand_in=True),
-            about={"recipe": "published"},
+            about={
+                "recipe": "published",
+                "filter": {"epochs": 50},
+                "epochs_kept": {key: [[50, 49], [50, 48]] for key in PROTOCOLS},
+            },
             details={
                 "second_terms": "drawn",
                 "seeds": ["0", "1", "2"],
-                "epochs": {key: [[50, 49], [50, 48], [50, 47]] for key in PROTOCOLS},
             },
         ),
         tmp_path_factory.mktemp("made"),
@@ -49,7 +52,7 @@ def test_every_rung_and_filter_has_a_row(measured) -> None:
     for name, times in (("random", 2), ("on_validation", 1)):
         assert rows.count(f"| {BESIDE[name].label}") == times
     assert rows.count("| validated") == rows.count("| as released") == 2
-    assert "*validated* 50, 49; 50, 48; 50, 47" in text
+    assert "by depth, of 50: *validated* 50/49, 50/48; *as released* 50/49" in text
     assert "| — | — | — | — | — | 0.0 | 0.2 | 0.3 | — |" in text  # the head
     assert "(figures/x/ladder.svg)" in text
     assert ElementTree.fromstring(figures["ladder.svg"]).tag.endswith("svg")
