@@ -113,7 +113,7 @@ class Stage:
         for folder in folders:
             before = read_json(self.reads(folder / ABOUT))
             for name, said in gathered.items():
-                said |= {*before.pop(name)}
+                said |= {*before.pop(name, ())}  # nothing in shipped facts of before
             origins |= before.pop("origins")
             facts |= before
         facts |= {name: sorted(said) for name, said in gathered.items()}

@@ -44,16 +44,17 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     imported = stage.settings.features(benchmark, objective)
     index = read_table(stage.reads(OUTPUTS / benchmark / "data" / "index.csv"))
     if imported is not None:
-        dimensions, passes = _import(stage, imported, benchmark, objective)
+        dimensions, passes, notes = _import(stage, imported, benchmark, objective)
     else:
         dimensions, passes = _extract(stage, benchmark, objective)
+        notes = []
     size = Size(int((index["split"] == "train").sum()), dimensions)
     sizes = OUTPUTS / "sizes" / objective / f"{benchmark}.json"
     write_json(stage.makes(sizes), asdict(size))
     one_folder = isinstance(stage.settings.get(f"inputs.{benchmark}.features"), str)
     folder = OUTPUTS / benchmark / objective
     stage.makes(folder / "features")
-    facts: dict[str, Any] = {"one_folder": one_folder, "train": CLEAN}
+    facts: dict[str, Any] = {"one_folder": one_folder, "train": CLEAN, "notes": notes}
     before = [folder / "backbone"]
     if imported is not None and stage.settings.is_shipped(benchmark):
         before.append(imported)
@@ -131,11 +132,11 @@ def _write(folder: Path, name: str, features: np.ndarray, labels: np.ndarray) ->
 
 def _import(
     stage: Stage, source: Path, benchmark: str, objective: str
-) -> tuple[int, int]:
+) -> tuple[int, int, list[str]]:
     """Cached features as they are; without a head, one of zeros.
 
     Returns:
-        As `_extract`.
+        As `_extract`; and what a reader is told.
 
     Raises:
         BadInput: their labels are not those that `prepare` indexed.
@@ -170,8 +171,8 @@ def _import(
     )
     for note in imported.notes:
         print(f"{source}: {note}")
-    stage.notes(imported=list(imported.notes))
-    return train.shape[1], passes
+    notes = [f"Cached features: {note}." for note in imported.notes]
+    return train.shape[1], passes, notes
 
 
 if __name__ == "__main__":
