@@ -1,6 +1,5 @@
 """dlsa: one variant of DLSA (a row of Table 2) on one benchmark, every seed."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,7 +12,6 @@ import pandas as pd
 from replication.cascade import (
     PROTOCOLS,
     SPLITS,
-    VALIDATED,
     Level,
     fit_chains,
     levels_as_arrays,
@@ -41,11 +39,9 @@ from replication.core.settings import (
     Row,
 )
 from replication.core.stage import OUTPUTS, Stage, run
-from replication.flow_filter.fitting import read_clusters
-from replication.flow_filter.flow import FlowFilter
 from replication.ladder import HEAD, PLAIN, Setup, dlsa_rung, rungs_of
 from replication.published.reader import read_published_tables
-from replication.samples.features import Features, Samples, Streamed
+from replication.samples.features import Samples, Streamed
 from replication.samples.metrics import accuracies
 from replication.samples.predictions import predictions_table
 
@@ -116,19 +112,10 @@ class Cascades:
             for key, file in files.items()
         }
         filters = {key: fact["filters"] for key, fact in facts.items()}
-        timing = facts[VALIDATED.key]["timing"]
-        return levels, {"filters": filters, "timing": timing}
+        return levels, {"filters": filters}
 
     def _fit(self, seed: int, files: Mapping[str, Path], tell: Tell) -> None:
-        epochs: list[float] = []
-        clock = time.perf_counter()
-
         def told(epoch: int, of: int, metrics: Mapping[str, float]) -> None:
-            nonlocal clock
-            now = time.perf_counter()
-            if epoch > 0:  # the first one also sets up
-                epochs.append(now - clock)
-            clock = now
             tell(epoch, of, {"seed": seed, **metrics})
 
         chains = fit_chains(
@@ -140,14 +127,9 @@ class Cascades:
             seed,
             told,
         )
-        first = chains[VALIDATED.key].levels[0].fitted.flow
-        timing = {
-            "epoch_seconds": float(np.median(epochs)) if epochs else float("nan"),
-            "seconds_per_1000": _inference(first, self.splits["test"].features),
-        }
         for key, chain in chains.items():
             arrays, facts = levels_as_arrays(chain.levels)
-            about = {"levels": facts, "filters": chain.diagnoses, "timing": timing}
+            about = {"levels": facts, "filters": chain.diagnoses}
             write_arrays(files[key], arrays, about)
 
 
@@ -240,7 +222,7 @@ def _write(
     dlsa = dlsa_rung(cascades.classifier.second_terms)
     rungs: dict[str, dict[tuple[int, str], np.ndarray]] = {}
     likelihoods = {f"labels.{split}": some for split, some in labels.items()}
-    diagnostics, timing, notes = {}, {}, {}
+    diagnostics, notes = {}, {}
     for seed in seeds:
         file = cascades.decided(seed)
         arrays, about = read_arrays(file), read_about(file)
@@ -248,7 +230,7 @@ def _write(
             for name in names:
                 rungs.setdefault(name, {})[seed, key] = arrays.pop(f"{key}.{name}")
         likelihoods |= {f"{seed}.{name}": some for name, some in arrays.items()}
-        timing[str(seed)], notes[str(seed)] = about["timing"], about["rungs"]
+        notes[str(seed)] = about["rungs"]
         diagnostics[str(seed)] = {
             "filters": about["filters"],
             "classifiers": {key: of[dlsa] for key, of in about["rungs"].items()},
@@ -271,7 +253,6 @@ def _write(
         for key, predicted in rungs[dlsa].items()
     }
     write_json(target / "metrics.json", _means(scores))
-    write_json(target / "timing.json", timing)
 
 
 def _epochs_kept(files: Sequence[Path]) -> dict[str, list[list[int]]]:
@@ -295,16 +276,6 @@ def _likelihoods(chains: Mapping[str, Sequence[Level]]) -> dict[str, np.ndarray]
                 known[remain] = values[remain]
                 arrays[f"{key}.{depth}.{split}"] = known
     return arrays
-
-
-def _inference(flow: FlowFilter, features: Features) -> float:
-    """Seconds in which the first filter reads 1,000 samples; the best of three."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        read_clusters(flow, features).log_likelihood.sum().item()
-        seconds.append(time.perf_counter() - start)
-    return 1000 * min(seconds) / len(features)
 
 
 def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ SMALL: Mapping[str, Any] = {
 # one: two that wait for each other are slow where a machine has other work.
 SIDE_BY_SIDE = ("dlsa", "sigma", "separation")
 # What says when and how fast something ran differs from run to run.
-_TIMED = ("records", "live", "timing.json")
+_TIMED = ("records", "live")
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,6 @@ def test_what_a_killed_run_had_fitted_is_taken_up(
     about, later = map(read_about, files)
     for kind in ("filters", "rungs"):
         assert about[kind] == later[kind]
-    assert about["timing"].keys() == {"epoch_seconds", "seconds_per_1000"}
 
 
 def test_the_tables_hold_every_rung_and_who_had_left(tmp_path) -> None:
