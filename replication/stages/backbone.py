@@ -136,7 +136,9 @@ def _train(
 
         trained = train(resume, report)
         live.end()
-    _write(folder, trained.network, recipe, classes, objective)
+    how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
+    how = f"trained by {how} for {recipe.epochs} epochs"
+    _write(folder, trained.network, recipe, classes, objective, how)
     history = pd.DataFrame(trained.history)
     history.insert(0, "epoch", range(1, len(history) + 1))
     write_table(curves / "training.csv", history)
@@ -145,9 +147,8 @@ def _train(
         precision=machine.precision,
         history=history.to_dict("list"),
     )
-    how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
     start = "" if recipe.pretrained is None else f", {_named(recipe.pretrained)},"
-    words = f"a {recipe.network}{start} trained by {how} for {recipe.epochs} epochs"
+    words = f"a {recipe.network}{start} {how}"
     return {"source": "trained here", "features": words, "backbone": _facts(recipe)}
 
 
@@ -185,15 +186,17 @@ def _import(
     network = build_network(name, classes, None, seed=0)
     network.load_state_dict(network.state_dict() | dict(imported.state))
     maker = imported.source
+    ours = read_about(checkpoint) if maker == "ours" else {}
     head = None
     if imported.head is not None:
-        head = read_about(checkpoint)["head"] if maker == "ours" else maker
-    _write(folder, network, images, classes, head)
+        head = ours["head"] if ours else maker
+    trained = ours.get("trained")
+    _write(folder, network, images, classes, head, trained)
     for line in imported.ignored:
         print(f"{checkpoint}: left out: {line}")
     stage.notes(left_out=list(imported.ignored), backbone={"network": name})
     source = f"imported from a checkpoint of {maker.replace('ours', 'this suite')}"
-    words = f"{name}, {source}"
+    words = f"{' '.join(filter(None, (name, trained)))}, {source}"
     return {"source": source, "features": words, "backbone": {"network": name}}
 
 
@@ -203,10 +206,12 @@ def _write(
     images: ImageSettings,
     classes: int,
     head: str | None,
+    trained: str | None = None,
 ) -> None:
-    """Weights, with what network they are of and the pixels that they want."""
+    """Weights, with what network they are of, how trained, and what pixels they want."""
     view = {name: getattr(images, name) for name in ViewSettings.model_fields}
     about = {"network": images.network, "classes": classes, "head": head, "view": view}
+    about |= {} if trained is None else {"trained": trained}
     write_arrays(folder / "weights.safetensors", network.state_dict(), about)
 
 
