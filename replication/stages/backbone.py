@@ -208,7 +208,7 @@ def _write(
     head: str | None,
     trained: str | None = None,
 ) -> None:
-    """Weights, with what network they are of, how trained, and what pixels they want."""
+    """Weights, and in words: their network, how they were trained, their pixels."""
     view = {name: getattr(images, name) for name in ViewSettings.model_fields}
     about = {"network": images.network, "classes": classes, "head": head, "view": view}
     about |= {} if trained is None else {"trained": trained}
