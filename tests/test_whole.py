@@ -95,6 +95,9 @@ def checkout(folder: Path, changes: Mapping[str, object] = SMALL) -> Path:
     (folder / ".dvc").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "params.yaml", ".dvc/config"):
         shutil.copy(ROOT / name, folder / name)
+    for name in ("shipped", "kept"):  # without what is in them
+        (folder / name).mkdir()
+        shutil.copy(ROOT / name / "README.md", folder / name)
     set_params(folder, changes)
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small"]):
