@@ -14,6 +14,7 @@ from replication.core.settings import Settings, read_recipe
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_tables
 from replication.reporting.claims import claims_page
+from replication.reporting.diagram import diagram
 from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import headlines, of_print
 from replication.reporting.kept import kept_runs
@@ -192,6 +193,7 @@ def write_pages(pages: Iterable[Page], results: Results) -> None:
     found, verbatim = headlines([*results.measured.values()], results.titles)
     index = index_page(pages, found, verbatim, of_print(results.claims))
     write_text(REPORTS / "README.md", index)
+    write_text(REPORTS / "figures" / "dlsa.svg", diagram())
 
 
 def _section_page(section: Section, paths: Iterable[Path], results: Results) -> Page:
