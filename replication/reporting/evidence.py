@@ -90,7 +90,7 @@ def finding(runs: Sequence[RealRun]) -> str:
     if not counted:
         return "No run on real data, with settings made for it, is there yet."
     words = []
-    for minus, test in COMPARED.items():
+    for test in COMPARED.values():
         verdicts = [
             claim.verdict
             for run in counted
@@ -98,13 +98,14 @@ def finding(runs: Sequence[RealRun]) -> str:
             if claim.id == test and claim.protocol == "validated"
         ]
         words.append(
-            f"it is better than {ASKED[COMPARED[minus]]} in "
-            f"{verdicts.count('supported')}, worse in {verdicts.count('contradicted')}"
+            f"better than {ASKED[test]} in {verdicts.count('supported')}, worse in "
+            f"{verdicts.count('contradicted')}"
         )
     runs_in_words = f"{len(counted)} run{'s' if len(counted) > 1 else ''}"
     return (
-        f"Of {runs_in_words} on real data with settings made for it, nothing chosen on "
-        f"test data: {'; '.join(words)}."
+        f"In {runs_in_words} on real data, with settings made for it, nothing chosen on "
+        f"test data and all tests judged at once, DLSA is shown to be "
+        f"{'; '.join(words)}."
     )
 
 

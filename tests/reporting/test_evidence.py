@@ -29,7 +29,7 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
         run("contradicted", "real data, verbatim"),
     ]
     text = finding(runs)
-    assert text.startswith("Of 2 runs on real data")
+    assert text.startswith("In 2 runs on real data")
     assert "the head that it starts from in 1, worse in 0" in text
     assert "No run on real data" in finding(runs[2:])
 

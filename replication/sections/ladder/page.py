@@ -34,8 +34,8 @@ _MARKS = {
     "as_released": (0.16, "s", "#D55E00"),
 }
 _DOES = {
-    "supported": "beats the head that it starts from",
-    "contradicted": "loses to the head that it starts from",
+    "supported": "ends above the head that it starts from",
+    "contradicted": "ends below the head that it starts from",
     "undecided": "is not shown to differ from the head that it starts from",
 }
 _SEPARATES = {

@@ -73,7 +73,7 @@ def test_filters_are_told_in_two_sentences(measured) -> None:
 @pytest.mark.parametrize(
     ("verdict", "step", "words"),
     [
-        ("supported", "supported", "DLSA beats the head that it starts from"),
+        ("supported", "supported", "DLSA ends above the head that it starts from"),
         ("contradicted", "contradicted", "the step that did it is “"),
         ("contradicted", "undecided", "no step alone is shown to have done it"),
         ("undecided", "supported", "the longest step of the ladder is “"),
