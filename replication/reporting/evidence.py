@@ -103,8 +103,8 @@ def finding(runs: Sequence[RealRun]) -> str:
         )
     runs_in_words = f"{len(counted)} run{'s' if len(counted) > 1 else ''}"
     return (
-        f"In {runs_in_words} on real data, with settings made for it, nothing chosen on "
-        f"test data and all tests judged at once, DLSA is shown to be "
+        f"In {runs_in_words} on real data, with settings made for it, nothing chosen "
+        "on test data and all tests judged at once, DLSA is shown to be "
         f"{'; '.join(words)}."
     )
 
