@@ -91,12 +91,7 @@ def finding(runs: Sequence[RealRun]) -> str:
         return "No run on real data, with settings made for it, is there yet."
     words = []
     for test in COMPARED.values():
-        verdicts = [
-            claim.verdict
-            for run in counted
-            for claim in run.claims
-            if claim.id == test and claim.protocol == "validated"
-        ]
+        verdicts = _verdicts(counted, test)
         words.append(
             f"better than {ASKED[test]} in {verdicts.count('supported')}, worse in "
             f"{verdicts.count('contradicted')}"
@@ -142,7 +137,7 @@ def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
     with matplotlib.rc_context(STYLE):
         size = (9.2, 1.5 + 0.6 * (len(runs) + 1))
         figure = Figure(figsize=size, layout="constrained", facecolor="white")
-        panels = figure.subplots(1, len(COMPARED), sharey=True)
+        panels = figure.subplots(1, len(COMPARED), sharex=True, sharey=True)
         for axes, minus in zip(panels, COMPARED, strict=True):
             for protocol, (shift, marker, colour) in _MARKS.items():
                 gaps = [run.gap(minus, protocol) for run in runs]
@@ -164,10 +159,19 @@ def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
 
 
 def _figure_title(runs: Sequence[RealRun]) -> str:
-    gaps = [run.gap("plain", "validated") for run in runs]
-    verdicts = [gap.verdict for gap in gaps if gap]
+    verdicts = _verdicts(runs, COMPARED["plain"])
     above, below = (verdicts.count(word) for word in ("supported", "contradicted"))
     return (
-        f"Beside a plain classifier of equal budget DLSA gains in {above} of "
-        f"{len(verdicts)} runs and loses in {below}"
+        "Beside a plain classifier of equal budget DLSA is shown better in "
+        f"{above} of {len(verdicts)} runs, worse in {below}"
     )
+
+
+def _verdicts(runs: Sequence[RealRun], test: str) -> list[str]:
+    """Of a claim in each run, protocol *validated*, all tests judged at once."""
+    return [
+        claim.verdict
+        for run in runs
+        for claim in run.claims
+        if claim.id == test and claim.protocol == "validated"
+    ]
