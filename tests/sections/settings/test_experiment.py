@@ -14,6 +14,7 @@ from replication.core.files import read_json, read_yaml
 from replication.core.scaling import Size
 from replication.core.settings import (
     BENCHMARKS,
+    LISTS,
     PUBLISHED,
     STAND_IN,
     Settings,
@@ -122,7 +123,7 @@ def test_cached_features_leave_no_images_to_augment(
 
 def test_sections_that_a_run_does_not_read(load_with: LoadWith, tmp_path: Path) -> None:
     lists = {"benchmarks": ["inat18", "places_lt"], "comparison": ["inat18"]}
-    lists |= {"separation": ["places_lt"]}
+    lists |= {name: ["places_lt"] for name in LISTS[2:-1]} | {"diagnosis": []}
     assert unused_sections(load_with(lists), "places_lt") == {
         "ce": "not listed in `comparison`",
         "decoupling": "not listed in `comparison`",
