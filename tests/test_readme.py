@@ -27,7 +27,7 @@ def committed(page: str) -> str:
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=[text[:24] for text in FINDINGS])
 def test_every_number_of_a_finding_stands_on_a_page_that_it_links(finding: str) -> None:
-    pages = re.findall(r"\]\((reports/[^)]+\.md)\)", finding)
+    pages = re.findall(r"\]\(((?:reports|kept)/[^)]+\.md)\)", finding)
     text = "\n".join(map(committed, pages))
     numbers = [" ".join(number.split()) for number in _NUMBER.findall(finding)]
     assert pages and numbers
