@@ -1,6 +1,6 @@
 # make repro   every table, figure and page        make test   the tests
 # make what-if S="lambda_pure=0.3 seeds=[0, 1]"   the committed run with other settings;
-#              AT=dlsa@places_lt-full stops there, before tables and pages
+#              AT=dlsa@cifar100_lt-full stops there, before tables and pages
 # make bench   speed and memory                    make keep NAME=x   keep this run's pages
 # make faults  kill, starve and damage every long stage: bench/faults.md
 # make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise;

@@ -25,6 +25,10 @@ def committed(page: str) -> str:
     return done.stdout
 
 
+def test_readme_has_findings() -> None:
+    assert len(FINDINGS) == 3
+
+
 @pytest.mark.parametrize("finding", FINDINGS, ids=[text[:24] for text in FINDINGS])
 def test_every_number_of_a_finding_stands_on_a_page_that_it_links(finding: str) -> None:
     pages = re.findall(r"\]\(((?:reports|kept)/[^)]+\.md)\)", finding)

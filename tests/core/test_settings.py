@@ -151,8 +151,8 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
     (
         {"ablation": ["own"]},
         [
-            "ablation: expected benchmarks out of benchmarks: ['inat18', "
-            "'cifar100_lt'], got own"
+            "ablation: expected benchmarks out of benchmarks: ['cifar100_lt', "
+            "'inat18'], got own"
         ],
     ),
     (
