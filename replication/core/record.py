@@ -93,20 +93,29 @@ def _called(path: Path) -> str:
 
 def commit() -> dict[str, Any]:
     """The checked-out commit, and whether the code is as committed."""
+    status = _git("status", "--porcelain", "--", PACKAGE.name, "dvc.yaml")
+    head = _git("rev-parse", "HEAD")
+    return {"commit": head and head.strip(), "clean": status == ""}
 
-    def git(*arguments: str) -> str | None:
-        try:
-            return subprocess.run(
-                ["git", "-c", "safe.directory=*", *arguments],  # also another owner's
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            return None
 
-    status = git("status", "--porcelain", "--", PACKAGE.name, "dvc.yaml")
-    return {"commit": git("rev-parse", "HEAD"), "clean": status == ""}
+def committed(path: Path) -> str | None:
+    """A file of the working folder as the checked-out commit has it; None: it is not.
+
+    In an experiment of DVC's that is the commit that the experiment started from.
+    """
+    return _git("show", f"HEAD:./{path.as_posix()}")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        return subprocess.run(
+            ["git", "-c", "safe.directory=*", *arguments],  # also another owner's
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def versions() -> dict[str, Any]:

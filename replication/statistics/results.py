@@ -127,7 +127,8 @@ class Measurement:
 
     Fields: `data`, the summary that `prepare` wrote, less the class names; `about`,
     facts of the artefacts behind it (features, source, settings, departures from the
-    recipe); `details`, what only the section's own page reads: figures' data.
+    recipe); `details`, what only the section's own page reads: figures' data;
+    `decisions`, of each method on each test image, as `statistics.moves` packs them.
     """
 
     section: str
@@ -137,6 +138,7 @@ class Measurement:
     data: Mapping[str, Any] | None = None
     about: Mapping[str, Any] | None = None
     details: Mapping[str, Any] | None = None
+    decisions: Mapping[str, Any] | None = None
 
     def write(self, path: Path) -> None:
         """As JSON."""

@@ -7,6 +7,7 @@ from replication.core.files import read_arrays, read_json, read_table
 from replication.core.stage import OUTPUTS, Stage
 from replication.sections.ladder.experiment import ladder_cells
 from replication.sections.ladder.filters import Filters, filter_cells, filter_claims
+from replication.statistics.moves import decisions
 from replication.statistics.results import (
     Measurement,
     data_in_words,
@@ -57,4 +58,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "second_terms": second_terms,
             "seeds": list(diagnostics),
         },
+        decisions=decisions(
+            {name: rows for name, rows in table.groupby("rung", observed=True)}
+        ),
     )

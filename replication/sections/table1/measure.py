@@ -14,6 +14,7 @@ from replication.statistics.comparison import (
     read_predictions,
     table_cells,
 )
+from replication.statistics.moves import decisions
 from replication.statistics.results import (
     BACKBONES_OF_A_RUN,
     Measurement,
@@ -42,6 +43,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     partial = why_partial(table.benchmark, data, published[table.benchmark], about)
     other_features = why_other_features(ce)
     others = {key for key in table.rows if methods[key].features == "ce"}
+    given = read_predictions(stage, folder, methods, set(table.rows), about["start"])
     cells = table_cells(
         Comparison(
             section="table1",
@@ -55,7 +57,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             backbones=BACKBONES_OF_A_RUN,
             other_features=frozenset(others if other_features else ()),
         ),
-        read_predictions(stage, folder, methods, set(table.rows), about["start"]),
+        given,
         np.array(data["class_counts"]),
     )
     return Measurement(
@@ -70,4 +72,5 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "other_features": other_features,
             "diagnostics": read_json(stage.reads(full / "diagnostics.json")),
         },
+        decisions=decisions(given),
     )

@@ -24,6 +24,7 @@ from replication.statistics.comparison import (
     read_predictions,
     table_cells,
 )
+from replication.statistics.moves import decisions
 from replication.statistics.results import (
     BACKBONES_OF_A_RUN,
     Claim,
@@ -95,4 +96,5 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "diagnostics": diagnostics,
             "clusters": {row: used["num_clusters"] for row, used in filters.items()},
         },
+        decisions=decisions(predictions),
     )
