@@ -26,13 +26,16 @@ class PublishedTable:
 class Sentence(Frozen):
     """A sentence of the supplement that could be wrong.
 
-    `quote` is print; `quantifier`: `every` where one clear case contradicts all of it;
-    `why_not`: where no test can name it, the reason.
+    `quote` is print, `short` our words for it, `printed` its number; `quantifier`:
+    `every` where one clear case contradicts all of it; `why_not`: the reason, where no
+    test can name it.
     """
 
     id: str
+    short: str
     section: str
     quote: str
+    printed: str = ""
     quantifier: Literal["every"] | None = None
     why_not: str | None = None
 

@@ -2,109 +2,103 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from replication.published.reader import Sentence, read_published_claims
+from replication.reporting.pages import file_of
 from replication.reporting.rendering import render
-from replication.reporting.tables import (
-    PROTOCOL_NAMES,
-    in_unit,
-    markdown_table,
-    tested,
-)
+from replication.reporting.tables import PROTOCOL_NAMES, in_unit, markdown_table
 from replication.statistics.claims import by_sentence, overall
 from replication.statistics.results import GRADES, Claim
 from replication.statistics.verdicts import DECIDED, UNDECIDED_AFTER
 
-_HEADER = ("Test", "Data", "Protocol", "Estimate [95 %]", "Verdict")
+_HEADER = ("Test", "Data", "Validated", "Verdict", "As released", "Verdict")
+_CAVEAT = " †"
 
 
-def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str, str]:
-    """The page, and its finding in words.
+def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
+    """The page.
 
     Args:
         claims: of all sections and benchmarks, as `corrected` leaves them.
         titles: of the benchmarks.
     """
-    by_quote, beyond = by_sentence(read_published_claims(), claims)
+    sentences = read_published_claims()
+    by_quote, beyond = by_sentence(sentences, claims)
     words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}
-    sentences = [
-        {
-            "section": sentence.section,
-            "sentence": sentence.quote,
-            "why_not": sentence.why_not,
-            "page": f"{tests[0].section}.md" if tests else None,
-            "verdict": "; ".join(
-                f"{word} ({grade})" for grade, word in words[sentence].items()
-            )
-            or "not run",
-            "table": _tests_table(tests, titles),
-        }
-        for sentence, tests in by_quote.items()
-    ]
-    stand_in = any(claim.grade == "stand-in" for claim in claims)
-    text = render(
+    stand_in = [claim for claim in claims if claim.grade == "stand-in"]
+    return render(
         "reporting/templates/claims.md.j2",
-        stand_in=stand_in,
-        number=len(by_quote),
+        number=len(sentences),
         counts=_counts(words),
         correction=_correction(claims),
-        overview=_overview(words),
-        sections=[
-            (name, list(of)) for name, of in groupby(sentences, lambda s: s["section"])
-        ],
-        beyond=_tests_table(beyond, titles, with_statement=True),
+        sections=_sections(by_quote, words, titles),
+        not_run=[s for s, tests in by_quote.items() if not tests],
+        beyond=_tests_table(_on_data(beyond), titles),
+        stand_in=_tests_table(stand_in, titles),
+        quotes=sentences,
     )
-    counts = " ".join(f"{who}: {what}." for who, what in _counts(words).items())
-    return text, f"{len(by_quote)} sentences. {counts}"
+
+
+def _sections(
+    by_quote: Mapping[Sentence, Sequence[Claim]],
+    words: Mapping[Sentence, Mapping[str, str]],
+    titles: Mapping[str, str],
+) -> dict[str, str]:
+    """Section of the supplement -> its tests, not those on the stand-in."""
+    tests: dict[str, list[Claim]] = {}
+    for sentence, of in by_quote.items():
+        tests.setdefault(sentence.section, []).extend(_on_data(of))
+    return {name: _tests_table(of, titles) for name, of in tests.items() if of}
+
+
+def _on_data(claims: Sequence[Claim]) -> list[Claim]:
+    return [claim for claim in claims if claim.grade != "stand-in"]
 
 
 def _counts(words: Mapping[Sentence, Mapping[str, str]]) -> dict[str, str]:
     """Grade of evidence -> how many sentences have each word on it; never mixed."""
     counts = {}
     for grade in GRADES:
-        verdicts = Counter(found[grade] for found in words.values() if grade in found)
+        verdicts = Counter(word[grade] for word in words.values() if grade in word)
         if verdicts:
             counts[grade.capitalize()] = ", ".join(
                 f"{number} {verdict}" for verdict, number in sorted(verdicts.items())
             )
-    silent = sum(not found for found in words.values())
+    silent = sum(not word for word in words.values())
     return counts | ({"Not run": str(silent)} if silent else {})
 
 
-def _overview(words: Mapping[Sentence, Mapping[str, str]]) -> str:
-    """A row a sentence and grade of evidence."""
-    rows = [
-        [sentence.section, sentence.quote, grade, word]
-        for sentence, found in words.items()
-        for grade, word in (found or {"—": "not run"}).items()
-    ]
-    return markdown_table(["Section", "Sentence", "Data", "Verdict"], rows, words=4)
-
-
-def _tests_table(
-    tests: Sequence[Claim], titles: Mapping[str, str], with_statement: bool = False
-) -> str:
-    header = (*(["Sentence"] if with_statement else []), *_HEADER)
-    rows = [
-        [
-            *([claim.statement] if with_statement else []),
-            tested(claim),
+def _tests_table(tests: Sequence[Claim], titles: Mapping[str, str]) -> str:
+    """A row a test; its two protocols side by side. Empty: no test."""
+    rows: dict[tuple[str, str | None, str], dict[str, Claim]] = {}
+    for claim in tests:
+        of = rows.setdefault((claim.section, claim.benchmark, claim.id), {})
+        of[claim.protocol or "validated"] = claim
+    lines = []
+    for of_protocol in rows.values():
+        claim = next(iter(of_protocol.values()))
+        reading = f" ({claim.reading.split(',')[0]})" if claim.reading else ""
+        line = [
+            f"[{claim.statement.rstrip('.')}]({file_of(claim)}){reading}",
             _data_of(claim, titles),
-            PROTOCOL_NAMES.get(claim.protocol, "—"),
-            in_unit(claim),
-            claim.verdict,
         ]
-        for claim in tests
-    ]
-    return markdown_table(header, rows, words=len(header) - 2) if rows else ""
+        for protocol in PROTOCOL_NAMES:
+            asked = of_protocol.get(protocol)
+            line += [in_unit(asked), _verdict(asked)] if asked else ["—", "—"]
+        lines.append(line)
+    return markdown_table(_HEADER, lines, words=2) if lines else ""
+
+
+def _verdict(claim: Claim) -> str:
+    word = f"**{claim.verdict}**" if claim.verdict in DECIDED else claim.verdict
+    return word + (_CAVEAT if claim.caveat else "")
 
 
 def _data_of(claim: Claim, titles: Mapping[str, str]) -> str:
     """On what a claim was tested, and what kind of evidence that is."""
     if claim.benchmark is None or claim.grade == "none needed":
         return claim.grade
-    return f"{titles[claim.benchmark]} ({claim.grade})"
+    return f"{titles[claim.benchmark]}, {claim.grade.removeprefix('real data, ')}"
 
 
 def _correction(claims: Sequence[Claim]) -> str:

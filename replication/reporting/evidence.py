@@ -1,6 +1,6 @@
 """Does DLSA help? Every run on real data, this one and the kept ones, on one page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -17,13 +17,19 @@ from replication.reporting.tables import (
     points,
     shown,
 )
-from replication.statistics.results import Cell, Claim, Grade, pick
+from replication.statistics.results import Cell, Claim, Grade
 
 # Rows of Table 2 -> the claim that asks about the difference.
 COMPARED = {
     "start": "gain_overall",
     "plain": "cascade_helps",
     "balanced_softmax": "over_refitted",
+}
+_IN_TABLE_1 = {
+    "full": "paco_dlsa",
+    "start": "paco",
+    "plain": "paco_plain",
+    "balanced_softmax": "paco_refit",
 }
 _TITLES = {
     "start": "minus its head",
@@ -38,7 +44,7 @@ class RealRun:
     """A run on real data.
 
     Fields: `title` of the benchmark; `features` in words; `grade` of evidence; `link`
-    to its pages; `cells` and `claims` of Table 2.
+    to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other.
     """
 
     title: str
@@ -48,15 +54,36 @@ class RealRun:
     cells: Sequence[Cell]
     claims: Sequence[Claim]
 
+    @property
+    def name(self) -> str:
+        """Data and network, which tell runs apart: `CIFAR-100-LT, resnet32_cifar`."""
+        return f"{self.title}, {self.features.removeprefix('a ').split()[0]}".strip(",")
+
+    @property
+    def settings(self) -> str:
+        """Whose the settings are, in a word."""
+        return self.grade.removeprefix("real data, ")
+
     def gap(self, minus: str, protocol: str) -> Cell | None:
         """DLSA minus another row in Overall."""
-        where = {"minus": minus, "protocol": protocol, "metric": "overall"}
-        return pick(self.cells, **where)
+        return self._overall(protocol, minus=_of_table_1(minus))
 
     def value(self, method: str, protocol: str) -> Cell | None:
         """Overall of a row."""
-        where = {"method": method, "protocol": protocol, "metric": "overall"}
-        return pick(self.cells, minus=None, **where)
+        return self._overall(protocol, minus=(None,), method=_of_table_1(method))
+
+    def _overall(self, protocol: str, **among: Sequence[str | None]) -> Cell | None:
+        for cell in self.cells:
+            if (cell.protocol, cell.metric) == (protocol, "overall") and all(
+                getattr(cell, name) in names for name, names in among.items()
+            ):
+                return cell
+        return None
+
+
+def _of_table_1(row: str) -> tuple[str, str]:
+    """A row's name in Table 2, and in Table 1."""
+    return row, _IN_TABLE_1[row]
 
 
 def evidence_page(
@@ -89,32 +116,50 @@ def finding(runs: Sequence[RealRun]) -> str:
     counted = [run for run in runs if run.grade in OF_HEADLINES]
     if not counted:
         return "No run on real data, with settings made for it, is there yet."
-    words = []
-    for test in COMPARED.values():
-        verdicts = _verdicts(counted, test)
-        words.append(
-            f"better than {ASKED[test]} in {verdicts.count('supported')}, worse in "
-            f"{verdicts.count('contradicted')}"
-        )
-    runs_in_words = f"{len(counted)} run{'s' if len(counted) > 1 else ''}"
-    return (
-        f"In {runs_in_words} on real data, with settings made for it, nothing chosen "
-        "on test data and all tests judged at once, DLSA is shown to be "
-        f"{'; '.join(words)}."
+    words = {ASKED[test]: _verdicts(counted, test) for test in COMPARED.values()}
+    words = {who: verdicts for who, verdicts in words.items() if verdicts}
+    if len(counted) == 1:
+        return f"In the one run with settings made for its data, {_of_one(words)}."
+    of_all = (
+        f"{who} in {_times(verdicts, 'supported')} (worse in "
+        f"{_times(verdicts, 'contradicted')})"
+        for who, verdicts in words.items()
     )
+    return (
+        f"In {len(counted)} runs with settings made for their data, DLSA is shown to "
+        f"be better than {', '.join(of_all)}."
+    )
+
+
+def _of_one(words: Mapping[str, Sequence[str]]) -> str:
+    """What is shown in a single run, in the order of the comparisons."""
+    means = {
+        "supported": ("is shown to be better than", " and than "),
+        "contradicted": ("is shown to be worse than", " and than "),
+    }
+    groups: dict[tuple[str, str], list[str]] = {}
+    for who, (verdict,) in words.items():
+        said = means.get(verdict, ("is not shown to differ from", " nor from "))
+        groups.setdefault(said, []).append(who)
+    said = (f"{verb} {joined.join(of)}" for (verb, joined), of in groups.items())
+    return f"DLSA {'; it '.join(said)}"
+
+
+def _times(verdicts: Sequence[str], word: str) -> str:
+    return str(verdicts.count(word) or "none")
 
 
 def conclusion(run: RealRun) -> str:
-    """What a run found, in a line."""
-    said = " ".join(
-        f"*{name}*: {words}." for name, words in answers(run.claims).items()
+    """What a run found, in a paragraph that can be cited."""
+    return (
+        f"**[{run.name}]({run.link})** ({run.grade}). {answers(run.claims)} Features: "
+        f"{run.features}."
     )
-    return f"[{run.title}]({run.link}), {run.features} ({run.grade}). {said}"
 
 
 def evidence_table(runs: Sequence[RealRun]) -> str:
     """A row a run and protocol: accuracies, and the paired differences."""
-    header = ["Run", "Evidence", "Protocol", "Its head", "DLSA"]
+    header = ["Run", "Settings", "Protocol", "Its head", "DLSA"]
     header += [f"DLSA {title}".replace("\n", " ") for title in _TITLES.values()]
     body = []
     for run in runs:
@@ -123,7 +168,7 @@ def evidence_table(runs: Sequence[RealRun]) -> str:
             gaps = [run.gap(minus, protocol) for minus in COMPARED]
             body.append(
                 [
-                    *(f"[{run.title}]({run.link})", run.grade, words),
+                    *(f"[{run.name}]({run.link})", run.settings, words),
                     *(shown(cell) if cell else "not run" for cell in values),
                     *(emphasised(cell) if cell else "not run" for cell in gaps),
                 ]
@@ -133,7 +178,7 @@ def evidence_table(runs: Sequence[RealRun]) -> str:
 
 def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
     """Paired differences: a panel a comparison, a row a run, print's gain below."""
-    labels = [f"{run.title}\n({run.grade})" for run in runs]
+    labels = [f"{run.name}\n({run.settings})" for run in runs]
     with matplotlib.rc_context(STYLE):
         size = (9.2, 1.5 + 0.6 * (len(runs) + 1))
         figure = Figure(figsize=size, layout="constrained", facecolor="white")
@@ -161,9 +206,12 @@ def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
 def _figure_title(runs: Sequence[RealRun]) -> str:
     verdicts = _verdicts(runs, COMPARED["plain"])
     above, below = (verdicts.count(word) for word in ("supported", "contradicted"))
+    if len(runs) == 1:
+        word = "better" if above else "worse" if below else "neither better nor worse"
+        return f"DLSA is shown {word} than a plain classifier of equal budget"
     return (
         "Beside a plain classifier of equal budget DLSA is shown better in "
-        f"{above} of {len(verdicts)} runs, worse in {below}"
+        f"{above or 'none'} of {len(verdicts)} runs, worse in {below or 'none'}"
     )
 
 

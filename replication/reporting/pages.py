@@ -1,10 +1,10 @@
 """How a page is put together: its sections' text, warnings, the runs behind it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from replication.reporting.provenance import Run, disagreements, origin
-from replication.reporting.rendering import render
+from replication.statistics.results import Claim
 
 # What protocol `as_released` does otherwise than `validated`: a word on each field of
 # `cascade.Protocol`, so that pages count them alike.
@@ -22,15 +22,13 @@ HABITS = {
 class Part:
     """What a page shows of one benchmark, or of none; a line of the index.
 
-    Fields: `name` in the index; `data` and `finding` in words; `text`, Markdown;
-    `runs`, the run records behind it; `command` that makes it again; `data_hash`, None
-    where no data is behind it; `figures` by path below reports/; `notes` on its input;
-    `settings`, whose they are, in words: empty where none are behind it.
+    Fields: `name` in the index; `text`, Markdown; `runs`, the run records behind it;
+    `command` that makes it again; `data_hash`, None where no data is behind it;
+    `figures` by path below reports/; `notes` on its input; `settings`, whose they are,
+    in words: empty where none are behind it.
     """
 
     name: str
-    data: str
-    finding: str
     text: str
     runs: Sequence[Run]
     command: str
@@ -50,11 +48,16 @@ class Part:
         return [f"> **{what}.** {' '.join(of)}" for what, of in said.items() if of]
 
     def whole(self) -> str:
-        """Its text; warnings below its first line, which says what its data is."""
-        text = self.text.rstrip()
-        first, _, rest = text.partition("\n\n")
-        first, rest = (first, rest) if first.startswith(">") else ("", text)
-        text = "\n\n".join(filter(None, (first, *self.above(), rest)))
+        """Its text: what it rests on below its finding, its runs at its end.
+
+        A finding is the first paragraph below the title.
+        """
+        title, found, finding = self.text.strip().partition("\n\n")
+        while not title.splitlines()[-1].startswith("# ") and found:
+            more, found, finding = finding.partition("\n\n")
+            title = f"{title}\n\n{more}"
+        finding, _, rest = finding.partition("\n\n")
+        text = "\n\n".join(filter(None, (title, finding, *self.above(), rest)))
         return f"{text}\n\n{origin(self.runs, self.command, self.data_hash)}\n"
 
 
@@ -71,36 +74,6 @@ class Page:
         return "\n---\n\n".join(part.whole() for part in self.parts)
 
 
-def index_page(
-    pages: Iterable[Page],
-    headlines: Sequence[str],
-    verbatim: Sequence[str],
-    of_print: Sequence[str],
-) -> str:
-    """reports/README.md: headlines, then every page with its data and its finding.
-
-    Args:
-        headlines: on the paper's data, or on real data with scaled settings.
-        verbatim: what stands beside, and carries no headline.
-        of_print: what of print is contradicted without any data.
-    """
-    entries = []
-    for page in pages:
-        for part in page.parts:
-            warned = " **See the warning at its top.**" * bool(part.warnings())
-            entries.append(
-                {
-                    "name": part.name,
-                    "link": page.file,
-                    "data": part.data,
-                    "finding": part.finding + warned,
-                }
-            )
-    return render(
-        "reporting/templates/README.md.j2",
-        entries=entries,
-        headlines=headlines,
-        verbatim=verbatim,
-        of_print=of_print,
-        habits=HABITS,
-    )
+def file_of(claim: Claim) -> str:
+    """The page that shows how a claim was tested, below reports/."""
+    return f"{claim.section}.md"

@@ -12,13 +12,14 @@ from replication.core.files import write_json, write_table, write_text
 from replication.core.record import read_records, records_behind
 from replication.core.settings import Settings, read_recipe
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
-from replication.published.reader import read_published_tables
+from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.claims import claims_page
 from replication.reporting.diagram import diagram
 from replication.reporting.evidence import RealRun, evidence_page, finding
-from replication.reporting.headlines import headlines, of_print
+from replication.reporting.headlines import of_print
+from replication.reporting.index import index_page, scoreboard
 from replication.reporting.kept import kept_runs
-from replication.reporting.pages import Page, Part, index_page
+from replication.reporting.pages import Page, Part
 from replication.reporting.provenance import Run
 from replication.reporting.rendering import settings_sentence
 from replication.statistics.results import (
@@ -190,9 +191,15 @@ def write_pages(pages: Iterable[Page], results: Results) -> None:
         for part in page.parts:
             for file, svg in part.figures.items():
                 write_text(REPORTS / file, svg)
-    found, verbatim = headlines([*results.measured.values()], results.titles)
-    index = index_page(pages, found, verbatim, of_print(results.claims))
-    write_text(REPORTS / "README.md", index)
+    board = scoreboard(
+        read_published_claims(),
+        results.claims,
+        [cell for table in results.measured.values() for cell in table.cells],
+        read_published_tables(),
+        results.titles,
+    )
+    found = finding(_real_runs(results)), of_print(results.claims)
+    write_text(REPORTS / "README.md", index_page(pages, *found, board))
     write_text(REPORTS / "figures" / "dlsa.svg", diagram())
 
 
@@ -209,8 +216,6 @@ def _section_page(section: Section, paths: Iterable[Path], results: Results) -> 
         parts.append(
             Part(
                 name=section.title + (f" on {title}" if title else ""),
-                data=grade_of(table.data, table.about) if table.data else "none needed",
-                finding=module.finding(table),
                 text=text,
                 runs=results.runs(path),
                 command=f"dvc repro {stage}",
@@ -231,18 +236,20 @@ def _settings(table: Measurement) -> str:
 
 
 def _notes(table: Measurement) -> list[str]:
-    """What a reader must know of the input behind a measurement."""
-    return table.about["notes"] if table.about else []
+    """What a reader must know of the input behind a measurement, each thing once.
+
+    Features of images tell the same as the images, with other examples.
+    """
+    notes = table.about["notes"] if table.about else []
+    return list({note.split(", the first")[0]: note for note in notes}.values())
 
 
 def _claims_page(results: Results) -> Page:
     """Every sentence of the supplement that could be wrong, with what came out."""
-    text, finding = claims_page(results.claims, results.titles)
+    text = claims_page(results.claims, results.titles)
     data = [table.data["hash"] for table in results.measured.values() if table.data]
     part = Part(
         name="Claims",
-        data="all of the below",
-        finding=finding,
         text=text,
         runs=results.runs(),
         command="dvc repro",
@@ -258,31 +265,41 @@ def _claims_page(results: Results) -> Page:
     return Page("claims.md", [part])
 
 
-def _evidence_page(results: Results) -> Page:
-    """Whether DLSA helps: this run's Table 2 on real data, and every kept run's."""
-    tables = {
-        path: table
+def _evidence_tables(results: Results) -> dict[Path, Measurement]:
+    """What asks on real data whether DLSA helps: Table 2, or else Table 1."""
+    of_benchmark = {
+        table.benchmark: (path, table)
+        for section in ("table1", "table2")
         for path, table in results.measured.items()
-        if table.section == "table2" and not table.data["stand_in"]
+        if table.section == section and not table.data["stand_in"]
     }
+    return dict(of_benchmark.values())
+
+
+def _real_runs(results: Results) -> list[RealRun]:
+    """This run on each benchmark with real data, and every kept run."""
     here = [
         RealRun(
             title=results.titles[table.benchmark],
             features=table.about["features"],
             grade=grade_of(table.data, table.about),
-            link="table2.md",
+            link=f"{table.section}.md",
             cells=table.cells,
             claims=table.claims,
         )
-        for table in tables.values()
+        for table in _evidence_tables(results).values()
     ]
-    runs = [*here, *(run.found for run in kept_runs(KEPT, "../kept"))]
+    return [*here, *(run.found for run in kept_runs(KEPT, "../kept"))]
+
+
+def _evidence_page(results: Results) -> Page:
+    """Whether DLSA helps: this run on real data, and every kept run."""
+    tables = _evidence_tables(results)
     printed = read_published_tables()["table1"]
+    runs = _real_runs(results)
     text, figures = evidence_page(runs, printed, "figures/evidence")
     part = Part(
         name="Does DLSA help?",
-        data="real data, this run and the kept ones" if runs else "none yet",
-        finding=finding(runs),
         text=text,
         runs=results.runs(*tables) if tables else [],
         command="dvc repro",

@@ -1,7 +1,15 @@
 """The page that answers: does DLSA help?"""
 
+from dataclasses import replace
+
 from replication.published.reader import read_published_tables
-from replication.reporting.evidence import RealRun, evidence_page, finding
+from replication.reporting.evidence import (
+    RealRun,
+    evidence_page,
+    evidence_table,
+    finding,
+)
+from replication.reporting.headlines import ASKED
 from tests.reporting.made import REAL, cell, claim, gap
 
 TABLE1 = read_published_tables()["table1"]
@@ -19,7 +27,7 @@ def run(verdict: str, grade: str = REAL) -> RealRun:
         claim(id=test, protocol="validated", verdict=verdict, grade=grade)
         for test in tests
     ]
-    return RealRun("CIFAR", "a network", grade, "table2.md", cells, claims)
+    return RealRun("CIFAR", "a net, trained", grade, "table2.md", cells, claims)
 
 
 def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None:
@@ -29,9 +37,23 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
         run("contradicted", "real data, verbatim"),
     ]
     text = finding(runs)
-    assert text.startswith("In 2 runs on real data")
-    assert "the head that it starts from in 1, worse in 0" in text
+    assert text.startswith("In 2 runs with settings made for their data, DLSA is shown")
+    assert "the head that it starts from in 1 (worse in none)" in text
     assert "No run on real data" in finding(runs[2:])
+
+
+def test_one_run_is_said_without_counting() -> None:
+    head, plain, refitted = ASKED.values()
+    assert finding([run("supported")]).endswith(
+        f"DLSA is shown to be better than {head} and than {plain} and than {refitted}."
+    )
+    mixed = run("undecided after correction")
+    last = replace(mixed.claims[-1], verdict="contradicted")
+    mixed = replace(mixed, claims=[*mixed.claims[:-1], last])
+    assert finding([mixed]) == (
+        "In the one run with settings made for its data, DLSA is not shown to differ "
+        f"from {head} nor from {plain}; it is shown to be worse than {refitted}."
+    )
 
 
 def test_the_printed_gain_stands_beside_ours() -> None:
@@ -39,8 +61,23 @@ def test_the_printed_gain_stands_beside_ours() -> None:
     text, figures = evidence_page([run("supported")], TABLE1, "figures/evidence")
     assert "prints (+1.0 points)" in text
     assert "![DLSA minus what it is compared with](figures/evidence/diff" in text
-    assert "| [CIFAR](table2.md) | real data, scaled | validated | 40.0 ± 2.0 |" in text
+    assert "| [CIFAR, net](table2.md) | scaled | validated | 40.0 ± 2.0 |" in text
     assert "printed: iNat18" in figures["differences.svg"]
+
+
+def test_rows_of_table_1_speak_where_there_is_no_table_2() -> None:
+    made = run("supported")
+    names = {"start": "paco", "plain": "paco_plain", "balanced_softmax": "paco_refit"}
+    cells = [
+        replace(
+            made_cell,
+            minus=names.get(made_cell.minus),
+            method=names.get(made_cell.method, "paco_dlsa"),
+        )
+        for made_cell in made.cells
+    ]
+    table1 = evidence_table([replace(made, cells=cells)])
+    assert table1 == evidence_table([made]) and "+1.0 ± 1.0" in table1
 
 
 def test_without_real_data_there_is_no_figure() -> None:

@@ -52,7 +52,7 @@ def test_a_kept_run_is_read_back_and_what_it_did_not_measure_is_said(
     text = kept_page([read])
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0] == (
-        "| [Places-LT](kept/mine/README.md) | real data, scaled | validated "
+        "| [Places-LT, network](kept/mine/README.md) | scaled | validated "
         "| 40.0 ± 2.0 | 40.0 ± 2.0 | **−2.0 ± 1.0** | not run | not run |"
     )
     assert "as released" in rows[1] and "40.0" not in rows[1]

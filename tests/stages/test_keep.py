@@ -64,7 +64,7 @@ def test_pages_figures_results_and_the_records_behind_them_are_kept(finished) ->
     index = Path("kept/mine/README.md").read_text()
     assert index == "[Audit](../../reports/audit.md), [Table 2](table2.md)"
     overview = Path("kept/README.md").read_text()
-    assert "\n| [Places-LT](./mine/README.md) | " in overview
+    assert "\n| [Places-LT, network](./mine/README.md) | " in overview
 
 
 def test_pages_that_are_not_of_this_checkout_are_refused(

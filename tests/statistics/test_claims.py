@@ -9,7 +9,8 @@ from replication.statistics.verdicts import UNDECIDED_AFTER
 from tests.reporting.made import claim
 
 ONE, OTHER = (
-    Sentence(id=name, section="Sect. 1", quote=f"{name}.") for name in ("one", "other")
+    Sentence(id=name, short=name, section="Sect. 1", quote=f"{name}.")
+    for name in ("one", "other")
 )
 
 

@@ -1,0 +1,271 @@
+"""reports/README.md: what was found, one scoreboard, a few words, the way."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from replication.published.reader import PublishedTable, Sentence
+from replication.reporting.pages import HABITS, Page, file_of
+from replication.reporting.rendering import render
+from replication.reporting.tables import (
+    PROTOCOL_NAMES,
+    in_unit,
+    markdown_table,
+    percent,
+    points,
+    shown,
+)
+from replication.statistics.claims import by_sentence, overall
+from replication.statistics.results import GRADES, Cell, Claim
+from replication.statistics.verdicts import DECIDED
+
+# The way through the pages: a heading, and the pages below it by name.
+WAY = {
+    "First": ("evidence", "ladder", "audit"),
+    "The supplement, section by section": (
+        *("separation", "estimator", "sigma", "confusion", "settings"),
+        *("table1", "table2"),
+    ),
+    "More": ("diagnosis", "claims", "discrepancies", "reproducibility"),
+}
+ELSEWHERE = "On the stand-in"
+_ORDER = [name for names in WAY.values() for name in names]
+_HELP = {
+    "gain_overall": "DLSA minus its head",
+    "cascade_helps": "DLSA minus a plain classifier of equal budget",
+    "over_refitted": "DLSA minus a refitted Balanced Softmax",
+}
+_HEADER = ["What the paper says", "Printed", "Measured", "Data", "Verdict", "Page"]
+_NONE = "—"
+
+
+def index_page(
+    pages: Iterable[Page],
+    evidence: str,
+    of_print: Sequence[str],
+    scoreboard: str,
+    what_moved: str = "",
+) -> str:
+    """Markdown.
+
+    Args:
+        evidence: whether DLSA helps, over all runs, in words.
+        of_print: what of print is contradicted without any data, with its page.
+        scoreboard: as `scoreboard` makes it.
+        what_moved: what this run changed against the last commit; empty: nothing.
+    """
+    way: dict[str, list[str]] = {heading: [] for heading in WAY}
+    headings = {name: heading for heading, names in WAY.items() for name in names}
+    for page in sorted(pages, key=lambda page: _place(page.file)):
+        heading = headings.get(page.file.removesuffix(".md"), ELSEWHERE)
+        for part in page.parts:
+            mark = " ⚠" if part.warnings() else ""
+            link = f"[{part.name}]({page.file}){mark}"
+            way.setdefault(heading, []).append(link)
+    return render(
+        "reporting/templates/README.md.j2",
+        evidence=evidence,
+        of_print=of_print,
+        scoreboard=scoreboard,
+        what_moved=what_moved,
+        habits=HABITS,
+        way={heading: links for heading, links in way.items() if links},
+    )
+
+
+def _place(file: str) -> tuple[int, str]:
+    """Of a page on the way."""
+    name = file.removesuffix(".md")
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), name
+
+
+# ---- The scoreboard ---------------------------------------------------------------
+
+
+def scoreboard(
+    sentences: Sequence[Sentence],
+    claims: Sequence[Claim],
+    cells: Iterable[Cell],
+    tables: Mapping[str, PublishedTable],
+    titles: Mapping[str | None, str],
+) -> str:
+    """A row a question, sentence or printed number; findings before algebra.
+
+    A sentence is shown on the best data at hand: never on the stand-in.
+
+    Args:
+        sentences: of the supplement.
+        claims, cells: of all sections and benchmarks, as `corrected` leaves them.
+        tables: as printed.
+        titles: of the benchmarks.
+    """
+    by_quote, _ = by_sentence(sentences, claims)
+    best = _best_benchmark(claims)
+    rows = _does_it_help(best, claims, tables, titles)
+    rows += _printed_numbers(cells, titles)
+    on_data, of_print, algebra, silent = [], [], [], []
+    for sentence, tests in by_quote.items():
+        words = overall(sentence, tests)
+        on = [grade for grade in GRADES[:3] if grade in words]
+        if on:
+            on_data += _on_data(sentence, tests, on[0], words, tables, titles)
+        if (word := words.get("none needed")) == "supported":
+            algebra.append((sentence, tests))
+        elif word:
+            claim = _deciding(tests, "none needed", word)
+            of_print.append(_row(sentence, claim, word, titles))
+        if not on and not word:
+            silent.append(_not_run(sentence, tests))
+    rows += [*of_print, *on_data, *_algebra(algebra), *silent]
+    return markdown_table(_HEADER, rows, words=len(_HEADER))
+
+
+def _best_benchmark(claims: Iterable[Claim]) -> tuple[str, str | None] | None:
+    """Section and benchmark that speak for DLSA: of the best grade, Table 2 first."""
+    asked = [c for c in claims if c.id in _HELP and c.grade in GRADES[:3]]
+    ranked = sorted(asked, key=lambda c: (GRADES.index(c.grade), c.section != "table2"))
+    return (ranked[0].section, ranked[0].benchmark) if ranked else None
+
+
+def _does_it_help(
+    best: tuple[str, str | None] | None,
+    claims: Iterable[Claim],
+    tables: Mapping[str, PublishedTable],
+    titles: Mapping[str | None, str],
+) -> list[list[str]]:
+    rows = []
+    for protocol, name in PROTOCOL_NAMES.items():
+        for claim in claims:
+            if (claim.section, claim.benchmark) != best or claim.protocol != protocol:
+                continue
+            if claim.id in _HELP:
+                under = "" if protocol == "validated" else f", *{name}*"
+                label = f"{_HELP[claim.id]}{under}"
+                printed = _printed_difference(claim.id, tables)
+                rows.append(_cells(label, printed, claim, claim.verdict, titles))
+    return rows
+
+
+def _printed_numbers(
+    cells: Iterable[Cell], titles: Mapping[str | None, str]
+) -> list[list[str]]:
+    """Overall of DLSA's own rows, on the paper's own benchmark."""
+    return [
+        [
+            f"Overall of {cell.label}, %",
+            percent(cell.printed),
+            shown(cell),
+            titles[cell.benchmark],
+            cell.verdict or _NONE,
+            f"[{cell.section}]({cell.section}.md)",
+        ]
+        for cell in cells
+        if cell.method in ("paco_dlsa", "full")
+        and (cell.metric, cell.protocol, cell.minus) == ("overall", "validated", None)
+        and cell.printed is not None
+        and cell.data != "stand-in"
+    ]
+
+
+def _on_data(
+    sentence: Sentence,
+    tests: Sequence[Claim],
+    grade: str,
+    words: Mapping[str, str],
+    tables: Mapping[str, PublishedTable],
+    titles: Mapping[str | None, str],
+) -> list[list[str]]:
+    """A row; one a test where each has a printed number of its own."""
+    asked = _asked(tests, grade)
+    printed = {claim: _printed_difference(claim.id, tables) for claim in asked}
+    if sentence.quantifier == "every" and all(map(bool, printed.values())):
+        return [
+            _cells(claim.statement.rstrip("."), number, claim, claim.verdict, titles)
+            for claim, number in printed.items()
+        ]
+    claim = _deciding(tests, grade, words[grade])
+    row = _row(sentence, claim, words[grade], titles)
+    if "none needed" in words:  # its algebra has a row elsewhere
+        row[0] = claim.statement
+    return [row]
+
+
+def _asked(tests: Iterable[Claim], grade: str) -> list[Claim]:
+    """Tests that the word for a sentence rests on, of its first benchmark."""
+    asked = [
+        claim
+        for claim in tests
+        if claim.grade == grade
+        and claim.protocol in (None, "validated")
+        and claim.verdict != "not run"
+    ]
+    return [claim for claim in asked if claim.benchmark == asked[0].benchmark]
+
+
+def _deciding(tests: Iterable[Claim], grade: str, word: str) -> Claim:
+    """The first test whose verdict begins as the word for its sentence."""
+    asked = _asked(tests, grade)
+    like = [claim for claim in asked if claim.verdict.startswith(word.split()[0])]
+    return (like or asked)[0]
+
+
+def _row(
+    sentence: Sentence, claim: Claim, word: str, titles: Mapping[str | None, str]
+) -> list[str]:
+    return _cells(sentence.short, sentence.printed, claim, word, titles)
+
+
+def _cells(
+    label: str,
+    printed: str,
+    claim: Claim,
+    word: str,
+    titles: Mapping[str | None, str],
+) -> list[str]:
+    free = claim.grade == "none needed"
+    data = f"{titles.get(claim.benchmark)}, {claim.grade.removeprefix('real data, ')}"
+    return [
+        label,
+        printed or _NONE,
+        in_unit(claim).removesuffix(" points"),
+        claim.grade if free else data,
+        f"**{word}**" if word in DECIDED else word,
+        f"[{claim.section}]({file_of(claim)})",
+    ]
+
+
+def _algebra(
+    supported: Iterable[tuple[Sentence, Sequence[Claim]]],
+) -> list[list[str]]:
+    """What holds without any data: a row a page."""
+    pages: dict[str, list[str]] = {}
+    for sentence, tests in supported:
+        claim = _deciding(tests, "none needed", "supported")
+        pages.setdefault(claim.section, []).append(sentence.short)
+    return [
+        [
+            ", ".join(shorts),
+            _NONE,
+            f"{len(shorts)} of {len(shorts)} hold",
+            "none needed",
+            "**supported**",
+            f"[{section}]({section}.md)",
+        ]
+        for section, shorts in pages.items()
+    ]
+
+
+def _not_run(sentence: Sentence, tests: Sequence[Claim]) -> list[str]:
+    page = f"[{tests[0].section}]({file_of(tests[0])})" if tests else _NONE
+    data = "stand-in alone" if tests else _NONE
+    return [sentence.short, sentence.printed or _NONE, _NONE, data, "not run", page]
+
+
+def _printed_difference(test: str, tables: Mapping[str, PublishedTable]) -> str:
+    """What print has for a difference in Overall, in points; empty: nothing."""
+    table, more, less = "table2", "full", test.removeprefix("drop_")
+    if test == "gain_overall":
+        table, more, less = "table1", "paco_dlsa", "paco"
+    rows = tables[table].rows
+    if less not in rows:
+        return ""
+    gap = rows[more].values["overall"] - rows[less].values["overall"]
+    return points(gap / 100)
