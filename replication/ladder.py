@@ -53,31 +53,29 @@ HEAD, PLAIN = "head", "plain"
 # Each one step from the one before.
 LADDER = {
     HEAD: Rung("the head", "none", _BARE, trained=False),
-    PLAIN: Rung("trained on, without a split", "none", _BARE),
-    "split": Rung("split, a classifier on each part", "own", _BARE),
-    "prior": Rung("prior of the part alone", "own", _OWN_PRIOR),
-    "second": Rung("a second input, from zero", "own", _SECOND),
+    PLAIN: Rung("plain classifier of equal budget", "none", _BARE),
+    "split": Rung("split: a classifier for each part", "own", _BARE),
+    "prior": Rung("each part's own class prior", "own", _OWN_PRIOR),
+    "second": Rung("a second input", "own", _SECOND),
     "frequencies": Rung(
-        "class frequencies, from zero", "own", replace(_SECOND, frequencies=True)
+        "cluster's class frequencies", "own", replace(_SECOND, frequencies=True)
     ),
-    "drawn": Rung("second terms as drawn", "own", Given()),
+    "drawn": Rung("added weights start at random", "own", Given()),
 }
 # DLSA with one thing changed; the last two under `as_released` alone.
 BESIDE = {
-    "untrained": Rung(
-        "DLSA before its first training step", "own", Given(), trained=False
-    ),
-    "other_epoch": Rung("the other protocol's epochs of the filters", "other"),
+    "untrained": Rung("before the first training step", "own", Given(), trained=False),
+    "other_epoch": Rung("filters of the other protocol's epochs", "other"),
     "random": Rung(
-        "a random split and random clusters, no filter",
+        "random split and clusters, no filter",
         "random",
         changes={"latents": False},
     ),
     "on_validation": Rung(
-        "epochs not chosen on test images", "own", changes={"chosen_on": "val"}
+        "epochs chosen on validation images", "own", changes={"chosen_on": "val"}
     ),
     "removed_gone": Rung(
-        "samples that left not counted", "own", changes={"removed_count": False}
+        "samples that left are not counted", "own", changes={"removed_count": False}
     ),
 }
 _RELEASED_ALONE = ("on_validation", "removed_gone")
@@ -96,7 +94,7 @@ def rungs_of(protocol: Protocol) -> dict[str, Rung]:
 def labels_of(protocol: Protocol, second_terms: str) -> dict[str, str]:
     """What a reader calls each rung of a protocol."""
     labels = {name: rung.label for name, rung in rungs_of(protocol).items()}
-    labels["second"] = f"{'z' if protocol.latents else 'x once more'}, from zero"
+    labels["second"] = f"{'z' if protocol.latents else 'x once more'} as second input"
     labels[dlsa_rung(second_terms)] += ": DLSA"
     return labels
 

@@ -1,16 +1,23 @@
 """Figures: data in, SVG text out; the same data gives the same bytes."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from replication.statistics.results import Cell
+from replication.reporting.tables import PROTOCOL_NAMES
+from replication.statistics.results import Cell, pick
 
 # Okabe and Ito's palette: told apart without colour vision, and in grey by markers.
 DLSA_COLOUR = "#0072B2"
+GROUP_COLOURS = {"many": "#0072B2", "medium": "#E69F00", "few": "#D55E00"}
+# Of a protocol: how far its marks are shifted, in rows; marker and colour.
+MARKS = {"validated": (-0.15, "o", DLSA_COLOUR), "as_released": (0.15, "s", "#D55E00")}
+WIDTH = 7.3  # inches: 700 pixels on a page
+_TITLE_LETTERS = 78  # a line of a title at that width
 _PRINTED = {
     "marker": "D",
     "markersize": 5,
@@ -18,7 +25,6 @@ _PRINTED = {
     "markerfacecolor": "none",
     "linestyle": "none",
 }
-GROUP_COLOURS = {"many": "#0072B2", "medium": "#E69F00", "few": "#D55E00"}
 # Text stays text, so that a reader can search a figure.
 STYLE = {
     "svg.hashsalt": "replication",
@@ -27,8 +33,7 @@ STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
+    "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -36,6 +41,31 @@ STYLE = {
     "grid.linewidth": 0.7,
     "legend.frameon": False,
 }
+styled = matplotlib.rc_context(STYLE)  # decorates what draws
+
+
+def panels(height: float, down: int, across: int, **options: object) -> Sequence[Axes]:
+    """The panels of a new figure of the width of a page, row by row."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    return figure.subplots(down, across, squeeze=False, **options).ravel()
+
+
+def paired_panel(
+    axes: Axes, rows: Sequence[tuple[str, Sequence[Cell]]], title: str = ""
+) -> None:
+    """Paired differences in points with 95 % intervals, print's as a diamond.
+
+    Args:
+        rows: label, and its Cells: one a protocol, or one of no protocol.
+    """
+    for protocol, (shift, marker, colour) in MARKS.items():
+        shown = [(label, pick(of, protocol=protocol), colour) for label, of in rows]
+        if any(cell is not None for _, cell, _ in shown):
+            name = f"protocol: {PROTOCOL_NAMES[protocol]}"
+            printed = protocol == "validated"
+            interval_panel(axes, shown, printed, shift, marker, name)
+    axes.set_title(title)
+    axes.set_xlabel("points")
 
 
 def interval_panel(
@@ -77,11 +107,27 @@ def interval_panel(
     if any(cell.minus is not None for cell in cells):
         axes.axvline(0, color="#444444", linewidth=0.8)
     if name is not None:
-        axes.plot([], [], marker, color="#444444", label=name)
+        axes.plot([], [], marker, color=rows[0][2], label=name)
     if printed and any(cell.printed is not None for cell in cells):
         axes.plot([], [], label="printed", **_PRINTED)
     axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
+
+
+def finished(figure: Figure, title: str, columns: int = 3) -> str:
+    """A figure as SVG text, with what it shows as its title, and one legend."""
+    legend = {}
+    for axes in figure.axes:
+        handles, names = axes.get_legend_handles_labels()
+        legend = dict(zip(names, handles, strict=True)) | legend
+    if legend:
+        figure.legend(
+            legend.values(), legend, loc="outside lower center", ncols=columns
+        )
+    lines = [textwrap.fill(line, _TITLE_LETTERS) for line in title.splitlines()]
+    style = {"fontsize": 10.5, "fontweight": "bold"}
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", **style)
+    return svg_text(figure)
 
 
 def svg_text(figure: Figure) -> str:

@@ -1,6 +1,6 @@
 """What every page shares: its template, and the words on its data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,56 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from replication.reporting.tables import METRIC_NAMES, PROTOCOL_NAMES
 from replication.samples.shots import SHOT_GROUPS
+from replication.statistics.results import Measurement
 
 _RECIPES = {
     "published": "*Published*: the paper's for this benchmark",
     "scaled": "*Scaled*: ImageNet-LT's, at the size of this data",
     "verbatim": "*Verbatim*: ImageNet-LT's as they stand, on data of another size",
 }
+
+
+# What DLSA starts from.
+HEADS = {
+    "own_head": "the network's own head, as PaCo trained it",
+    "balanced_softmax": "a Balanced Softmax head fitted to the features",
+}
+HOW_JUDGED = (
+    "*Supported*: the 95 % interval lies above zero. *Contradicted*: below it. "
+    "*Undecided*: zero is inside. *Undecided after correction*: zero is outside, but "
+    "would be inside if all tests of all pages were judged at once (Holm's p-value is "
+    "5 % or more)."
+)
+
+
+def section_page(
+    measured: Measurement, title: str, of_paper: str | None, **values: Any
+) -> str:
+    """A section's page: what each says of its data, then what is its own.
+
+    Args:
+        title: of the benchmark.
+        of_paper: as for `notice`.
+    """
+    data = measured.data
+    return render(
+        f"sections/{measured.section}/page.md.j2",
+        notice=notice(data, title, of_paper),
+        title=title + " (stand-in)" * data["stand_in"],
+        stand_in=data["stand_in"],
+        about=measured.about,
+        details=measured.details,
+        how_judged=HOW_JUDGED,
+        data_sentence=data_sentence(data),
+        **values,
+    )
+
+
+def covered(seeds: Sequence[str | int]) -> str:
+    """What an interval covers, in words."""
+    if len(seeds) == 1:
+        return f"test images alone: there is one seed, {seeds[0]}"
+    return f"seeds ({', '.join(map(str, seeds))}) and test images together"
 
 
 def render(template: str, **values: Any) -> str:
@@ -85,8 +129,8 @@ def data_sentence(data: Mapping[str, Any]) -> str:
     groups, images = data["shot_groups"], data["images"]
     named = ", ".join(f"{groups[name]} {METRIC_NAMES[name]}" for name in SHOT_GROUPS)
     return (
-        f"{data['classes']} classes ({named}), {images['train']} training images "
+        f"{data['classes']} classes ({named}), {images['train']:,} training images "
         f"({data['largest']} of the largest class, {data['smallest']} of the "
         "smallest), "
-        f"{images['val']} for validation, {images['test']} for testing."
+        f"{images['val']:,} for validation, {images['test']:,} for testing."
     )

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from replication.statistics.results import Cell, Claim
+from replication.statistics.results import Cell, Claim, pick
+from replication.statistics.verdicts import UNDECIDED_AFTER
 
 METRIC_NAMES = {
     "overall": "Overall",
@@ -21,7 +22,7 @@ METRIC_NAMES = {
 PROTOCOL_NAMES = {"validated": "validated", "as_released": "as released"}
 _TOO_NEAR = 0.0005  # an end that one digit would show as 0
 _BAR = re.compile(r"(?<!\\)\|")
-_SCALED = {"share per cell": (10_000, "errors per 10,000 images and cell")}
+_SCALED = {"share per cell": (10_000, "per 10,000 and cell")}
 
 
 # ---- Numbers ----------------------------------------------------------------------
@@ -58,11 +59,19 @@ def shown(result: Cell | Claim) -> str:
         near = (abs(ends[1:]) > 0) & (abs(ends[1:]) < _TOO_NEAR)
         return _interval(100 * ends, "{:+.2f}" if near.any() else "{:+.1f}")
     times, words = _SCALED.get(result.unit, (1, result.unit))
-    return f"{_interval(times * ends, '{:.3g}')} {words}".strip()
+    return f"{_interval(times * ends, _digits(times * ends))} {words}".strip()
 
 
 def _is_value(result: Cell | Claim) -> bool:
     return result.unit == "fraction" and getattr(result, "minus", None) is None
+
+
+def _digits(ends: np.ndarray) -> str:
+    """Two digits of the interval; of a number without one, three."""
+    width = ends[2] - ends[1]
+    if not 1e-3 < width < 1e3:
+        return "{:.3g}"
+    return f"{{:.{max(0, 1 - int(np.floor(np.log10(width / 2))))}f}}"
 
 
 def _interval(ends: np.ndarray, text: str) -> str:
@@ -88,9 +97,10 @@ def in_unit(result: Cell | Claim) -> str:
 
 
 def emphasised(result: Cell | Claim) -> str:
-    """As `shown`, bold where the interval leaves 0 out."""
+    """As `shown`; a difference bold where its interval leaves 0 out."""
     low, high = result.low, result.high
     apart = low is not None and high is not None and (low > 0 or high < 0)
+    apart = apart and getattr(result, "minus", "") is not None
     return f"**{shown(result)}**" if apart else shown(result)
 
 
@@ -99,6 +109,18 @@ def could_see(result: Cell | Claim) -> str:
     value = result.detectable
     in_points = result.unit in ("points", "fraction")
     return percent(value) if in_points and value and np.isfinite(value) else ""
+
+
+def does(claim: Claim, up: str = "raise", down: str = "lower") -> str:
+    """What a claim found, in words: `raises`, `is not shown to change`.
+
+    One whose own interval leaves 0 out, but not with all tests judged at once, `seems
+    to`. A claim that was not run found nothing.
+    """
+    if claim.verdict == UNDECIDED_AFTER:
+        return f"seems to {up if claim.mean > 0 else down}"
+    decided = {"supported": f"{up}s", "contradicted": f"{down}s"}
+    return decided.get(claim.verdict, "is not shown to change")
 
 
 def tested(claim: Claim) -> str:
@@ -131,34 +153,36 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(_BAR.sub(r"\\|", cell) for cell in cells) + " |"
 
 
-def labels_of(cells: Iterable[Cell]) -> dict[str, str]:
-    """Method -> label of every value, in the order of the cells."""
-    return {cell.method: cell.label for cell in cells if cell.minus is None}
-
-
 def claims_table(claims: Sequence[Claim]) -> str:
     """A row a test: under each protocol its estimate and verdict, side by side.
 
     Where tests depend on no protocol, or on one alone, there is one pair of columns.
-    Beside `undecided` stands what could have been seen.
     """
     both = {claim.protocol for claim in claims} >= set(PROTOCOL_NAMES)
-    where = " (stand-in)" if any(c.grade == "stand-in" for c in claims) else ""
-    header = ["Sentence", "Test"]
+    header = ["Sentence"]
     for name in PROTOCOL_NAMES.values() if both else ("",):
-        words = f"{name}: estimate" if name else "estimate", f"verdict{where}"
-        header += [words[0].capitalize(), words[1].capitalize()]
+        header += [f"{name} estimate".strip().capitalize(), "Verdict"]
     body = []
     for name in dict.fromkeys(claim.id for claim in claims):
         tests = [claim for claim in claims if claim.id == name]
-        row = [tests[0].statement, tested(tests[0])]
+        reading = f" ({tests[0].reading})" if tests[0].reading else ""
+        row = [tests[0].statement.removesuffix(".") + reading]
         for protocol in PROTOCOL_NAMES if both else (tests[0].protocol,):
-            asked = [test for test in tests if test.protocol in (None, protocol)]
-            row += _estimate_and_verdict(asked[0]) if asked else ["—", "—"]
+            test = pick(tests, protocol=protocol) or pick(tests, protocol=None)
+            row += [in_unit(test), test.verdict] if test else ["—", "—"]
         body.append(row)
-    return markdown_table(header, body, words=2)
+    return markdown_table(header, body)
 
 
-def _estimate_and_verdict(claim: Claim) -> list[str]:
-    seen = could_see(claim) if claim.verdict == "undecided" else ""
-    return [in_unit(claim), claim.verdict + (f", could see {seen}" if seen else "")]
+def seen(cells: Iterable[Cell | Claim]) -> str:
+    """What a run could have told from zero, in a line; empty where nothing is known."""
+    words = []
+    for protocol, name in PROTOCOL_NAMES.items():
+        of = [c.detectable for c in cells if c.protocol == protocol and could_see(c)]
+        if of:
+            least, most = (percent(end) for end in (min(of), max(of)))
+            words.append(f"{least if least == most else f'{least} to {most}'} ({name})")
+    if not words:
+        return ""
+    joined = " or ".join(words)
+    return f"Such a run detects, 80 times in 100, a difference of {joined} points."

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from replication.statistics.intervals import estimate
 from replication.statistics.results import PROTOCOLS, Cell, estimated
 from replication.statistics.verdicts import judge_claim, judge_number, judged
 
-# Okabe and Ito's palette: told apart without colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#009E73", "#F0E442")
 # DLSA minus the head that it starts from mixes more training with the cascade. This
 # asks about the cascade alone.
 CASCADE_HELPS = (
@@ -33,7 +30,7 @@ _ASKED = ("mean", "low", "high", "verdict", "p_value", "detectable")
 
 @dataclass(frozen=True)
 class Method:
-    """A row of a table: its label, its predictions and its colour in figures.
+    """A row of a table: its label and its predictions.
 
     Fields: `file` below outputs/<benchmark>/; its first folder says whose features the
     method works on, ce or paco.
@@ -41,7 +38,6 @@ class Method:
 
     label: str
     file: str
-    colour: str
 
     @property
     def features(self) -> str:
@@ -95,14 +91,14 @@ def read_methods(section: str, table: PublishedTable) -> dict[str, Method]:
     listed = read_yaml(methods_file(section))
     labels = {key: row.label for key, row in table.rows.items()}
     methods = {
-        key: Method(labels.get(key) or entry["label"], entry["file"], entry["colour"])
+        key: Method(labels.get(key) or entry["label"], entry["file"])
         for key, entry in listed.items()
     }
-    variants = [row for row in table.rows if row not in listed]
-    for row, colour in zip(variants, cycle(_COLOURS), strict=False):
-        file_of = f"paco/dlsa/{row}/predictions.safetensors"
-        methods[row] = Method(labels[row], file_of, colour)
-    return methods
+    return methods | {
+        row: Method(labels[row], f"paco/dlsa/{row}/predictions.safetensors")
+        for row in table.rows
+        if row not in listed
+    }
 
 
 def read_predictions(

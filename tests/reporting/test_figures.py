@@ -3,7 +3,14 @@
 import matplotlib
 from matplotlib.figure import Figure
 
-from replication.reporting.figures import STYLE, interval_panel, svg_text
+from replication.reporting.figures import (
+    STYLE,
+    finished,
+    interval_panel,
+    paired_panel,
+    panels,
+    svg_text,
+)
 from tests.reporting.made import cell, gap
 
 
@@ -28,3 +35,16 @@ def test_labels_are_text_and_print_stands_in_the_row_of_its_estimate() -> None:
 def test_a_difference_is_seen_against_zero_and_without_ends_is_a_point() -> None:
     figure, _ = drawn([("w/o L_MLE", gap(low=None, high=None), "#000000")])
     assert [0, 0] in [list(line.get_xdata()) for line in figure.axes[0].lines]
+
+
+def test_both_protocols_stand_in_one_row_and_in_one_legend() -> None:
+    """Print once; a title that is too long for a line is broken."""
+    with matplotlib.rc_context(STYLE):
+        left, right = panels(2.0, 1, 2)
+        for axes in (left, right):
+            both = [gap(printed=0.01), gap(protocol="as_released")]
+            paired_panel(axes, [("w/o L_MLE", both)], "Overall")
+        text = finished(left.figure, "word " * 30)
+    for words in ("protocol: validated", "protocol: as released", "printed"):
+        assert text.count(f">{words}</text>") == 1
+    assert text.count(">Overall</text>") == 2 and text.count(">word word") == 2

@@ -30,11 +30,11 @@ def test_what_is_not_there_is_never_a_number() -> None:
         # the side of an end near 0 is shown
         (gap(mean=-0.002, low=-0.0036, high=-0.0004), "−0.20 ± 0.16"),
         (claim(), "+1.3 ± 1.1"),
-        (claim(unit="AUROC", mean=-0.1, low=-0.25, high=0.05), "−0.1 ± 0.15 AUROC"),
+        (claim(unit="AUROC", mean=-0.1, low=-0.25, high=0.05), "−0.10 ± 0.15 AUROC"),
         (claim(unit="", mean=1234.5, low=1e-7, high=2e4), "1.23e+03 [1e−07, 2e+04]"),
         (claim(unit="", mean=2.0, low=2.0, high=2.0), "2"),
         (claim(unit="share per cell", mean=1e-4, low=5e-5, high=3e-4),
-         "1 [0.5, 3] errors per 10,000 images and cell"),
+         "1.0 [0.5, 3.0] per 10,000 and cell"),
     ],
 )  # fmt: skip
 def test_an_estimate_is_shown_in_its_unit(result: Cell | Claim, text: str) -> None:
@@ -82,20 +82,45 @@ def test_a_bar_in_a_cell_is_escaped_and_only_once() -> None:
 
 
 def test_claims_of_both_protocols_stand_side_by_side() -> None:
-    """What an open one could have seen stands beside it."""
-    open_one = claim(
-        protocol="validated", verdict="undecided", low=-0.02, detectable=0.034
-    )
-    falls = claim(protocol="as_released", verdict=UNDECIDED_AFTER)
-    text = tables.claims_table([open_one, falls, claim(id="free")])
-    assert text.splitlines()[2:] == [
-        "| It helps. | paired | +1.3 [−2.0, +2.4] points | undecided, could see 3.4 "
+    falls = claim(protocol="as_released", verdict=UNDECIDED_AFTER, reading="so read")
+    open_one = claim(protocol="validated", verdict="undecided", low=-0.02)
+    text = tables.claims_table([falls, open_one, claim(id="free")])
+    assert text.splitlines() == [
+        "| Sentence | Validated estimate | Verdict | As released estimate | Verdict |",
+        "|:--|--:|--:|--:|--:|",
+        "| It helps (so read) | +1.3 [−2.0, +2.4] points | undecided "
         "| +1.3 ± 1.1 points | undecided after correction |",
-        "| It helps. | paired | +1.3 ± 1.1 points | supported "
-        "| +1.3 ± 1.1 points | supported |",
+        "| It helps | +1.3 ± 1.1 points | supported | +1.3 ± 1.1 points | supported |",
     ]
 
 
-def test_claims_that_depend_on_no_protocol_say_what_they_are_about() -> None:
-    text = tables.claims_table([claim(grade="stand-in")])
-    assert text.startswith("| Sentence | Test | Estimate | Verdict (stand-in) |")
+def test_claims_that_depend_on_no_protocol_have_one_verdict() -> None:
+    text = tables.claims_table([claim()])
+    assert text.startswith("| Sentence | Estimate | Verdict |")
+
+
+# ---- Words
+
+
+def test_what_a_run_could_have_seen_is_a_line() -> None:
+    """Least and most of the detectable differences, under each protocol."""
+    paper = [gap(detectable=value) for value in (0.0123, 0.004, None)]
+    released = gap(protocol="as_released", detectable=0.02)
+    assert tables.seen([*paper, released]).endswith(
+        "a difference of 0.4 to 1.2 (validated) or 2.0 (as released) points."
+    )
+    assert tables.seen([gap()]) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "raises"),
+        ({"verdict": "contradicted"}, "lowers"),
+        ({"verdict": UNDECIDED_AFTER}, "seems to raise"),
+        ({"verdict": UNDECIDED_AFTER, "mean": -0.1}, "seems to lower"),
+        ({"verdict": "undecided"}, "is not shown to change"),
+    ],
+)
+def test_a_verdict_is_said_in_words(changes: dict, words: str) -> None:
+    assert tables.does(claim(**changes)) == words

@@ -67,6 +67,10 @@ def write_checkout(folder: Path, stand_in: bool = False) -> None:
         "classes": len(COUNTS),
         "class_counts": COUNTS,
         "class_names": ["a", "b", "c", "d"],
+        "shot_groups": {"many": 2, "medium": 1, "few": 1},
+        "images": {split: sum(counts) for split, counts in SIZES.items()},
+        "largest": max(COUNTS),
+        "smallest": min(COUNTS),
     }
     write_json(data / "summary.json", summary)
     for split, part in drawn_splits().items():

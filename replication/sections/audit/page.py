@@ -4,10 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
-from replication.reporting.figures import STYLE, svg_text
+from replication.reporting.figures import finished, panels, styled
 from replication.reporting.rendering import render
 from replication.reporting.tables import METRIC_NAMES, markdown_table, percent, points
 from replication.samples.shots import SHOT_GROUPS
@@ -18,11 +15,11 @@ from replication.sections.audit.differences import (
     WITHIN,
     Difference,
 )
-from replication.sections.audit.printed import STATED, STEP
+from replication.sections.audit.printed import STATED
 from replication.statistics.results import Measurement
 
 _CHECKS = {"overall": "Overall", "mcc": "MCC", "right_images": "all at once"}
-_COLOURS = {True: "#0072B2", False: "#D55E00"}
+_COLOURS = {True: "#222222", False: "#D55E00"}  # possible or not
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
@@ -169,47 +166,48 @@ def _readings_table(bounds: Sequence[Bound]) -> str:
     return markdown_table(header, rows)
 
 
+@styled
 def _bounds_figure(rows: Mapping[tuple[str, str], Mapping[str, Bound]]) -> str:
-    """Each printed MCC, and what the Overall of its row allows."""
-    shown = {
-        f"{_table_name(table)}, {label}": of_row["mcc"]
-        for (table, label), of_row in rows.items()
-        if "mcc" in of_row
-    }
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 1.3 + 0.35 * len(shown)), layout="constrained")
-        axis = figure.subplots()
-        rounding = 100 * float(STEP)
-        for place, bound in enumerate(shown.values()):
-            axis.barh(
-                place,
-                rounding,
-                left=100 * bound.published - rounding / 2,
-                color="#888888",
-                label="printed, with its rounding",
-            )
-            axis.plot(
-                [100 * bound.low, 100 * bound.high],
-                [place, place],
-                color=_COLOURS[bound.possible],
-                linewidth=2.2,
-                marker="|",
-                markersize=9,
-                markeredgewidth=2.2,
-                label="allowed" + ("" if bound.possible else ": print is impossible"),
-            )
-        axis.set_yticks(range(len(shown)), shown)
-        outside = sum(not bound.possible for bound in shown.values())
-        axis.set_title(
-            f"{outside} of {len(shown)} printed MCCs lies outside what Overall allows"
+    """A number line: each printed MCC, and what the printed Overall allows it."""
+    shown = {row: of for row, of in rows.items() if "mcc" in of}
+    (axis,) = panels(1.3 + 0.75 * len(shown), 1, 1)
+    axis.spines["left"].set_visible(False)
+    axis.grid(visible=False)
+    axis.tick_params(axis="y", length=0)
+    for place, of_row in enumerate(shown.values()):
+        bound = of_row["mcc"]
+        low, high, printed = (
+            100 * number for number in (bound.low, bound.high, bound.published)
         )
-        axis.set_xlabel("MCC, %")
-        axis.use_sticky_edges = False  # a bar would lie on the panel's edge
-        axis.margins(x=0.05)
-        axis.invert_yaxis()
-        handles, names = axis.get_legend_handles_labels()
-        legend = dict(zip(names, handles, strict=True))
-        figure.legend(
-            legend.values(), legend, loc="outside lower center", ncols=3, fontsize=9
+        colour = _COLOURS[bound.possible]
+        axis.plot(
+            [low, high], [place] * 2, color="#009E73", lw=9, solid_capstyle="butt"
         )
-        return svg_text(figure)
+        axis.plot(printed, place, "D", color=colour, markersize=8)
+        axis.annotate(
+            f"printed {printed:.1f}",
+            (printed, place + 0.2),
+            ha="center",
+            va="top",
+            color=colour,
+            fontweight="bold",
+        )
+        axis.annotate(
+            f"Overall {percent(of_row['overall'].published)} allows "
+            f"{low:.2f} to {high:.2f}",
+            ((low + high) / 2, place - 0.2),
+            ha="center",
+            color="#00664b",
+        )
+    labels = [label.replace(" + DLSA", "\n+ DLSA") for _, label in shown]
+    axis.set_yticks(range(len(shown)), labels)
+    axis.set_ylim(len(shown) - 0.4, -0.6)
+    axis.margins(x=0.08)
+    axis.set_xlabel("MCC, times 100")
+    outside = [label for (_, label), of in shown.items() if not of["mcc"].possible]
+    title = (
+        f"No predictions have the MCC that Table 1 prints for {' and '.join(outside)}"
+    )
+    if not outside:
+        title = "Every printed MCC is one that the printed Overall allows"
+    return finished(axis.figure, title)

@@ -23,9 +23,8 @@ BINS = 20  # as the main paper's Fig. 1
 SIDES = {"without": "start", "with": "full"}  # DLSA; the method that it is
 # Which axis is the true class, and so what the "right top" is.
 READINGS = {
-    "rows": "true classes are the rows, right top is head taken for tail",
-    "columns": "true classes are the columns, as in the main paper's Fig. 1, right top "
-    "is tail taken for head",
+    "rows": "right top: head taken for tail",
+    "columns": "right top: tail taken for head",
 }
 _HEAD_AND_TAIL = {"rows": "many_to_few", "columns": "few_to_many"}
 _AREAS = {"rows": ("right_top", "middle"), "columns": ("left_bottom", "middle")}

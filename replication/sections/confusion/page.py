@@ -8,63 +8,52 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
-from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
-from replication.reporting.comparison import (
-    HEADS,
-    HOW_JUDGED,
-    MARKS,
-    TITLE,
-    UNDER,
-    covered,
-)
-from replication.reporting.figures import STYLE, interval_panel, svg_text
-from replication.reporting.rendering import notice, render
+from replication.reporting.figures import STYLE, finished, paired_panel, panels
+from replication.reporting.rendering import HEADS, covered, section_page
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
     claims_table,
+    does,
     emphasised,
     in_unit,
     markdown_table,
     percent,
+    seen,
     shown,
 )
 from replication.sections.confusion.experiment import PER_CELL, READINGS, thirds
 from replication.statistics.results import PROTOCOLS, Cell, Measurement, pick
 
-PAPER_DATA = "ImageNet-LT with a ResNet-50"
+OF_PAPER = "ImageNet-LT with a ResNet-50"
 # What is outlined: colour, line, and in words.
 _OUTLINES = {
     "rows": ("#000000", "-", "right top and middle, true classes as rows"),
-    "columns": ("#009E73", (0, (3, 2)), "right top, were true classes the columns"),
+    "columns": ("#009E73", (0, (3, 2)), "right top, true classes as columns"),
 }
-_FORTH, _BACK = "fewer_many_to_few", "fewer_few_to_many"
+_FORTH, _BACK = "many_to_few", "few_to_many"
 _INSET = 0.12  # of an outline, so that two that meet at a corner do not overlap
 _COLOURS = 21  # few enough to be told apart; odd, so that 0 has its own
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """Sect. 4 on one benchmark: Markdown, and its figure by file name."""
-    data, details = measured.data, measured.details
-    own = measured.benchmark == "imagenet_lt" and not data["stand_in"]
-    text = render(
-        "sections/confusion/page.md.j2",
-        notice=notice(data, title, None if own else PAPER_DATA),
-        title=title,
-        stand_in=data["stand_in"],
+    details = measured.details
+    text = section_page(
+        measured,
+        title,
+        None if measured.benchmark == "imagenet_lt" else OF_PAPER,
         finding=finding(measured),
         figures=folder,
-        features=measured.about["features"],
         start=HEADS[measured.about["start"]],
         covered=covered(details["seeds"]),
         bins=len(details["bins"]),
-        classes=data["classes"],
         errors=errors_table(measured),
         claims=claims_table(measured.claims),
-        how_judged=HOW_JUDGED,
+        seen=seen([c for c in measured.claims if c.id.startswith("fewer_")]),
         reductions=reductions_table(measured),
         bins_table=bins_table(details),
     )
@@ -73,29 +62,24 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 def finding(measured: Measurement) -> str:
     """What changes between Many and Few, and Sect. 4's sentence by both readings."""
-    sentences, verdicts = [], {}
-    for protocol in reversed(PROTOCOLS):  # the words are those of `validated`
-        verdicts = {
-            claim.id: claim.verdict
-            for claim in measured.claims
-            if claim.protocol == protocol
-        }
-        if "not run" in (verdicts[_FORTH], verdicts[_BACK]):
+    parts = []
+    for metric, words in (
+        (_FORTH, "Many-shot images taken for Few-shot classes"),
+        (_BACK, "Few-shot images taken for Many-shot classes"),
+    ):
+        of = [claim for claim in measured.claims if claim.id == f"fewer_{metric}"]
+        if any(claim.verdict == "not run" for claim in of):
             return "There are no Many and Few images to compare."
-        forth, back = (
-            in_unit(_change(measured, metric, protocol))
-            for metric in ("many_to_few", "few_to_many")
+        changes = (
+            f"{in_unit(_change(measured, metric, protocol))} *{name}*"
+            for protocol, name in PROTOCOL_NAMES.items()
         )
-        sentences.insert(
-            0,
-            f"{UNDER[protocol]} DLSA changes Many taken for Few by {forth} of all "
-            f"test images, and Few taken for Many by {back}.",
-        )
+        effect = does(pick(of, protocol="validated"), "reduce", "increase")
+        parts.append(f"DLSA {effect} {words} ({', '.join(changes)}).")
     return (
-        f"{' '.join(sentences)} That it “reduces the error of misclassifying head "
-        f"classes to tail classes” is **{verdicts[_FORTH]}** if head images taken for "
-        f"tail are meant, **{verdicts[_BACK]}** if tail images taken for head "
-        "(validated)."
+        f"{' '.join(parts)} In points of all test images, these are two readings of "
+        "Sect. 4: DLSA “reduces the error of misclassifying head classes to tail "
+        "classes”."
     )
 
 
@@ -106,16 +90,13 @@ def _change(measured: Measurement, metric: str, protocol: str) -> Cell:
 
 def errors_table(measured: Measurement) -> str:
     """A row a kind of errors: its share without DLSA, and its change by DLSA."""
-    header = ["Errors", "Without, %"]
-    for name in PROTOCOL_NAMES.values():
-        header += [f"{name}: change", "change of rate"]
+    header = ["Errors", "Without DLSA, %"]
+    header += [f"Change, {name}" for name in PROTOCOL_NAMES.values()]
     rows = []
     for metric, label in _kinds(measured).items():
         without = pick(measured.cells, metric=metric, method="start", minus=None)
-        rows.append([label, shown(without)])
-        for protocol in PROTOCOL_NAMES:
-            for name in (metric, f"{metric}_rate"):
-                rows[-1].append(emphasised(_change(measured, name, protocol)))
+        changes = (_change(measured, metric, name) for name in PROTOCOL_NAMES)
+        rows.append([label, shown(without), *map(emphasised, changes)])
     return markdown_table(header, rows)
 
 
@@ -130,7 +111,7 @@ def reductions_table(measured: Measurement) -> str:
     """A row an area: what the smallest was chosen from."""
     labels = {f"{name}_per_cell": v for name, v in _kinds(measured).items()}
     labels |= {
-        f"{name}_inside_minus_outside": f"inside minus outside: {words}"
+        f"{name}_inside_minus_outside": f"inside minus outside ({words})"
         for name, words in READINGS.items()
     }
     cells = [cell for cell in measured.cells if cell.unit == PER_CELL]
@@ -158,64 +139,58 @@ def bins_table(details: Mapping[str, Any]) -> str:
     return markdown_table(header, rows, words=2)
 
 
+@matplotlib.rc_context(STYLE | {"axes.grid": False})
 def matrices_figure(measured: Measurement) -> str:
     """Fig. 1 once, Fig. 2 and 3 under both protocols, on common scales; the changes."""
     rates = {k: of["rates"] for k, of in measured.details["matrices"].items()}
-    errors = {"Fig. 1: without DLSA": 100 * _array(rates["validated"]["without"])}
+    errors = {"Fig. 1: without DLSA": rates["validated"]["without"]}
     changes = {}
     for protocol, name in PROTOCOL_NAMES.items():
-        errors[f"Fig. 2: with, {name}"] = 100 * _array(rates[protocol]["with"])
-        changes[f"Fig. 3: change, {name}"] = 100 * _array(rates[protocol]["difference"])
-    top = max(float(np.nanmax(values, initial=0.0)) for values in errors.values())
-    reach = max(np.nanmax(np.abs(values), initial=0.0) for values in changes.values())
-    top, reach = top or 1.0, float(reach) or 1.0
-    grey, both = _scale("Greys", 0, top), _scale("RdBu_r", -reach, reach)
-    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(9.2, 7.2), layout="constrained")
-        panels = figure.subplots(2, 3)
-        for row, drawn, scale, unit in (
-            (panels[0], errors, grey, "errors, % of the true bin's test images"),
-            (panels[1, 1:], changes, both, "change, points (blue: fewer errors)"),
-        ):
-            for axes, (text, values) in zip(row, drawn.items(), strict=True):
-                _draw_cells(axes, values, scale)
-                _frame(axes, measured.details["bins"], text)
-                axes.tick_params(labelleft=axes is row[0])
-            row[0].set_ylabel("true class, by training images")
-            bar = figure.colorbar(scale, ax=list(row), aspect=30, ticks=MaxNLocator(5))
-            bar.minorticks_off()
-            bar.set_label(unit)
-            bar.outline.set_visible(False)
-        _draw_changes(panels[1, 0], measured)
-        handles, names = panels[1, 0].get_legend_handles_labels()
-        for colour, line, words in _OUTLINES.values():
-            handles.append(Rectangle((0, 0), 0, 0, fill=False, ec=colour, ls=line))
-            names.append(words)
-        figure.suptitle(_title(measured), **TITLE)
-        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
-        return svg_text(figure)
+        errors[f"Fig. 2: {name}"] = rates[protocol]["with"]
+        changes[f"Fig. 3: {name}"] = rates[protocol]["difference"]
+    drawn = panels(6.0, 2, 3)
+    top, reach = _largest(errors), _largest(changes)
+    for of, axes, scale, unit in (
+        (errors, drawn[:3], _scale("Greys", 0, top), "errors, % of the true bin"),
+        (changes, drawn[4:], _scale("RdBu_r", -reach, reach), "change, points"),
+    ):
+        for axis, (text, values) in zip(axes, of.items(), strict=True):
+            _draw_cells(axis, 100 * np.array(values, dtype=float), scale)
+            _frame(axis, measured.details["bins"], text)
+            axis.tick_params(labelleft=axis is axes[0])
+        axes[0].set_ylabel("true class, by training images")
+        bar = axes[0].figure.colorbar(
+            scale, ax=list(axes), aspect=25, ticks=MaxNLocator(5)
+        )
+        bar.minorticks_off()
+        bar.set_label(unit)
+        bar.outline.set_visible(False)
+    kinds = {_FORTH: "Many\nfor Few", _BACK: "Few\nfor Many"}
+    rows = [
+        (label, [_change(measured, metric, protocol) for protocol in PROTOCOLS])
+        for metric, label in kinds.items()
+    ]
+    paired_panel(drawn[3], rows, "Change, of all test images")
+    for colour, line, words in _OUTLINES.values():
+        drawn[3].plot([], [], color=colour, ls=line, label=words)
+    return finished(drawn[0].figure, _title(measured), columns=2)
 
 
-def _draw_changes(axes: Axes, measured: Measurement) -> None:
-    """Both kinds of errors, paired change under both protocols, in points."""
-    kinds = {"many_to_few": "Many\nfor Few", "few_to_many": "Few\nfor Many"}
-    for protocol, (shift, marker) in MARKS.items():
-        rows = [
-            (label, _change(measured, metric, protocol), "#000000")
-            for metric, label in kinds.items()
-        ]
-        name = f"protocol: {PROTOCOL_NAMES[protocol]}"
-        interval_panel(axes, rows, shift=shift, marker=marker, name=name)
-    axes.set_title("Change, all images")
-    axes.set_xlabel("points, 95 % intervals")
+def _largest(matrices: Mapping[str, Any]) -> float:
+    """The largest entry in percent, either way; 1 where all are 0."""
+    values = np.array([*matrices.values()], dtype=float)
+    return 100 * float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
 
 
 def _title(measured: Measurement) -> str:
-    forth, back = (
-        shown(_change(measured, metric, "validated"))
-        for metric in ("many_to_few", "few_to_many")
-    )
-    return f"DLSA: Many taken for Few {forth}, Few for Many {back} points of all images"
+    """What is found of both kinds of errors, protocol *validated*."""
+    kinds = {_FORTH: "Many taken for Few", _BACK: "Few taken for Many"}
+    found: dict[str, list[str]] = {}
+    for metric, words in kinds.items():
+        claim = pick(measured.claims, id=f"fewer_{metric}", protocol="validated")
+        found.setdefault(does(claim, "reduce", "increase"), []).append(words)
+    parts = (f"{effect} {' and '.join(of)}" for effect, of in found.items())
+    return f"DLSA {', '.join(parts)} (validated)"
 
 
 def _scale(name: str, low: float, high: float) -> ScalarMappable:
@@ -260,9 +235,5 @@ def _frame(axes: Axes, bins: Sequence[Mapping[str, Any]], text: str) -> None:
     axes.set_aspect("equal")
     axes.set_facecolor("#d9d9d9")
     axes.set_xlabel("predicted class")
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_title(text)
-
-
-def _array(values: Any) -> np.ndarray:
-    """Numbers as read from JSON, where null stands for NaN."""
-    return np.array(values, dtype=float)

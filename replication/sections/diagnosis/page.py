@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
-from replication.reporting.figures import DLSA_COLOUR, STYLE, interval_panel, svg_text
-from replication.reporting.rendering import notice, render
+from replication.reporting.figures import (
+    DLSA_COLOUR,
+    finished,
+    interval_panel,
+    panels,
+    styled,
+)
+from replication.reporting.rendering import section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
     emphasised,
@@ -31,16 +34,16 @@ _BETTER = {"supported": "yes", "contradicted": "no, worse"}
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """The page of the search on one benchmark, and its figure by file name."""
-    data, details, cells = measured.data, measured.details, measured.cells
-    known = data["stand_in"] or measured.about["recipe"] == "published"
+    details, cells = measured.details, measured.cells
+    known = measured.data["stand_in"] or measured.about["recipe"] == "published"
     plain = details["settings"]["plain"]
-    text = render(
-        "sections/diagnosis/page.md.j2",
-        notice=notice(data, title, None if known else "benchmarks"),
-        title=title,
+    text = section_page(
+        measured,
+        title,
+        None if known else "benchmarks",
         finding=finding(measured),
-        validation=data["images"]["val"],
-        details=details,
+        figures=folder,
+        validation=measured.data["images"]["val"],
         methods=_methods_table(cells),
         differences=_differences_table(cells),
         plain=", ".join(
@@ -51,7 +54,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         features=_features_table(cells),
         factors=_factors_table(measured),
         steps=_steps_table(details["steps"]),
-        figures=folder,
     )
     return text, {"models.svg": _models_figure(cells)}
 
@@ -212,22 +214,22 @@ def _steps_table(steps: Sequence[Mapping[str, Any]]) -> str:
 # ---- The figure -------------------------------------------------------------------
 
 
+@styled
 def _models_figure(cells: Sequence[Cell]) -> str:
     """What tuning and the cascade are each worth on test: Overall, then the groups."""
-    labels = {pair: f"{METHODS[pair[0]]}\nminus {METHODS[pair[1]]}" for pair in PAIRS}
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 0.9 + 0.42 * len(PAIRS)), layout="constrained")
-        axes = figure.subplots(1, len(ACCURACIES), sharey=True)
-        for axis, metric in zip(axes, ACCURACIES, strict=True):
-            rows = [
-                (
-                    label,
-                    pick(cells, method=a, minus=b, metric=metric, at=""),
-                    DLSA_COLOUR,
-                )
-                for (a, b), label in labels.items()
-            ]
-            interval_panel(axis, rows)
-            axis.set_title(METRIC_NAMES[metric])
-            axis.set_xlabel("points")
-        return svg_text(figure)
+    labels = {
+        (first, second): f"{METHODS[first]}\nminus {METHODS[second]}"
+        for first, second in PAIRS
+    }
+    drawn = panels(0.9 + 0.42 * len(PAIRS), 1, len(ACCURACIES), sharey=True)
+    for axis, metric in zip(drawn, ACCURACIES, strict=True):
+        rows = [
+            (label, pick(cells, method=a, minus=b, metric=metric, at=""), DLSA_COLOUR)
+            for (a, b), label in labels.items()
+        ]
+        interval_panel(axis, rows)
+        axis.set_title(METRIC_NAMES[metric])
+        axis.set_xlabel("points")
+    gap = pick(cells, method="chosen", minus="plain", metric="overall", at="")
+    title = f"Tuned DLSA, against a plain classifier tuned as much: {in_unit(gap)}"
+    return finished(drawn[0].figure, title)

@@ -600,8 +600,8 @@ def fit_claims(probes: Records, data: Mapping[str, Any], grade: Grade) -> list[C
                     sentence="s2_efficient" if drawn else None,
                     statement="In a real fit the momentum estimate is closer to P(h|X) "
                     "than P(h|B_t)",
-                    test=f"{words}, {where}: mean squared error of P(h|B_t) − of the "
-                    "momentum estimate",
+                    test=f"{where}: mean squared error of P(h|B_t) minus that of "
+                    "the momentum estimate",
                     interval=(gain.mean, gain.low, gain.high),
                     verdict=judge_claim(gain.low, gain.high),
                     unit="(1/K)²",
@@ -617,8 +617,8 @@ def fit_claims(probes: Records, data: Mapping[str, Any], grade: Grade) -> list[C
                 id=f"premise_{truth}",
                 sentence="s2_eq3" if drawn else None,
                 statement="Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
-                test=f"{words}: squared bias of P(h|B_t) as a share of its variance, "
-                f"means over a real fit; none where it is surely below {BIAS_MARGIN:g}",
+                test="squared bias of P(h|B_t) as a share of its variance; "
+                f"none where it is surely below {BIAS_MARGIN:g}",
                 interval=(bias.mean, bias.low, bias.high),
                 verdict=judge_absence(bias.low, bias.high, BIAS_MARGIN),
                 unit="of a batch's variance",

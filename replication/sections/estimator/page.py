@@ -1,18 +1,16 @@
 """The page of Sect. 2: equations against simulation, their premise against a fit."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from replication.reporting.figures import STYLE, svg_text
-from replication.reporting.rendering import notice, render
+from replication.reporting.figures import finished, panels, styled
+from replication.reporting.rendering import section_page
 from replication.reporting.tables import (
     claims_table,
     markdown_table,
@@ -28,12 +26,7 @@ _BLUE = "#0072B2"
 _COLOURS = {"momentum": _BLUE, "batch": "#E69F00"}
 _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = "os^Dvp"
-_PREMISE = {
-    "contradicted": "it fails",
-    "supported": "it holds",
-    "undecided": "it is undecided",
-    "not run": "it was not tested",
-}
+_PREMISE = {"contradicted": "fails", "supported": "holds"}
 # Columns of the table on a fit: heading, and which Cell it shows.
 _ERRORS = {
     "P(h|B_t): squared error": ("batch", "squared error"),
@@ -52,67 +45,54 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         title: of the benchmark.
         folder: of the figures, as linked from the page.
     """
-    data, details = measured.data, measured.details
-    settings = details["settings"]
+    settings = measured.details["settings"]
     eta = settings["filter"]["eta"]
-    known = data["stand_in"] or _claim(measured, "premise_set").grade == "paper's data"
-    figures = {
-        "simulation.svg": simulation_figure(measured),
-        "probes.svg": probes_figure(details["curves"]),
-    }
+    known = measured.data["stand_in"] or measured.about["recipe"] == "published"
     unit, errors = _errors_table(measured)
-    text = render(
-        "sections/estimator/page.md.j2",
-        notice=notice(
-            data, title, None if known else "ImageNet-LT, Places-LT or iNaturalist18"
-        ),
-        title=title,
-        stand_in=data["stand_in"],
+    text = section_page(
+        measured,
+        title,
+        None if known else "ImageNet-LT, Places-LT or iNaturalist18",
         finding=finding(measured),
-        eta=eta,
+        figures=folder,
         settings=settings,
-        truth_batches=details["truth_batches"],
+        eta=eta,
         limit=f"{(1 - eta) / (1 + eta):.3g}",
         worth=f"{(1 + eta) / (1 - eta):.3g}",
         simulated=_simulation_table(measured, eta),
         unit=unit,
         errors=errors,
-        closer=[
-            (
-                words,
-                *(
-                    percent(_fit_cell(measured, at, "momentum", "closer").mean, 0)
-                    for at in (truth, f"{truth}, {LATE}")
-                ),
-            )
-            for truth, words in TRUTHS.items()
-        ],
+        fits=_fits_table(measured),
         free=claims_table([c for c in measured.claims if c.benchmark is None]),
-        fits=claims_table([c for c in measured.claims if c.benchmark]),
-        figures=folder,
     )
-    return text, figures
+    return text, {
+        "simulation.svg": simulation_figure(measured),
+        "probes.svg": probes_figure(measured),
+    }
 
 
 def finding(measured: Measurement) -> str:
-    """What holds of Sect. 2, on which reading of X, and until when in a fit."""
+    """What holds of Sect. 2: its premise and its estimate in a fit, its equations."""
+    drawn, whole = (
+        _PREMISE.get(_claim(measured, f"premise_{truth}").verdict, "is undecided")
+        for truth in TRUTHS
+    )
     equations = [claim for claim in measured.claims if claim.id.startswith("eq")]
     held = sum(claim.verdict == "supported" for claim in equations)
-    drawn, whole = (
-        _PREMISE[_claim(measured, f"premise_{truth}").verdict] for truth in TRUTHS
-    )
-    where = "on the stand-in" if measured.data["stand_in"] else "here"
-    closer, late = (
-        _claim(measured, f"{name}_drawn").verdict for name in ("closer", "closer_late")
-    )
-    farther = 1 - _fit_cell(measured, f"drawn, {LATE}", "momentum", "closer").mean
+    closer = {
+        words: _claim(measured, f"{name}_drawn").verdict
+        for name, words in (
+            ("closer", "over the whole fit"),
+            ("closer_late", f"in its {LATE.removesuffix(' of the fit')}"),
+        )
+    }
+    verdicts = " and ".join(f"**{found}** {words}" for words, found in closer.items())
     return (
-        f"As mathematics, {held} of {len(equations)} equations hold. The premise of "
-        f"Eq. 3, in a real fit {where}: {drawn} for what the fit draws from; read as "
-        f"the training set as it is, {whole}. That the momentum estimate is closer to "
-        f"P(h|X) than a batch alone is **{closer}** over the whole fit and **{late}** "
-        f"in its last quarter, where it is the farther one at {percent(farther, 0)} % "
-        "of the steps looked at."
+        "Eq. 3 takes a batch for an unbiased sample of the data. In a real fit that "
+        f"{drawn} for the samples that the fit draws, and {whole} for the training set "
+        "as it is. That the momentum estimate is closer to P(h|X) than one batch is "
+        f"{verdicts}: it is at {_closer(measured)} % of the steps looked at. As "
+        f"mathematics, {held} of {len(equations)} equations hold."
     )
 
 
@@ -120,7 +100,12 @@ def finding(measured: Measurement) -> str:
 
 
 def _claim(measured: Measurement, name: str) -> Claim:
-    return next(claim for claim in measured.claims if claim.id == name)
+    return pick(measured.claims, id=name)
+
+
+def _closer(measured: Measurement) -> str:
+    """Percent of the steps at which momentum is the closer one, for what is drawn."""
+    return percent(_fit_cell(measured, "drawn", "momentum", "closer").mean, 0)
 
 
 def _simulated(measured: Measurement, eta: float, t: int, metric: str) -> Cell:
@@ -136,39 +121,39 @@ def _fit_cell(
 # ---- Figures ------------------------------------------------------------------------
 
 
+@styled
 def simulation_figure(measured: Measurement) -> str:
     """Variance ratio and bias over t: points simulated, lines as the equations say."""
     settings = measured.details["settings"]
     fit_eta, steps = settings["filter"]["eta"], sorted(settings["estimator"]["steps"])
     etas = sorted(settings["estimator"]["etas"], key=lambda eta: eta != fit_eta)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.9), layout="constrained")
-        ratio, bias = figure.subplots(1, 2)
-        for place, eta in enumerate(etas):
-            style = {
-                "color": _BLUE if eta == fit_eta else _OTHERS[place % len(_OTHERS)],
-                "marker": _MARKERS[place % len(_MARKERS)],
-                "label": f"η = {eta:g}" + (", as in the fit" if eta == fit_eta else ""),
-            }
-            _dots(ratio, measured, eta, "ratio", 1, style)
-            _dots(bias, measured, eta, "bias_uncorrected", 100, style)
-            hollow = style | {"markerfacecolor": "white"}
-            shift = 1.05 ** (place - (len(etas) - 1) / 2)  # the corrected lie on 0
-            _dots(bias, measured, eta, "bias_corrected", 100, hollow, shift)
-        for axis in (ratio, bias):
-            axis.set_xscale("log")
-            axis.set_xticks(steps)
-            axis.xaxis.set_major_formatter(ScalarFormatter())
-            axis.xaxis.set_minor_locator(NullLocator())
-            axis.set_xlabel("t, steps (log scale)")
-        ratio.set_ylim(0, 1.08)
-        ratio.set_title("Variance: lines Eq. 4, points simulated")
-        ratio.set_ylabel("D of the estimate / D of P(h|B)")
-        bias.set_title("Bias: p̃_t (filled), p̃_t / (1 − η^t) (hollow)")
-        bias.set_ylabel("bias, % of P(h = k|X)")
-        handles, names = ratio.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(etas))
-        return svg_text(figure)
+    ratio, bias = panels(3.6, 1, 2)
+    for place, eta in enumerate(etas):
+        style = {
+            "color": _BLUE if eta == fit_eta else _OTHERS[place % len(_OTHERS)],
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "label": f"η = {eta:g}" + (", as in the fit" if eta == fit_eta else ""),
+        }
+        _dots(ratio, measured, eta, "ratio", 1, style)
+        _dots(bias, measured, eta, "bias_uncorrected", 100, style)
+        hollow = style | {"markerfacecolor": "white"}
+        shift = 1.05 ** (place - (len(etas) - 1) / 2)  # the corrected lie on 0
+        _dots(bias, measured, eta, "bias_corrected", 100, hollow, shift)
+    for axis in (ratio, bias):
+        axis.set_xscale("log")
+        axis.set_xticks(steps)
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlabel("t, steps (log scale)")
+    ratio.set_ylim(0, 1.08)
+    ratio.set_title("Variance (lines: Eq. 4)")
+    ratio.set_ylabel("variance, share of a batch's")
+    bias.set_title("Bias: p̃_t filled, p̃_t / (1 − η^t) hollow")
+    bias.set_ylabel("bias, % of P(h = k|X)")
+    hold = all(_claim(measured, name).verdict == "supported" for name in ("eq3", "eq4"))
+    words = "agrees with" if hold else "departs from"
+    title = f"Where P(h|X) stands still, simulation {words} Eq. 3 and Eq. 4"
+    return finished(ratio.figure, title, columns=len(etas))
 
 
 _DRAWN = ("ratio", "bias_corrected", "bias_uncorrected")
@@ -195,22 +180,23 @@ def _dots(
         axis.plot(steps, printed, color=style["color"], lw=1)
 
 
-def probes_figure(curves: Sequence[Mapping[str, Any]]) -> str:
+@styled
+def probes_figure(measured: Measurement) -> str:
     """Distance of both estimates to the truth over a fit, for both truths."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.3), layout="constrained")
-        axes = figure.subplots(1, len(TRUTHS))
-        for axis, (truth, words) in zip(axes, TRUTHS.items(), strict=True):
-            for curve in curves:
-                if curve["truth"] == truth:
-                    _band(axis, curve)
-            axis.set_title(f"To P(h|X) of {words}", fontsize=9)
-            axis.set_xlabel("t, step of the fit")
-            axis.set_ylim(bottom=0)
-        axes[0].set_ylabel("total variation distance, %")
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
-        return svg_text(figure)
+    axes = panels(3.3, 1, len(TRUTHS), sharey=True)
+    for axis, (truth, words) in zip(axes, TRUTHS.items(), strict=True):
+        for curve in measured.details["curves"]:
+            if curve["truth"] == truth:
+                _band(axis, curve)
+        axis.set_title(f"To P(h|X) of {words}")
+        axis.set_xlabel("t, step of the fit")
+        axis.set_ylim(bottom=0)
+    axes[0].set_ylabel("total variation distance, %")
+    share = _closer(measured)
+    title = (
+        f"In a real fit the momentum estimate is the closer one at {share} % of steps"
+    )
+    return finished(axes[0].figure, title, columns=2)
 
 
 def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
@@ -224,7 +210,7 @@ def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
 # ---- Tables -------------------------------------------------------------------------
 
 
-def _in(result: Cell | None, unit: str, scale: float = 1.0) -> str:
+def _in(result: Cell | Claim | None, unit: str, scale: float = 1.0) -> str:
     """As `shown`, in a unit that the column or a sentence names."""
     if result is None:
         return "—"
@@ -260,3 +246,16 @@ def _errors_table(measured: Measurement) -> tuple[str, str]:
         for words, row in cells.items()
     ]
     return f"10<sup>{power}</sup>", markdown_table(["X", *_ERRORS], rows)
+
+
+def _fits_table(measured: Measurement) -> str:
+    """A row a truth: the gain by momentum, early and late, and the premise of Eq. 3."""
+    header = ["X", "Gain, whole fit", "Verdict", f"Gain, {LATE}", "Verdict"]
+    header += ["Bias² / variance", "Verdict"]
+    rows = []
+    for truth, words in TRUTHS.items():
+        rows.append([words])
+        for name in ("closer", "closer_late", "premise"):
+            claim = _claim(measured, f"{name}_{truth}")
+            rows[-1] += [_in(claim, ""), claim.verdict]
+    return markdown_table(header, rows)

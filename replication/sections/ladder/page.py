@@ -1,19 +1,11 @@
 """The page of the ladder: where DLSA's difference from its head arises."""
 
-from collections.abc import Mapping, Sequence
-
-import matplotlib
-from matplotlib.figure import Figure
+import textwrap
+from collections.abc import Iterable, Sequence
 
 from replication.ladder import BESIDE, HEAD, LADDER, dlsa_rung
-from replication.reporting.comparison import HOW_JUDGED, TITLE, UNDER, covered
-from replication.reporting.figures import DLSA_COLOUR, STYLE, interval_panel, svg_text
-from replication.reporting.rendering import (
-    data_sentence,
-    epochs_sentence,
-    notice,
-    render,
-)
+from replication.reporting.figures import finished, paired_panel, panels, styled
+from replication.reporting.rendering import covered, epochs_sentence, section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
@@ -22,56 +14,45 @@ from replication.reporting.tables import (
     in_unit,
     markdown_table,
     percent,
+    seen,
     shown,
 )
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.ladder.experiment import TERMS, deciding_step, whole
 from replication.sections.ladder.filters import SPLITS
-from replication.statistics.results import Cell, Claim, Measurement, pick
+from replication.statistics.results import Cell, Measurement, pick
 
-_MARKS = {
-    "validated": (-0.16, "o", DLSA_COLOUR),
-    "as_released": (0.16, "s", "#D55E00"),
-}
-_DOES = {
-    "supported": "ends above the head that it starts from",
-    "contradicted": "ends below the head that it starts from",
-    "undecided": "is not shown to differ from the head that it starts from",
-}
-_SEPARATES = {
-    "supported": "tells Few from Many on test images",
-    "contradicted": "takes Many for Few on test images",
-    "undecided": "is not shown to tell Few from Many on test images",
+_UNDER = {
+    "validated": "Where nothing is chosen on test images (*validated*)",
+    "as_released": "With the authors' habits (*as released*)",
 }
 _GENERALISES = {
-    "supported": "as well as on training images",
-    "contradicted": "but worse than on the training images that it was fitted to",
-    "undecided": "and how much worse than on training images is undecided",
+    "supported": "The first filter separates new images as well as its own",
+    "contradicted": "The first filter separates new images worse than its own",
 }
+AUROC = "auroc"
+_MOVED = dict(zip(TERMS, ("x", "second input", "frequencies"), strict=True))
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """The ladder on one benchmark: Markdown, and its figure by file name."""
-    data, cells = measured.data, measured.cells
-    known = data["stand_in"] or measured.about["recipe"] == "published"
-    text = render(
-        "sections/ladder/page.md.j2",
-        notice=notice(data, title, None if known else "benchmarks"),
-        title=title,
+    cells = measured.cells
+    published = measured.about["recipe"] == "published"
+    overall = [cell for cell in cells if cell.metric == "overall"]
+    text = section_page(
+        measured,
+        title,
+        None if published else "benchmarks",
         finding=finding(measured),
-        tables={
-            key: (_ladder_table(cells, key), _beside_table(measured, key))
-            for key in PROTOCOL_NAMES
-        },
-        names=PROTOCOL_NAMES,
-        epochs=epochs_sentence(measured.about),
-        separation=_separation(measured),
+        figures=folder,
+        ladder=_steps_table(overall),
+        beside=_beside_table(overall, dlsa_rung(measured.details["second_terms"])),
+        seen=seen([cell for cell in overall if cell.minus == HEAD]),
+        groups=_groups_table(cells),
         filters=_filters_table(cells),
         claims=claims_table(measured.claims),
-        how_judged=HOW_JUDGED,
+        epochs=epochs_sentence(measured.about),
         covered=covered(measured.details["seeds"]),
-        data_sentence=data_sentence(data),
-        figures=folder,
     )
     return text, {"ladder.svg": _figure(measured)}
 
@@ -84,23 +65,22 @@ def finding(measured: Measurement) -> str:
 
     The steps under each protocol, the filter under `validated`.
     """
-    on = "On the stand-in: " if measured.data["stand_in"] else ""
     origins = " ".join(_origin(measured, protocol) for protocol in PROTOCOL_NAMES)
-    return f"{on}{origins} {_mechanism(measured)}"
+    return f"{origins} {_mechanism(measured)}"
 
 
 def _origin(measured: Measurement, protocol: str) -> str:
     given = (measured.cells, protocol, measured.details["second_terms"])
     gap, (step, shown_alone) = whole(*given), deciding_step(*given)
     if gap.verdict == "undecided":
-        why = "the longest step of the ladder is"
+        why = "which is not told from zero; the longest step is"
     elif shown_alone:
-        why = "the step that did it is"
+        why = "and the step that does it is"
     else:
-        why = "no step alone is shown to have done it, the longest that way is"
+        why = "though no step alone is shown to; the longest is"
     return (
-        f"{UNDER[protocol]} DLSA {_DOES[gap.verdict]} ({in_unit(gap)} Overall); {why} "
-        f"“{_plainly(step)}” ({in_unit(step)})."
+        f"{_UNDER[protocol]}, DLSA moves the Overall accuracy of its head by "
+        f"{in_unit(gap)}, {why} “{_plainly(step)}” ({in_unit(step)})."
     )
 
 
@@ -112,177 +92,152 @@ def _mechanism(measured: Measurement) -> str:
     """Whether the first filter separates, on test images and beside training images."""
     claims = {c.id: c for c in measured.claims if c.protocol == "validated"}
     separates, generalises = (
-        claims[name] for name in ("filter_separates", "filter_generalises")
+        claims[name].verdict for name in ("filter_separates", "filter_generalises")
     )
-    if separates.verdict == "not run":
+    if separates == "not run":
         return "There are no Few or no Many classes, so that nothing is to separate."
-    return (
-        f"The first filter {_verdict(separates, _SEPARATES)}, "
-        f"{_verdict(generalises, _GENERALISES)}."
-    )
-
-
-def _separation(measured: Measurement) -> str:
-    """Two sentences of numbers on the first filter; none where there are none."""
-    train, test = (_auroc(measured.cells, "validated", 1, split) for split in SPLITS)
-    leave = [
-        percent(_filter(measured.cells, "validated", 1, split, "few_leaves").mean, 0)
+    (train, left), (test, gone) = (
+        [
+            _filter(measured.cells, "validated", 1, split, m)
+            for m in (AUROC, "few_leaves")
+        ]
         for split in SPLITS
-    ]
-    if test.mean is None:
-        return "n/a"
-    return (
-        "Under protocol *validated* the AUROC of the first filter's log P(x), Few "
-        f"against Many (0.5 is chance), is {_in_auroc(test)} on test and "
-        f"{_in_auroc(train)} on training images. Of Few's training images {leave[0]} % "
-        f"leave at depth 1, of its test images {leave[1]} %."
     )
-
-
-def _verdict(claim: Claim, words: Mapping[str, str]) -> str:
-    return words.get(claim.verdict, words["undecided"])
-
-
-def _in_auroc(cell: Cell) -> str:
-    """Mean and interval; bold where a difference's interval leaves 0 out."""
-    if cell.mean is None:
-        return "n/a"
-    low, high, sign = cell.low, cell.high, "+" if cell.minus else ""
-    text = f"{cell.mean:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
-    text = text.replace("-", "−")
-    return f"**{text}**" if cell.minus and not low <= 0 <= high else text
+    opening = _GENERALISES.get(
+        generalises,
+        "How much better the first filter knows its own images is undecided",
+    )
+    return (
+        f"{opening}: Few against Many, AUROC {train.mean:.2f} on training and "
+        f"{test.mean:.2f} on test images; {percent(left.mean, 0)} % of Few's training "
+        f"images leave there, {percent(gone.mean, 0)} % of its test images."
+    )
 
 
 # ---- Tables -------------------------------------------------------------------------
 
 
+def _columns(cells: Sequence[Cell], name: str, minus: str | None) -> list[str]:
+    """A rung's Overall, or a difference, under each protocol."""
+    found = (
+        pick(cells, method=name, minus=minus, protocol=protocol)
+        for protocol in PROTOCOL_NAMES
+    )
+    return [emphasised(cell) if cell else "—" for cell in found]
+
+
+def _header(*columns: str) -> list[str]:
+    return [f"{name}, {words}" for name in columns for words in PROTOCOL_NAMES.values()]
+
+
+def _steps_table(cells: Sequence[Cell]) -> str:
+    """A row a rung: Overall, the step to it, and all of it from the head."""
+    rows, before = [], HEAD
+    for name in LADDER:
+        values = (_columns(cells, name, minus) for minus in (None, before, HEAD))
+        rows.append([_rung_label(cells, name), *(text for of in values for text in of)])
+        before = name
+    return markdown_table(["", *_header("Overall", "Step", "From the head")], rows)
+
+
+def _beside_table(cells: Sequence[Cell], dlsa: str) -> str:
+    """A row a change to DLSA: Overall, minus DLSA and minus the head."""
+    rows = []
+    for name in BESIDE:
+        if of := [cell for cell in cells if cell.method == name]:
+            values = (_columns(of, name, minus) for minus in (None, dlsa, HEAD))
+            rows.append([of[0].label, *(text for some in values for text in some)])
+    return markdown_table(
+        ["", *_header("Overall", "Minus DLSA", "From the head")], rows
+    )
+
+
+def _groups_table(cells: Sequence[Cell]) -> str:
+    """A row a rung and protocol: shot groups, answers changed, and movement."""
+    rows = []
+    for name in LADDER:
+        for protocol, words in PROTOCOL_NAMES.items():
+            rung = [c for c in cells if c.method == name and c.protocol == protocol]
+            gaps = (pick(rung, metric=group, minus=HEAD) for group in SHOT_GROUPS)
+            moved = [pick(rung, metric=metric) for metric in TERMS]
+            rows.append(
+                [
+                    *(rung[0].label, words),
+                    *(emphasised(gap) if gap else "—" for gap in gaps),
+                    percent(pick(rung, metric="changed").mean),
+                    *(
+                        f"{c.mean:.2g}" if c and c.mean is not None else "—"
+                        for c in moved
+                    ),
+                ]
+            )
+    header = ["", "Protocol", *(METRIC_NAMES[group] for group in SHOT_GROUPS)]
+    header += ["Changed, %", *(f"Moved: {words}" for words in _MOVED.values())]
+    return markdown_table(header, rows, words=2)
+
+
 def _filter(
-    cells: Sequence[Cell], protocol: str, depth: int, split: str, metric: str
+    cells: Iterable[Cell], protocol: str, depth: int, split: str, metric: str = AUROC
 ) -> Cell | None:
     at = f"depth {depth}, {split}"
     return pick(cells, protocol=protocol, at=at, metric=metric, minus=None)
 
 
-def _auroc(cells: Sequence[Cell], protocol: str, depth: int, split: str) -> Cell | None:
-    return _filter(cells, protocol, depth, split, "auroc")
-
-
-def _ladder_table(cells: Sequence[Cell], protocol: str) -> str:
-    """A row a rung: Overall, the step to it, all of it from the head, movement."""
-    header = ["", "Overall", "step", "from the head"]
-    header += [f"{METRIC_NAMES[group]}, from the head" for group in SHOT_GROUPS]
-    header += ["Changed, %", "Moved: first", "second", "frequencies"]
-    rows, before = [], None
-    for name in LADDER:
-        rung = [c for c in cells if c.method == name and c.protocol == protocol]
-        step, gap = (pick(rung, metric="overall", minus=m) for m in (before, HEAD))
-        row = [rung[0].label, shown(pick(rung, metric="overall", minus=None))]
-        row += [emphasised(cell) if name != HEAD else "—" for cell in (step, gap)]
-        groups = [pick(rung, metric=group, minus=HEAD) for group in SHOT_GROUPS]
-        row += [emphasised(cell) if cell else "—" for cell in groups]
-        row += [percent(pick(rung, metric="changed").mean), *_movement(rung)]
-        rows.append(row)
-        before = name
-    return markdown_table(header, rows)
-
-
-def _movement(rung: Sequence[Cell]) -> list[str]:
-    cells = [pick(rung, metric=metric) for metric in TERMS]
-    return ["—" if c is None or c.mean is None else f"{c.mean:.2g}" for c in cells]
-
-
-def _beside_table(measured: Measurement, protocol: str) -> str:
-    """A row a change to DLSA: Overall, minus DLSA and minus the head."""
-    dlsa = dlsa_rung(measured.details["second_terms"])
-    rows = []
-    for name in BESIDE:
-        of = [
-            cell
-            for cell in measured.cells
-            if cell.method == name and cell.protocol == protocol
-        ]
-        if of:
-            gaps = [pick(of, metric="overall", minus=minus) for minus in (dlsa, HEAD)]
-            value = shown(pick(of, metric="overall", minus=None))
-            rows.append([of[0].label, value, *map(emphasised, gaps)])
-    return markdown_table(["", "Overall", "minus DLSA", "from the head"], rows)
-
-
 def _filters_table(cells: Sequence[Cell]) -> str:
     """A row a protocol and depth: AUROC and who leaves, training beside test."""
-    header = ["Protocol", "Depth", "AUROC, training", "test", "test minus training"]
-    for group in SHOT_GROUPS:
-        header += [f"{METRIC_NAMES[group]} leave, training, %", "test, %"]
+    header = ["Protocol", "Depth", *(f"AUROC, {name}" for name in ("training", "test"))]
+    header += ["Difference"]
+    header += [
+        f"{g} leave, {s}, %" for g in ("Few", "Many") for s in ("training", "test")
+    ]
     rows = []
-    for protocol, words in PROTOCOL_NAMES.items():
-        depth = 1
-        while _auroc(cells, protocol, depth, "test") is not None:
-            ends = [
-                _in_auroc(_auroc(cells, protocol, depth, split)) for split in SPLITS
-            ]
-            at = f"depth {depth}, test"
-            gap = next(
-                cell
-                for cell in cells
-                if cell.at == at and cell.protocol == protocol and cell.minus
-            )
-            shares = [
-                percent(_filter(cells, protocol, depth, split, f"{g}_leaves").mean, 0)
-                for g in SHOT_GROUPS
-                for split in SPLITS
-            ]
-            rows.append([words, str(depth), *ends, _in_auroc(gap), *shares])
-            depth += 1
+    for gap in cells:
+        if gap.metric != AUROC or gap.minus is None:
+            continue
+        depth = int(gap.minus.split()[1].rstrip(","))
+        of = [c for c in cells if c.protocol == gap.protocol]
+        ends = [_filter(of, gap.protocol, depth, split) for split in SPLITS]
+        shares = [
+            percent(_filter(of, gap.protocol, depth, split, f"{group}_leaves").mean, 0)
+            for group in ("few", "many")
+            for split in SPLITS
+        ]
+        row = [PROTOCOL_NAMES[gap.protocol], str(depth), *map(shown, ends)]
+        row = [text.replace(" AUROC", "") for text in (*row, emphasised(gap))]
+        rows.append([*row, *shares])
     return markdown_table(header, rows)
 
 
 # ---- The figure ---------------------------------------------------------------------
 
 
+@styled
 def _figure(measured: Measurement) -> str:
     """Every rung minus the one before and minus the head, both protocols."""
-    cells, names = measured.cells, list(LADDER)
-    panels = {
-        "The step: minus the rung above": dict(zip(names[1:], names, strict=False)),
-        "So far: minus the head": dict.fromkeys(names[1:], HEAD),
-    }
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.9), layout="constrained")
-        axes = figure.subplots(1, 2, sharey=True)
-        for axis, (title, minus) in zip(axes, panels.items(), strict=True):
-            for protocol, (shift, marker, colour) in _MARKS.items():
-                rows = [
-                    (
-                        _rung_label(cells, name),
-                        pick(
-                            cells,
-                            method=name,
-                            minus=below,
-                            protocol=protocol,
-                            metric="overall",
-                        ),
-                        colour,
-                    )
-                    for name, below in minus.items()
-                ]
-                interval_panel(axis, rows, shift=shift, marker=marker)
-                words = f"protocol: {PROTOCOL_NAMES[protocol]}"
-                axis.plot([], [], marker, color=colour, label=words)
-            axis.set_title(title)
-            axis.set_xlabel("Overall, points")
-        figure.suptitle(_title(measured), **TITLE)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
-        return svg_text(figure)
+    cells = [cell for cell in measured.cells if cell.metric == "overall"]
+    names = list(LADDER)
+    left, right = panels(3.9, 1, 2, sharey=True, sharex=True)
+    for axes, title, below in (
+        (left, "Each step: minus the row above", names),
+        (right, "So far: minus the head", [HEAD] * len(names)),
+    ):
+        rows = [
+            (
+                textwrap.fill(_rung_label(cells, name), 26),
+                [cell for cell in cells if (cell.method, cell.minus) == (name, minus)],
+            )
+            for name, minus in zip(names[1:], below, strict=False)
+        ]
+        paired_panel(axes, rows, title)
+        axes.set_xlabel("Overall, points")
+    return finished(left.figure, _title(measured))
 
 
 def _rung_label(cells: Sequence[Cell], name: str) -> str:
     """One label for both protocols."""
     if name == "second":
-        return "z, or x once more, from zero"
-    cell = pick(cells, method=name)
-    assert cell is not None
-    return cell.label
+        return "z, or x once more, as second input"
+    return pick(cells, method=name).label
 
 
 def _title(measured: Measurement) -> str:

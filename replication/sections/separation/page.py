@@ -1,17 +1,20 @@
 """The page of Fig. 2's experiment: accuracy over p, its claim, what is left open."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
-from replication.reporting.figures import GROUP_COLOURS, STYLE, svg_text
-from replication.reporting.rendering import notice, render
+from replication.reporting.figures import (
+    DLSA_COLOUR,
+    finished,
+    interval_panel,
+    panels,
+    styled,
+)
+from replication.reporting.rendering import section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
-    claims_table,
     emphasised,
     in_unit,
     markdown_table,
@@ -26,9 +29,11 @@ from replication.sections.separation.experiment import (
 )
 from replication.statistics.results import Cell, Claim, Measurement, pick
 
+# The supplement does not name the data of its figure: nothing is the paper's.
+OF_PAPER = "Fig. 2 (whose data the supplement does not name)"
 _METRICS = METRIC_NAMES | {"head": "Head", "tail": "Tail"}
-_PANELS = (("overall", "head", "tail"), ("many", "medium", "few"))
-_COLOURS = GROUP_COLOURS | {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}
+_TABLE = ("overall", "head", "tail", "many", "medium", "few")
+_CURVES = {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
@@ -38,21 +43,17 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         title: of the benchmark.
         folder: of the figures, as linked from the page.
     """
-    data, details = measured.data, measured.details
     variant, boundary = _first(measured)
-    text = render(
-        "sections/separation/page.md.j2",
-        notice=notice(data, title, _paper_data(data)),
-        title=title,
-        stand_in=data["stand_in"],
+    text = section_page(
+        measured,
+        title,
+        OF_PAPER,
         finding=finding(measured),
-        seeds=details["seeds"],
-        variant=_opening(VARIANTS[variant]),
+        variant=VARIANTS[variant],
         boundary=BOUNDARIES[boundary],
         has_images=variant == "images",
         values=_values_table(measured),
-        boundaries=_boundaries_table(measured),
-        claims=claims_table(measured.claims),
+        curves=_curves_table(measured),
         unfinished=_unfinished(measured),
         figures=folder,
     )
@@ -65,24 +66,24 @@ def finding(measured: Measurement) -> str:
     claim = _claim_of(measured, variant, boundary)
     shares = measured.details["probabilities"]
     ends = [_cell(measured, variant, boundary, p, "overall") for p in shares]
-    on = " on the stand-in" if measured.data["stand_in"] else ""
     text = (
-        f"With head and tail samples told apart with probability p, Overall goes from "
-        f"{percent(ends[0].mean)} % at p = {shares[0]:g} to {percent(ends[-1].mean)} % "
-        f"at p = {shares[-1]:g} ({in_unit(claim)}; {VARIANTS[variant]}): that larger p "
-        f"leads to higher accuracy is **{claim.verdict}**{on}."
+        f"Where head and tail samples are told apart with probability p, Overall goes "
+        f"from {percent(ends[0].mean)} % at p = {shares[0]:g} to "
+        f"{percent(ends[-1].mean)} % at p = {shares[-1]:g}, {in_unit(claim)} "
+        f"({VARIANTS[variant]}). That larger p leads to higher accuracy is "
+        f"**{claim.verdict}**."
     )
     remarks = []
     if fallen := _steps(measured, variant, boundary, "contradicted"):
-        remarks.append(f"it falls from p = {fallen}")
+        remarks.append(f"It falls from p = {fallen}.")
     if flat := _steps(measured, variant, boundary, "undecided"):
-        remarks.append(f"no rise is shown from p = {flat}")
+        remarks.append(f"No rise is shown from p = {flat}.")
     if any(not fit["at_rest"] for fit in measured.details["fits"]):
         remarks.append(
-            "classifiers were still improving when their training ended, so that all "
-            "accuracies are those of a short budget"
+            "Classifiers were still improving when their training ended: accuracies "
+            "are those of a short budget."
         )
-    return f"{text} {_opening(', and '.join(remarks))}." if remarks else text
+    return " ".join([text, *remarks])
 
 
 # ---- Looking things up --------------------------------------------------------------
@@ -90,11 +91,8 @@ def finding(measured: Measurement) -> str:
 
 def _first(measured: Measurement) -> tuple[str, str]:
     """Variant and boundary that are shown first: the paper's kind of classifier."""
-    return measured.details["variants"][0], _names(measured)[0]
-
-
-def _names(measured: Measurement) -> list[str]:
-    return [boundary["name"] for boundary in measured.details["boundaries"]]
+    details = measured.details
+    return details["variants"][0], details["boundaries"][0]["name"]
 
 
 def _cell(
@@ -109,15 +107,14 @@ def _shown(*where: Any) -> str:
     return shown(cell) if cell else "not run"
 
 
-def _claim_of(measured: Measurement, variant: str, boundary: str) -> Claim:
-    name = f"larger_p_{variant}_{boundary}"
-    return next(claim for claim in measured.claims if claim.id == name)
+def _claim_of(measured: Measurement, variant: str, boundary: str) -> Claim | None:
+    return pick(measured.claims, id=f"larger_p_{variant}_{boundary}")
 
 
 def _steps(measured: Measurement, variant: str, boundary: str, verdict: str) -> str:
     """The steps of a curve with this verdict: `0.5 to 0.7, 0.9 to 1`."""
     return ", ".join(
-        f"{cell.minus.removeprefix('p=')} to {cell.at.partition(',')[0][2:]}"
+        _of_step(cell)
         for cell in measured.cells
         if cell.minus
         and cell.verdict == verdict
@@ -125,31 +122,48 @@ def _steps(measured: Measurement, variant: str, boundary: str, verdict: str) -> 
     )
 
 
-# ---- Figures ------------------------------------------------------------------------
+def _of_step(cell: Cell) -> str:
+    """`0.5 to 0.7`: from which p to which."""
+    return f"{cell.minus.removeprefix('p=')} to {cell.at.partition(',')[0][2:]}"
 
 
+# ---- Figure -------------------------------------------------------------------------
+
+
+@styled
 def accuracy_figure(measured: Measurement) -> str:
-    """Accuracy over p with 95 % intervals: overall, head, tail; many, medium, few."""
+    """Accuracy over p with 95 % intervals, and what each step of p is worth, paired."""
     variant, boundary = _first(measured)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.6), layout="constrained")
-        axes = figure.subplots(1, len(_PANELS), sharey=True)
-        for axis, metrics in zip(axes, _PANELS, strict=True):
-            for metric, marker in zip(metrics, "os^", strict=True):
-                p, mean, low, high = _curve(measured, variant, boundary, metric)
-                style = {"color": _COLOURS[metric]}
-                axis.fill_between(p, low, high, alpha=0.15, lw=0, **style)
-                style |= {"marker": marker, "markersize": 5}
-                axis.plot(p, mean, label=_METRICS[metric], **style)
-            axis.set_xticks(p)
-            axis.set_xlabel("p, probability of the right group")
-        # An interval of few seeds may reach beyond what an accuracy can be.
-        axes[0].set_ylim(0, min(axes[0].get_ylim()[1], 100))
-        axes[0].set_ylabel("accuracy, %")
-        axes[0].set_title("Overall, and the mean of each side's classes")
-        axes[1].set_title("Shot groups")
-        figure.legend(loc="outside lower center", ncols=6, fontsize=9)
-        return svg_text(figure)
+    left, right = panels(3.4, 1, 2)
+    for (metric, colour), marker in zip(_CURVES.items(), "os^", strict=True):
+        p, mean, low, high = _curve(measured, variant, boundary, metric)
+        left.fill_between(p, low, high, color=colour, alpha=0.15, lw=0)
+        style = {"color": colour, "marker": marker, "markersize": 5}
+        left.plot(p, mean, label=_METRICS[metric], **style)
+    shares = measured.details["probabilities"]
+    left.set_xticks(shares)
+    left.set_xlabel("p, probability of the right group")
+    # An interval of few seeds may reach beyond what an accuracy can be.
+    left.set_ylim(0, min(left.get_ylim()[1], 100))
+    left.set_ylabel("accuracy, %")
+    left.set_title("Overall, and means over head and tail classes")
+    steps = [
+        cell
+        for cell in measured.cells
+        if cell.minus and is_of_curve(cell, variant, boundary)
+    ]
+    rows = [(f"p = {_of_step(cell)}", cell, DLSA_COLOUR) for cell in steps]
+    claim = _claim_of(measured, variant, boundary)
+    if steps:
+        ends = {end: getattr(claim, end) for end in ("mean", "low", "high")}
+        whole = replace(steps[0], at=steps[-1].at, **ends)
+        rows.append((f"p = {_of_step(whole)}", whole, "#000000"))
+    interval_panel(right, rows)
+    right.set_xlabel("Overall, points")
+    right.set_title("Steps of p, and from first to last; paired")
+    ends = f"p = {shares[0]:g} to p = {shares[-1]:g}"
+    title = f"From {ends} Overall changes by {in_unit(claim)}: {claim.verdict}"
+    return finished(left.figure, title)
 
 
 def _curve(
@@ -167,34 +181,38 @@ def _curve(
 
 def _values_table(measured: Measurement) -> str:
     """A row a p: accuracies, and what Overall gains over the p before."""
-    metrics = [metric for panel in _PANELS for metric in panel]
     variant, boundary = _first(measured)
     rows = []
     for p in measured.details["probabilities"]:
-        row = [_shown(measured, variant, boundary, p, name) for name in metrics]
+        row = [_shown(measured, variant, boundary, p, name) for name in _TABLE]
         at = point(p, boundary)
         steps = [c for c in measured.cells if c.minus and c.method == variant]
         step = pick(steps, at=at)
         rows.append([f"{p:g}", *row, emphasised(step) if step else "—"])
-    header = ["p", *(_METRICS[metric] for metric in metrics)]
-    return markdown_table([*header, "Overall minus that at the p before"], rows)
-
-
-def _boundaries_table(measured: Measurement) -> str:
-    """A row a reading of "head": how much it is, and Overall of linear classifiers."""
-    shares = measured.details["probabilities"]
-    header = ["Head is", "Classes", "Images, %"]
-    header += [f"Overall, p = {p:g}" for p in shares]
-    rows = [
-        [
-            BOUNDARIES[head["name"]],
-            f"{head['head_classes']} of {head['classes']}",
-            percent(head["share"]),
-            *(_shown(measured, "linear", head["name"], p, "overall") for p in shares),
-        ]
-        for head in measured.details["boundaries"]
-    ]
+    header = ["p", *(_METRICS[metric] for metric in _TABLE), "Overall, step"]
     return markdown_table(header, rows)
+
+
+def _curves_table(measured: Measurement) -> str:
+    """A row a kind of classifier and reading of "head": Overall, and the verdict."""
+    shares = measured.details["probabilities"]
+    rows = []
+    for variant in measured.details["variants"]:
+        for head in measured.details["boundaries"]:
+            if claim := _claim_of(measured, variant, head["name"]):
+                where = measured, variant, head["name"]
+                rows.append(
+                    [
+                        *(VARIANTS[variant], BOUNDARIES[head["name"]]),
+                        f"{head['head_classes']} of {head['classes']}",
+                        percent(head["share"]),
+                        *(_shown(*where, p, "overall") for p in shares),
+                        *(emphasised(claim), claim.verdict),
+                    ]
+                )
+    header = ["Classifiers", "Head is", "Classes", "Images, %"]
+    header += [*(f"p = {p:g}" for p in shares), "Last minus first", "Verdict"]
+    return markdown_table(header, rows, words=2)
 
 
 def _unfinished(measured: Measurement) -> str:
@@ -203,22 +221,11 @@ def _unfinished(measured: Measurement) -> str:
     moving = [fit["fell"] for fit in fits if not fit["at_rest"]]
     if not moving:
         return (
-            "Yes: over the last fifth of their epochs, no fit lowered its training "
-            "loss by more than 1 %."
+            "Over the last fifth of their epochs, no fit lowered its training loss by "
+            "more than 1 %."
         )
     return (
-        f"No: {len(moving)} of {len(fits)} fits lowered their training loss by more "
+        f"{len(moving)} of {len(fits)} fits still lowered their training loss by more "
         f"than 1 % (at most {percent(max(moving))} %) over the last fifth of their "
-        "epochs. The curves are those of this budget; a longer one may move them."
+        "epochs. A longer budget may move the curves."
     )
-
-
-def _opening(text: str) -> str:
-    """As the first words of a sentence; names in it keep their capitals."""
-    return text[0].upper() + text[1:]
-
-
-def _paper_data(data: Mapping[str, Any]) -> str | None:
-    """What the paper's figure is made from; drawn glyphs are not the benchmark."""
-    unnamed = "Fig. 2 (whose data the supplement does not name)"
-    return None if data["stand_in"] else unnamed

@@ -408,7 +408,7 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
         _claim(
             id="printed_reading",
             sentence="s3_three_sigma",
-            statement=f"sigma = sqrt(3 / (2 D)) is about {PRINTED_READING} when D = "
+            statement=f"σ = √(3 / 2D) is about {PRINTED_READING} when D = "
             f"{PRINTED_DIMENSIONS}.",
             test="The formula, to the digits printed",
             verdict=_holds(round(reading, 2) == PRINTED_READING),
@@ -419,8 +419,8 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
         _claim(
             id="three_sigma_border",
             sentence="s3_three_sigma",
-            statement="With sigma = sqrt(3 / (2 D)), mu_p lies around the three-sigma "
-            "border of mu_q (distance 3).",
+            statement="With σ = √(3 / 2D), μ_p lies around the three-sigma border of "
+            "μ_q (distance 3).",
             test=f"Distance of two centres at D = {PRINTED_DIMENSIONS}: is 3 among the "
             "central 95 %?",
             verdict=_holds(border["low"] <= THREE <= border["high"]),
@@ -431,10 +431,8 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
         _claim(
             id="eq5",
             sentence="s3_eq5",
-            statement="The mean squared distance of two centers is 2 D sigma^2 "
-            "(Eq. 5).",
-            test="Drawn mean square over 2 D sigma^2, of all sigmas the furthest "
-            "from 1",
+            statement="The mean squared distance of two centers is 2Dσ² (Eq. 5).",
+            test="Drawn mean square over 2Dσ², of all σ the furthest from 1",
             verdict=_holds(all(r["low"] <= 1 <= r["high"] for r in ratios)),
             unit="times 2Dσ²",
             **max(ratios, key=lambda ratio: abs(ratio["mean"] - 1)),
@@ -454,14 +452,14 @@ _TRENDS = (
         -1,
         "overlap",
         "The clusters can overlap if the centers are too close.",
-        "Entropy of the cluster posterior falls as sigma rises",
+        "Entropy of the cluster posterior falls as σ rises",
     ),
     (
         "out_of_reach",
         1,
         "stuck",
         "Samples may be stuck in the low-density area if the centers are far.",
-        "Share of samples in no cluster's reach rises with sigma",
+        "Share of samples in no cluster's reach rises with σ",
     ),
 )
 
@@ -491,7 +489,7 @@ def sweep_claims(
                 sentence=f"s3_{name}",
                 statement=statement,
                 test=f"{test}: Spearman correlation within a seed, mean over seeds; "
-                f"shuffled sigmas give {chance}",
+                f"shuffled σ give {chance}",
                 verdict=judge_trend(sign, rho, low, high),
                 mean=rho,
                 unit="(rank correlation)",
@@ -519,10 +517,10 @@ def _best_claim(
     return _claim(
         id="best",
         sentence="s3_best",
-        statement=f"After experiments, we use sigma = {published:g}{here} as the best "
+        statement=f"After experiments, we use σ = {published:g}{here} as the best "
         "choice.",
-        test=f"Overall on test, sigma = {compared:.3g} minus each other, paired; the "
-        "smallest, Bonferroni over sigmas",
+        test=f"Overall on test, σ = {compared:.3g} minus each other, paired; the "
+        "smallest, Bonferroni over σ",
         verdict=judge_claim(least["low"], least["high"]),
         protocol=VALIDATED.key,
         p_value=joint_p_value([(gap.mean, gap.p_value) for gap in differences]),

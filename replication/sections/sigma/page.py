@@ -1,22 +1,20 @@
 """The page of sigma's selection: the sweep, both readings, its claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from replication.reporting.figures import DLSA_COLOUR, STYLE, svg_text
-from replication.reporting.rendering import notice, render
+from replication.reporting.figures import DLSA_COLOUR, finished, panels, styled
+from replication.reporting.rendering import section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
     claims_table,
     emphasised,
     markdown_table,
     percent,
+    points,
     shown,
 )
 from replication.samples.shots import SHOT_GROUPS
@@ -44,23 +42,21 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         title: of the benchmark.
         folder: of the figures, as linked from the page.
     """
-    data, details = measured.data, measured.details
-    known = data["stand_in"] or _claim(measured, "best").grade == "paper's data"
-    text = render(
-        "sections/sigma/page.md.j2",
-        notice=notice(data, title, None if known else "benchmarks"),
-        stand_in=data["stand_in"],
-        title=title,
-        details=details,
-        compared=_short(details["compared"]),
+    details = measured.details
+    known = measured.data["stand_in"] or measured.about["recipe"] == "published"
+    text = section_page(
+        measured,
+        title,
+        None if known else "benchmarks",
         finding=finding(measured),
+        figures=folder,
+        compared=_short(details["compared"]),
         best=_best(details["best"]),
         accuracies=_accuracies_table(measured),
         readings=_readings_table(measured),
         free=claims_table([c for c in measured.claims if c.benchmark is None]),
         fits=claims_table([c for c in measured.claims if c.benchmark]),
         groups=_groups_table(measured),
-        figures=folder,
     )
     return text, {"sweep.svg": sweep_figure(measured)}
 
@@ -68,25 +64,29 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """What the printed formula does, and what sigma is worth, in two sentences."""
     border, best = _claim(measured, "three_sigma_border"), _claim(measured, "best")
+    compared = _short(measured.details["compared"])
+    return (
+        f"The printed formula, σ = √(3 / 2D), takes the square of a distance for a "
+        f"distance: it puts centres {border.mean:.2f} apart, not 3. {_moved(measured)} "
+        f"That {compared} is the best choice is **{best.verdict}**."
+    )
+
+
+def _moved(measured: Measurement) -> str:
+    """Whether accuracy depends on sigma, and which ones differ from the compared."""
     sigmas, compared = _sigmas(measured), _short(measured.details["compared"])
-    overall = [_accuracy(measured, sigma, "overall").mean for sigma in sigmas]
-    moved = [
-        cell.minus.removeprefix("sigma=")
+    span = f"between {_short(sigmas[0])} and {_short(sigmas[-1])}"
+    gaps = [
+        f"σ = {float(cell.minus.removeprefix('sigma=')):.3g} ({points(-cell.mean)})"
         for cell in measured.cells
         if cell.minus and cell.verdict != "undecided"
     ]
-    depends = "hardly depends" if not moved else "depends"
-    shown_from = f"no σ is shown to differ from {compared}"
-    if moved:
-        shown_from = f"shown to differ from {compared}: {', '.join(moved)}"
-    where = " on the stand-in" if measured.data["stand_in"] else ""
+    if not gaps:
+        return f"No σ {span} is shown to differ in Overall from σ = {compared}."
+    word = "hardly depends" if 2 * len(gaps) < len(sigmas) else "depends"
     return (
-        f"The printed formula, σ = √(3 / 2D), takes the square of a distance for a "
-        f"distance: it puts centres {border.mean:.2f} apart, not 3. Accuracy "
-        f"{depends} on σ{where}: Overall lies between {percent(min(overall))} and "
-        f"{percent(max(overall))} % for σ from {_short(sigmas[0])} to "
-        f"{_short(sigmas[-1])}, and {shown_from}; that {compared} is the best "
-        f"choice is **{best.verdict}**."
+        f"Accuracy {word} on σ {span}; shown to differ in Overall from σ = {compared}: "
+        f"{', '.join(gaps)}."
     )
 
 
@@ -103,7 +103,7 @@ def _best(best: Mapping[str, Any] | None) -> str:
 
 
 def _claim(measured: Measurement, name: str) -> Claim:
-    return next(claim for claim in measured.claims if claim.id == name)
+    return pick(measured.claims, id=name)
 
 
 def _sigmas(measured: Measurement) -> list[float]:
@@ -156,71 +156,57 @@ def _groups_table(measured: Measurement) -> str:
 
 
 def _readings_table(measured: Measurement) -> str:
-    """A row a D: sigma under both readings and as used, and what follows."""
-    header, rows = ["D"], []
-    for label in READINGS.values():
-        header += [f"σ, {label}", "its distance", "confused, %"]
+    """A row a D and reading: sigma, and what follows."""
+    rows = []
     for size in measured.details["readings_at"]:
-        row = [str(size)]
-        for reading in READINGS:
+        for reading, label in READINGS.items():
             sigma, distance, confused = (
                 pick(measured.cells, at=f"D={size}", method=reading, metric=metric)
                 for metric in ("sigma", "distance", "confused")
             )
-            low, high = distance.low, distance.high
-            row += [f"{sigma.mean:.4f}", f"{distance.mean:.2f} [{low:.2f}, {high:.2f}]"]
-            row += [percent(confused.mean)]
-        rows.append(row)
-    return markdown_table(header, rows)
+            between = f"{distance.mean:.2f} [{distance.low:.2f}, {distance.high:.2f}]"
+            share = percent(confused.mean)
+            rows.append([str(size), label, f"{sigma.mean:.4f}", between, share])
+    header = ["D", "Reading", "σ", "Distance of two centres", "Confused, %"]
+    return markdown_table(header, rows, words=2)
 
 
 # ---- Figure -------------------------------------------------------------------------
 
 
+@styled
 def sweep_figure(measured: Measurement) -> str:
-    """Over sigma: how far clusters overlap, and what accuracy the cascade reaches."""
+    """Over sigma: how far clusters overlap, and Overall against the compared sigma."""
     sigmas, sweep = _sigmas(measured), measured.details["sweep"]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.2, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        cells = [_filter(measured, sigma, "entropy") for sigma in sigmas]
-        seeds = 100 * np.array([cell.per_seed for cell in cells], dtype=float)
-        left.plot(sigmas, seeds, ".", color="#000000", markersize=4, alpha=0.6)
-        left.plot(sigmas, seeds.mean(1), color="#000000", linewidth=1.4)
-        left.set_ylim(0, 102)
-        left.set_ylabel("entropy of the cluster posterior / log K, %")
-        left.set_title("How much the clusters overlap (100 %: wholly)")
-        for split, words, colour, marker in (
-            ("test", "test", DLSA_COLOUR, "o"),
-            ("val", "validation", "#777777", "s"),
-        ):
-            cells = [_accuracy(measured, sigma, "overall", split) for sigma in sigmas]
-            style = {"color": colour, "marker": marker, "label": f"Overall, {words}"}
-            if None not in cells:
-                _intervals(right, sigmas, cells, style)
-        right.set_ylim(bottom=0)
-        right.set_ylabel("Overall, %, with 95 % interval")
-        right.set_title("What the cascade reaches")
-        for axis in (left, right):
-            for mark, (colour, style) in _MARKS.items():
-                place = next(t["sigma"] for t in sweep if mark in t["why"])
-                label = f"σ = {place:.3g}, {_WHY[mark]}" if axis is left else None
-                axis.axvline(place, color=colour, linestyle=style, lw=1.3, label=label)
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.xaxis.set_minor_locator(NullLocator())
-            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axis.set_xlabel("σ (log scale)")
-        figure.legend(loc="outside lower center", ncols=5, fontsize=8)
-        return svg_text(figure)
-
-
-def _intervals(
-    axis: Axes, sigmas: Sequence[float], cells: Sequence[Cell], style: Mapping[str, Any]
-) -> None:
+    compared = measured.details["compared"]
+    left, right = panels(3.5, 1, 2)
+    cells = [_filter(measured, sigma, "entropy") for sigma in sigmas]
+    seeds = 100 * np.array([cell.per_seed for cell in cells], dtype=float)
+    left.plot(sigmas, seeds, ".", color="#000000", markersize=4, alpha=0.6)
+    left.plot(sigmas, seeds.mean(1), color="#000000", linewidth=1.4)
+    left.set_ylim(0, 102)
+    left.set_ylabel("entropy of the cluster posterior, %")
+    left.set_title("Overlap of the clusters (100 %: whole)")
+    gaps = {s: pick(measured.cells, minus=point(s)) for s in sigmas if s != compared}
+    ends = ("mean", "low", "high")
     mean, low, high = (
-        100 * np.array([getattr(cell, end) for cell in cells], dtype=float)
-        for end in ("mean", "low", "high")
+        -100 * np.array([getattr(gap, end) for gap in gaps.values()], dtype=float)
+        for end in ends
     )
-    reach = [mean - low, high - mean]
-    axis.errorbar(sigmas, mean, yerr=reach, markersize=4, linewidth=1.2, **style)
+    reach = [mean - high, low - mean]  # what is subtracted changes sides
+    right.errorbar([*gaps], mean, reach, fmt="o", color=DLSA_COLOUR, markersize=5)
+    right.axhline(0, color="#444444", linewidth=0.8)
+    right.set_ylabel("points")
+    right.set_title(f"Overall minus that at σ = {_short(compared)}, paired")
+    for mark, (colour, style) in _MARKS.items():
+        place = next(tried["sigma"] for tried in sweep if mark in tried["why"])
+        for axis in (left, right):
+            label = f"σ = {_short(place)}, {_WHY[mark]}"
+            axis.axvline(place, color=colour, linestyle=style, lw=1.3, label=label)
+    for axis in (left, right):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_xlabel("σ (log scale)")
+    return finished(left.figure, _moved(measured).rstrip(".").partition(";")[0])

@@ -1,6 +1,7 @@
 """The page of Table 1: the comparison of Sect. 6 on one benchmark."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replication.published.reader import (
@@ -10,23 +11,27 @@ from replication.published.reader import (
     read_published_tables,
 )
 from replication.reporting.comparison import (
-    HEADS,
     beside_print,
-    covered,
-    diagnostics_table,
-    difference_table,
-    differences_figure,
+    figure_title,
     gain_in_words,
-    tally,
-    value_table,
+    metrics_table,
+    overall_table,
 )
-from replication.reporting.rendering import data_sentence, notice, render
-from replication.reporting.tables import labels_of, markdown_table, shown
-from replication.sections.table1.experiment import FULL, PLAIN
-from replication.statistics.comparison import read_methods
-from replication.statistics.results import PROTOCOLS, Measurement, pick
+from replication.reporting.figures import finished, paired_panel, panels, styled
+from replication.reporting.rendering import HEADS, covered, section_page
+from replication.reporting.tables import (
+    METRIC_NAMES,
+    PROTOCOL_NAMES,
+    emphasised,
+    markdown_table,
+    points,
+    seen,
+    shown,
+)
+from replication.sections.table1.experiment import COMPARATOR, FULL, PLAIN
+from replication.statistics.results import Measurement, pick
 
-PAPER_DATA = "iNaturalist18 with an ImageNet-pretrained ResNet-50"
+OF_PAPER = "iNaturalist18 with an ImageNet-pretrained ResNet-50"
 # Our names of what the field calls so.
 _AUGMENTATIONS = {"cifar": "plain", ("cifar_strong", "cifar_sim"): "PaCo's"}
 
@@ -34,50 +39,76 @@ _AUGMENTATIONS = {"cifar": "plain", ("cifar_strong", "cifar_sim"): "PaCo's"}
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """Table 1 on one benchmark: Markdown, and its figures by file name."""
     table = read_published_tables()["table1"]
-    methods = read_methods("table1", table)
-    cells, data, details = beside_print(measured), measured.data, measured.details
-    labels = labels_of(cells)
-    own = measured.benchmark == table.benchmark and not data["stand_in"]
+    cells, details = beside_print(measured), measured.details
     printed = any(cell.printed is not None for cell in cells)
-    text = render(
-        "sections/table1/page.md.j2",
-        notice=notice(data, title, None if own else PAPER_DATA),
-        stand_in=data["stand_in"],
-        title=title,
+    others = [metric for metric in table.metrics if metric != "overall"]
+    tests = {row: f"best_overall_over_{row}" for row in table.rows}
+    tests |= {PLAIN: "gain_overall", COMPARATOR: "cascade_helps"}
+    overall = [cell for cell in cells if cell.metric == "overall" and cell.minus]
+    text = section_page(
+        measured,
+        title,
+        None if measured.benchmark == table.benchmark else OF_PAPER,
         finding=finding(measured),
         figures=folder,
-        table=table,
-        about=measured.about,
+        overall=overall_table(cells, measured.claims, tests),
+        seen=seen(overall),
+        gains=_gains_table(measured, table.metrics),
         start=HEADS[measured.about["start"]],
-        beside=[label for key, label in labels.items() if key not in table.rows],
         covered=covered(sorted(details["diagnostics"], key=int)),
         printed=printed,
-        partial=details["partial"] if printed else [],
-        other_features=details["other_features"],
-        values=value_table(cells, table.metrics),
-        differences={
-            protocol: difference_table(
-                cells, protocol, table.metrics, "DLSA's row minus"
-            )
-            for protocol in PROTOCOLS
-        },
-        claims={
-            protocol: tally(c for c in measured.claims if c.protocol == protocol)
-            for protocol in PROTOCOLS
-        },
         anchors=anchors_table(measured, read_anchors(measured.benchmark)),
-        diagnostics=diagnostics_table({FULL: details["diagnostics"]}, labels),
-        data_sentence=data_sentence(data),
+        values=metrics_table([c for c in cells if not c.minus], others, "Row"),
+        differences=metrics_table(
+            [cell for cell in cells if cell.minus], others, "DLSA's row minus"
+        ),
     )
-    colours = {key: method.colour for key, method in methods.items()}
-    drawn = differences_figure(cells, table.metrics, colours, "DLSA")
-    return text, {"differences.svg": drawn}
+    return text, {"differences.svg": _figure(measured, table.metrics)}
 
 
 def finding(measured: Measurement) -> str:
     """What DLSA does to PaCo + BalSoftmax, under both protocols."""
-    words = (gain_in_words(measured, PLAIN, FULL, name) for name in PROTOCOLS)
-    return " ".join(words)
+    return gain_in_words(measured, FULL, PLAIN, COMPARATOR)
+
+
+def _gains_table(measured: Measurement, metrics: Sequence[str]) -> str:
+    """A row a metric: DLSA minus its head, and the verdict, under each protocol."""
+    cells, rows = beside_print(measured), []
+    printed = any(cell.printed is not None for cell in cells)
+    for metric in metrics:
+        gaps = [c for c in cells if c.minus == PLAIN and c.metric == metric]
+        row = [METRIC_NAMES[metric]]
+        row += [points(gaps[0].printed if gaps else None)] if printed else []
+        for protocol in PROTOCOL_NAMES:
+            gap = pick(gaps, protocol=protocol)
+            claim = pick(measured.claims, id=f"gain_{metric}", protocol=protocol)
+            row += [emphasised(gap), claim.verdict] if gap else ["—", "not run"]
+        rows.append(row)
+    header = ["Metric"] + ["Printed"] * printed
+    for name in PROTOCOL_NAMES.values():
+        header += [name.capitalize(), "Verdict"]
+    return markdown_table(header, rows)
+
+
+@styled
+def _figure(measured: Measurement, metrics: Sequence[str]) -> str:
+    """DLSA minus every row in Overall, and minus its head in every metric."""
+    gaps = [cell for cell in beside_print(measured) if cell.minus]
+    labels = {cell.minus: textwrap.fill(cell.label, 24) for cell in gaps}
+    left, right = panels(1.3 + 0.36 * len(labels), 1, 2, width_ratios=(3, 2))
+    overall = [cell for cell in gaps if cell.metric == "overall"]
+    rows = [
+        (label, [cell for cell in overall if cell.minus == row])
+        for row, label in labels.items()
+    ]
+    paired_panel(left, rows, "Overall: DLSA minus each row")
+    of_head = [cell for cell in gaps if cell.minus == PLAIN]
+    rows = [
+        (METRIC_NAMES[metric], [cell for cell in of_head if cell.metric == metric])
+        for metric in metrics
+    ]
+    paired_panel(right, rows, "DLSA minus its head")
+    return finished(left.figure, figure_title(measured, "DLSA", PLAIN))
 
 
 def anchors_table(measured: Measurement, anchors: Anchors | None) -> str:
@@ -120,10 +151,12 @@ def _comparable(
         reasons.append(f"imbalance factor {factor}")
     if recipe.get("network") != anchors.network:
         reasons.append(f"network {recipe.get('network')}")
-    if epochs != anchor.epochs:
+    if epochs is None:
+        reasons.append("imported weights")
+    elif epochs != anchor.epochs:
         reasons.append(f"{epochs} of {anchor.epochs} epochs")
     views = recipe.get("query_view"), recipe.get("key_view")
     augmentation = _AUGMENTATIONS.get(recipe.get("augmentation") or views)
-    if augmentation != anchor.augmentation:
+    if epochs is not None and augmentation != anchor.augmentation:
         reasons.append(f"augmentation other than {anchor.augmentation}")
     return f"no: {', '.join(reasons)}" if reasons else "yes"

@@ -1,70 +1,71 @@
 """The page of Table 2: the ablation of Sect. 7 on one benchmark."""
 
+import textwrap
 from collections.abc import Mapping
 
 from replication.published.reader import PublishedTable, read_published_tables
 from replication.reporting.comparison import (
-    HOW_JUDGED,
     beside_print,
-    covered,
     diagnostics_table,
-    difference_table,
-    differences_figure,
+    figure_title,
     gain_in_words,
+    metrics_table,
+    overall_table,
     tally,
-    value_table,
 )
-from replication.reporting.rendering import data_sentence, notice, render
-from replication.reporting.tables import claims_table
-from replication.sections.table2.experiment import FULL, START, cluster_counts
+from replication.reporting.figures import finished, paired_panel, panels, styled
+from replication.reporting.rendering import covered, section_page
+from replication.reporting.tables import METRIC_NAMES, claims_table, seen
+from replication.sections.table2.experiment import (
+    COMPARATOR,
+    FULL,
+    REFITTED,
+    START,
+    cluster_counts,
+)
 from replication.sections.table2.figures import leaving_figure
-from replication.statistics.comparison import read_methods
-from replication.statistics.results import PROTOCOLS, Measurement
+from replication.statistics.results import Measurement
 
-PAPER_DATA = "Places-LT with a ResNet-152"
+OF_PAPER = "Places-LT with a ResNet-152"
+_TESTS = {
+    START: "gain_overall",
+    COMPARATOR: "cascade_helps",
+    REFITTED: "over_refitted",
+}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """Table 2 on one benchmark: Markdown, and its figures by file name."""
     table = read_published_tables()["table2"]
-    cells, data, details = beside_print(measured), measured.data, measured.details
+    cells, details = beside_print(measured), measured.details
     labels = {row: printed.label for row, printed in table.rows.items()}
     diagnostics = {row: details["diagnostics"][row] for row in table.rows}
-    own = measured.benchmark == table.benchmark
-    printed = any(cell.printed is not None for cell in cells)
-    text = render(
-        "sections/table2/page.md.j2",
-        notice=notice(data, title, None if own else PAPER_DATA),
-        stand_in=data["stand_in"],
-        title=title,
+    tests = {row: f"drop_{row}" for row in table.rows} | _TESTS
+    groups = [metric for metric in table.metrics if metric != "overall"]
+    overall = [cell for cell in cells if cell.metric == "overall" and cell.minus]
+    text = section_page(
+        measured,
+        title,
+        None if measured.benchmark == table.benchmark else OF_PAPER,
         finding=finding(measured),
         figures=folder,
-        table=table,
-        features=measured.about["features"],
         covered=covered(sorted(diagnostics[FULL], key=int)),
-        printed=printed,
-        partial=details["partial"] if printed else [],
+        printed=any(cell.printed is not None for cell in cells),
         clusters=clusters_in_words(details["clusters"], table),
-        values=value_table(cells, table.metrics),
-        differences={
-            protocol: difference_table(
-                cells, protocol, table.metrics, "Full model minus"
-            )
-            for protocol in PROTOCOLS
-        },
-        claims=claims_table(measured.claims),
-        how_judged=HOW_JUDGED,
+        overall=overall_table(cells, measured.claims, tests),
+        seen=seen(overall),
+        claims=claims_table(
+            [c for c in measured.claims if c.id in ("greatest_drop", "separation")]
+        ),
+        values=metrics_table([c for c in cells if not c.minus], groups, "Row"),
+        differences=metrics_table(
+            [cell for cell in cells if cell.minus], groups, "Full model minus"
+        ),
         diagnostics=diagnostics_table(diagnostics, labels),
-        data_sentence=data_sentence(data),
     )
-    colours = {
-        key: method.colour for key, method in read_methods("table2", table).items()
-    }
     share = measured.about["cascade"]["leaving_share"]
     return text, {
-        "differences.svg": differences_figure(
-            cells, table.metrics, colours, "The full model"
-        ),
+        "differences.svg": _figure(measured, table.metrics),
         "leaving.svg": leaving_figure(diagnostics, labels, share),
     }
 
@@ -84,11 +85,30 @@ def clusters_in_words(clusters: Mapping[str, int], table: PublishedTable) -> str
 
 
 def finding(measured: Measurement) -> str:
-    """What the full model gains on the head it starts from; how the sentences fare."""
-    sentences = [
+    """How the sentences of Sect. 7 fare; what the full model gains on its head."""
+    drops = [
         claim
         for claim in measured.claims
-        if claim.sentence and claim.protocol != "as_released"
+        if claim.id.startswith("drop_") and claim.protocol == "validated"
     ]
-    gain = gain_in_words(measured, START, FULL, "validated", "the full model")
-    return f"{gain} Of {len(sentences)} tests of what Sect. 7 says: {tally(sentences)}."
+    gain = gain_in_words(measured, FULL, START, COMPARATOR, "the full model")
+    return (
+        f"Sect. 7 says that {len(drops)} changes to the full model lower accuracy; "
+        f"here that is {tally(drops)}. {gain}"
+    )
+
+
+@styled
+def _figure(measured: Measurement, metrics: tuple[str, ...]) -> str:
+    """The full model minus every other row: a panel a metric, both protocols."""
+    gaps = [cell for cell in beside_print(measured) if cell.minus]
+    labels = {gap.minus: textwrap.fill(gap.label, 20) for gap in gaps}
+    drawn = panels(1.3 + 0.36 * len(labels), 1, len(metrics), sharey=True)
+    for axes, metric in zip(drawn, metrics, strict=True):
+        of_metric = [cell for cell in gaps if cell.metric == metric]
+        rows = [
+            (label, [cell for cell in of_metric if cell.minus == row])
+            for row, label in labels.items()
+        ]
+        paired_panel(axes, rows, METRIC_NAMES[metric])
+    return finished(drawn[0].figure, figure_title(measured, "The full model", START))

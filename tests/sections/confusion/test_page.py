@@ -16,6 +16,7 @@ from replication.sections.confusion.page import finding, matrices_figure, page
 from replication.statistics.results import PROTOCOLS, Measurement
 from tests.conftest import ROOT
 from tests.made import as_read
+from tests.made import summary as made_summary
 
 CLASSES = 40
 COUNTS = np.geomspace(900, 5, CLASSES).astype(int)
@@ -38,7 +39,7 @@ def predictions(share: float) -> pd.DataFrame:
 def measured(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Measurement:
     """What the section writes, as it is read again."""
     outputs = tmp_path / "outputs" / "inat18"
-    data = {"benchmark": "inat18", "stand_in": True, "hash": "abc", "classes": CLASSES}
+    data = made_summary("inat18", stand_in=True) | {"classes": CLASSES}
     summary = outputs / "data" / "summary.json"
     write_json(summary, data | {"class_counts": COUNTS, "class_names": ["a"]})
     heads, full = outputs / "paco" / "heads", outputs / "paco" / "dlsa" / "full"
@@ -59,8 +60,8 @@ def test_what_is_measured_is_on_the_page(measured: Measurement) -> None:
     text, figures = page(measured, "iNaturalist 2018", "figures/x")
     assert text.startswith("> **Stand-in data.**")
     assert re.findall(r"\(figures/x/([^)]+)\)", text) == list(figures)
-    assert "DLSA changes Many taken for Few by −" in finding(measured)
-    assert "tail images taken for head" in text
+    assert "DLSA reduces Many-shot images taken for Few-shot" in finding(measured)
+    assert "right top is tail taken for head" in text
     assert "<image" not in figures["matrices.svg"]
     assert len(figures["matrices.svg"]) < 300_000
     silent = [replace(claim, verdict="not run") for claim in measured.claims]

@@ -100,8 +100,8 @@ def test_a_protocol_has_its_own_rungs_beside_the_ladder(cells) -> None:
     assert of["as_released"] - of["validated"] == {"on_validation", "removed_gone"}
     labels = {cell.protocol: cell.label for cell in cells if cell.method == "second"}
     assert labels == {
-        "validated": "z, from zero",
-        "as_released": "x once more, from zero",
+        "validated": "z as second input",
+        "as_released": "x once more as second input",
     }
 
 

@@ -49,7 +49,10 @@ def test_page_leads_with_its_finding(measured) -> None:
     assert text.startswith("> **Places-LT**, the paper's own benchmark.")
     assert text.index(finding(measured[0])) < text.index("![")
     assert "it puts centres 1.73 apart, not 3" in text
-    assert "| 1024 | 0.0383 | 1.73 [1.66, 1.81] |" in text
+    assert (
+        "| 1024 | squared distance 3 (as printed) | 0.0383 | 1.73 [1.66, 1.81] |"
+        in text
+    )
     assert "stand-in" not in text and "nan" not in text and "None" not in text
 
 
@@ -62,13 +65,12 @@ def test_scaled_print_is_compared_as_it_is_at_the_runs_dimensions(
     result, _ = measured_in(tmp_path_factory, sigma, **given)
     (best,) = (claim for claim in result.claims if claim.id == "best")
     assert best.statement == (
-        "After experiments, we use sigma = 0.05 (1 at these dimensions) as the best "
-        "choice."
+        "After experiments, we use σ = 0.05 (1 at these dimensions) as the best choice."
     )
     minus = {cell.minus for cell in result.cells if cell.minus}
     assert minus == {f"sigma={s}" for s in ("0.05", "0.5", "0.547723", "0.948683")}
     text, _ = page(result, "Own images", "figures/x")
-    assert 'uses σ = 0.05 "as the best choice": at the same mean squared' in text
+    assert "uses σ = 0.05 “as the best choice”: at the same mean squared" in text
 
 
 def test_without_validation_samples_nothing_is_chosen(measured) -> None:

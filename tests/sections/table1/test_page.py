@@ -66,20 +66,22 @@ def rows_of(text: str, label: str) -> list[list[str]]:
 
 
 def test_every_number_stands_once_beside_print(made: Make) -> None:
-    """Values, and differences under both protocols; six metrics, print, the verdict."""
+    """Overall and its difference; then the other metrics, folded."""
     measured = made(summary("inat18"))
     text, figures = page(measured, "iNaturalist18", "figures/x")
     assert text.startswith("> **iNaturalist18**, the paper's own benchmark.")
-    values, *differences = rows_of(text, "LWS")
-    assert len(differences) == 2 and len(values) == 2 * 6 + 1
-    assert values[1::2][:4] == ["69.5", "71.0", "69.8", "68.8"]
-    assert rows_of(text, "PaCo + BalSoftmax")[1][1::2][:6] == [
+    overall, values, *differences = rows_of(text, "LWS")
+    assert overall[0] == "69.5" and overall[2:4] == ["same", "+3.3"]
+    assert values[0] == "both" and values[2:8:2] == ["71.0", "69.8", "68.8"]
+    assert [row[0] for row in differences] == ["validated", "as released"]
+    names = ("Overall", "Many", "Medium", "Few", "MCC", "NMI")
+    assert [rows_of(text, name)[0][0] for name in names] == [
         "+1.0", "+1.5", "+1.1", "+0.8", "+1.6", "+0.2",
     ]  # fmt: skip
     full = TABLE.rows["paco_dlsa"].label
-    assert len(rows_of(text, f"{full}, as released")) == 1
-    assert "*partial*, because the backbone is another." in text
-    assert "features that print has them on: their weights are PaCo's." in text
+    assert [row[0] for row in rows_of(text, full)[1:]] == ["validated", "as released"]
+    assert "every verdict is *partial*: the backbone is another." in text
+    assert "not on the paper's kind of features: their weights are PaCo's." in text
     assert "(figures/x/differences.svg)" in text and len(figures) == 1
     assert page(measured, "iNaturalist18", "figures/x") == (text, figures)
 
@@ -94,20 +96,19 @@ def test_beside_the_stand_in_no_printed_number_stands(made: Make) -> None:
 def test_without_a_printed_number_no_verdict_on_numbers_is_spoken_of(
     made: Make,
 ) -> None:
-    """Neither a column of verdicts nor why each of them is partial."""
+    """Neither a column of print nor why a verdict on it is partial."""
     text, _ = page(made(summary("cifar100_lt")), "CIFAR-100-LT", "figures/x")
-    for word in ("*partial*", "Verdict on the numbers", "printed |", "One trained"):
+    for word in ("*partial*", "printed |", "One trained"):
         assert word not in text
 
 
 def test_an_empty_shot_group_is_not_a_number(made: Make) -> None:
     measured = made(summary("inat18"), np.repeat([300, 60], 6))
     text, _ = page(measured, "iNaturalist18", "figures/x")
-    assert rows_of(text, "cRT")[0][6] == "n/a"
+    assert rows_of(text, "Few")[0][1:] == ["n/a", "not run"] * 2
     assert "nan" not in text
-    assert "not measured in Few" in finding(measured)
     without = replace(measured, cells=tuple(c for c in measured.cells if not c.minus))
-    assert finding(without) == "DLSA was not run. DLSA was not run."
+    assert finding(without) == "DLSA was not run."
 
 
 # --- the field's numbers
