@@ -11,10 +11,14 @@ Every accuracy inside the package is a fraction in [0, 1]; percent appears only 
 
 from typing import TYPE_CHECKING, Any
 
+from replication.core.cores import share_the_machine
+
 if TYPE_CHECKING:
     from replication.estimator import DLSA
 
 __all__ = ["DLSA"]
+
+share_the_machine()  # before PyTorch is loaded, which reads it once
 
 
 def __getattr__(name: str) -> Any:

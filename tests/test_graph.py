@@ -179,13 +179,17 @@ def test_imports_run_downward() -> None:
 
 
 def test_packages_import_nothing() -> None:
-    """Else every stage would reach what its package imports, and no dep say so."""
+    """Else every stage would reach what its package imports, and no dep say so.
+
+    All but how the machine is shared, of `core`, which every stage names.
+    """
     for file in modules():
         if file.name == "__init__.py":
             for statement in ast.parse(file.read_text()).body:
                 name = getattr(statement, "module", None) or ""
                 assert not isinstance(statement, ast.Import), file
-                assert not name.startswith(PACKAGE), file
+                core = file.parent.name == PACKAGE and name == f"{PACKAGE}.core.cores"
+                assert core or not name.startswith(PACKAGE), file
 
 
 def test_only_flow_imports_nflows() -> None:

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
-from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from replication.backbones.networks import build_network
-from replication.core.files import BadInput, read_about, read_state
+from replication.core.files import BadInput, read_about
 from replication.core.pixels import is_file
+from replication.core.state import read_state
 
 Source = Literal["PaCo", "Decouple", "torchvision or timm", "EfficientNet-Lite", "ours"]
 Weights = dict[str, Tensor]
@@ -210,6 +210,8 @@ def _recognised(
 
 def _tensors(flat: Any) -> Weights:
     """Tensors by name, without what parallel and compiled networks put before it."""
+    from timm.models import clean_state_dict
+
     items = flat.items() if isinstance(flat, Mapping) else ()
     return clean_state_dict({str(k): v for k, v in items if isinstance(v, Tensor)})
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from replication.backbones.networks import features_of
 from replication.core.settings import ImageSettings
-from replication.images.augmentation import augmented_batches
 from replication.images.batches import ImageSplit, looked_at_once, plain_batches
+
+if TYPE_CHECKING:  # a second to load: only where one is used
+    from torchvision.transforms import v2
+
 
 # Batches whose features stay on the device until they are fetched together: fetching
 # waits for all that the device was told, and meanwhile nobody tells it more.
@@ -42,7 +45,7 @@ def extract_features(
 def extract_augmented(
     network: nn.Module,
     images: ImageSplit,
-    view: v2.Transform,
+    view: "v2.Transform",
     settings: ImageSettings,
     device: torch.device,
     workers: int,
@@ -54,6 +57,8 @@ def extract_augmented(
         view: of one image, drawn from PyTorch's global random numbers.
         seed: of the looks; each image's follows from it and the image's number.
     """
+    from replication.images.augmentation import augmented_batches
+
     size = looked_at_once(settings.image_size, device)
     batches = augmented_batches(images, size, view, settings, device, workers, seed)
     return _features(network, batches, len(images), device)

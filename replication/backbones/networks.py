@@ -7,7 +7,6 @@ A network offers timm's own interface: `forward_features`, then
 import difflib
 import re
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -106,6 +105,8 @@ def check_network(name: str) -> None:
             "backbone.network: expected 6n + 2 layers (8, 14, 20, 32, ...), "
             f"got {name!r}"
         )
+    import timm  # a second and a half to load: only where one is used
+
     architecture, _, tag = name.partition(".")
     known = timm.is_model(architecture)
     if (
@@ -145,6 +146,8 @@ def build_network(
         cifar = _CIFAR_RESNET.fullmatch(name)
         if cifar:
             return CifarResNet(int(cifar[1]), num_classes)
+        import timm
+
         # timm starts each block's last batch-norm at zero; the paper's networks do not.
         fresh = {"zero_init_last": False} if name.startswith("resnet") else {}
         if pretrained is None:

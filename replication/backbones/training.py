@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.checkpoints import start_network
-from replication.core.files import BadInput, read_state, write_state
+from replication.core.files import BadInput
 from replication.core.processes import launched
 from replication.core.progress import Tell
 from replication.core.settings import (
@@ -33,6 +33,7 @@ from replication.core.settings import (
     MachineSettings,
     PacoSettings,
 )
+from replication.core.state import read_state, write_state
 from replication.images.batches import (
     Epoch,
     ImageSplit,

@@ -23,15 +23,17 @@ def model_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
-def about_device(device: torch.device | None) -> dict[str, Any]:
-    """A device as a run record has it; None where a stage computes on none."""
-    if device is None:
-        return {"device_kind": None, "device_model": None, "devices": None}
+def about_device(device: torch.device) -> dict[str, Any]:
+    """A device as a run record has it."""
     started = torch.distributed.is_available() and torch.distributed.is_initialized()
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
     about: dict[str, Any] = {
+        "device": device_name(device),
         "device_kind": device.type,
         "device_model": model_name(device),
         "devices": torch.distributed.get_world_size() if started else 1,
+        "threads": torch.get_num_threads(),
+        "peak_gpu_memory_mb": None if gpu is None else round(gpu / 2**20),
     }
     if device.type == "cuda":
         about |= {

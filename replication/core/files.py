@@ -5,30 +5,27 @@ flushed to disk and renamed. A killed process leaves at most a `.partial` file, 
 nothing reads.
 """
 
-import argparse
 import copy
 import hashlib
 import io
 import json
 import os
-import pickle
-import re
 import uuid
-import warnings
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as _safetensors_bytes
+
+if TYPE_CHECKING:  # what needs no PyTorch does not wait for it
+    import torch
 
 PathLike = str | os.PathLike[str]
 _LONGEST = 600
@@ -106,7 +103,7 @@ def read_text(path: PathLike) -> str:
         raise BadInput(f"{path}: expected a file, found nothing") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{path}: expected UTF-8 text, got {error}{_remedy(path)}"
+            f"{path}: expected UTF-8 text, got {error}{remedy(path)}"
         ) from None
 
 
@@ -129,16 +126,18 @@ def read_json(path: PathLike) -> Any:
 
 
 def _unreadable(path: PathLike, expected: str, error: BaseException) -> BadInput:
-    got = f"{_first_line(error)}{_remedy(path)}"
+    got = f"{first_line(error)}{remedy(path)}"
     return BadInput(f"{path}: expected {expected}, got {got}")
 
 
-def _remedy(path: PathLike) -> str:
+def remedy(path: PathLike) -> str:
+    """What a reader is told to do about a file that a stage made; nothing of others."""
     made_here = any(part in _MADE_HERE for part in Path(path).parts)
     return "; delete it and call again: it is made anew" if made_here else ""
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Of what an error says; its kind where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -146,12 +145,10 @@ def _first_line(error: BaseException) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | torch.Tensor):
+    if hasattr(value, "tolist"):  # of numpy or PyTorch
         return _plain(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
@@ -171,7 +168,7 @@ def read_yaml(path: PathLike) -> Any:
         problem = (error.problem or str(error)).splitlines()[0]
         raise BadInput(f"{path}: expected YAML, got {problem}{where}") from None
     except (YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: expected YAML, got {_first_line(error)}") from None
+        raise BadInput(f"{path}: expected YAML, got {first_line(error)}") from None
 
 
 @lru_cache(maxsize=64)
@@ -182,13 +179,13 @@ def _parsed(text: str) -> Any:
 
 def write_arrays(
     path: PathLike,
-    arrays: Mapping[str, np.ndarray | torch.Tensor],
+    arrays: Mapping[str, "np.ndarray | torch.Tensor"],
     about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write named arrays, and JSON-able facts about them, as safetensors."""
     plain = {
         name: np.asarray(
-            value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value,
+            value.detach().cpu() if hasattr(value, "detach") else value,
             order="C",
         )
         for name, value in sorted(arrays.items())
@@ -284,45 +281,6 @@ def _read_csv(path: PathLike) -> pd.DataFrame:
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise _unreadable(path, "a table", error) from None
-
-
-def write_state(path: PathLike, state: Mapping[str, Any]) -> None:
-    """Write a training state (tensors in nested containers) atomically."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    write_bytes(path, buffer.getvalue())
-
-
-def read_state(path: PathLike) -> dict[str, Any]:
-    """Read a training state; nothing inside the file is executed.
-
-    Raises:
-        BadInput: the file is missing, truncated, or holds more than plain tensors.
-    """
-    try:
-        _check_zip(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what it then refuses, or of its age
-            with torch.serialization.safe_globals([argparse.Namespace]):  # timm's
-                return torch.load(Path(path), map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise BadInput(f"{path}: expected a file, found nothing") from None
-    except pickle.UnpicklingError as error:
-        needs = re.search(r"GLOBAL ([\w.]+)", str(error))
-        raise BadInput(
-            f"{path}: expected a file of plain tensors, got one that needs "
-            f"{needs[1] if needs else 'to run code'}; nothing in a file is run here: "
-            "re-save its state_dict alone as .safetensors"
-        ) from None
-    except Exception as error:  # torch raises half a dozen kinds on a broken file
-        got = f"{type(error).__name__}: {_first_line(error)}{_remedy(path)}"
-        raise BadInput(f"{path}: expected a file of plain tensors, got {got}") from None
-
-
-def _check_zip(path: PathLike) -> None:
-    """Hold what `torch.save` wrote against its checksums: `torch.load` does not."""
-    if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
-        raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
 
 
 def content_hash(*contents: Any) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from replication.core.cores import cores
 from replication.core.files import BadInput
 
 # Names by which SLURM knows a job whose shell has a step's variables, but no tasks;
@@ -47,8 +48,8 @@ def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.disable(logging.ERROR)  # what has to be said, the processes say themselves
-    share = max(len(os.sched_getaffinity(0)) // number, 1)
-    os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    threads = int(os.environ.get("OMP_NUM_THREADS", cores()))
+    os.environ["OMP_NUM_THREADS"] = str(max(threads // number, 1))
     asked = ["--standalone", f"--nproc-per-node={number}", "-m", module, *arguments]
     try:
         run.run(run.parse_args(asked))

@@ -16,18 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock, Timeout
 
-from replication.core.device import (
-    about_device,
-    device_name,
-    refusal,
-    set_deterministic,
-    set_tf32,
-)
 from replication.core.files import (
     BadInput,
     content_hash,
@@ -46,6 +38,9 @@ from replication.core.record import (
     versions,
 )
 from replication.core.settings import BENCHMARKS, OBJECTIVES, PARAMS, Settings, load
+
+if TYPE_CHECKING:  # a stage that computes on no device does not wait for PyTorch
+    import torch
 
 OUTPUTS = Path("outputs")
 RESULTS = Path("results")
@@ -132,8 +127,10 @@ class Stage:
             facts[name] = sorted({*about[name], *facts.get(name, ())})
         write_json(folder / ABOUT, about | facts)
 
-    def uses(self, device: torch.device) -> torch.device:
+    def uses(self, device: "torch.device") -> "torch.device":
         """Note and set up the device, before anything is computed there."""
+        from replication.core.device import set_deterministic, set_tf32
+
         self.device = device
         set_deterministic(self.settings.deterministic())
         set_tf32(self.settings.tf32() and not self.settings.deterministic())
@@ -176,7 +173,6 @@ class Stage:
     def _record(self) -> dict[str, Any]:
         now = loaded_modules()
         edited = [name for name in self._code if now.get(name) != self._code[name]]
-        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
         keys = sorted(self.settings.keys_read)
         params = {key: plain(self.settings.get(key)) for key in keys}
         resolved = plain(self.settings.resolved)
@@ -186,22 +182,27 @@ class Stage:
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._clock, 1),
             **self._commit,
-            "code": self._code,
+            "code": now | self._code,
             "edited_while_running": edited,
             "inputs": self._inputs,
             "outputs": self._outputs,
             "params": params,
             "settings": resolved,
             "settings_hash": content_hash(params, resolved),
-            "device": "cpu" if self.device is None else device_name(self.device),
-            **about_device(self.device),
+            **self._about_device(),
             "deterministic": self.settings.deterministic(),
-            "threads": torch.get_num_threads(),
             **versions(),
             "peak_memory_mb": peak_memory_mb(),
-            "peak_gpu_memory_mb": None if gpu is None else round(gpu / 2**20),
             **self._facts,
         }
+
+    def _about_device(self) -> dict[str, Any]:
+        if self.device is None:
+            facts = ("device_kind", "device_model", "devices", "peak_gpu_memory_mb")
+            return {"device": "cpu", **dict.fromkeys(facts)}
+        from replication.core.device import about_device
+
+        return about_device(self.device)
 
 
 def of_the_machine(error: RuntimeError) -> str | None:
@@ -215,7 +216,7 @@ def of_the_machine(error: RuntimeError) -> str | None:
             f"{free} MB free; give more (docker: --shm-size) or set it lower, to 0 for "
             "none"
         )
-    if isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in said:
+    if type(error).__name__ == "OutOfMemoryError" or "allocate memory" in said:
         return f"expected enough memory, got {said[:200]!r}; set batch sizes lower"
     return None
 
@@ -268,6 +269,8 @@ def run(
         place = error.filename or "the disk"
         _refuse([f"{stage_name}: {place}: cannot be written: {error.strerror}"])
     except RuntimeError as error:
+        from replication.core.device import refusal
+
         if not (problem := refusal(error) or of_the_machine(error)):
             raise
         _refuse([f"{stage_name}: {problem}"])

@@ -8,10 +8,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
-import torch
 from safetensors import safe_open
 
 from replication.core.files import BadInput, write_arrays
@@ -318,6 +317,8 @@ def _load(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
 
 
 def _from_h5(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
+    import h5py
+
     with h5py.File(path, "r") as file:
         names = [name for name in file if isinstance(file[name], h5py.Dataset)]
         arrays = {}
@@ -327,7 +328,7 @@ def _from_h5(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
         return arrays, names
 
 
-def _check_written(path: Path, name: str, dataset: h5py.Dataset) -> None:
+def _check_written(path: Path, name: str, dataset: Any) -> None:
     """HDF5 gives zeros for what was never written, and other files' values unasked."""
     elsewhere = dataset.external or Path(dataset.file.filename) != path
     if elsewhere or dataset.is_virtual:
@@ -350,6 +351,8 @@ def _from_npz(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
 
 
 def _from_safetensors(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
+    import torch
+
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
         tensors = {name: file.get_tensor(name) for name in wanted if name in names}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -236,6 +235,8 @@ def _taking_turns(families: tuple[str, ...]) -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def _font(font_index: int, em_pixels: int) -> ImageFont.FreeTypeFont:
     """Font by its index in `_FONT_FILES`, at a size in pixels."""
+    import matplotlib
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     # The basic layout is the one that every build of Pillow has.
     return ImageFont.truetype(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.io
 
 from replication.core.files import BadInput, read_text
 from replication.data.listing import SPLITS, Listing, first_of
@@ -250,7 +249,9 @@ def check_devkit(
 def _wnids(place: Path) -> dict[str, str]:
     """The devkit's number of each class -> its WordNet id."""
     try:
-        synsets = scipy.io.loadmat(str(place), squeeze_me=True)["synsets"]
+        from scipy.io import loadmat
+
+        synsets = loadmat(str(place), squeeze_me=True)["synsets"]
         numbers, wnids = synsets["ILSVRC2012_ID"], synsets["WNID"]
         return {str(n): str(wnid) for n, wnid in zip(numbers, wnids, strict=True)}
     except Exception as error:  # SciPy raises half a dozen kinds on a broken file

@@ -5,24 +5,26 @@ gather for a whole batch. Large images are decoded and augmented by worker proce
 and travel as bytes; the device normalises them.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2.functional import pil_to_tensor
 
+from replication.core.cores import cores
 from replication.core.files import BadInput, read_arrays, read_table
 from replication.core.settings import BackboneSettings, ImageSettings
 from replication.data.decoding import decode, read_image
-from replication.images.colour import jitter
+
+if TYPE_CHECKING:  # a second to load: only where one is used
+    from torchvision.transforms import v2
+
 
 # (order, seed) -> the batches of one epoch.
 Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
@@ -142,14 +144,20 @@ def plain_batches(
             pixels = images.pixels[rows].to(device)
             yield normalise(pixels, settings), _sent(images.labels[rows], device)
         return
+    from torchvision.transforms import v2
+
     centred = v2.Compose(_centred(settings))
     loader = Loader(images, [centred], batch_size, device, workers)
     for pixels, labels in loader.batches(order, repeat(0)):
         yield normalise(pixels, settings), labels
 
 
-def augmentation(settings: BackboneSettings) -> v2.Transform:
+def augmentation(settings: BackboneSettings) -> "v2.Transform":
     """The plain recipe's augmentation of one image, as torchvision transforms."""
+    from torchvision.transforms import InterpolationMode, v2
+
+    from replication.images.colour import jitter
+
     size, how = settings.image_size, InterpolationMode(settings.interpolation)
     if settings.augmentation in ("imagenet", "imagenet_jitter"):
         crop = v2.RandomResizedCrop(size, interpolation=how, antialias=True)
@@ -161,8 +169,10 @@ def augmentation(settings: BackboneSettings) -> v2.Transform:
     return v2.Compose([*_centred(settings), shift, v2.RandomHorizontalFlip()])
 
 
-def _centred(settings: ImageSettings) -> list[v2.Transform]:
+def _centred(settings: ImageSettings) -> "list[v2.Transform]":
     """Shorter side resized, centre cropped; never padded."""
+    from torchvision.transforms import InterpolationMode, v2
+
     shorter = max(settings.resize, settings.image_size)
     how = InterpolationMode(settings.interpolation)
     resized = v2.Resize(shorter, interpolation=how, antialias=True)
@@ -220,8 +230,7 @@ def worker_count(workers: str | int, sharing: int = 1) -> int:
     `sharing` is the number of processes that share this machine's cores.
     """
     if workers == "auto":
-        cores = len(os.sched_getaffinity(0)) // sharing
-        return min(max(cores - 1, 0), _MOST_WORKERS)
+        return min(max(cores() // sharing - 1, 0), _MOST_WORKERS)
     return int(workers)
 
 
@@ -246,7 +255,7 @@ class Loader:
     def __init__(
         self,
         images: ImageSplit,
-        views: Sequence[v2.Transform],
+        views: "Sequence[v2.Transform]",
         batch_size: int,
         device: torch.device,
         workers: int,
@@ -303,7 +312,7 @@ class _Plan:
 class _Decoded(Dataset):
     """Decodes one image and makes its views; what is drawn follows from its seed."""
 
-    def __init__(self, images: ImageSplit, views: Sequence[v2.Transform]) -> None:
+    def __init__(self, images: ImageSplit, views: "Sequence[v2.Transform]") -> None:
         self.images, self.views = images, views
 
     def __getitem__(self, asked: tuple[int, int]) -> tuple[Tensor, ...] | BadInput:
@@ -320,6 +329,8 @@ class _Decoded(Dataset):
     def _image(self, row: int) -> Tensor:
         if self.images.pixels is not None:
             return self.images.pixels[row]
+        from torchvision.transforms.v2.functional import pil_to_tensor
+
         path = self.images.paths[row]
         return pil_to_tensor(decode(read_image(path), path))
 

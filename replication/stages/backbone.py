@@ -12,13 +12,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from dvclive import Live
 from torch import nn
 
 from replication.backbones.checkpoints import read_checkpoint, start_network
 from replication.backbones.networks import build_network
-from replication.backbones.paco import train_paco
-from replication.backbones.training import Trained, make_fabric, train_network
 from replication.core.files import (
     BadInput,
     read_about,
@@ -101,6 +98,12 @@ def _train(
     curves: Path,
 ) -> dict[str, Any]:
     """Train, in every process; the first one writes. Returns facts of the weights."""
+    # Not at the top: what imports weights or features does not wait for these.
+    from dvclive import Live
+
+    from replication.backbones.paco import train_paco
+    from replication.backbones.training import Trained, make_fabric, train_network
+
     index = stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
     machine = stage.settings.machine(benchmark, objective)
     fabric = make_fabric(machine)

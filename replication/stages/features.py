@@ -29,7 +29,6 @@ from replication.data.features import (
     import_features,
 )
 from replication.data.listing import SPLITS
-from replication.images.augmentation import paco_views
 from replication.images.batches import mixed_seed, read_split, worker_count
 
 CLEAN, AUGMENTED = "clean", "augmented"
@@ -95,6 +94,8 @@ def _extract(stage: Stage, benchmark: str, objective: str) -> tuple[int, int]:
     }
     paco = None
     if objective == "paco" and about["head"] in _BALANCED:
+        from replication.images.augmentation import paco_views
+
         # A network that PaCo did not train knows no view of PaCo's.
         paco = stage.settings.paco(benchmark)
         view, _ = paco_views(paco.query_view, paco.key_view, paco.image_size)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from replication.statistics.intervals import LEVEL, Estimate
 from replication.statistics.results import Claim
@@ -246,10 +246,10 @@ def judge_number(
         return "consistent, imprecise"
     mean, seeds = values.mean(), len(values)
     spread = values.std(ddof=1)
-    half = stats.t.ppf(0.95, seeds - 1) * spread / seeds**0.5
+    half = stdtrit(seeds - 1, 0.95) * spread / seeds**0.5
     if abs(mean - published) + half < MARGINS[metric] - ROUNDING:
         return "reproduced"
-    reach = stats.t.ppf(0.975, seeds - 1) * spread * (1 + 1 / seeds) ** 0.5
+    reach = stdtrit(seeds - 1, 0.975) * spread * (1 + 1 / seeds) ** 0.5
     if abs(mean - published) <= reach + ROUNDING:
         return "consistent, imprecise"
     return "differs, claim holds" if claim == "supported" else "not reproduced"

@@ -28,7 +28,7 @@ from replication.backbones.training import (
     make_fabric,
     validated,
 )
-from replication.core.files import read_state
+from replication.core.state import read_state
 from replication.images.batches import ImageSplit
 from tests.backbones.made import (
     CPU,

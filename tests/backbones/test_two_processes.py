@@ -12,8 +12,9 @@ import torch
 
 from replication.backbones.networks import build_network
 from replication.backbones.training import make_fabric, train_network
-from replication.core.files import read_json, read_state, write_json, write_state
+from replication.core.files import read_json, write_json
 from replication.core.settings import BackboneSettings
+from replication.core.state import read_state, write_state
 from replication.images.batches import ImageSplit
 from tests.backbones.made import CPU, equal, images, paco_settings, silent
 
@@ -31,7 +32,8 @@ from replication.backbones.paco import (
     Paco, PacoSettings, contrast_step, log_class_prior, train_paco
 )
 from replication.backbones.training import make_fabric, train_network
-from replication.core.files import read_json, read_state, write_json, write_state
+from replication.core.files import read_json, write_json
+from replication.core.state import read_state, write_state
 from replication.core.settings import BackboneSettings, MachineSettings
 from replication.images.batches import ImageSplit
 

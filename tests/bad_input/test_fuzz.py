@@ -23,11 +23,10 @@ from safetensors.torch import save_file
 from replication.backbones.checkpoints import read_checkpoint
 from replication.core.files import (
     BadInput,
-    read_state,
     write_arrays,
-    write_state,
 )
 from replication.core.settings import load
+from replication.core.state import read_state, write_state
 from replication.data.features import read_features
 from tests.bad_input.cases import CLASSES, NETWORK, SHIPPED, weights, write_features
 

@@ -20,17 +20,16 @@ from replication.core.files import (
     read_about,
     read_arrays,
     read_json,
-    read_state,
     read_table,
     read_text,
     read_yaml,
     replacing,
     write_arrays,
     write_json,
-    write_state,
     write_table,
     write_text,
 )
+from replication.core.state import read_state, write_state
 
 # --- a write is whole or it is not
 

@@ -253,7 +253,7 @@ def test_split_is_read_with_its_pixels_or_its_paths(tmp_path, refused) -> None:
 
 def test_automatic_workers_leave_one_core_and_are_not_too_many(monkeypatch) -> None:
     for cores, workers in ((1, 0), (4, 3), (17, 16), (96, 16)):
-        monkeypatch.setattr("os.sched_getaffinity", lambda _, n=cores: set(range(n)))
+        monkeypatch.setattr("replication.images.batches.cores", lambda n=cores: n)
         assert worker_count("auto") == workers
     assert worker_count("auto", sharing=8) == 11
     assert worker_count(5) == worker_count(5, sharing=8) == 5

@@ -1,0 +1,54 @@
+"""How many cores this process may use, and how its threads wait for one another."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_OF_THIS_PROCESS = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def cores(process: Path = _OF_THIS_PROCESS, cgroups: Path = _CGROUPS) -> int:
+    """Cores that this process may use: those it is bound to, within its quota.
+
+    Args:
+        process: what Linux says the process's control groups are.
+        cgroups: the folder that these lie in.
+    """
+    bound = hasattr(os, "sched_getaffinity")  # not on macOS
+    allowed = len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
+    return max(int(min([allowed, *_quotas(process, cgroups)])), 1)
+
+
+def _quotas(process: Path, cgroups: Path) -> Iterator[float]:
+    """Cores' worth of time, of each group and those above it that have a limit."""
+    for line in process.read_text().splitlines() if process.is_file() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = cgroups / "cpu" if controllers else cgroups
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # no such file, or "max"
+                if controllers:  # version 1
+                    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                    quota, period = (int((folder / n).read_text()) for n in names)
+                else:
+                    quota, period = map(int, (folder / "cpu.max").read_text().split())
+                if quota > 0:
+                    yield quota / period
+            if folder == top:
+                break
+
+
+def share_the_machine() -> None:
+    """Have threads sleep while they wait, and be no more than the quota allows.
+
+    Threads that spin while they wait take the time of those that they wait for, as soon
+    as anything else runs. It holds where PyTorch is not loaded yet, and whatever the
+    user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if cores() < cores(process=Path(os.devnull)):  # PyTorch goes by the latter alone
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))

@@ -1,0 +1,76 @@
+"""Cores that a process may use, and threads that do not take others' time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from replication.core.cores import cores
+
+BOUND = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("told", "limits", "expected"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 1),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "max 100000"}, BOUND),
+        ("0::/", {"cpu.max": "9900000 100000"}, BOUND),
+        ("0::/a/b", {"a/b/cpu.max": "max 1", "a/cpu.max": "100000 100000"}, 1),
+        (
+            "3:memory:/m\n2:cpu,cpuacct:/job",
+            {
+                "cpu/job/cpu.cfs_quota_us": "100000",
+                "cpu/job/cpu.cfs_period_us": "1" * 6,
+            },
+            1,
+        ),
+        (
+            "2:cpu:/",
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
+            BOUND,
+        ),
+        ("2:cpuset:/", {}, BOUND),
+    ],
+)
+def test_quota_of_a_group_or_of_one_above_it_limits_the_cores(
+    tmp_path: Path, told: str, limits: dict[str, str], expected: int
+) -> None:
+    (tmp_path / "self").write_text(f"{told}\n")
+    for name, text in limits.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert cores(tmp_path / "self", tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "held"), [({}, "PASSIVE"), ({"X": "ACTIVE"}, "ACTIVE")]
+)
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
+    given: dict[str, str], held: str
+) -> None:
+    """Set before PyTorch loads, whose OpenMP says what it goes by."""
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": v for v in given.values()}
+    script = "import replication.core.cores, sys; assert 'torch' not in sys.modules\n"
+    script += "import torch; torch.ones(9).sum()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment | {"OMP_DISPLAY_ENV": "TRUE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"OMP_WAIT_POLICY = '{held}'" in done.stderr
+
+
+@pytest.mark.parametrize("stage", ["prepare", "section", "report", "what_if"])
+def test_what_computes_on_no_device_does_not_wait_for_pytorch(stage: str) -> None:
+    loads = f"import replication.stages.{stage}, sys; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", loads], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
