@@ -1,4 +1,4 @@
-"""README's findings are what the committed pages say."""
+"""README's findings are what the committed pages say, its commands what CI runs."""
 
 import re
 import subprocess
@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FINDINGS = re.findall(
-    r"^\d\. .*?(?=^\d\. |^\S)",
-    (ROOT / "README.md").read_text(),
-    re.MULTILINE | re.DOTALL,
-)
+README = (ROOT / "README.md").read_text()
+FINDINGS = re.findall(r"^\d\. .*?(?=^\d\. |^\S)", README, re.MULTILINE | re.DOTALL)
 # 48.6 %, 94 %, −0.33 ± 0.32, 0.61, 71.1; not the numbers in names such as CIFAR-100.
 _NUMBER = re.compile(r"−?\d+\.\d+(?: ± \d+\.\d+)?|\d+ %")
 
@@ -37,3 +34,34 @@ def test_every_number_of_a_finding_stands_on_a_page_that_it_links(finding: str) 
     assert pages and numbers
     missing = [n for n in numbers if n.removesuffix(" %") not in text]
     assert not missing
+
+
+# --- commands
+
+_FENCED = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_a_command_is_run_by_ci_or_says_what_it_needs() -> None:
+    """`# needs ...` stands in its own line, or in a comment above it."""
+    ci = (ROOT / ".ci/run").read_text()
+    ci += "source .venv/bin/activate\n"  # CI puts it on its PATH
+    ci += "git checkout HEAD . && make repro\n"  # CI starts from a checkout
+    commands = []
+    for block in (text for language, text in _FENCED if not language):
+        needs = False
+        for line in block.replace("\\\n", " ").splitlines():
+            needs |= line.startswith("# needs")
+            command, _, comment = line.partition("  #")
+            if line and not line.startswith("#") and "needs" not in comment:
+                commands.append((needs, command.strip()))
+    assert len(commands) > 15
+    missing = [c for needs, c in commands if not needs and c not in ci]
+    assert missing == []
+
+
+def test_readme_is_short_and_says_first_what_was_found() -> None:
+    assert len(README.split()) <= 1500
+    assert README.index("## What was found") < README.index("## Start")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README)
+    assert len(links) > 15
+    assert [link for link in links if not (ROOT / link).exists()] == []
