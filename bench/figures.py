@@ -23,7 +23,7 @@ from bench import references
 from bench.measuring import product_rate, take
 from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
-from replication.classifiers.fitting import Problem, fit_classifier
+from replication.classifiers.fitting import Problem, fit_classifiers
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.core.device import pick_device
 from replication.core.settings import (
@@ -165,7 +165,7 @@ def _fit(inputs: list[Rows], size: Size, device: torch.device) -> Any:
     head = Term(weight, torch.zeros(classes, device=device))
     generator = torch.Generator().manual_seed(0)
     terms = [head, *drawn_terms(inputs[1:], classes, generator, head)]
-    counts = labels.bincount(minlength=classes)
+    counts = labels.bincount(minlength=classes)[None]
     settings = ClassifierSettings(
         lr=1e-4,
         batch_size=size["B"],
@@ -173,7 +173,7 @@ def _fit(inputs: list[Rows], size: Size, device: torch.device) -> Any:
         evaluate_every=1,
         second_terms="drawn",
     )
-    return fit_classifier(Problem(terms, inputs, labels, counts, None, 0), settings)
+    return fit_classifiers(Problem([terms], inputs, labels, counts, None, 0), settings)
 
 
 def _plain_epoch(size: Size, device: torch.device) -> Work:

@@ -12,6 +12,7 @@ same epochs before it, so that the same samples remain.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,9 @@ from replication.classifiers.fitting import (
     FittedHead,
     Problem,
     Watched,
-    fit_classifier,
+    fit_classifiers,
 )
-from replication.classifiers.heads import (
-    AnyTerm,
-    Rows,
-    Term,
-    drawn_table_term,
-    drawn_term,
-    predict,
-)
+from replication.classifiers.heads import Rows, Term, drawn_term, predict
 from replication.core.files import BadInput
 from replication.core.settings import (
     CascadeSettings,
@@ -279,13 +273,14 @@ class Given:
     Fields: `second` input, z or x once more; `frequencies` of the classes in a sample's
     cluster; `own_prior`: whether the prior counts the samples that it is fitted to,
     otherwise all; `drawn`: whether terms beyond the first start as drawn, otherwise at
-    zero.
+    zero; `trained`: False leaves all terms as they start.
     """
 
     second: bool = True
     frequencies: bool = True
     own_prior: bool = True
     drawn: bool = True
+    trained: bool = True
 
 
 def given_to_dlsa(settings: ClassifierSettings) -> Given:
@@ -328,55 +323,117 @@ class Part:
             frequencies,
             given.own_prior and not of_all,
             given.drawn and (second or frequencies),
+            given.trained,
         )
 
 
-def decide(
-    levels: Sequence[Level],
-    splits: Mapping[str, Samples],
-    num_classes: int,
-    head: Term,
-    settings: ClassifierSettings,
-    protocol: Protocol,
-    seed: int,
-) -> tuple[Tensor, list[dict]]:
-    """Fit the classifiers of every depth and predict each test sample once.
+@dataclass(frozen=True)
+class Decided:
+    """What a chain of classifiers came to.
 
-    Every first term starts from the head. Returns predicted classes (N_test,), and what
-    each classifier did.
+    Fields: `predicted` classes (N_test,); `notes`: what each classifier did.
     """
-    given = given_to_dlsa(settings)
-    predicted = torch.full_like(splits["test"].labels, -1)
-    notes = []
-    for part in parts(levels, splits, num_classes, protocol, seed):
-        answers, note = decide_part(part, head, splits, settings, protocol, given)
-        predicted[part.rows["test"]] = answers
-        notes.append(note)
-    return predicted, notes
+
+    predicted: Tensor
+    notes: list[dict[str, Any]]
 
 
-def decide_part(
-    part: Part,
-    head: Term,
-    splits: Mapping[str, Samples],
-    settings: ClassifierSettings,
-    protocol: Protocol,
-    given: Given,
-    trained: bool = True,
-) -> tuple[Tensor, dict[str, Any]]:
-    """Fit one classifier: what it answers (n_test,), and what it did."""
-    fitted = fit_part(part, head, splits, settings, protocol, given, trained)
-    inputs = part.inputs_of("test", given)
-    answers = predict(fitted.terms, inputs, part.everyone("test"))
-    right = answers == splits["test"].labels[part.rows["test"]]
-    return answers, {
-        "where": part.where,
-        "samples": {split: len(rows) for split, rows in part.rows.items()},
-        "epoch": fitted.epoch,
-        "accuracy": right.float().mean().item() if len(right) else float("nan"),
-        "moved": moved(fitted.terms, part, head, given),
-        "looks": {str(epoch): share for epoch, share in fitted.looks.items()},
-    }
+@dataclass(frozen=True)
+class Classifiers:
+    """What all classifiers of a protocol are fitted with.
+
+    Fields: `head` that every first term starts from.
+    """
+
+    head: Term
+    splits: Mapping[str, Samples]
+    settings: ClassifierSettings
+    protocol: Protocol
+
+    def decide(
+        self, levels: Sequence[Level], givens: Sequence[Given], seed: int
+    ) -> list[Decided]:
+        """Fit classifiers of every depth; each chain decides each test sample once."""
+        nobody = torch.full_like(self.splits["test"].labels, -1)
+        chains = [Decided(nobody.clone(), []) for _ in givens]
+        classes = len(self.head.weight)
+        for part in parts(levels, self.splits, classes, self.protocol, seed):
+            decided = self._decide_part(part, givens)
+            for chain, (answers, note) in zip(chains, decided, strict=True):
+                chain.predicted[part.rows["test"]] = answers
+                chain.notes.append(note)
+        return chains
+
+    def fit(self, part: Part, given: Given) -> FittedHead:
+        """Fit one classifier."""
+        [fitted] = self._fit(part, [given]).values()
+        return fitted
+
+    def problem(self, part: Part, givens: Sequence[Given]) -> Problem:
+        """Classifiers that see the same inputs: each first term from the head."""
+        labels = {
+            split: self.splits[split].labels[rows] for split, rows in part.rows.items()
+        }
+        counts, heads = [], []
+        for given in givens:
+            others = _drawn(part, self.head, given)
+            heads.append([self.head, *(others if given.drawn else map(_zero, others))])
+            own_prior = part.takes(given, self.protocol).own_prior
+            counted = labels["train"] if own_prior else self.splits["train"].labels
+            counts.append(counted.bincount(minlength=len(self.head.weight)))
+        inputs = partial(part.inputs_of, given=givens[0])
+        chosen_on = self.protocol.chosen_on
+        return Problem(
+            heads=heads,
+            inputs=inputs("train"),
+            labels=labels["train"],
+            counts=torch.stack(counts),
+            watched=Watched(inputs(chosen_on), labels[chosen_on]),
+            seed=part.seed,
+        )
+
+    def _fit(self, part: Part, givens: Sequence[Given]) -> dict[Given, FittedHead]:
+        """Fit what differs here; what sees the same inputs is fitted together."""
+        alike: dict[tuple[bool, ...], list[Given]] = {}
+        for given in dict.fromkeys(part.takes(some, self.protocol) for some in givens):
+            inputs = given.second, given.frequencies, given.trained
+            alike.setdefault(inputs, []).append(given)
+        fitted: dict[Given, FittedHead] = {}
+        for (*_, trained), group in alike.items():
+            problem = self.problem(part, group)
+            if trained:
+                heads = fit_classifiers(problem, self.settings)
+            else:
+                heads = [FittedHead(terms, 0, {}) for terms in problem.heads]
+            fitted |= zip(group, heads, strict=True)
+        return fitted
+
+    def _decide_part(
+        self, part: Part, givens: Sequence[Given]
+    ) -> list[tuple[Tensor, dict[str, Any]]]:
+        """What each classifier answers (n_test,), and what it did."""
+        labels = self.splits["test"].labels[part.rows["test"]]
+        decided = {}
+        for given, fitted in self._fit(part, givens).items():
+            inputs = part.inputs_of("test", given)
+            answers = predict(fitted.terms, inputs, part.everyone("test"))
+            right = answers == labels
+            decided[given] = (
+                answers,
+                {
+                    "where": part.where,
+                    "samples": {split: len(rows) for split, rows in part.rows.items()},
+                    "epoch": fitted.epoch,
+                    "accuracy": right.float().mean().item()
+                    if len(right)
+                    else float("nan"),
+                    "moved": moved(fitted.terms, part, self.head, given),
+                    "looks": {
+                        str(epoch): share for epoch, share in fitted.looks.items()
+                    },
+                },
+            )
+        return [decided[part.takes(given, self.protocol)] for given in givens]
 
 
 def parts(
@@ -439,92 +496,47 @@ def aided_inputs(
     return [x, Rows(latents(level.fitted.flow, samples.features, rows)), frequencies]
 
 
-def fit_part(
-    part: Part,
-    head: Term,
-    splits: Mapping[str, Samples],
-    settings: ClassifierSettings,
-    protocol: Protocol,
-    given: Given,
-    trained: bool = True,
-) -> FittedHead:
-    """Fit one classifier; `trained`: False leaves it where it starts."""
-    problem = problem_of(part, head, splits, protocol, given)
-    if not trained:
-        return FittedHead(problem.terms, 0, {})
-    return fit_classifier(problem, settings)
-
-
-def problem_of(
-    part: Part,
-    head: Term,
-    splits: Mapping[str, Samples],
-    protocol: Protocol,
-    given: Given,
-) -> Problem:
-    """One classifier to be fitted: the first term from the head."""
-    labels = {split: splits[split].labels[rows] for split, rows in part.rows.items()}
-    own_prior = part.takes(given, protocol).own_prior
-    counted = labels["train"] if own_prior else splits["train"].labels
-    others = _drawn(part, head, given)
-    if not given.drawn:
-        others = [term.zeros() for term in others]
-    chosen_on = protocol.chosen_on
-    return Problem(
-        terms=[head.clone(), *others],
-        inputs=part.inputs_of("train", given),
-        labels=labels["train"],
-        counts=counted.bincount(minlength=len(head.weight)),
-        watched=Watched(part.inputs_of(chosen_on, given), labels[chosen_on]),
-        seed=part.seed,
-    )
-
-
-def _drawn(part: Part, head: Term, given: Given) -> list[AnyTerm]:
+def _drawn(part: Part, head: Term, given: Given) -> list[Term]:
     """A classifier's terms beyond the first, as its seed draws them."""
     generator = torch.Generator().manual_seed(part.seed)
     others = part.inputs_of("train", given)[1:]
     return drawn_terms(others, len(head.weight), generator, head)
 
 
-def moved(
-    terms: Sequence[AnyTerm], part: Part, head: Term, given: Given
-) -> list[float]:
+def _zero(term: Term) -> Term:
+    bias = None if term.bias is None else torch.zeros_like(term.bias)
+    return Term(torch.zeros_like(term.weight), bias)
+
+
+def moved(terms: Sequence[Term], part: Part, head: Term, given: Given) -> list[float]:
     """How far each term of a fitted classifier went: |W - W0| / |W0|.
 
-    Of a term that starts at zero |W| over what it would have been drawn at; of a
-    table's term its logits are taken.
+    Of a term that starts at zero |W| over what it would have been drawn at.
     """
-    sizes = [term.fitted for term in (head, *_drawn(part, head, given))]
-    starts = [
-        size if given.drawn or not number else torch.zeros_like(size)
-        for number, size in enumerate(sizes)
-    ]
-    return [
-        ((term.fitted - start).norm() / size.norm()).item()
-        for term, start, size in zip(terms, starts, sizes, strict=True)
-    ]
+    gone = []
+    drawn = [head, *_drawn(part, head, given)]
+    for number, (term, start) in enumerate(zip(terms, drawn, strict=True)):
+        from_zero = number > 0 and not given.drawn
+        way = term.weight if from_zero else term.weight - start.weight
+        gone.append((way.norm() / start.weight.norm()).item())
+    return gone
 
 
 def drawn_terms(
     inputs: list[Rows], num_classes: int, generator: torch.Generator, head: Term
-) -> list[AnyTerm]:
+) -> list[Term]:
     """Terms beyond the first, drawn as the one layer on [z; p] of the released code.
 
-    Their bounds follow the joint width; the one bias goes with the last of them. A
-    table that is wider than long, and whose rows samples share, is kept as its logits.
+    Their bounds follow the joint width; the one bias goes with the last of them.
     """
-    bound = max(sum(rows.table.shape[1] for rows in inputs), 1) ** -0.5
-    terms: list[AnyTerm] = []
-    for rows in inputs:
-        last = rows is inputs[-1]
-        length, width = rows.table.shape
-        if rows.pick is not None and length < min(width, len(rows.pick)):
-            term = drawn_table_term(num_classes, rows.table, bound, last, generator)
-        else:
-            term = drawn_term(num_classes, width, generator, head.weight, bound, last)
-        terms.append(term)
-    return terms
+    widths = [rows.table.shape[1] for rows in inputs]
+    bound = max(sum(widths), 1) ** -0.5
+    return [
+        drawn_term(
+            num_classes, width, generator, head.weight, bound, place == len(widths)
+        )
+        for place, width in enumerate(widths, start=1)
+    ]
 
 
 def diagnose(

@@ -22,15 +22,15 @@ from torch import Tensor
 
 from replication.cascade import (
     VALIDATED,
+    Classifiers,
     Level,
     aided_inputs,
     fit_levels,
-    fit_part,
     given_to_dlsa,
     parts,
 )
 from replication.classifiers.fitting import fit_balanced_softmax_heads
-from replication.classifiers.heads import AnyTerm, Rows, Term, logits_of
+from replication.classifiers.heads import Rows, Term, logits_of
 from replication.core.device import pick_device
 from replication.core.files import BadInput
 from replication.core.scaling import Size, scaled
@@ -68,7 +68,7 @@ class _Decider(NamedTuple):
     What no depth decides, the last one does.
     """
 
-    terms: list[AnyTerm]
+    terms: list[Term]
     level: Level | None
     frequencies: Tensor | None
 
@@ -310,10 +310,11 @@ class DLSA(ClassifierMixin, BaseEstimator):
     ) -> None:
         """One classifier after each filter, and one for what stays to the end."""
         deciders, self.classifiers_ = [], []
+        classifiers = Classifiers(start, splits, settings, VALIDATED)
         given = given_to_dlsa(settings)
         fitted_parts = parts(levels, splits, len(self.classes_), VALIDATED, seed)
         for part, level in zip_longest(fitted_parts, levels):
-            fitted = fit_part(part, start, splits, settings, VALIDATED, given)
+            fitted = classifiers.fit(part, given)
             if level is not None:  # what it knows of the training samples can go
                 level = replace(
                     level, remain={}, leave={}, cluster={}, log_likelihood={}
@@ -343,7 +344,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
 
     def _decided(
         self, features: Features
-    ) -> Iterator[tuple[list[AnyTerm], Tensor, list[Rows]]]:
+    ) -> Iterator[tuple[list[Term], Tensor, list[Rows]]]:
         """Each classifier's terms, the samples that it decides, and their inputs."""
         nobody = torch.empty(0, dtype=torch.long, device=features.device)
         samples = Samples(features, nobody)
@@ -365,11 +366,11 @@ class DLSA(ClassifierMixin, BaseEstimator):
     def _features(self, X: ArrayLike | Tensor) -> Features:
         check_is_fitted(self, "_deciders")
         X = validate_data(self, _as_numpy(X), dtype=np.float32, reset=False)
-        device = self._deciders[0].terms[0].fitted.device
+        device = self._deciders[0].terms[0].weight.device
         return place({"new": torch.from_numpy(X)}, device)["new"]
 
 
-def _logits(terms: list[AnyTerm], inputs: list[Rows], samples: Tensor) -> Tensor:
+def _logits(terms: list[Term], inputs: list[Rows], samples: Tensor) -> Tensor:
     """Logits of some samples, on the CPU, so that (n, C) need not be on the device."""
     parts = [logits_of(terms, inputs, some).cpu() for some in samples.split(_AT_ONCE)]
     return torch.cat(parts)

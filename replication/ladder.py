@@ -16,13 +16,12 @@ from torch import Tensor
 from replication.cascade import (
     AS_RELEASED,
     PROTOCOLS,
+    Classifiers,
+    Decided,
     Given,
     Level,
-    Part,
     Protocol,
-    decide_part,
     given_to_dlsa,
-    parts,
 )
 from replication.classifiers.heads import Term
 from replication.core.settings import ClassifierSettings
@@ -35,14 +34,12 @@ class Rung:
 
     Fields: `split`: `none`; as the protocol's own filters do; as the `other` one's do;
     or at `random`, into parts and clusters of the same sizes. `given` to each
-    classifier, None: as to DLSA's. `trained`: False leaves all terms as they start.
-    `changes` to the protocol.
+    classifier, None: as to DLSA's. `changes` to the protocol.
     """
 
     label: str
     split: Literal["none", "own", "other", "random"]
     given: Given | None = None
-    trained: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -52,7 +49,7 @@ _SECOND = replace(_OWN_PRIOR, second=True)
 HEAD, PLAIN = "head", "plain"
 # Each one step from the one before.
 LADDER = {
-    HEAD: Rung("the head", "none", _BARE, trained=False),
+    HEAD: Rung("the head", "none", replace(_BARE, trained=False)),
     PLAIN: Rung("plain classifier of equal budget", "none", _BARE),
     "split": Rung("split: a classifier for each part", "own", _BARE),
     "prior": Rung("each part's own class prior", "own", _OWN_PRIOR),
@@ -64,7 +61,7 @@ LADDER = {
 }
 # DLSA with one thing changed; the last two under `as_released` alone.
 BESIDE = {
-    "untrained": Rung("before the first training step", "own", Given(), trained=False),
+    "untrained": Rung("before the first training step", "own", Given(trained=False)),
     "other_epoch": Rung("filters of the other protocol's epochs", "other"),
     "random": Rung(
         "random split and clusters, no filter",
@@ -105,14 +102,6 @@ def dlsa_rung(second_terms: str) -> str:
 
 
 @dataclass(frozen=True)
-class Climbed:
-    """What a rung came to: predicted classes (N_test,), and a note a classifier."""
-
-    predicted: Tensor
-    notes: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class Setup:
     """What every rung stands on.
 
@@ -122,15 +111,14 @@ class Setup:
 
     chains: Mapping[str, Sequence[Level]]
     splits: Mapping[str, Samples]
-    num_classes: int
     head: Term
     settings: ClassifierSettings
     seed: int
 
-    def climb(self, names: Iterable[str], protocol: Protocol) -> dict[str, Climbed]:
+    def climb(self, names: Iterable[str], protocol: Protocol) -> dict[str, Decided]:
         """What some rungs of a protocol decide, by name."""
         asked = {name: rungs_of(protocol)[name] for name in names}
-        climbed: dict[str, Climbed] = {}
+        climbed: dict[str, Decided] = {}
 
         def standing(name: str) -> str:
             return f"{self._split(asked[name])} {dict(asked[name].changes)}"
@@ -143,31 +131,15 @@ class Setup:
 
     def _on_one_split(
         self, rungs: Mapping[str, Rung], protocol: Protocol
-    ) -> dict[str, Climbed]:
+    ) -> dict[str, Decided]:
         """Rungs that differ in their classifiers alone; inputs are made once a part."""
         first = next(iter(rungs.values()))
         protocol = replace(protocol, **first.changes)
         levels = self._levels(self._split(first), protocol)
-        nobody = torch.full_like(self.splits["test"].labels, -1)
-        climbed = {name: Climbed(nobody.clone(), []) for name in rungs}
-        for part in parts(levels, self.splits, self.num_classes, protocol, self.seed):
-            done: dict[tuple[Given, bool], tuple[Tensor, dict[str, Any]]] = {}
-            for name, rung in rungs.items():
-                given = rung.given or given_to_dlsa(self.settings)
-                key = part.takes(given, protocol), rung.trained
-                if key not in done:
-                    done[key] = self._decide(part, protocol, *key)
-                answers, note = done[key]
-                climbed[name].predicted[part.rows["test"]] = answers
-                climbed[name].notes.append(note)
-        return climbed
-
-    def _decide(
-        self, part: Part, protocol: Protocol, given: Given, trained: bool
-    ) -> tuple[Tensor, dict[str, Any]]:
-        return decide_part(
-            part, self.head, self.splits, self.settings, protocol, given, trained
-        )
+        classifiers = Classifiers(self.head, self.splits, self.settings, protocol)
+        givens = [rung.given or given_to_dlsa(self.settings) for rung in rungs.values()]
+        decided = classifiers.decide(levels, givens, self.seed)
+        return dict(zip(rungs, decided, strict=True))
 
     def _split(self, rung: Rung) -> str:
         """Where its samples are split; both protocols may have kept the same epochs."""

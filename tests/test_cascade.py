@@ -1,6 +1,5 @@
 """The cascade on small Gaussian features: partitions, thresholds, protocols."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -13,17 +12,18 @@ from replication.cascade import (
     AS_RELEASED,
     SPLITS,
     VALIDATED,
+    Classifiers,
     Level,
     Protocol,
     cluster_frequencies,
-    decide,
     diagnose,
     fit_chains,
     fit_levels,
+    given_to_dlsa,
     leaving_threshold,
 )
-from replication.classifiers.fitting import FittedHead, Problem, fit_classifier
-from replication.classifiers.heads import AnyTerm, Rows, Term
+from replication.classifiers.fitting import FittedHead, Problem, fit_classifiers
+from replication.classifiers.heads import Rows, Term
 from replication.core.files import BadInput
 from replication.core.settings import (
     CascadeSettings,
@@ -102,7 +102,9 @@ def levels_of(splits: Mapping[str, Samples], depth: int) -> list[Level]:
 def decided(
     levels: list[Level], splits: Mapping[str, Samples], protocol: Protocol
 ) -> tuple[Tensor, list[dict]]:
-    return decide(levels, splits, CLASSES, head(), CLASSIFIER, protocol, SEED)
+    classifiers = Classifiers(head(), splits, CLASSIFIER, protocol)
+    [chain] = classifiers.decide(levels, [given_to_dlsa(CLASSIFIER)], SEED)
+    return chain.predicted, chain.notes
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +163,12 @@ def test_the_deciding_classifier_is_that_of_the_samples_depth(
         bias = torch.zeros(CLASSES)
         bias[len(calls)] = 1.0
         calls.append(problem.seed)
-        blank = [Term(torch.zeros_like(term.weight), None) for term in problem.terms]
+        [terms] = problem.heads
+        blank = [Term(torch.zeros_like(term.weight), None) for term in terms]
         blank[0].bias = bias
-        return FittedHead(blank, 1, {})
+        return [FittedHead(blank, 1, {})]
 
-    monkeypatch.setattr(cascade, "fit_classifier", fit)
+    monkeypatch.setattr(cascade, "fit_classifiers", fit)
     predicted, _ = decided(levels, splits, VALIDATED)
     for number, level in enumerate(levels):
         assert (predicted[level.leaving("test")] == number).all()
@@ -307,27 +310,16 @@ def recorded(
     splits: Mapping[str, Samples],
     protocol: Protocol,
 ) -> list[Problem]:
-    """What `fit_classifier` was asked to do."""
+    """What `fit_classifiers` was asked to do."""
     calls = []
-    real = fit_classifier
 
     def spy(problem, settings):
-        start = [term.clone() for term in problem.terms]
-        calls.append(dataclasses.replace(problem, terms=start))
-        return real(problem, settings)
+        calls.append(problem)
+        return fit_classifiers(problem, settings)
 
-    monkeypatch.setattr(cascade, "fit_classifier", spy)
+    monkeypatch.setattr(cascade, "fit_classifiers", spy)
     decided(levels, splits, protocol)
     return calls
-
-
-def as_layer(term: AnyTerm, rows: Rows) -> Term:
-    """A term with a weight; that of a table term is the smallest with its logits."""
-    if isinstance(term, Term):
-        return term
-    ones = torch.ones(len(rows.table), 1)
-    both = torch.linalg.pinv(torch.cat([rows.table, ones], 1)) @ term.logits
-    return Term(both[:-1].T, both[-1])
 
 
 def seen(inputs: list[Rows]) -> list[Tensor]:
@@ -377,7 +369,7 @@ def test_inputs_and_prior_of_the_last_classifier(
     assert not torch.equal(mine, everyone)
     paper = protocol == VALIDATED
     assert_all_equal(seen(last.inputs), [x] if paper else [x, x])
-    assert torch.equal(last.counts, mine if paper else everyone)
+    assert torch.equal(last.counts, (mine if paper else everyone)[None])
     assert torch.equal(last.labels, labels)
 
 
@@ -389,18 +381,17 @@ def test_first_terms_start_from_the_head_and_the_others_share_one_layers_bound(
     calls = recorded(monkeypatch, levels, splits, protocol)
     drawn = [DIMENSIONS + CLASSES] * 3 + ([] if protocol == VALIDATED else [DIMENSIONS])
     for call in calls:
-        assert torch.equal(call.terms[0].weight, head().weight)
-        assert torch.equal(call.terms[0].bias, head().bias)
+        [[first, *_]] = call.heads
+        assert torch.equal(first.weight, head().weight)
+        assert torch.equal(first.bias, head().bias)
     for call, width in zip(calls, drawn, strict=False):
-        others = [
-            as_layer(*pair) for pair in zip(call.terms, call.inputs, strict=True)
-        ][1:]
+        [[_, *others]] = call.heads
         assert sum(term.weight.shape[1] for term in others) == width
         largest = max(term.weight.abs().max().item() for term in others)
         assert 0.8 * width**-0.5 < largest <= width**-0.5 * (1 + 1e-5)
         assert sum(term.bias is not None for term in others) == 1
     if protocol == VALIDATED:
-        assert len(calls[-1].terms) == 1
+        assert len(calls[-1].heads[0]) == 1
 
 
 # --- Protocols: who may look at which labels

@@ -13,20 +13,21 @@ from replication.cascade import (
     AS_RELEASED,
     PROTOCOLS,
     VALIDATED,
+    Classifiers,
+    Decided,
     Given,
     Level,
     Protocol,
-    decide,
     fit_chains,
+    given_to_dlsa,
     moved,
     parts,
-    problem_of,
 )
-from replication.classifiers.fitting import Problem, Watched, fit_classifier
+from replication.classifiers.fitting import Problem, Watched, fit_classifiers
 from replication.classifiers.heads import Rows, Term, predict
-from replication.core.settings import CascadeSettings
+from replication.core.settings import CascadeSettings, ClassifierSettings
 from replication.flow_filter.flow import FlowFilter
-from replication.ladder import Climbed, Rung, Setup, random_levels, rungs_of
+from replication.ladder import Rung, Setup, random_levels, rungs_of
 from tests.sections import checkout
 from tests.sections.checkout import CLASSIFIER, COUNTS, FILTER, drawn_splits
 
@@ -52,9 +53,19 @@ def chains() -> dict[str, Sequence[Level]]:
 
 def climbed(
     chains: Mapping[str, Sequence[Level]], protocol: Protocol, *names: str
-) -> dict[str, Climbed]:
-    setup = Setup(chains, SPLITS, CLASSES, HEAD, FAST, 0)
+) -> dict[str, Decided]:
+    setup = Setup(chains, SPLITS, HEAD, FAST, 0)
     return setup.climb(names or rungs_of(protocol), protocol)
+
+
+def dlsa(
+    levels: Sequence[Level],
+    protocol: Protocol,
+    settings: ClassifierSettings = FAST,
+) -> Decided:
+    classifiers = Classifiers(HEAD, SPLITS, settings, protocol)
+    [chain] = classifiers.decide(levels, [given_to_dlsa(settings)], 0)
+    return chain
 
 
 def of_head() -> list[int]:
@@ -68,10 +79,10 @@ def test_the_first_rung_is_the_head_and_the_last_is_dlsa(chains, protocol) -> No
     rungs = climbed(chains, protocol)
     assert list(rungs) == list(rungs_of(protocol))
     assert rungs["head"].predicted.tolist() == of_head()
-    given = (SPLITS, CLASSES, HEAD, FAST, protocol, 0)
-    expected, notes = decide(chains[protocol.key], *given)
-    assert rungs["drawn"].predicted.tolist() == expected.tolist() != of_head()
-    assert rungs["drawn"].notes == notes
+    expected = dlsa(chains[protocol.key], protocol)
+    assert rungs["drawn"].predicted.tolist() == expected.predicted.tolist() != of_head()
+    for note, alone in zip(rungs["drawn"].notes, expected.notes, strict=True):
+        assert note == alone | {"moved": pytest.approx(alone["moved"], rel=1e-5)}
     for rung in rungs.values():
         assert (rung.predicted >= 0).all()
 
@@ -79,8 +90,7 @@ def test_the_first_rung_is_the_head_and_the_last_is_dlsa(chains, protocol) -> No
 @BOTH
 def test_with_second_terms_at_zero_dlsa_is_the_rung_before(chains, protocol) -> None:
     at_zero = FAST.model_copy(update={"second_terms": "zero"})
-    given = (SPLITS, CLASSES, HEAD, at_zero, protocol, 0)
-    expected, _ = decide(chains[protocol.key], *given)
+    expected = dlsa(chains[protocol.key], protocol, at_zero).predicted
     rungs = climbed(chains, protocol, "frequencies", "drawn")
     assert ladder.dlsa_rung("zero") == "frequencies"
     assert rungs["frequencies"].predicted.tolist() == expected.tolist()
@@ -91,8 +101,7 @@ def test_with_second_terms_at_zero_dlsa_is_the_rung_before(chains, protocol) -> 
 def test_a_split_with_the_head_unchanged_changes_nothing(
     monkeypatch, chains, protocol
 ) -> None:
-    bare = ladder.LADDER["head"].given
-    unchanged = Rung("unchanged", "own", bare, trained=False)
+    unchanged = Rung("unchanged", "own", ladder.LADDER["head"].given)
     monkeypatch.setitem(ladder.BESIDE, "unchanged", unchanged)
     rung = climbed(chains, protocol, "unchanged")["unchanged"]
     assert rung.predicted.tolist() == of_head()
@@ -104,14 +113,14 @@ def test_a_split_with_the_head_unchanged_changes_nothing(
 def test_plain_is_one_classifier_of_all_samples(chains, protocol) -> None:
     watched = SPLITS[protocol.chosen_on]
     problem = Problem(
-        [HEAD.clone()],
+        [[HEAD]],
         [Rows(SPLITS["train"].features)],
         SPLITS["train"].labels,
-        torch.tensor(COUNTS),
+        torch.tensor([COUNTS]),
         Watched([Rows(watched.features)], watched.labels),
         0,
     )
-    by_hand = fit_classifier(problem, FAST)
+    [by_hand] = fit_classifiers(problem, FAST)
     everyone = torch.arange(len(SPLITS["test"].labels))
     expected = predict(by_hand.terms, [Rows(SPLITS["test"].features)], everyone)
     rung = climbed(chains, protocol, "plain")["plain"]
@@ -126,21 +135,20 @@ def test_each_rung_changes_what_a_classifier_is_given_by_one_thing(
 ) -> None:
     """Terms, prior and start of the classifier of depth 1, rung by rung."""
     asked: list[Problem] = []
-    real = fit_classifier
 
     def spy(problem, settings):
-        start = [term.clone() for term in problem.terms]
-        asked.append(replace(problem, terms=start))
-        return real(problem, settings)
+        asked.append(problem)
+        return fit_classifiers(problem, settings)
 
-    monkeypatch.setattr(cascade, "fit_classifier", spy)
+    monkeypatch.setattr(cascade, "fit_classifiers", spy)
     seen = []
     for name in ("split", "prior", "second", "frequencies", "drawn"):
         asked.clear()
         climbed(chains, protocol, name)
         first = asked[0]
         own = bool((first.counts == first.labels.bincount(minlength=CLASSES)).all())
-        zero = all(not term.fitted.any() for term in first.terms[1:])
+        [[_, *others]] = first.heads
+        zero = not any(term.weight.any() for term in others)
         seen.append((len(first.inputs), own, zero))
     assert seen == [
         (1, False, True), (1, True, True), (2, True, True), (3, True, True),
@@ -149,15 +157,21 @@ def test_each_rung_changes_what_a_classifier_is_given_by_one_thing(
 
 
 def test_what_is_alike_is_fitted_once(monkeypatch, chains) -> None:
-    """Under `validated` what is left is decided alike from its own prior on."""
+    """Under `validated` what is left is decided alike from its own prior on.
+
+    Classifiers of the same inputs are fitted together.
+    """
     asked = []
-    real = fit_classifier
-    monkeypatch.setattr(
-        cascade, "fit_classifier", lambda *some: asked.append(0) or real(*some)
-    )
+
+    def spy(problem, settings):
+        asked.append(len(problem.heads))
+        return fit_classifiers(problem, settings)
+
+    monkeypatch.setattr(cascade, "fit_classifiers", spy)
     climbed(chains, VALIDATED, *ladder.LADDER)
-    # Plain; on both depths five rungs, on the rest the prior of all and its own.
-    assert len(asked) == 1 + 2 * 5 + 2
+    # Plain; on both depths five rungs of [x], [x; z] and [x; z; p]; on the rest the
+    # prior of all and its own.
+    assert sorted(asked) == sorted([1, *2 * [2, 1, 2], 2])
     same = dict.fromkeys(chains, chains["validated"])
     asked.clear()
     rungs = climbed(same, VALIDATED, "drawn", "other_epoch")
@@ -166,9 +180,7 @@ def test_what_is_alike_is_fitted_once(monkeypatch, chains) -> None:
 
 
 def test_the_other_protocols_epochs_are_all_that_other_epoch_changes(chains) -> None:
-    expected, _ = decide(
-        chains["as_released"], SPLITS, CLASSES, HEAD, FAST, VALIDATED, 0
-    )
+    expected = dlsa(chains["as_released"], VALIDATED).predicted
     rung = climbed(chains, VALIDATED, "other_epoch")["other_epoch"]
     assert rung.predicted.tolist() == expected.tolist()
 
@@ -179,8 +191,7 @@ def test_changes_to_the_released_protocol_are_its_own_rungs(chains) -> None:
         ("removed_gone", {"removed_count": False}),
     ):
         protocol = replace(AS_RELEASED, **changes)
-        given = (SPLITS, CLASSES, HEAD, FAST, protocol, 0)
-        expected, _ = decide(chains["as_released"], *given)
+        expected = dlsa(chains["as_released"], protocol).predicted
         rung = climbed(chains, AS_RELEASED, name)[name]
         assert rung.predicted.tolist() == expected.tolist()
         assert name not in rungs_of(VALIDATED)
@@ -225,11 +236,11 @@ def test_movement_by_hand(chains) -> None:
     """Over where it started; of a term from zero over what it would be drawn at."""
     part = next(parts(chains["validated"], SPLITS, CLASSES, VALIDATED, 0))
     drawn, zero = Given(), Given(drawn=False)
-    terms = problem_of(part, HEAD, SPLITS, VALIDATED, drawn).terms
+    classifiers = Classifiers(HEAD, SPLITS, FAST, VALIDATED)
+    [[*terms], at_zero] = classifiers.problem(part, [drawn, zero]).heads
     assert moved(terms, part, HEAD, drawn) == [0, 0, 0]
     assert moved(terms, part, HEAD, zero) == [0, 1, 1]
-    terms[0].weight *= 3
-    terms[1].weight *= 1.5
+    terms[0] = Term(3 * terms[0].weight, None)
+    terms[1] = Term(1.5 * terms[1].weight, None)
     assert moved(terms, part, HEAD, drawn) == pytest.approx([2, 0.5, 0])
-    at_zero = problem_of(part, HEAD, SPLITS, VALIDATED, zero).terms
     assert moved(at_zero, part, HEAD, zero) == [0, 0, 0]

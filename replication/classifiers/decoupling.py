@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.extraction import extract_features
 from replication.backbones.networks import features_of
-from replication.classifiers.descent import momentum_step
+from replication.classifiers.descent import Stack
+from replication.classifiers.fitting import check_finite
 from replication.classifiers.heads import Rows, Term, drawn_term, predict
 from replication.core.files import BadInput
 from replication.core.settings import (
@@ -29,8 +30,8 @@ from replication.samples.features import Features, Samples
 Report = Callable[[int, int, Mapping[str, float]], None]
 # Epoch, from 0 -> its batches: features (B, D) and labels (B,).
 Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
-# Features (B, D), labels (B,), learning rate -> mean loss of the batch.
-Step = Callable[[Tensor, Tensor, float], Tensor]
+# Features (B, D), labels (B,), learning rate.
+Step = Callable[[Tensor, Tensor, float], None]
 
 _ORDER, _HEAD, _AUGMENTATION = range(3)
 
@@ -114,21 +115,18 @@ def lws_step(
     lr: float,
     momentum: float,
     weight_decay: float,
-) -> Tensor:
-    """LWS: one step of SGD on cross-entropy of scales * (W x + b); the mean loss.
+) -> None:
+    """LWS: one step of SGD on cross-entropy of scales * (W x + b).
 
     `scales` (C,) and their momentum change in place, the head does not. The gradient of
     a scale is the sum over the batch of (share - target) * (W x + b).
     """
     logits = nn.functional.linear(features, head.weight, head.bias)
-    log_share = torch.log_softmax(logits * scales, 1)
-    loss = -log_share.gather(1, labels[:, None]).mean()
-    error = log_share.exp_()
+    error = torch.softmax(logits * scales, 1)
     error.scatter_add_(1, labels[:, None], error.new_full((len(labels), 1), -1.0))
     gradient = error.mul_(logits).sum(0).div_(len(labels))
     buffer.mul_(momentum).add_(gradient).add_(scales, alpha=weight_decay)
     scales.add_(buffer, alpha=-lr)
-    return loss
 
 
 def fit_crt(
@@ -239,16 +237,23 @@ def _fit_crt(
 ) -> Term:
     """`like` (0, D) gives the head's width, type and device."""
     generator = torch.Generator().manual_seed(mixed_seed(seed, _HEAD))
-    term = drawn_term(num_classes, like.shape[1], generator, like)
-    buffer, no_prior = term.zeros(), like.new_zeros(num_classes)
-    momentum, decay = settings.momentum, settings.weight_decay
+    start = drawn_term(num_classes, like.shape[1], generator, like)
+    stack = Stack(
+        [[start]],
+        [[Rows(like)]],
+        like.new_zeros(1, num_classes),
+        settings.batch_size,
+        settings.momentum,
+        settings.weight_decay,
+    )
 
-    def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
-        return momentum_step(
-            term, buffer, features, labels, no_prior, lr, momentum, decay
-        )
+    def step(features: Tensor, labels: Tensor, lr: float) -> None:
+        inputs = stack.inputs[: len(features)]
+        inputs[:, :-1] = features
+        stack.step(inputs, labels[:, None], lr)
 
-    _descend("crt", step, batches, settings.crt_epochs, settings.lr, report)
+    _descend("crt", stack.weight, step, batches, settings.crt_epochs, settings, report)
+    [[term]] = stack.terms(stack.weight)
     return term
 
 
@@ -262,34 +267,31 @@ def _fit_lws(
     buffer = torch.zeros_like(scales)
     momentum, decay = settings.momentum, settings.weight_decay
 
-    def step(features: Tensor, labels: Tensor, lr: float) -> Tensor:
-        return lws_step(scales, buffer, head, features, labels, lr, momentum, decay)
+    def step(features: Tensor, labels: Tensor, lr: float) -> None:
+        lws_step(scales, buffer, head, features, labels, lr, momentum, decay)
 
-    _descend("lws", step, batches, settings.lws_epochs, settings.lr, report)
+    _descend("lws", scales, step, batches, settings.lws_epochs, settings, report)
     bias = None if head.bias is None else head.bias * scales
     return Term(head.weight * scales[:, None], bias)
 
 
 def _descend(
-    what: str,
+    what: Literal["crt", "lws"],
+    weight: Tensor,
     step: Step,
     batches: Batches,
     epochs: int,
-    lr: float,
+    settings: DecouplingSettings,
     report: Report | None,
 ) -> None:
     """Step through every batch of every epoch; the cosine moves once an epoch, to 0."""
     for epoch in range(epochs):
-        rate = 0.5 * lr * (1 + math.cos(math.pi * epoch / epochs))
-        losses = [step(features, labels, rate) for features, labels in batches(epoch)]
-        loss = torch.stack(losses).mean().item()
-        if not math.isfinite(loss):
-            raise BadInput(
-                f"{what}: the loss is not finite in epoch {epoch + 1}; "
-                "a smaller decoupling.lr may help"
-            )
+        lr = 0.5 * settings.lr * (1 + math.cos(math.pi * epoch / epochs))
+        for features, labels in batches(epoch):
+            step(features, labels, lr)
+        check_finite(weight, what, epoch, "decoupling.lr")
         if report is not None:
-            report(epoch, epochs, {"lr": rate, "train_loss": loss})
+            report(epoch, epochs, {"lr": lr})
 
 
 def _epoch_orders(

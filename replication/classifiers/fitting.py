@@ -1,21 +1,14 @@
 """Fitting linear heads: the Balanced Softmax baseline, the cascade's classifiers."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from replication.classifiers.descent import momentum_step, sgd_step
-from replication.classifiers.heads import (
-    AnyTerm,
-    Rows,
-    TableTerm,
-    Term,
-    log_prior,
-    predict,
-)
+from replication.classifiers.descent import Stack
+from replication.classifiers.heads import Rows, Term, log_prior
 from replication.core.files import BadInput
 from replication.core.settings import ClassifierSettings, HeadSettings
 from replication.samples.features import Features
@@ -38,22 +31,22 @@ class FittedHead:
     Fields: `looks`: epoch -> share of the watched samples that were right.
     """
 
-    terms: list[AnyTerm]
+    terms: list[Term]
     epoch: int
     looks: dict[int, float]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A classifier of the cascade that is to be fitted.
+    """H classifiers of the cascade that are fitted to the same samples.
 
-    Fields: `terms` where it starts from, fitted in place; `inputs` of the training
-    samples, a `Rows` for each term; `labels` (n,); `counts` (C,) samples of each class
-    for the prior; `watched` samples that choose the epoch; `seed` of the order of the
+    Fields: `heads` where they start from: terms of the same `inputs`, a `Rows` for each
+    of the training samples; `labels` (n,); `counts` (H, C) samples of each class for
+    the priors; `watched` samples that choose the epochs; `seed` of the order of the
     samples.
     """
 
-    terms: list[AnyTerm]
+    heads: list[list[Term]]
     inputs: list[Rows]
     labels: Tensor
     counts: Tensor
@@ -110,95 +103,81 @@ def _fit_head(
     seed: int,
     report: Report | None = None,
 ) -> Term:
-    term, buffer = start.clone(), start.zeros()
+    inputs = [Rows(features)]
+    stack = Stack(
+        [[start]],
+        [inputs],
+        prior[None],
+        min(settings.batch_size, len(labels)),
+        settings.momentum,
+        settings.weight_decay,
+    )
     generator = torch.Generator(labels.device).manual_seed(seed)
     for epoch in range(settings.epochs):
         lr = 0.5 * settings.lr * (1 + math.cos(math.pi * epoch / settings.epochs))
-        total = prior.new_zeros(())
-        for samples in batches(labels, settings.batch_size, generator):
-            total += momentum_step(
-                term,
-                buffer,
-                features.index_select(0, samples),
-                labels[samples],
-                prior,
-                lr,
-                settings.momentum,
-                settings.weight_decay,
-            )
-        _check_finite(total, "head", epoch)
+        stack.descend(inputs, labels, new_order(labels, generator), lr)
+        check_finite(stack.weight, "head", epoch, "head.lr")
         if report is not None:
             report(epoch, settings.epochs, {"lr": lr})
+    [[term]] = stack.terms(stack.weight)
     return term
 
 
-def fit_classifier(problem: Problem, settings: ClassifierSettings) -> FittedHead:
-    """Fit a classifier of the cascade with Balanced Softmax, plain SGD.
+def fit_classifiers(problem: Problem, settings: ClassifierSettings) -> list[FittedHead]:
+    """Fit classifiers of the cascade with Balanced Softmax, plain SGD.
 
     Implements: Sect. 5 and the released configuration: batch 128, 150 epochs, no
     momentum, no schedule. Where samples are watched, every few epochs are looked at and
-    the first best one is kept; otherwise the last epoch stands.
+    each classifier's first best one is kept; otherwise the last epoch stands.
 
     Raises:
         BadInput: the loss is not finite.
     """
-    terms, labels = problem.terms, problem.labels
+    labels, watched = problem.labels, problem.watched
     if len(labels) == 0:
-        return FittedHead(terms, 0, {})
-    prior = log_prior(problem.counts).to(terms[0].fitted)
-    watched = problem.watched
+        return [FittedHead(terms, 0, {}) for terms in problem.heads]
     if watched is not None and len(watched.labels) == 0:
         watched = None
-    looks: dict[int, float] = {}
-    best, best_epoch = terms, settings.epochs
+    stack = Stack(
+        problem.heads,
+        [problem.inputs] if watched is None else [problem.inputs, watched.inputs],
+        log_prior(problem.counts),
+        min(settings.batch_size, len(labels)),
+    )
+    number = len(problem.heads)
+    looks: list[dict[int, float]] = [{} for _ in range(number)]
+    best, epochs = stack.weight, [settings.epochs] * number
+    if watched is not None:
+        best = best.clone()
     generator = torch.Generator(labels.device).manual_seed(problem.seed)
     for epoch in range(1, settings.epochs + 1):
-        total = prior.new_zeros(())
-        for samples in batches(labels, settings.batch_size, generator):
-            rows = _rows_of(problem, samples)
-            total += sgd_step(terms, rows, labels[samples], prior, settings.lr)
+        order = new_order(labels, generator)
+        stack.descend(problem.inputs, labels, order, settings.lr)
         if epoch % settings.evaluate_every and epoch != settings.epochs:
             continue
-        _check_finite(total, "classifier", epoch - 1)
-        if watched is not None:
-            right = _share_right(terms, watched)
-            if right > max(looks.values(), default=-1.0):
-                best, best_epoch = [term.clone() for term in terms], epoch
-            looks[epoch] = right
-    return FittedHead(best, best_epoch, looks)
-
-
-def _rows_of(problem: Problem, samples: Tensor) -> list[Tensor]:
-    """What each term is given of some samples; terms of the same rows share them."""
-    shared: dict[int, Tensor] = {}
-    rows = []
-    for term, some in zip(problem.terms, problem.inputs, strict=True):
-        if isinstance(term, TableTerm):
-            rows.append(some.rows_of(samples))
+        check_finite(stack.weight, "classifier", epoch - 1, "classifier.lr")
+        if watched is None:
             continue
-        if id(some) not in shared:
-            shared[id(some)] = some.of(samples)
-        rows.append(shared[id(some)])
-    return rows
+        shares = stack.right(watched.inputs, watched.labels).tolist()
+        of_heads = zip(best.chunk(number), stack.weight.chunk(number), strict=True)
+        for place, (best_weight, weight) in enumerate(of_heads):
+            if shares[place] > max(looks[place].values(), default=-1.0):
+                best_weight.copy_(weight)
+                epochs[place] = epoch
+            looks[place][epoch] = shares[place]
+    fitted = zip(stack.terms(best), epochs, looks, strict=True)
+    return [FittedHead(*of_head) for of_head in fitted]
 
 
-def batches(
-    labels: Tensor, batch_size: int, generator: torch.Generator
-) -> Iterator[Tensor]:
-    """All samples in a new order, cut into batches; the last one may be smaller."""
-    order = torch.randperm(len(labels), generator=generator, device=labels.device)
-    yield from order.split(batch_size)
+def new_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """All samples in a new order, (N,)."""
+    return torch.randperm(len(labels), generator=generator, device=labels.device)
 
 
-def _share_right(terms: list[AnyTerm], watched: Watched) -> float:
-    everyone = torch.arange(len(watched.labels), device=watched.labels.device)
-    predicted = predict(terms, watched.inputs, everyone)
-    return (predicted == watched.labels).float().mean().item()
-
-
-def _check_finite(loss: Tensor, what: str, epoch: int) -> None:
-    if not loss.isfinite().all():
+def check_finite(weight: Tensor, what: str, epoch: int, setting: str) -> None:
+    """Refuse a weight that is not finite, which a loss that is not leaves behind."""
+    if not weight.isfinite().all():
         raise BadInput(
             f"{what}: the loss is not finite in epoch {epoch + 1}; "
-            f"a smaller {what}.lr may help"
+            f"a smaller {setting} may help"
         )

@@ -70,8 +70,7 @@ class Cascades:
     def decide(self, seed: int, tell: Tell) -> None:
         """Fit the filters of a seed, then its classifiers under each protocol."""
         chains, about = self._filters(seed, tell)
-        given = (self.splits, self.num_classes, self.heads[seed], self.classifier)
-        setup = Setup(chains, *given, seed)
+        setup = Setup(chains, self.splits, self.heads[seed], self.classifier, seed)
         arrays, notes = {}, {}
         for key in PROTOCOLS:
             file = self.folder / f"rungs-{seed}-{key}.safetensors"

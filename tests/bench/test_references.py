@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from bench import references
-from replication.classifiers.fitting import Problem, fit_classifier
+from replication.classifiers.fitting import Problem, fit_classifiers
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.core.settings import ClassifierSettings, FilterSettings
 from replication.flow_filter.fitting import objective_terms, read_clusters
@@ -52,11 +52,10 @@ def test_an_epoch_by_autograd_moves_the_weights_as_the_suite_does() -> None:
     layer = nn.Linear(3, 5)
     layer.load_state_dict({"weight": start.weight, "bias": start.bias})
     counts = labels.bincount()
-    # One epoch's order, as `fit_classifier` draws it from its seed.
+    # One epoch's order, as `fit_classifiers` draws it from its seed.
     order = torch.randperm(20, generator=torch.Generator().manual_seed(7))
-    fitted = fit_classifier(
-        Problem([start.clone()], [Rows(x)], labels, counts, None, seed=7), settings
-    )
+    problem = Problem([[start]], [Rows(x)], labels, counts[None], None, seed=7)
+    [fitted] = fit_classifiers(problem, settings)
     references.classifier_epoch(layer, x, labels, order, log_prior(counts), 0.1, 8)
     assert not torch.allclose(layer.weight, start.weight)
     torch.testing.assert_close(layer.weight.detach(), fitted.terms[0].weight)

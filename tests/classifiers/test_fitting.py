@@ -11,7 +11,7 @@ from replication.classifiers.fitting import (
     Problem,
     Watched,
     fit_balanced_softmax_heads,
-    fit_classifier,
+    fit_classifiers,
     fit_softmax_head,
 )
 from replication.classifiers.heads import Rows, Term, predict
@@ -131,7 +131,7 @@ def test_softmax_head_is_balanced_softmax_with_even_counts() -> None:
     assert not torch.allclose(plain.weight, uneven.weight, atol=0.01)
 
 
-# --- fit_classifier
+# --- fit_classifiers
 
 # One feature: 1 for class 0, -1 for class 1; the fit drives weight[0] up for good.
 TRAIN = torch.tensor([[1.0], [-1.0]]).repeat(16, 1)
@@ -142,10 +142,11 @@ def fit_line(
     watched: Watched | None, start: Term | None = None, **changes: float
 ) -> FittedHead:
     problem = Problem(
-        [start or zero_term(2, 1)], [Rows(TRAIN)], TRAIN_LABELS,
-        TRAIN_LABELS.bincount(), watched, 5,
+        [[start or zero_term(2, 1)]], [Rows(TRAIN)], TRAIN_LABELS,
+        TRAIN_LABELS.bincount()[None], watched, 5,
     )  # fmt: skip
-    return fit_classifier(problem, classifier_settings(**changes))
+    [fitted] = fit_classifiers(problem, classifier_settings(**changes))
+    return fitted
 
 
 def watched_at(values: list[float], labels: list[int]) -> Watched:
@@ -180,6 +181,23 @@ def test_the_first_of_equally_good_epochs_is_kept() -> None:
     assert torch.equal(fitted.terms[0].weight, stopped.terms[0].weight)
 
 
+def test_each_of_several_classifiers_keeps_its_own_best_epoch() -> None:
+    """Under labels that contradict the training the later one to turn is kept later."""
+    watched = watched_at([1.0, -1.0], [0, 1])
+    starts = [worsening_start(), zero_term(2, 1)]
+    alone = [fit_line(watched, start) for start in starts]
+    problem = Problem(
+        [[start] for start in starts], [Rows(TRAIN)], TRAIN_LABELS,
+        TRAIN_LABELS.bincount().expand(2, 2), watched, 5,
+    )  # fmt: skip
+    stacked = fit_classifiers(problem, classifier_settings())
+    assert [fitted.epoch for fitted in stacked] == [fitted.epoch for fitted in alone]
+    assert alone[0].epoch > alone[1].epoch == 1
+    for fitted, other in zip(stacked, alone, strict=True):
+        assert fitted.looks == other.looks
+        torch.testing.assert_close(fitted.terms[0].weight, other.terms[0].weight)
+
+
 def test_looks_come_every_few_epochs_and_at_the_last() -> None:
     watched = watched_at([1.0, -1.0], [0, 1])
     fitted = fit_line(watched, epochs=5, evaluate_every=3)
@@ -190,10 +208,10 @@ def test_an_empty_training_part_keeps_the_start() -> None:
     start = Term(torch.tensor([[1.0], [2.0]]), torch.tensor([3.0, 4.0]))
     nothing = torch.empty(0, dtype=torch.int64)
     problem = Problem(
-        [start], [Rows(TRAIN, nothing)], nothing, torch.zeros(2).long(),
+        [[start]], [Rows(TRAIN, nothing)], nothing, torch.zeros(1, 2).long(),
         watched_at([1.0], [0]), 0,
     )  # fmt: skip
-    fitted = fit_classifier(problem, classifier_settings())
+    [fitted] = fit_classifiers(problem, classifier_settings())
     assert (fitted.epoch, fitted.looks) == (0, {})
     assert fitted.terms[0] is start
     assert torch.equal(start.weight, torch.tensor([[1.0], [2.0]]))
@@ -206,10 +224,10 @@ def test_the_classifiers_prior_is_that_of_the_counts_given() -> None:
     Labels are even; with counts 3 : 1 the fitted difference of biases is log(1 / 3).
     """
     problem = Problem(
-        [zero_term(2, 1)], [Rows(torch.zeros(32, 1))], TRAIN_LABELS,
-        torch.tensor([24, 8]), None, 0,
+        [[zero_term(2, 1)]], [Rows(torch.zeros(32, 1))], TRAIN_LABELS,
+        torch.tensor([[24, 8]]), None, 0,
     )  # fmt: skip
-    fitted = fit_classifier(problem, classifier_settings(lr=1.0, epochs=200))
+    [fitted] = fit_classifiers(problem, classifier_settings(lr=1.0, epochs=200))
     gap = (fitted.terms[0].bias[0] - fitted.terms[0].bias[1]).item()
     assert gap == pytest.approx(math.log(1 / 3), abs=1e-4)
 
@@ -219,11 +237,11 @@ def test_classifier_refuses_a_loss_that_is_not_finite() -> None:
     features = TRAIN.clone()
     features[0] = float("inf")
     problem = Problem(
-        [zero_term(2, 1)], [Rows(features)], TRAIN_LABELS, TRAIN_LABELS.bincount(),
-        None, 0,
+        [[zero_term(2, 1)]], [Rows(features)], TRAIN_LABELS,
+        TRAIN_LABELS.bincount()[None], None, 0,
     )  # fmt: skip
     with pytest.raises(BadInput) as refusal:
-        fit_classifier(problem, classifier_settings(evaluate_every=3))
+        fit_classifiers(problem, classifier_settings(evaluate_every=3))
     assert str(refusal.value) == (
         "classifier: the loss is not finite in epoch 3; "
         "a smaller classifier.lr may help"

@@ -88,7 +88,7 @@ def test_predict_is_the_largest_logit_whatever_the_batch() -> None:
     samples = torch.randperm(20, generator=generator(1))
     expected = logits_of(terms, inputs, samples).argmax(1)
     assert len(expected.unique()) > 1
-    for batch in (3, 4096):
+    for batch in (2, 4096):  # fewer than the small table's rows, and more
         assert torch.equal(predict(terms, inputs, samples, batch), expected)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import VALIDATED, Given, Level, fit_part, parts
+from replication.cascade import VALIDATED, Classifiers, Given, Level, parts
 from replication.classifiers.heads import Term, predict
 from replication.core.settings import ClassifierSettings
 from replication.samples.features import Samples
@@ -94,15 +94,20 @@ def decide_as(
         seed: of the second terms and the order of samples.
     """
     settings = classifier.model_copy(update={"lr": setting.lr})
-    given = Given(setting.z, setting.frequencies, setting.own_prior, setting.drawn)
+    classifiers = Classifiers(head, splits, settings, VALIDATED)
+    given = Given(
+        setting.z,
+        setting.frequencies,
+        setting.own_prior,
+        setting.drawn,
+        setting.trained,
+    )
     predicted = {split: torch.full_like(splits[split].labels, -1) for split in DECIDED}
     decided_by = torch.full_like(splits["test"].labels, -1)
     notes = []
     chained = parts(levels[: setting.depth], splits, num_classes, VALIDATED, seed)
     for number, part in enumerate(chained):
-        fitted = fit_part(
-            part, head, splits, settings, VALIDATED, given, setting.trained
-        )
+        fitted = classifiers.fit(part, given)
         for split in DECIDED:
             inputs = part.inputs_of(split, given)
             answers = predict(fitted.terms, inputs, part.everyone(split))

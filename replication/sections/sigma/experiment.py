@@ -13,7 +13,13 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from replication.cascade import VALIDATED, Level, decide, fit_levels
+from replication.cascade import (
+    VALIDATED,
+    Classifiers,
+    Level,
+    fit_levels,
+    given_to_dlsa,
+)
 from replication.classifiers.heads import Term
 from replication.core.files import BadInput
 from replication.core.settings import (
@@ -243,10 +249,10 @@ class Sweep:
             raise BadInput(f"sigma {sigma:g}: {error}") from None
         numbers = self._numbers(levels[0].fitted.flow)
         levels, splits = validation_as_test(levels, self.splits)
-        predicted, _ = decide(
-            levels, splits, self.num_classes, head, self.classifier, VALIDATED, seed
-        )
-        decided = predicted.cpu().numpy().astype(np.int32)
+        classifiers = Classifiers(head, splits, self.classifier, VALIDATED)
+        given = given_to_dlsa(self.classifier)
+        [chain] = classifiers.decide(levels, [given], seed)
+        decided = chain.predicted.cpu().numpy().astype(np.int32)
         first = len(self.splits["val"].labels)
         return Tried(numbers, {"val": decided[:first], "test": decided[first:]})
 
