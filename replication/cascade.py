@@ -356,13 +356,38 @@ class Classifiers:
         """Fit classifiers of every depth; each chain decides each test sample once."""
         nobody = torch.full_like(self.splits["test"].labels, -1)
         chains = [Decided(nobody.clone(), []) for _ in givens]
-        classes = len(self.head.weight)
-        for part in parts(levels, self.splits, classes, self.protocol, seed):
+        for part in self.parts(levels, seed):
             decided = self._decide_part(part, givens)
             for chain, (answers, note) in zip(chains, decided, strict=True):
                 chain.predicted[part.rows["test"]] = answers
                 chain.notes.append(note)
         return chains
+
+    def decide_as_dlsa(self, levels: Sequence[Level], seed: int) -> Decided:
+        """Each test sample once, with what DLSA's classifiers are given."""
+        [chain] = self.decide(levels, [given_to_dlsa(self.settings)], seed)
+        return chain
+
+    def parts(self, levels: Sequence[Level], seed: int) -> Iterator[Part]:
+        """One a depth, then what is left: all samples where there is no level."""
+        splits, protocol, classes = self.splits, self.protocol, len(self.head.weight)
+        for depth, level in enumerate(levels, start=1):
+            table = cluster_frequencies(level, splits["train"], classes, protocol)
+            rows = {split: level.leaving(split) for split in splits}
+            inputs = {
+                split: aided_inputs(level, some, rows[split], split, table, protocol)
+                for split, some in splits.items()
+            }
+            yield Part(f"depth {depth}", rows, inputs, seed * 1000 + depth)
+        rows = {
+            split: levels[-1].staying(split) if levels else _everyone(part)
+            for split, part in splits.items()
+        }
+        inputs = {}
+        for split, some in rows.items():
+            x = Rows(splits[split].features, some)
+            inputs[split] = [x, x] if protocol.rest_twice else [x]
+        yield Part("rest", rows, inputs, seed * 1000)
 
     def fit(self, part: Part, given: Given) -> FittedHead:
         """Fit one classifier."""
@@ -434,35 +459,6 @@ class Classifiers:
                 },
             )
         return [decided[part.takes(given, self.protocol)] for given in givens]
-
-
-def parts(
-    levels: Sequence[Level],
-    splits: Mapping[str, Samples],
-    num_classes: int,
-    protocol: Protocol,
-    seed: int,
-) -> Iterator[Part]:
-    """A part for each depth, then what is left: all samples where there is no level."""
-    for depth, level in enumerate(levels, start=1):
-        table = cluster_frequencies(level, splits["train"], num_classes, protocol)
-        rows = {split: level.leaving(split) for split in splits}
-        inputs = {
-            split: aided_inputs(
-                level, splits[split], rows[split], split, table, protocol
-            )
-            for split in splits
-        }
-        yield Part(f"depth {depth}", rows, inputs, seed * 1000 + depth)
-    rows = {
-        split: levels[-1].staying(split) if levels else _everyone(part)
-        for split, part in splits.items()
-    }
-    inputs = {}
-    for split, some in rows.items():
-        x = Rows(splits[split].features, some)
-        inputs[split] = [x, x] if protocol.rest_twice else [x]
-    yield Part("rest", rows, inputs, seed * 1000)
 
 
 def cluster_frequencies(

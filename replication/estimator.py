@@ -27,7 +27,6 @@ from replication.cascade import (
     aided_inputs,
     fit_levels,
     given_to_dlsa,
-    parts,
 )
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Rows, Term, logits_of
@@ -312,8 +311,7 @@ class DLSA(ClassifierMixin, BaseEstimator):
         deciders, self.classifiers_ = [], []
         classifiers = Classifiers(start, splits, settings, VALIDATED)
         given = given_to_dlsa(settings)
-        fitted_parts = parts(levels, splits, len(self.classes_), VALIDATED, seed)
-        for part, level in zip_longest(fitted_parts, levels):
+        for part, level in zip_longest(classifiers.parts(levels, seed), levels):
             fitted = classifiers.fit(part, given)
             if level is not None:  # what it knows of the training samples can go
                 level = replace(

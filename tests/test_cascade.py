@@ -19,7 +19,6 @@ from replication.cascade import (
     diagnose,
     fit_chains,
     fit_levels,
-    given_to_dlsa,
     leaving_threshold,
 )
 from replication.classifiers.fitting import FittedHead, Problem, fit_classifiers
@@ -103,7 +102,7 @@ def decided(
     levels: list[Level], splits: Mapping[str, Samples], protocol: Protocol
 ) -> tuple[Tensor, list[dict]]:
     classifiers = Classifiers(head(), splits, CLASSIFIER, protocol)
-    [chain] = classifiers.decide(levels, [given_to_dlsa(CLASSIFIER)], SEED)
+    chain = classifiers.decide_as_dlsa(levels, SEED)
     return chain.predicted, chain.notes
 
 

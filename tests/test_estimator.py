@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
 from replication import DLSA
-from replication.cascade import VALIDATED, decide, fit_levels
+from replication.cascade import VALIDATED, Classifiers, fit_levels
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Term
 from replication.core.settings import (
@@ -54,7 +54,7 @@ def test_scikit_learns_own_checks_pass() -> None:
 
 
 def test_it_decides_as_the_stages_do(fitted) -> None:
-    """The same arrays through `fit_levels` and `decide`, protocol `validated`."""
+    """The same arrays through the stages' functions, protocol `validated`."""
     splits = {
         name: Samples(torch.from_numpy(x), torch.from_numpy(y))
         for name, (x, y) in {
@@ -83,7 +83,8 @@ def test_it_decides_as_the_stages_do(fitted) -> None:
         0,
     )
     classifier = ClassifierSettings(**used["classifier"])
-    expected, _ = decide(chain.levels, splits, CLASSES, head, classifier, VALIDATED, 0)
+    classifiers = Classifiers(head, splits, classifier, VALIDATED)
+    expected = classifiers.decide_as_dlsa(chain.levels, 0).predicted
     assert np.array_equal(fitted.predict(X_TEST), expected.numpy())
     assert np.array_equal(fitted.head_[0], head.weight.numpy())
     leaving = fitted.leaving(X_TEST)

@@ -19,9 +19,7 @@ from replication.cascade import (
     Level,
     Protocol,
     fit_chains,
-    given_to_dlsa,
     moved,
-    parts,
 )
 from replication.classifiers.fitting import Problem, Watched, fit_classifiers
 from replication.classifiers.heads import Rows, Term, predict
@@ -63,9 +61,7 @@ def dlsa(
     protocol: Protocol,
     settings: ClassifierSettings = FAST,
 ) -> Decided:
-    classifiers = Classifiers(HEAD, SPLITS, settings, protocol)
-    [chain] = classifiers.decide(levels, [given_to_dlsa(settings)], 0)
-    return chain
+    return Classifiers(HEAD, SPLITS, settings, protocol).decide_as_dlsa(levels, 0)
 
 
 def of_head() -> list[int]:
@@ -234,9 +230,9 @@ def test_before_its_first_step_dlsa_is_the_head_and_what_was_drawn(chains) -> No
 
 def test_movement_by_hand(chains) -> None:
     """Over where it started; of a term from zero over what it would be drawn at."""
-    part = next(parts(chains["validated"], SPLITS, CLASSES, VALIDATED, 0))
-    drawn, zero = Given(), Given(drawn=False)
     classifiers = Classifiers(HEAD, SPLITS, FAST, VALIDATED)
+    part = next(classifiers.parts(chains["validated"], 0))
+    drawn, zero = Given(), Given(drawn=False)
     [[*terms], at_zero] = classifiers.problem(part, [drawn, zero]).heads
     assert moved(terms, part, HEAD, drawn) == [0, 0, 0]
     assert moved(terms, part, HEAD, zero) == [0, 1, 1]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from replication.cascade import PROTOCOLS, Samples, decide, fit_chains
+from replication.cascade import PROTOCOLS, Classifiers, Samples, fit_chains
 from replication.classifiers.heads import Term
 from replication.core import device
 from replication.core.settings import (
@@ -72,7 +72,10 @@ def cascade() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     both = list(PROTOCOLS.values())
     chains = fit_chains(splits, 6, filters, chained, both, 0)
     predicted = [
-        decide(chains[p.key].levels, splits, 6, head, classifier, p, 0)[0] for p in both
+        Classifiers(head, splits, classifier, protocol)
+        .decide_as_dlsa(chains[protocol.key].levels, 0)
+        .predicted
+        for protocol in both
     ]
     first = chains["validated"].levels[0].fitted.flow
     return list(first.state_dict().values()), predicted

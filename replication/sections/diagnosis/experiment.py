@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import VALIDATED, Classifiers, Given, Level, parts
+from replication.cascade import VALIDATED, Classifiers, Given, Level
 from replication.classifiers.heads import Term, predict
 from replication.core.settings import ClassifierSettings
 from replication.samples.features import Samples
@@ -77,7 +77,6 @@ def decide_as(
     setting: Setting,
     levels: Sequence[Level],
     splits: Mapping[str, Samples],
-    num_classes: int,
     head: Term,
     classifier: ClassifierSettings,
     seed: int,
@@ -85,7 +84,7 @@ def decide_as(
     """Fit the classifiers as a setting says; decide validation and test samples.
 
     Protocol `validated` with single parts exchanged; with the published ones it is
-    `cascade.decide`, number by number.
+    `Classifiers.decide_as_dlsa`, number by number.
 
     Args:
         levels: at least `setting.depth` of them.
@@ -105,8 +104,8 @@ def decide_as(
     predicted = {split: torch.full_like(splits[split].labels, -1) for split in DECIDED}
     decided_by = torch.full_like(splits["test"].labels, -1)
     notes = []
-    chained = parts(levels[: setting.depth], splits, num_classes, VALIDATED, seed)
-    for number, part in enumerate(chained):
+    parts = classifiers.parts(levels[: setting.depth], seed)
+    for number, part in enumerate(parts):
         fitted = classifiers.fit(part, given)
         for split in DECIDED:
             inputs = part.inputs_of(split, given)

@@ -141,7 +141,6 @@ class Trials:
                 setting,
                 levels,
                 self.splits[setting.clean],
-                self.num_classes,
                 self.heads[setting.clean][seed][setting.refitted],
                 self.classifier,
                 seed,

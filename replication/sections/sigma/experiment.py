@@ -13,13 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from replication.cascade import (
-    VALIDATED,
-    Classifiers,
-    Level,
-    fit_levels,
-    given_to_dlsa,
-)
+from replication.cascade import VALIDATED, Classifiers, Level, fit_levels
 from replication.classifiers.heads import Term
 from replication.core.files import BadInput
 from replication.core.settings import (
@@ -250,8 +244,7 @@ class Sweep:
         numbers = self._numbers(levels[0].fitted.flow)
         levels, splits = validation_as_test(levels, self.splits)
         classifiers = Classifiers(head, splits, self.classifier, VALIDATED)
-        given = given_to_dlsa(self.classifier)
-        [chain] = classifiers.decide(levels, [given], seed)
+        chain = classifiers.decide_as_dlsa(levels, seed)
         decided = chain.predicted.cpu().numpy().astype(np.int32)
         first = len(self.splits["val"].labels)
         return Tried(numbers, {"val": decided[:first], "test": decided[first:]})

@@ -9,8 +9,8 @@ import torch
 
 from replication.cascade import (
     VALIDATED,
+    Classifiers,
     Level,
-    decide,
     fit_levels,
     levels_as_arrays,
     levels_from_arrays,
@@ -39,9 +39,7 @@ def levels() -> list[Level]:
 
 
 def tried(setting: Setting, levels: Sequence[Level], seed: int = 0) -> Tried:
-    return experiment.decide_as(
-        setting, levels, SPLITS, CLASSES, HEAD, CLASSIFIER, seed
-    )
+    return experiment.decide_as(setting, levels, SPLITS, HEAD, CLASSIFIER, seed)
 
 
 # ---- One setting, one seed
@@ -49,10 +47,10 @@ def tried(setting: Setting, levels: Sequence[Level], seed: int = 0) -> Tried:
 
 def test_the_settings_in_use_decide_as_the_cascade_does(levels) -> None:
     ours = tried(BASE, levels)
-    expected, notes = decide(
-        levels, SPLITS, CLASSES, HEAD, CLASSIFIER, VALIDATED, seed=0
-    )
-    assert ours.predictions["test"].tolist() == expected.tolist()
+    classifiers = Classifiers(HEAD, SPLITS, CLASSIFIER, VALIDATED)
+    expected = classifiers.decide_as_dlsa(levels, 0)
+    notes = expected.notes
+    assert ours.predictions["test"].tolist() == expected.predicted.tolist()
     assert [note["epoch"] for note in ours.notes] == [note["epoch"] for note in notes]
     # Each classifier's best look is what its predictions of validation samples say.
     right = (ours.predictions["val"] == SPLITS["val"].labels.numpy()).sum()

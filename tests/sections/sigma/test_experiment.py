@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from replication.cascade import VALIDATED, decide, fit_levels
+from replication.cascade import VALIDATED, Classifiers, fit_levels
 from replication.core.settings import CascadeSettings
 from replication.flow_filter.flow import FlowFilter
 from replication.samples.features import Samples, Streamed
@@ -119,7 +119,8 @@ def test_validation_and_test_are_decided_as_if_each_were_alone() -> None:
     tried = sweep.attempt(0.3, HEAD, 2)
     chosen = FILTER.model_copy(update={"sigma": 0.3})
     levels = fit_levels(splits, len(COUNTS), chosen, CASCADE, VALIDATED, 2).levels
-    predicted, _ = decide(levels, splits, len(COUNTS), HEAD, CLASSIFIER, VALIDATED, 2)
+    classifiers = Classifiers(HEAD, splits, CLASSIFIER, VALIDATED)
+    predicted = classifiers.decide_as_dlsa(levels, 2).predicted
     assert np.array_equal(tried.predictions["test"], predicted.numpy())
     assert tried.predictions["val"].shape == (len(splits["val"].labels),)
     assert tried.predictions["val"].min() >= 0
