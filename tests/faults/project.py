@@ -77,7 +77,7 @@ SMALL: Mapping[str, Any] = {
 }
 # With two threads their pieces run side by side, in processes of their own; others have
 # one: two that wait for each other are slow where a machine has other work.
-SIDE_BY_SIDE = ("dlsa", "sigma", "separation")
+SIDE_BY_SIDE = ("dlsa", "sigma", "estimator", "separation")
 # What says when and how fast something ran differs from run to run.
 _TIMED = ("records", "live")
 

@@ -1,6 +1,8 @@
 """Sect. 2 on one benchmark: its equations by simulation, its premise in real fits."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,7 +10,8 @@ import torch
 from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
 from replication.core.files import read_json, write_json
-from replication.core.progress import Tell, progress
+from replication.core.parallel import Tell, run_pieces
+from replication.core.progress import progress
 from replication.core.scaling import Size
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.features import Samples
@@ -84,18 +87,21 @@ def _probes(
 ) -> list[dict[str, Any]]:
     """Probe a fit of every seed, but for those that a run before this one left."""
     resume = stage.resume_folder(settings, probes, train.labels.device.type)
-    records: list[dict[str, Any]] = []
+    files = {seed: resume / f"seed-{seed}.json" for seed in seeds}
+
+    def make(number: int, seed: int, file: Path, tell: Tell) -> None:
+        told = _of_all(tell, number, len(seeds))
+        made = probe_fit(train.features, train.labels, settings, probes, seed, told)
+        write_json(file, made)
+
+    pieces = [
+        partial(make, number, *which)
+        for number, which in enumerate(files.items())
+        if not which[1].is_file()
+    ]
     with progress(stage.name) as tell:
-        for number, seed in enumerate(seeds):
-            file = resume / f"seed-{seed}.json"
-            if not file.is_file():
-                told = _of_all(tell, number, len(seeds))
-                made = probe_fit(
-                    train.features, train.labels, settings, probes, seed, told
-                )
-                write_json(file, made)
-            records += read_json(file)
-    return records
+        run_pieces(pieces, len(files), train.labels.device, tell)
+    return [record for file in files.values() for record in read_json(file)]
 
 
 def _of_all(tell: Tell, number: int, seeds: int) -> Tell:
