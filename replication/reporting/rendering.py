@@ -95,7 +95,7 @@ def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:
 
 
 def settings_sentence(about: Mapping[str, Any]) -> str:
-    """Whose the settings behind a page are, and how many of them are guesses.
+    """Whose the settings behind a page are, and for how many no source has a value.
 
     Args:
         about: facts of the artefacts behind it: `recipe`, `guesses`; where there are
@@ -104,8 +104,8 @@ def settings_sentence(about: Mapping[str, Any]) -> str:
     guesses = about["guesses"]
     kept = f" {epochs_sentence(about)}" if "epochs_kept" in about else ""
     return (
-        f"{_RECIPES[about['recipe']]}; {guesses['count']} of {guesses['of']} that "
-        "stand behind this page are guesses, where no source has a value." + kept
+        f"{_RECIPES[about['recipe']]}. No source names a value for {guesses['count']} "
+        f"of the {guesses['of']} settings behind this page." + kept
     )
 
 

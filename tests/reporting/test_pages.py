@@ -45,8 +45,8 @@ def test_the_settings_behind_a_part_are_said_and_are_no_warning() -> None:
     made = part("First", settings=settings)
     assert made.whole().startswith(
         "> Data.\n\n# First\n\nFound.\n\n"
-        "> **Settings.** *Scaled*: ImageNet-LT's, at the size of this data; "
-        "41 of 74 that stand behind this page are guesses, where no source has a value."
+        "> **Settings.** *Scaled*: ImageNet-LT's, at the size of this data. "
+        "No source names a value for 41 of the 74 settings behind this page."
     )
     assert not made.warnings()
 

@@ -47,13 +47,14 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 
 def finding(measured: Measurement) -> str:
-    """Of how many settings no source names the value, on each benchmark."""
+    """For how many settings no source names a value, on each benchmark."""
     parts = []
     for benchmark, title in measured.details["titles"].items():
         number = _counts(measured, benchmark)
         of = sum(number[origin] for origin in ORIGINS)
-        parts.append(f"{number['guess'] + number['scaled']:g} of {of:g} on {title}")
-    return f"Settings whose value no source names: {', '.join(parts)}."
+        ours = number["guess"] + number["scaled"]
+        parts.append(f"{ours:g} of the {of:g} settings in use on {title}")
+    return f"No source names a value for {', and for '.join(parts)}."
 
 
 def _counts(measured: Measurement, benchmark: str) -> dict[str, float]:

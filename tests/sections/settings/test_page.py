@@ -75,7 +75,8 @@ def test_the_page_of_settings() -> None:
     lines = text.splitlines()
     assert figures == {}
     assert page.finding(measured()) == (
-        "Settings whose value no source names: 1 of 2 on Places, 0 of 3 on iNat."
+        "No source names a value for 1 of the 2 settings in use on Places, and for 0 "
+        "of the 3 settings in use on iNat."
     )
     assert "| Places | 2 | 0 | 1 | 0 | 1 | 0 | 0 | 1 |" in lines
     assert (
@@ -87,7 +88,8 @@ def test_the_page_of_settings() -> None:
     )
     at = lines.index("<sup>1</sup> Sect. 5;")
     assert lines[at + 1] == "<sup>2</sup> guess: none."
-    below = lines[lines.index("## Separation experiment (`fig2`)") :]
+    summary = "<details><summary>Separation experiment (<code>fig2</code>)</summary>"
+    below = lines[lines.index(summary) :]
     assert below[2] == "| Setting | iNat |"
     assert "Not in use on Places: not listed in `separation`." in below
 
@@ -108,7 +110,7 @@ def test_what_is_scaled_stands_with_its_arithmetic() -> None:
     cells = (*counts([scaled]), *counts(INAT))
     made = replace(made, cells=cells, details=made.details | details)
     text = page.page(made, "", "figures")[0]
-    assert page.finding(made).endswith(": 1 of 1 on Places, 0 of 3 on iNat.")
+    assert page.finding(made).startswith("No source names a value for 1 of the 1 ")
     assert (
         "The paper has no settings for Places (10,847 training samples, 64 dimensions):"
         " here are ImageNet-LT's, at the size of its data (recipe `scaled`)."
@@ -132,7 +134,7 @@ def test_paths_render_as_they_are_written() -> None:
     places = [source["place"] for source in sources if source != "silent"]
     paths = [place for place in places if "_" in place or "*" in place]
     assert len(paths) > 20
-    assert all(f"<br>`{path}` |" in text for path in paths)
+    assert all(f"(`{path}`)." in text for path in paths)
 
 
 def test_the_page_of_discrepancies() -> None:
@@ -155,21 +157,22 @@ def test_the_page_of_discrepancies() -> None:
         entry | {"lead": 2, "topic": "Second", "effect": effect},
         entry | {"lead": 1, "topic": "First"},
     )
-    lines = discrepancies.page(results, "", "figures")[0].splitlines()
-    start = "| A topic | silent | 0.7<br>`repo@0123456 config/*.yaml` |"
-    assert rf"{start} P(a\|b) |" in lines
-    assert (
-        f"{start} **validated**: One way<br>**as released**: Another "
-        "| [table2](table2.md): row w/o L_MLE |"
-    ) in lines
-    both = "Places: `lr` **0.3** (published 0.1)<br>iNat: not in use"
-    assert f"{start} {both} |" in lines
-    assert f"{start} none of its benchmarks is in this run |" in lines
+    text = discrepancies.page(results, "", "figures")[0]
     assert discrepancies.finding(results) == (
-        "Supplement, released code and this suite part at 6 points; of 2 of them a "
-        "page measures the effect. What matters most: first; second."
+        "The supplement, the released code and this suite differ at 6 points. 2 of "
+        "them matter most; of 2 a page measures the effect."
     )
-    at = lines.index("## The five that matter most") + 4
-    assert lines[at].startswith("| First |") and lines[at].endswith("| not measured |")
-    assert lines[at + 1].startswith("| Second |")
-    assert "## What else the released code does" not in lines
+    above, folded = text.split("## All others")
+    assert above.index("## First") < above.index("## Second")
+    assert "- **Effect**: not measured." in above.split("## Second")[0]
+    assert "- **Effect**: row w/o L_MLE ([table2](table2.md))." in above
+    for line in (
+        "Released code: 0.7 (`repo@0123456 config/*.yaml`).",
+        "This suite: P(a|b).",
+        "This suite: *validated*: One way. *As released*: Another.",
+        "This suite: `lr` **0.3** (published 0.1) on Places; not in use on iNat.",
+        "This suite: none of its benchmarks is in this run.",
+    ):
+        assert f"  - {line}" in folded.splitlines()
+    assert "<summary>Others whose effect a page measures (1)</summary>" in folded
+    assert "What else the released code does" not in folded
