@@ -1,5 +1,6 @@
 """report: what every section measured becomes results/ and reports/."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ruamel.yaml import YAML
 
-from replication.core.files import write_json, write_table, write_text
-from replication.core.record import read_records, records_behind
-from replication.core.settings import Settings, read_recipe
+from replication.core.files import read_yaml, write_json, write_table, write_text
+from replication.core.record import committed, read_records, records_behind
+from replication.core.settings import PARAMS, Settings, read_recipe
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.claims import claims_page
@@ -19,9 +21,11 @@ from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import of_print
 from replication.reporting.index import index_page, scoreboard
 from replication.reporting.kept import kept_runs
+from replication.reporting.moved import changed_settings, moved_block
 from replication.reporting.pages import Page, Part
 from replication.reporting.provenance import Run
 from replication.reporting.rendering import settings_sentence
+from replication.statistics.moves import gathered, moves
 from replication.statistics.results import (
     Cell,
     Claim,
@@ -71,6 +75,8 @@ SECTIONS = (
     Section("audit", "Audit of the printed numbers"),
     Section("settings", "Discrepancies", module="discrepancies"),
 )
+
+DECISIONS = RESULTS / "decisions.json"
 
 
 def tables_shown(settings: Settings) -> list[Path]:
@@ -155,6 +161,7 @@ def write_results(results: Results) -> None:
         write_json(RESULTS / f"{name}.json", [asdict(row) for row in rows])
     metrics = {name: headline(cells, name) for name in ("table1", "table2")}
     write_json(RESULTS / "metrics.json", metrics)
+    write_json(DECISIONS, gathered(results.measured.values()))
     for name, of_benchmark in metrics.items():  # a row a bar, for `dvc plots`
         bars = [
             (f"{benchmark}: {method}", round(100 * scores["overall"], 2))
@@ -199,8 +206,30 @@ def write_pages(pages: Iterable[Page], results: Results) -> None:
         results.titles,
     )
     found = finding(_real_runs(results)), of_print(results.claims)
-    write_text(REPORTS / "README.md", index_page(pages, *found, board))
+    moved = _what_moved(results, stand_in=False)
+    write_text(REPORTS / "README.md", index_page(pages, *found, board, moved))
     write_text(REPORTS / "figures" / "dlsa.svg", diagram())
+
+
+def _what_moved(results: Results, stand_in: bool) -> str:
+    """What a what-if changed against the last commit, on the stand-in or else."""
+    params, decisions, claims = map(
+        committed, (PARAMS, DECISIONS, RESULTS / "claims.json")
+    )
+    tables = [
+        table
+        for table in results.measured.values()
+        if bool(table.data and table.data["stand_in"]) == stand_in
+    ]
+    if params is None:
+        return ""
+    return moved_block(
+        [*changed_settings(YAML(typ="safe").load(params), read_yaml(PARAMS))],
+        decisions and moves(json.loads(decisions), tables),
+        tables,
+        results.titles,
+        [Claim(**claim) for claim in json.loads(claims or "[]")],
+    )
 
 
 def _section_page(section: Section, paths: Iterable[Path], results: Results) -> Page:

@@ -1,0 +1,122 @@
+"""The block on what a what-if changed against the last commit."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from replication.reporting.rendering import render
+from replication.reporting.tables import (
+    PROTOCOL_NAMES,
+    emphasised,
+    markdown_table,
+    shown,
+)
+from replication.statistics.moves import MORE, Move
+from replication.statistics.results import Claim, Measurement
+
+# DLSA, by section: alone and minus what it is compared with. Other rows are folded.
+_FIRST = {
+    "table1": (("paco_dlsa",), (None, "paco", "paco_plain", "paco_refit")),
+    "table2": (("full",), (None, "start", "plain", "balanced_softmax")),
+    "ladder": (("frequencies", "drawn"), (None, "head")),
+}
+_HEADER = ["Overall", "Data", "Protocol", "Before", "Now", "Now minus before, paired"]
+
+
+def changed_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], above: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Dotted key, value before and value now of each setting that differs."""
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from changed_settings(old, new, f"{above}{name}.")
+        elif old != new:
+            yield f"{above}{name}", old, new
+
+
+def moved_block(
+    settings: Sequence[tuple[str, Any, Any]],
+    moves: Sequence[Move] | None,
+    tables: Sequence[Measurement],
+    titles: Mapping[str | None, str],
+    before: Sequence[Claim],
+) -> str:
+    """Markdown; empty where no setting differs.
+
+    Args:
+        settings: of `changed_settings`.
+        moves: None where the commit has no decisions to compare with.
+        tables: measurements of this run, as `corrected` leaves their claims.
+        titles: of the benchmarks.
+        before: claims of the commit.
+    """
+    if not settings:
+        return ""
+    labels = {
+        (table.section, cell.method): cell.label
+        for table in tables
+        for cell in table.cells
+        if cell.minus is None
+    }
+    rows: dict[bool, list[list[str]]] = {True: [], False: []}
+    for move in moves or ():
+        cell = move.now
+        methods, minus = _FIRST[cell.section]
+        first = cell.method in methods and cell.minus in minus
+        rows[first].append(_row(move, labels, titles))
+    seeds = sorted({seed for move in moves or () for seed in move.seeds})
+    return render(
+        "reporting/templates/moved.md.j2",
+        settings=[
+            f"`{key}` from {_value(old)} to {_value(new)}" for key, old, new in settings
+        ],
+        compared=moves is not None,
+        moved=len(moves or ()),
+        more=sum(move.change.verdict == MORE for move in moves or ()),
+        seeds=", ".join(map(str, seeds)),
+        first=markdown_table(_HEADER, rows[True], words=3) if rows[True] else "",
+        others=markdown_table(_HEADER, rows[False], words=3) if rows[False] else "",
+        other_count=len(rows[False]),
+        verdicts=list(_verdicts(before, tables, titles)),
+    )
+
+
+def _row(
+    move: Move,
+    labels: Mapping[tuple[str, str], str],
+    titles: Mapping[str | None, str],
+) -> list[str]:
+    cell = move.now
+    names = [labels[cell.section, m] for m in (cell.method, cell.minus) if m]
+    return [
+        " minus ".join(names),
+        titles[cell.benchmark],
+        PROTOCOL_NAMES[cell.protocol],
+        shown(move.before),
+        shown(cell),
+        f"{emphasised(move.change)}, {move.change.verdict}",
+    ]
+
+
+def _value(value: Any) -> str:
+    return "the recipe's" if value is None else f"`{value}`"
+
+
+def _verdicts(
+    before: Sequence[Claim],
+    tables: Sequence[Measurement],
+    titles: Mapping[str | None, str],
+) -> Iterator[str]:
+    """Claims of both runs whose verdict is another one, a line each."""
+
+    def key(claim: Claim) -> tuple[str | None, ...]:
+        return claim.section, claim.benchmark, claim.protocol, claim.id
+
+    old = {key(claim): claim.verdict for claim in before}
+    claims = dict.fromkeys(claim for table in tables for claim in table.claims)
+    for claim in claims:
+        was = old.get(key(claim))
+        if was not in (None, claim.verdict):
+            under = PROTOCOL_NAMES.get(claim.protocol, "")
+            where = ", ".join(filter(None, (titles.get(claim.benchmark), under)))
+            yield f"{claim.statement} ({where}): {was} → {claim.verdict}."
