@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.core.files import read_json, read_yaml
-from replication.reporting.evidence import (
-    COMPARED,
-    RealRun,
-    conclusion,
-    evidence_table,
-)
+from replication.core.files import read_json, read_text, read_yaml
+from replication.core.record import read_records
+from replication.reporting.evidence import COMPARED, RealRun, conclusion
 from replication.reporting.headlines import ASKED
+from replication.reporting.provenance import cost
+from replication.reporting.rendering import render
 from replication.reporting.tables import PROTOCOL_NAMES, emphasised, markdown_table
 from replication.statistics.intervals import over_seeds
 from replication.statistics.results import Cell, Claim, estimated, pick
@@ -31,10 +29,16 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A Table 2 below kept/, and the params.yaml that made it."""
+    """A kept run on one benchmark, and the params.yaml that made it.
+
+    Fields: `found`; `params`; `source` of its features; `settings` that are not the
+    recipe's, by dotted key.
+    """
 
     found: RealRun
     params: Mapping[str, Any]
+    source: str
+    settings: Mapping[str, Any]
 
     @property
     def backbone(self) -> int:
@@ -50,56 +54,76 @@ class KeptRun:
 
 
 def read_kept(folder: Path, link: str) -> list[KeptRun]:
-    """A kept run, one entry for each Table 2 on real data, from its run/.
+    """A kept run, one entry for each benchmark with real data, from its run/.
+
+    Its cells and claims are those of Table 2, or else of Table 1.
 
     Args:
         link: to its pages, for a reader.
     """
-    about = read_json(folder / "run" / "about.json")
-    table = pd.read_csv(folder / "run" / "cells.csv").query("section == 'table2'")
-    known = table.filter([field.name for field in fields(Cell)])
+    place = folder / "run"
+    about, params = read_json(place / "about.json"), read_yaml(place / "params.yaml")
+    known = pd.read_csv(place / "cells.csv").filter([f.name for f in fields(Cell)])
     known = known.drop(columns="per_seed")
     cells = [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
-    claims = [Claim(**raw) for raw in read_json(folder / "run" / "claims.json")]
-    params = read_yaml(folder / "run" / "params.yaml")
-    return [
-        KeptRun(
-            RealRun(
-                **facts,
-                link=link,
-                cells=[cell for cell in cells if cell.benchmark == name],
-                claims=[
-                    claim
-                    for claim in claims
-                    if claim.section == "table2" and claim.benchmark == name
-                ],
-            ),
-            params,
+    claims = [Claim(**raw) for raw in read_json(place / "claims.json")]
+    runs = []
+    for name, facts in about.items():
+        measured = {cell.section for cell in cells if cell.benchmark == name}
+        of = name, "table2" if "table2" in measured else "table1"
+        found = RealRun(
+            title=facts["title"],
+            features=facts["features"],
+            grade=facts["grade"],
+            link=link,
+            cells=[c for c in cells if (c.benchmark, c.section) == of],
+            claims=[c for c in claims if (c.benchmark, c.section) == of],
         )
-        for name, facts in about.items()
-    ]
+        runs.append(KeptRun(found, params, facts["source"], facts["settings"]))
+    return runs
 
 
 def kept_runs(folder: Path, link: str) -> list[KeptRun]:
     """Every kept run below a folder; `link` leads there from the page."""
     return [
         run
-        for index in sorted(folder.glob("*/README.md"))
-        for run in read_kept(index.parent, f"{link}/{index.parent.name}/README.md")
+        for about in sorted(folder.glob("*/run/about.json"))
+        for run in read_kept(
+            about.parents[1], f"{link}/{about.parents[1].name}/README.md"
+        )
     ]
 
 
+def run_page(folder: Path) -> str:
+    """README.md of a kept run: what it found, how to make it again, what that takes."""
+    runs = read_kept(folder, "README.md")
+    records = [*read_records(folder / "run" / "records").values()]
+    last = max(records, key=lambda record: record["started"])
+    titles = {
+        page.name: f"\n{read_text(page)}".partition("\n# ")[2].partition("\n")[0]
+        for page in sorted(folder.glob("*.md"))
+        if page.name != "README.md"
+    }
+    return render(
+        "reporting/templates/kept_run.md.j2",
+        name=folder.name,
+        moved=".../" in read_text(folder / "run" / "params.yaml"),
+        conclusions=[conclusion(run.found) for run in runs],
+        runs=runs,
+        commit=last["commit"],
+        others=len({record["commit"] for record in records}) - 1,
+        cost=cost(records),
+        titles=titles,
+    )
+
+
 def kept_page(runs: Sequence[KeptRun]) -> str:
-    """What every kept run found, a line each, and side by side."""
-    found = [run.found for run in runs]
+    """What every kept run found, a line each; and several backbones as one sample."""
     parts = [
         "# Kept runs",
-        "Runs that were kept with their pages, figures and what made them by `make "
-        "keep`, which also writes this page. Overall on the test set, %; intervals are "
-        "95 % and cover the seeds after the features and test sampling, **not** the "
-        "backbone.",
-        "\n".join(f"- {conclusion(run)}" for run in found),
-        evidence_table(found) or "None so far is on real data.",
+        "Each was kept by `make keep` with its pages, and with what made it. Side by "
+        "side, in figures: [does DLSA help?](../reports/evidence.md)",
+        "\n".join(f"- {conclusion(run.found)}" for run in runs) or "None so far.",
         _over_backbones(runs),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"

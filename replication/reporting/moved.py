@@ -28,8 +28,8 @@ def changed_settings(
     """Dotted key, value before and value now of each setting that differs."""
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name), now.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from changed_settings(old, new, f"{above}{name}.")
+        if isinstance(old or new, Mapping):
+            yield from changed_settings(old or {}, new or {}, f"{above}{name}.")
         elif old != new:
             yield f"{above}{name}", old, new
 

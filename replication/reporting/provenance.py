@@ -20,46 +20,50 @@ _HEADER = (
 )
 
 
-def disagreements(runs: Sequence[Run]) -> list[str]:
+def disagreements(runs: Sequence[Run]) -> dict[str, str]:
     """What a reader must know before taking the runs behind a page for one run.
 
     Commits are told apart and not named, so that a run repeated at another commit says
     the same.
 
     Returns:
-        A sentence each; none where the runs are alike.
+        In a few words -> in a sentence with the stages' names; none where the runs are
+        alike.
     """
-    said = []
-    commits = _stages_by(runs, lambda run: run["commit"]).values()
-    changed = ", ".join(_of_two_contents(runs, "code"))
-    if len(commits) > 1 and changed:
-        numbered = enumerate(map(", ".join, commits), start=1)
-        made = "; ".join(f"({number}) {stages}" for number, stages in numbered)
-        said.append(
-            f"{len(commits)} commits made these numbers: {made}; {changed} changed "
-            "between them."
+    said = {}
+    commits = _stages_by(runs, lambda run: run["commit"])
+    if len(commits) > 1 and (changed := _of_two_contents(runs, "code")):
+        stages = "; ".join(
+            f"({number}) {', '.join(of)}"
+            for number, of in enumerate(commits.values(), start=1)
+        )
+        said[f"{len(commits)} commits made these numbers, and code changed between"] = (
+            f"Commits: {stages}; {', '.join(changed)} changed between them."
         )
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
-        said.append(f"Uncommitted code ran in {', '.join(dirty)}.")
-    said += [
-        f"{', '.join(run['edited_while_running'])} changed while {run['stage']} ran."
-        for run in runs
-        if run["edited_while_running"]
-    ]
-    said += [
-        f"Two versions of {path} were read; run `dvc repro`."
-        for path in _of_two_contents(runs, "inputs")
-    ]
-    computing = [run for run in runs if run["device_kind"] is not None]
-    said += _unlike(
-        "Different devices computed these numbers",
-        _stages_by(computing, lambda run: run["device_model"]),
-    )
-    for library in sorted({name for run in runs for name in run["libraries"]}):
-        said += _unlike(
-            f"Different versions of {library} ran",
-            _stages_by(runs, lambda run, of=library: run["libraries"].get(of)),
+        said["uncommitted code ran"] = f"Uncommitted code ran in {', '.join(dirty)}."
+    if edited := [run for run in runs if run["edited_while_running"]]:
+        said["code changed while it ran"] = " ".join(
+            f"{', '.join(run['edited_while_running'])} changed while {run['stage']} "
+            "ran."
+            for run in edited
         )
+    if twice := _of_two_contents(runs, "inputs"):
+        said["two versions of a file were read"] = (
+            f"Two versions of {', '.join(twice)} were read; run `dvc repro`."
+        )
+    computing = [run for run in runs if run["device_kind"] is not None]
+    differ = {"devices": _stages_by(computing, lambda run: run["device_model"])}
+    for library in sorted({name for run in runs for name in run["libraries"]}):
+        differ[f"versions of {library}"] = _stages_by(
+            runs, lambda run, of=library: run["libraries"].get(of)
+        )
+    for what, groups in differ.items():
+        if len(groups) > 1:
+            stages = (f"{of or 'none'} in {', '.join(on)}" for of, on in groups.items())
+            said[f"different {what} were used"] = (
+                f"Different {what}: {'; '.join(stages)}."
+            )
     return said
 
 
@@ -72,12 +76,6 @@ def _stages_by(
     return groups
 
 
-def _unlike(what: str, groups: Mapping[str | None, Sequence[str]]) -> list[str]:
-    """A sentence where the stages do not all have the same; else none."""
-    stages = (f"{name or 'none'} in {', '.join(of)}" for name, of in groups.items())
-    return [f"{what}: {'; '.join(stages)}."] if len(groups) > 1 else []
-
-
 def _of_two_contents(runs: Iterable[Run], field: str) -> list[str]:
     """Paths that were not the same file in all of the runs that used them."""
     used = {(path, content) for run in runs for path, content in run[field].items()}
@@ -85,7 +83,12 @@ def _of_two_contents(runs: Iterable[Run], field: str) -> list[str]:
     return sorted({path for path in paths if paths.count(path) > 1})
 
 
-def origin(runs: Sequence[Run], command: str, data_hash: str | None = None) -> str:
+def origin(
+    runs: Sequence[Run],
+    command: str,
+    data_hash: str | None = None,
+    notes: Iterable[str] = (),
+) -> str:
     """The folded block that says what made a page's numbers, and what that took.
 
     What differs between two runs of the same settings (commit, time, memory) stands in
@@ -95,21 +98,17 @@ def origin(runs: Sequence[Run], command: str, data_hash: str | None = None) -> s
         runs: run records behind the page, in the order of the graph.
         command: that makes the numbers again.
         data_hash: of the data; None where there is none.
+        notes: on the input. What the page says of them and of the runs in a few words
+            stands here whole.
     """
     data = f"Data hash `{data_hash}`. " if data_hash else ""
-    seconds = sum(run["seconds"] for run in runs)
-    memory = max((run["peak_memory_mb"] for run in runs), default=0)
     began = min((run["started"] for run in runs), default="never")
-    resumed = any(run.get("resumed") for run in runs)
-    least = "at least " * resumed
-    went_on = (
-        " A stage that was stopped and went on counts its last call alone." * resumed
-    )
+    said = [*disagreements(runs).values(), *notes]
+    whole = "".join(f"- {line}\n" for line in said) + "\n" * bool(said)
     return f"""{FOLDED}
 
-{data}Command: `{command}`.
-From {began}: {least}{seconds:.0f} s and {memory} MB at most, all stages together.\
-{went_on}
+{whole}{data}Command: `{command}`.
+From {began}: {cost(runs)}
 
 {markdown_table(_HEADER, map(_row, runs), words=5)}
 
@@ -118,21 +117,40 @@ Versions: {_versions(runs)}.
 </details>"""
 
 
+def cost(runs: Sequence[Run]) -> str:
+    """Time and memory of all stages, and on what."""
+    seconds = sum(run["seconds"] for run in runs)
+    took = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+    memory = max((run["peak_memory_mb"] for run in runs), default=0)
+    devices = {_device(run) for run in runs if run["device_kind"] is not None}
+    on = f", on {' and '.join(sorted(devices))}" if devices else ""
+    resumed = any(run.get("resumed") for run in runs)
+    return (
+        f"{'at least ' * resumed}{took} and {memory} MB at most, all stages together"
+        f"{on}."
+        + " A stage that was stopped and went on counts its last call alone."
+        * resumed
+    )
+
+
 def _row(run: Run) -> list[str]:
     """A stage: what made its files, and what that took."""
-    count = run["devices"] or 1
-    device = run["device"] if count == 1 else f"{count} × {run['device']}"
     gpu = run["peak_gpu_memory_mb"]
     return [
         run["stage"],
         (run["commit"] or "none")[:10],
         "yes" if run["clean"] else "**no**",
         f"`{run['settings_hash']}`",
-        device + (", deterministic" if run["deterministic"] else ""),
+        _device(run) + (", deterministic" if run["deterministic"] else ""),
         f"{run['seconds']:.0f}" + ", last call" * bool(run.get("resumed")),
         str(run["peak_memory_mb"]),
         "n/a" if gpu is None else str(gpu),
     ]
+
+
+def _device(run: Run) -> str:
+    count = run["devices"] or 1
+    return run["device"] if count == 1 else f"{count} × {run['device']}"
 
 
 def _versions(runs: Iterable[Run]) -> str:

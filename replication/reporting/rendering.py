@@ -1,6 +1,8 @@
 """What every page shares: its template, and the words on its data."""
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ _RECIPES = {
     "scaled": "*Scaled*: ImageNet-LT's, at the size of this data",
     "verbatim": "*Verbatim*: ImageNet-LT's as they stand, on data of another size",
 }
+_LINK = re.compile(r"\[(?P<words>[^\]]*)\]\((?P<file>\w+\.md)(?P<place>[^)]*)\)")
 
 
 # What DLSA starts from.
@@ -69,6 +72,27 @@ def render(template: str, **values: Any) -> str:
         autoescape=False,
     )
     return environment.get_template(template).render(**values)
+
+
+def relinked(
+    text: str, page: Path, pages: Collection[Path], folders: Iterable[Path]
+) -> str:
+    """A page's text with every link to another page where that one is.
+
+    Args:
+        page: its file; `pages`, all that there are.
+        folders: where to look for a page that is not in this one's folder. A link to a
+            page that is nowhere becomes plain text.
+    """
+
+    def found(link: re.Match[str]) -> str:
+        for folder in (page.parent, *folders):
+            if folder / link["file"] in pages:
+                way = os.path.relpath(folder / link["file"], page.parent)
+                return f"[{link['words']}]({way}{link['place']})"
+        return link["words"]
+
+    return _LINK.sub(found, text)
 
 
 def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:

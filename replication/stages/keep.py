@@ -11,27 +11,34 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from replication.core.files import BadInput, write_json, write_text
+from replication.core.files import (
+    BadInput,
+    read_text,
+    read_yaml,
+    write_json,
+    write_text,
+)
 from replication.core.record import read_records, record_of, records_behind
 from replication.core.settings import PARAMS, load, read_recipe
 from replication.core.stage import KEPT, REPORTS, RESULTS
-from replication.reporting.kept import kept_page, kept_runs
-from replication.stages.report import tables_shown
+from replication.reporting.kept import kept_page, kept_runs, run_page
+from replication.reporting.moved import changed_settings
+from replication.reporting.rendering import relinked
+from replication.stages.report import SECTIONS
 from replication.statistics.results import Measurement, grade_of
 
-_LOCK = Path("dvc.lock")
-# Pages that need none of a run's data, or show all runs: one copy, in reports/.
-_ONE_COPY = ("audit", "discrepancies", "evidence")
-_THERE = re.compile(rf"\]\(((?:{'|'.join(_ONE_COPY)})\.md)")
+_KEPT = (RESULTS / "cells.csv", RESULTS / "claims.json", PARAMS, Path("dvc.lock"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def keep(name: str) -> Path:
-    """Replace kept/<name>/ by the pages and figures at hand, and what made them.
+    """Replace kept/<name>/ by the pages and figures on real data, and what made them.
 
     That is under `run/`: results, params.yaml, dvc.lock, and the run record of every
-    stage behind a page.
+    stage behind a page. Pages that need no data, or show all runs, are in reports/
+    alone. Of folders of this machine the last part is kept.
 
     Raises:
         BadInput: an unusable name, nothing to keep, or pages that are not what `dvc
@@ -48,28 +55,52 @@ def keep(name: str) -> Path:
             f"keep: expected pages of a finished run, got changes in "
             f"{', '.join(changed)}; run: dvc repro"
         )
+    tables = _real_tables()
+    if not tables:
+        raise BadInput("keep: expected a run on real data, got the stand-in alone")
     target = KEPT / name
     shutil.rmtree(target, ignore_errors=True)
-    _copy_pages(target)
-    shutil.copytree(RESULTS, target / "run")
-    (target / "run" / "records").mkdir()
-    paths = tables_shown(load())
-    write_json(target / "run" / "about.json", _about(paths))
-    behind = records_behind([path.as_posix() for path in paths], read_records())
-    for file in (PARAMS, _LOCK):
+    (target / "run" / "records").mkdir(parents=True)
+    for table in tables.values():
+        shutil.copy(REPORTS / f"{table.section}.md", target)
+        figures = Path("figures") / f"{table.section}-{table.benchmark}"
+        if (REPORTS / figures).is_dir():
+            shutil.copytree(REPORTS / figures, target / figures)
+    behind = records_behind([path.as_posix() for path in tables], read_records())
+    for file in _KEPT:
         shutil.copy(file, target / "run")
-    for file in (record_of(run["stage"]) for run in behind):
-        shutil.copy(file, target / "run" / "records")
+    for run in behind:
+        shutil.copy(record_of(run["stage"]), target / "run" / "records")
+    write_json(target / "run" / "about.json", _about(tables.values()))
+    _as_read_elsewhere(target)
     write_overview()
     return target
 
 
-def _copy_pages(target: Path) -> None:
-    """The run's own pages and figures; links to the others lead to reports/."""
-    others = shutil.ignore_patterns(*_ONE_COPY, *(f"{name}.md" for name in _ONE_COPY))
-    shutil.copytree(REPORTS, target, ignore=others)
-    for page in target.glob("*.md"):
-        write_text(page, _THERE.sub(r"](../../reports/\1", page.read_text()))
+def _real_tables() -> dict[Path, Measurement]:
+    """What was measured on real data, by its file."""
+    settings = load()
+    tables = {
+        path: Measurement.read(path)
+        for section in SECTIONS
+        if section.listed
+        for path in section.tables(settings)
+    }
+    return {p: table for p, table in tables.items() if not table.data["stand_in"]}
+
+
+def _as_read_elsewhere(target: Path) -> None:
+    """Links to pages that are not kept lead to reports/; folders lose their place."""
+    values = (value for value in _params().values() if isinstance(value, str))
+    places = [place for place in map(Path, values) if place.is_absolute()]
+    written = [*REPORTS.glob("*.md"), *target.glob("*.md")]
+    for file in target.rglob("*.*"):
+        text = read_text(file)
+        for place in places:
+            text = text.replace(place.as_posix(), f".../{place.name}")
+        if file.suffix == ".md":
+            text = relinked(text, file, written, [REPORTS])
+        write_text(file, text)
 
 
 def changed_stages() -> list[str]:
@@ -90,22 +121,36 @@ def changed_stages() -> list[str]:
     return sorted(json.loads(asked.stdout))
 
 
-def _about(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """Benchmark -> what a reader is told of its Table 2, where that is on real data."""
-    tables = [Measurement.read(path) for path in paths if path.name == "table2.json"]
+def _about(tables: Iterable[Measurement]) -> dict[str, dict[str, Any]]:
+    """Benchmark -> what a reader is told of its run."""
     return {
         table.benchmark: {
             "title": read_recipe(table.benchmark)["title"],
             "features": table.about["features"],
+            "source": table.about["source"],
             "grade": grade_of(table.data, table.about),
+            "settings": {
+                key: value
+                for key, value in _params().items()
+                if key in table.about["departures"]
+                or key.startswith(f"inputs.{table.benchmark}.")
+            },
         }
         for table in tables
-        if not table.data["stand_in"]
+        if table.section == "ladder"
     }
 
 
+def _params() -> dict[str, Any]:
+    """Every setting that is not null, by its dotted key."""
+    return {key: value for key, _, value in changed_settings({}, read_yaml(PARAMS))}
+
+
 def write_overview() -> None:
-    """kept/README.md, from every folder below kept/ that has pages."""
+    """README.md of every kept run, and of all of them, from what was kept."""
+    for about in KEPT.glob("*/run/about.json"):
+        folder = about.parents[1]
+        write_text(folder / "README.md", run_page(folder))
     write_text(KEPT / "README.md", kept_page(kept_runs(KEPT, ".")))
 
 

@@ -25,6 +25,7 @@ PARAMS = {
     "backbone": {"seed": 0, "network": "x"},
 }
 FACTS = {"title": "Places-LT", "features": "a network", "grade": REAL}
+MADE = {"source": "trained here", "settings": {}}
 
 
 def run(
@@ -34,33 +35,37 @@ def run(
     named = {"network": "x", "seed": backbone}
     cells = [cell(data=data), gap(minus="start", mean=mean, data=data)]
     found = RealRun(**FACTS, link="a", cells=cells, claims=[])
-    return KeptRun(found, PARAMS | {"backbone": named} | params)
+    return KeptRun(found, PARAMS | {"backbone": named} | params, **MADE)
 
 
-def test_a_kept_run_is_read_back_and_what_it_did_not_measure_is_said(
-    tmp_path: Path,
-) -> None:
-    folder = tmp_path / "mine" / "run"
-    write_table(folder / "cells.csv", as_table(CELLS, Cell))
-    YAML(typ="safe").dump(PARAMS, folder / "params.yaml")
-    claims = [claim(id="gain_overall", protocol="validated"), claim(section="table1")]
-    write_json(folder / "claims.json", [asdict(one) for one in claims])
-    write_json(folder / "about.json", {"places_lt": FACTS})
-    (tmp_path / "mine" / "README.md").touch()
-    (read,) = kept_runs(tmp_path, "kept")
-    assert [one.id for one in read.found.claims] == ["gain_overall"]
-    text = kept_page([read])
-    rows = [line for line in text.splitlines() if line.startswith("| [")]
-    assert rows[0] == (
-        "| [Places-LT, network](kept/mine/README.md) | scaled | validated "
-        "| 40.0 ± 2.0 | 40.0 ± 2.0 | **−2.0 ± 1.0** | not run | not run |"
-    )
-    assert "as released" in rows[1] and "40.0" not in rows[1]
-    assert "No two of these runs differ in their backbone alone." in text
+def write_run(folder: Path, *cells: Cell) -> None:
+    """What a kept run is read from."""
+    write_table(folder / "run" / "cells.csv", as_table(cells, Cell))
+    YAML(typ="safe").dump(PARAMS, folder / "run" / "params.yaml")
+    claims = [claim(id="gain_overall"), claim(section="table1", id="of_table1")]
+    write_json(folder / "run" / "claims.json", [asdict(one) for one in claims])
+    write_json(folder / "run" / "about.json", {"places_lt": FACTS | MADE})
+
+
+def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", *CELLS)
+    write_run(tmp_path / "b", cell(section="table1"), cell(section="ladder"))
+    write_run(tmp_path / "c", cell(section="ladder"))
+    first, second, third = kept_runs(tmp_path, "kept")
+    assert [len(run.found.cells) for run in (first, second, third)] == [3, 1, 0]
+    assert first.found.gap("start", "validated").mean == -0.02
+    assert [run.found.claims[0].id for run in (first, second)] == [
+        "gain_overall",
+        "of_table1",
+    ]
+    lines = kept_page([first, second, third]).splitlines()
+    links = [line for line in lines if line.startswith("- ")]
+    assert len(links) == 3 and "(kept/c/README.md)" in links[2]
+    assert "No two of these runs differ in their backbone alone." in lines
 
 
 def test_without_any_run_there_is_no_table() -> None:
-    assert "None so far is on real data." in kept_page([])
+    assert "None so far." in kept_page([])
 
 
 # --- several backbones

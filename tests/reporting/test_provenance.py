@@ -11,50 +11,56 @@ PREPARE, DLSA = "prepare@x", "dlsa@x"
 
 
 def test_runs_that_are_alike_need_no_warning() -> None:
-    assert disagreements([]) == []
-    assert disagreements([record(PREPARE), record(DLSA)]) == []
+    assert disagreements([]) == {}
+    assert disagreements([record(PREPARE), record(DLSA)]) == {}
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         # another commit warns only where code that both used changed
-        ({"commit": None}, []),
-        ({"commit": None, "code": {"replication/b.py": "2"}}, []),
+        ({"commit": None}, {}),
+        ({"commit": None, "code": {"replication/b.py": "2"}}, {}),
         (
             {"commit": None, "code": {"replication/a.py": "2"}},
-            [
-                "2 commits made these numbers: (1) prepare@x; (2) dlsa@x; "
-                "replication/a.py changed between them."
-            ],
+            {
+                "2 commits made these numbers, and code changed between": "Commits: "
+                "(1) prepare@x; (2) dlsa@x; replication/a.py changed between them."
+            },
         ),
-        ({"clean": False}, ["Uncommitted code ran in dlsa@x."]),
+        (
+            {"clean": False},
+            {"uncommitted code ran": "Uncommitted code ran in dlsa@x."},
+        ),
         (
             {"edited_while_running": ["replication/a.py"]},
-            ["replication/a.py changed while dlsa@x ran."],
+            {"code changed while it ran": "replication/a.py changed while dlsa@x ran."},
         ),
         (
             {"inputs": {"outputs/x/data/index.csv": "2"}},
-            [
-                "Two versions of outputs/x/data/index.csv were read; run `dvc "
-                "repro`."
-            ],
+            {
+                "two versions of a file were read": "Two versions of "
+                "outputs/x/data/index.csv were read; run `dvc repro`."
+            },
         ),
         (
             {"device_model": "Other"},
-            [
-                "Different devices computed these numbers: Chip in prepare@x; Other in "
-                "dlsa@x."
-            ],
+            {
+                "different devices were used": "Different devices: Chip in prepare@x; "
+                "Other in dlsa@x."
+            },
         ),
-        ({"device_kind": None, "device_model": None}, []),
+        ({"device_kind": None, "device_model": None}, {}),
         (
             {"libraries": {"torch": "2.9", "timm": "1"}},
-            ["Different versions of timm ran: none in prepare@x; 1 in dlsa@x."],
+            {
+                "different versions of timm were used": "Different versions of timm: "
+                "none in prepare@x; 1 in dlsa@x."
+            },
         ),
     ],
 )  # fmt: skip
-def test_what_runs_disagree_in_is_said(changes: dict[str, Any], said: list) -> None:
+def test_what_runs_disagree_in_is_said(changes: dict[str, Any], said: dict) -> None:
     first = record(PREPARE, inputs={"outputs/x/data/index.csv": "1"})
     assert disagreements([first, record(DLSA, **changes)]) == said
 
@@ -72,14 +78,18 @@ def test_the_folded_block_says_what_made_the_numbers_and_what_that_took() -> Non
         peak_gpu_memory_mb=4000,
         started="2025-12-31T00:00:00+00:00",
     )
-    lines = origin([record(PREPARE), gpu], "dvc repro dlsa@x", "da7a").splitlines()
+    runs, note = [record(PREPARE), gpu], "Half is missing."
+    lines = origin(runs, "dvc repro dlsa@x", "da7a", [note]).splitlines()
     assert lines[0] == FOLDED and lines[-1] == "</details>"
-    assert lines[2:4] == [
+    assert lines[2:7] == [
+        "- Uncommitted code ran in dlsa@x.",
+        "- Half is missing.",
+        "",
         "Data hash `da7a`. Command: `dvc repro dlsa@x`.",
         "From 2025-12-31T00:00:00+00:00: 110 s and 500 MB at most, all stages "
-        "together.",
+        "together, on 2 × A GPU and Chip, 2 threads.",
     ]
-    assert lines[7:9] == [
+    assert lines[10:12] == [
         "| prepare@x | 0123456789 | yes | `5e77` | Chip, 2 threads | 10 | 500 | n/a |",
         "| dlsa@x | none | **no** | `5e77` | 2 × A GPU, deterministic | 100 | 500 "
         "| 4000 |",
