@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from replication.published.reader import Sentence, read_published_claims
-from replication.reporting.pages import file_of
+from replication.reporting.pages import STAND_IN, file_of
 from replication.reporting.rendering import render
 from replication.reporting.tables import PROTOCOL_NAMES, in_unit, markdown_table
 from replication.statistics.claims import by_sentence, overall
@@ -19,13 +19,13 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
     """The page.
 
     Args:
-        claims: of all sections and benchmarks, as `corrected` leaves them.
+        claims: of all sections and benchmarks but the stand-in's, as `corrected`
+            leaves them.
         titles: of the benchmarks.
     """
     sentences = read_published_claims()
     by_quote, beyond = by_sentence(sentences, claims)
     words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}
-    stand_in = [claim for claim in claims if claim.grade == "stand-in"]
     return render(
         "reporting/templates/claims.md.j2",
         number=len(sentences),
@@ -33,10 +33,14 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
         correction=_correction(claims),
         sections=_sections(by_quote, words, titles),
         not_run=[s for s, tests in by_quote.items() if not tests],
-        beyond=_tests_table(_on_data(beyond), titles),
-        stand_in=_tests_table(stand_in, titles),
+        beyond=_tests_table(beyond, titles),
         quotes=sentences,
     )
+
+
+def stand_in_tests(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
+    """A table of tests on the stand-in, for its own page."""
+    return _tests_table(claims, titles).replace(f"]({STAND_IN}", "](")
 
 
 def _sections(
@@ -44,15 +48,11 @@ def _sections(
     words: Mapping[Sentence, Mapping[str, str]],
     titles: Mapping[str, str],
 ) -> dict[str, str]:
-    """Section of the supplement -> its tests, not those on the stand-in."""
+    """Section of the supplement -> its tests."""
     tests: dict[str, list[Claim]] = {}
     for sentence, of in by_quote.items():
-        tests.setdefault(sentence.section, []).extend(_on_data(of))
+        tests.setdefault(sentence.section, []).extend(of)
     return {name: _tests_table(of, titles) for name, of in tests.items() if of}
-
-
-def _on_data(claims: Sequence[Claim]) -> list[Claim]:
-    return [claim for claim in claims if claim.grade != "stand-in"]
 
 
 def _counts(words: Mapping[Sentence, Mapping[str, str]]) -> dict[str, str]:

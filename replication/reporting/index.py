@@ -71,6 +71,20 @@ def index_page(
     )
 
 
+def stand_in_page(pages: Iterable[Page], tests: str, what_moved: str) -> str:
+    """What the stand-in is for, its pages and tests; `what_moved` as on the index."""
+    return render(
+        "reporting/templates/stand_in.md.j2",
+        tests=tests,
+        what_moved=what_moved,
+        links=[
+            f"[{part.name}]({page.file.rpartition('/')[2]})"
+            for page in pages
+            for part in page.parts
+        ],
+    )
+
+
 def _place(file: str) -> tuple[int, str]:
     """Of a page on the way."""
     name = file.removesuffix(".md")
@@ -113,7 +127,7 @@ def scoreboard(
             claim = _deciding(tests, "none needed", word)
             of_print.append(_row(sentence, claim, word, titles))
         if not on and not word:
-            silent.append(_not_run(sentence, tests))
+            silent.append(_not_run(sentence))
     rows += [*of_print, *on_data, *_algebra(algebra), *silent]
     return markdown_table(_HEADER, rows, words=len(_HEADER))
 
@@ -253,10 +267,8 @@ def _algebra(
     ]
 
 
-def _not_run(sentence: Sentence, tests: Sequence[Claim]) -> list[str]:
-    page = f"[{tests[0].section}]({file_of(tests[0])})" if tests else _NONE
-    data = "stand-in alone" if tests else _NONE
-    return [sentence.short, sentence.printed or _NONE, _NONE, data, "not run", page]
+def _not_run(sentence: Sentence) -> list[str]:
+    return [sentence.short, sentence.printed or _NONE, _NONE, _NONE, "not run", _NONE]
 
 
 def _printed_difference(test: str, tables: Mapping[str, PublishedTable]) -> str:

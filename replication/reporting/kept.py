@@ -16,7 +16,7 @@ from replication.reporting.provenance import cost
 from replication.reporting.rendering import render
 from replication.reporting.tables import PROTOCOL_NAMES, emphasised, markdown_table
 from replication.statistics.intervals import over_seeds
-from replication.statistics.results import Cell, Claim, estimated, pick
+from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judge_claim
 
 # Parts of params.yaml that change no number of Table 2.
@@ -158,10 +158,8 @@ def _over_backbones(runs: Sequence[KeptRun]) -> str:
     )
 
 
-def backbone_gap(
-    runs: Sequence[KeptRun], other: str, protocol: str, metric: str = "overall"
-) -> Cell | None:
-    """DLSA minus another row over backbones, with the spread between them.
+def backbone_gap(runs: Sequence[KeptRun], other: str, protocol: str) -> Cell | None:
+    """DLSA minus another row in Overall over backbones, with the spread between them.
 
     Args:
         runs: that differ in nothing but their backbone; several of one backbone count
@@ -173,7 +171,7 @@ def backbone_gap(
     """
     of_backbone: dict[int, list[float]] = {}
     for run in runs:
-        gap = pick(run.found.cells, minus=other, protocol=protocol, metric=metric)
+        gap = run.found.gap(other, protocol)
         if gap is None:
             return None
         of_backbone.setdefault(run.backbone, []).append(gap.mean)

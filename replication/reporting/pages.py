@@ -17,6 +17,8 @@ HABITS = {
     "the last classifier's prior",
 }
 
+STAND_IN = "stand_in/"  # pages on drawn glyphs, below reports/
+
 
 @dataclass(frozen=True)
 class Part:
@@ -24,8 +26,8 @@ class Part:
 
     Fields: `name` in the index; `text`, Markdown; `runs`, the run records behind it;
     `command` that makes it again; `data_hash`, None where no data is behind it;
-    `figures` by path below reports/; `notes` on its input; `settings`, whose they are,
-    in words: empty where none are behind it.
+    `figures` by path from the page's folder; `notes` on its input; `settings`, whose
+    they are, in words: empty where none are behind it.
     """
 
     name: str
@@ -37,15 +39,16 @@ class Part:
     notes: Sequence[str] = ()
     settings: str = ""
 
-    def warnings(self) -> dict[str, Sequence[str]]:
-        """What a reader must beware of: in its runs and in what they were given."""
-        said = {"Warning": disagreements(self.runs), "Of the input": self.notes}
-        return {what: of for what, of in said.items() if of}
+    def warnings(self) -> list[str]:
+        """What a reader must beware of, in a few words each: the rest is folded."""
+        notes = (note.partition(", the first")[0].rstrip(".") for note in self.notes)
+        said = {"Warning": [*disagreements(self.runs)], "Of the input": [*notes]}
+        return [f"**{what}.** {'. '.join(of)}." for what, of in said.items() if of]
 
-    def above(self) -> list[str]:
-        """What a reader must know first."""
-        said = {"Settings": [self.settings] if self.settings else [], **self.warnings()}
-        return [f"> **{what}.** {' '.join(of)}" for what, of in said.items() if of]
+    def above(self) -> str:
+        """What a reader must know first, a line each in one block; empty: nothing."""
+        settings = [f"**Settings.** {self.settings}"] if self.settings else []
+        return "<br>\n".join(f"> {line}" for line in (*settings, *self.warnings()))
 
     def whole(self) -> str:
         """Its text: what it rests on below its finding, its runs at its end.
@@ -57,8 +60,9 @@ class Part:
             more, found, finding = finding.partition("\n\n")
             title = f"{title}\n\n{more}"
         finding, _, rest = finding.partition("\n\n")
-        text = "\n\n".join(filter(None, (title, finding, *self.above(), rest)))
-        return f"{text}\n\n{origin(self.runs, self.command, self.data_hash)}\n"
+        text = "\n\n".join(filter(None, (title, finding, self.above(), rest)))
+        behind = origin(self.runs, self.command, self.data_hash, self.notes)
+        return f"{text}\n\n{behind}\n"
 
 
 @dataclass(frozen=True)
@@ -76,4 +80,4 @@ class Page:
 
 def file_of(claim: Claim) -> str:
     """The page that shows how a claim was tested, below reports/."""
-    return f"{claim.section}.md"
+    return f"{STAND_IN * (claim.grade == 'stand-in')}{claim.section}.md"

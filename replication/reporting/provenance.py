@@ -41,15 +41,15 @@ def disagreements(runs: Sequence[Run]) -> dict[str, str]:
             f"Commits: {stages}; {', '.join(changed)} changed between them."
         )
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
-        said["uncommitted code ran"] = f"Uncommitted code ran in {', '.join(dirty)}."
+        said["Uncommitted code ran"] = f"Uncommitted code ran in {', '.join(dirty)}."
     if edited := [run for run in runs if run["edited_while_running"]]:
-        said["code changed while it ran"] = " ".join(
+        said["Code changed while it ran"] = " ".join(
             f"{', '.join(run['edited_while_running'])} changed while {run['stage']} "
             "ran."
             for run in edited
         )
     if twice := _of_two_contents(runs, "inputs"):
-        said["two versions of a file were read"] = (
+        said["Two versions of a file were read"] = (
             f"Two versions of {', '.join(twice)} were read; run `dvc repro`."
         )
     computing = [run for run in runs if run["device_kind"] is not None]
@@ -61,7 +61,7 @@ def disagreements(runs: Sequence[Run]) -> dict[str, str]:
     for what, groups in differ.items():
         if len(groups) > 1:
             stages = (f"{of or 'none'} in {', '.join(on)}" for of, on in groups.items())
-            said[f"different {what} were used"] = (
+            said[f"Different {what} were used"] = (
                 f"Different {what}: {'; '.join(stages)}."
             )
     return said

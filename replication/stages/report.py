@@ -15,16 +15,16 @@ from replication.core.record import committed, read_records, records_behind
 from replication.core.settings import PARAMS, Settings, read_recipe
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_claims, read_published_tables
-from replication.reporting.claims import claims_page
+from replication.reporting.claims import claims_page, stand_in_tests
 from replication.reporting.diagram import diagram
 from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import of_print
-from replication.reporting.index import index_page, scoreboard
+from replication.reporting.index import index_page, scoreboard, stand_in_page
 from replication.reporting.kept import kept_runs
 from replication.reporting.moved import changed_settings, moved_block
-from replication.reporting.pages import Page, Part
+from replication.reporting.pages import STAND_IN, Page, Part
 from replication.reporting.provenance import Run
-from replication.reporting.rendering import settings_sentence
+from replication.reporting.rendering import relinked, settings_sentence
 from replication.statistics.moves import gathered, moves
 from replication.statistics.results import (
     Cell,
@@ -98,11 +98,13 @@ class Results:
     titles: Mapping[str | None, str]
     records: dict[str, dict[str, Any]]
 
+    def claims_on(self, stand_in: bool) -> list[Claim]:
+        """Claims on the stand-in, or all others."""
+        return [c for c in self.claims if (c.grade == "stand-in") == stand_in]
+
     def runs(self, *paths: Path) -> list[Run]:
-        """Run records behind some measurements; without any, behind all."""
-        return records_behind(
-            [path.as_posix() for path in paths or self.measured], self.records
-        )
+        """Run records behind some measurements."""
+        return records_behind([path.as_posix() for path in paths], self.records)
 
 
 def main(stage: Stage) -> None:
@@ -124,8 +126,11 @@ def main(stage: Stage) -> None:
             _evidence_page(results),
             _claims_page(results),
             *(
-                _section_page(section, section.tables(stage.settings), results)
+                page
                 for section in SECTIONS
+                for page in _section_pages(
+                    section, section.tables(stage.settings), results
+                )
             ),
         ],
         results,
@@ -193,21 +198,28 @@ def headline(cells: Iterable[Cell], section: str) -> dict[str, Any]:
 def write_pages(pages: Iterable[Page], results: Results) -> None:
     """Every page that has something to show, its figures, and the index."""
     pages = [page for page in pages if page.parts]
-    for page in pages:
-        write_text(REPORTS / page.file, page.text)
-        for part in page.parts:
-            for file, svg in part.figures.items():
-                write_text(REPORTS / file, svg)
+    if drawn := [page for page in pages if page.file.startswith(STAND_IN)]:
+        pages.append(_stand_in_page(drawn, results))
     board = scoreboard(
         read_published_claims(),
-        results.claims,
+        results.claims_on(stand_in=False),
         [cell for table in results.measured.values() for cell in table.cells],
         read_published_tables(),
         results.titles,
     )
     found = finding(_real_runs(results)), of_print(results.claims)
     moved = _what_moved(results, stand_in=False)
-    write_text(REPORTS / "README.md", index_page(pages, *found, board, moved))
+    texts = {REPORTS / page.file: page.text for page in pages}
+    texts[REPORTS / "README.md"] = index_page(
+        [page for page in pages if page not in drawn], *found, board, moved
+    )
+    for file, text in texts.items():
+        folders = (REPORTS, REPORTS / STAND_IN)
+        write_text(file, relinked(text, file, texts, folders))
+    for page in pages:
+        for part in page.parts:
+            for figure, svg in part.figures.items():
+                write_text((REPORTS / page.file).parent / figure, svg)
     write_text(REPORTS / "figures" / "dlsa.svg", diagram())
 
 
@@ -216,11 +228,7 @@ def _what_moved(results: Results, stand_in: bool) -> str:
     params, decisions, claims = map(
         committed, (PARAMS, DECISIONS, RESULTS / "claims.json")
     )
-    tables = [
-        table
-        for table in results.measured.values()
-        if bool(table.data and table.data["stand_in"]) == stand_in
-    ]
+    tables = [table for table in results.measured.values() if _drawn(table) == stand_in]
     if params is None:
         return ""
     return moved_block(
@@ -232,17 +240,21 @@ def _what_moved(results: Results, stand_in: bool) -> str:
     )
 
 
-def _section_page(section: Section, paths: Iterable[Path], results: Results) -> Page:
-    """A section on every benchmark that it was measured on."""
+def _section_pages(
+    section: Section, paths: Iterable[Path], results: Results
+) -> list[Page]:
+    """A section on every benchmark that it was measured on: not on real data and glyphs
+    on one page.
+    """
     module = import_module(f"replication.sections.{section.folder}.{section.module}")
-    parts = []
+    parts: dict[bool, list[Part]] = {False: [], True: []}
     for path in paths:
         table = results.measured[path]
         title = results.titles.get(table.benchmark, "")
         folder = "-".join(filter(None, (f"figures/{section.name}", table.benchmark)))
         text, figures = module.page(table, title, folder)
         stage = "@".join(filter(None, (section.folder, table.benchmark)))
-        parts.append(
+        parts[_drawn(table)].append(
             Part(
                 name=section.title + (f" on {title}" if title else ""),
                 text=text,
@@ -254,7 +266,28 @@ def _section_page(section: Section, paths: Iterable[Path], results: Results) -> 
                 settings=_settings(table),
             )
         )
-    return Page(f"{section.name}.md", parts)
+    return [
+        Page(f"{STAND_IN if drawn else ''}{section.name}.md", of)
+        for drawn, of in parts.items()
+    ]
+
+
+def _stand_in_page(pages: Iterable[Page], results: Results) -> Page:
+    """What the stand-in is for, with its tests and pages: a line of the index."""
+    tests = stand_in_tests(results.claims_on(stand_in=True), results.titles)
+    moved = _what_moved(results, stand_in=True)
+    part = Part(
+        name="Drawn glyphs",
+        text=stand_in_page(pages, tests, moved),
+        runs=results.runs(*(p for p, t in results.measured.items() if _drawn(t))),
+        command="dvc repro",
+    )
+    return Page(f"{STAND_IN}README.md", [part])
+
+
+def _drawn(table: Measurement) -> bool:
+    """Whether a measurement is of the stand-in."""
+    return bool(table.data and table.data["stand_in"])
 
 
 def _settings(table: Measurement) -> str:
@@ -275,18 +308,19 @@ def _notes(table: Measurement) -> list[str]:
 
 def _claims_page(results: Results) -> Page:
     """Every sentence of the supplement that could be wrong, with what came out."""
-    text = claims_page(results.claims, results.titles)
-    data = [table.data["hash"] for table in results.measured.values() if table.data]
+    text = claims_page(results.claims_on(stand_in=False), results.titles)
+    tables = {p: table for p, table in results.measured.items() if not _drawn(table)}
+    data = [table.data["hash"] for table in tables.values() if table.data]
     part = Part(
         name="Claims",
         text=text,
-        runs=results.runs(),
+        runs=results.runs(*tables),
         command="dvc repro",
         data_hash=", ".join(sorted(set(data))) or None,
         notes=list(
             dict.fromkeys(
                 f"{results.titles[table.benchmark]}: {note}"
-                for table in results.measured.values()
+                for table in tables.values()
                 for note in _notes(table)
             )
         ),
@@ -330,7 +364,7 @@ def _evidence_page(results: Results) -> Page:
     part = Part(
         name="Does DLSA help?",
         text=text,
-        runs=results.runs(*tables) if tables else [],
+        runs=results.runs(*tables),
         command="dvc repro",
         data_hash=", ".join(table.data["hash"] for table in tables.values()) or None,
         figures={f"figures/evidence/{name}": svg for name, svg in figures.items()},

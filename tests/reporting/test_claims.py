@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from replication.published.reader import read_published_claims
-from replication.reporting.claims import claims_page
+from replication.reporting.claims import claims_page, stand_in_tests
 from replication.statistics.results import Claim
 from replication.statistics.verdicts import UNDECIDED_AFTER
 from tests.reporting.made import REAL, claim
@@ -17,25 +17,27 @@ def of_sentence(sentence: str, verdict: str = "supported", **changes: Any) -> Cl
     return claim(sentence=sentence, id=sentence, verdict=verdict, **changes)
 
 
-def test_each_sentence_counts_once_a_grade_and_a_stand_in_is_folded() -> None:
+def test_each_sentence_counts_once_a_grade() -> None:
     claims = [
-        of_sentence("s7_losses", grade="stand-in"),
-        of_sentence("s7_losses", grade="stand-in"),
+        of_sentence("s7_losses"),
+        of_sentence("s7_losses"),
         of_sentence("s6_bold", "contradicted"),
         of_sentence("s2_eq1", grade="none needed"),
     ]
     text = claims_page(claims, TITLES)
     assert text.startswith(f"# Claims\n\n{len(SENTENCES)} sentences")
     for line in (
-        f"- **{REAL.capitalize()}**: 1 contradicted.",
-        "- **Stand-in**: 1 supported.",
+        f"- **{REAL.capitalize()}**: 1 contradicted, 1 supported.",
         "- **None needed**: 1 supported.",
         f"- **Not run**: {len(SENTENCES) - 3}.",
     ):
         assert line in text.splitlines()
-    above, folded = text.split("<details><summary>Tests on the stand-in")
-    assert "Places-LT, stand-in" in folded and "Places-LT, stand-in" not in above
-    assert "Tests on the stand-in" not in claims_page(claims[2:], TITLES)
+
+
+def test_tests_on_glyphs_lead_to_the_stand_ins_pages() -> None:
+    drawn = of_sentence("s7_losses", grade="stand-in")
+    table = stand_in_tests([drawn], TITLES)
+    assert "](table2.md)" in table and "Places-LT, stand-in" in table
 
 
 def test_every_quote_is_there_whether_it_was_run_or_not() -> None:

@@ -38,7 +38,6 @@ def test_findings_stand_before_print_data_algebra_and_what_was_not_run() -> None
             of("s4_dark", "dark", "undecided"),
             of("s6_mcc", "mcc", "contradicted", **free | {"section": "audit"}),
             of(None, "gain_overall", "undecided after correction"),
-            of("s1_larger_p", "p", "supported", grade="stand-in", section="separation"),
         ]
     )
     assert [row[0] for row in made[:4]] == [
@@ -51,7 +50,7 @@ def test_findings_stand_before_print_data_algebra_and_what_was_not_run() -> None
     assert gain[1:4] == ["+1.0", "+1.3 ± 1.1", "Places-LT, scaled"]
     assert mcc[4:] == ["**contradicted**", "[audit](audit.md)"]
     assert algebra[2] == "2 of 2 hold"
-    assert larger_p[2:5] == ["—", "stand-in alone", "not run"]
+    assert larger_p[2:5] == ["—", "—", "not run"]
     assert {row[4] for row in silent} == {"not run"}
     assert len(made) == len(SENTENCES) + 1 - 1  # one asked beyond, two in one row
 

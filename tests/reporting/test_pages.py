@@ -27,16 +27,20 @@ def test_each_part_has_its_text_and_its_runs() -> None:
 
 
 def test_what_to_beware_of_stands_below_the_finding() -> None:
-    """Of runs that disagree, and of the input; whether or not data has its own line."""
-    runs, notes = [record("dlsa@x", clean=False)], ["Half is missing.", "The rest too."]
+    """Of runs that disagree, and of the input; which and where is said at the end."""
+    runs = [record("dlsa@x", clean=False)]
+    notes = ["Half is missing, the first a.", "The rest too."]
     warned = part("First", runs=runs, notes=notes)
     warning = (
-        "> **Warning.** Uncommitted code ran in dlsa@x.\n\n"
+        "> **Warning.** Uncommitted code ran.<br>\n"
         "> **Of the input.** Half is missing. The rest too.\n\nThe rest."
     )
     assert warned.whole().startswith(f"> Data.\n\n# First\n\nFound.\n\n{warning}")
     bare = part("First", runs=runs, notes=notes, text="# First\n\nFound.\n\nThe rest.")
     assert bare.whole().startswith(f"# First\n\nFound.\n\n{warning}")
+    behind = warned.whole().split(FOLDED)[1]
+    for said in ("Uncommitted code ran in dlsa@x.", *notes):
+        assert f"\n- {said}\n" in behind
     assert warned.warnings() and not part("First").warnings()
 
 

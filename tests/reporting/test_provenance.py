@@ -30,23 +30,23 @@ def test_runs_that_are_alike_need_no_warning() -> None:
         ),
         (
             {"clean": False},
-            {"uncommitted code ran": "Uncommitted code ran in dlsa@x."},
+            {"Uncommitted code ran": "Uncommitted code ran in dlsa@x."},
         ),
         (
             {"edited_while_running": ["replication/a.py"]},
-            {"code changed while it ran": "replication/a.py changed while dlsa@x ran."},
+            {"Code changed while it ran": "replication/a.py changed while dlsa@x ran."},
         ),
         (
             {"inputs": {"outputs/x/data/index.csv": "2"}},
             {
-                "two versions of a file were read": "Two versions of "
+                "Two versions of a file were read": "Two versions of "
                 "outputs/x/data/index.csv were read; run `dvc repro`."
             },
         ),
         (
             {"device_model": "Other"},
             {
-                "different devices were used": "Different devices: Chip in prepare@x; "
+                "Different devices were used": "Different devices: Chip in prepare@x; "
                 "Other in dlsa@x."
             },
         ),
@@ -54,7 +54,7 @@ def test_runs_that_are_alike_need_no_warning() -> None:
         (
             {"libraries": {"torch": "2.9", "timm": "1"}},
             {
-                "different versions of timm were used": "Different versions of timm: "
+                "Different versions of timm were used": "Different versions of timm: "
                 "none in prepare@x; 1 in dlsa@x."
             },
         ),

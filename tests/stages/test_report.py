@@ -1,10 +1,13 @@
 """The report: pages of what was run, tidy results, what differs between two runs."""
 
 import re
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
@@ -14,15 +17,17 @@ from replication.core.record import record_of
 from replication.core.settings import LISTS, load
 from replication.core.stage import Stage
 from replication.reporting.provenance import FOLDED
+from replication.samples.predictions import predictions_table
 from replication.stages import report
 from replication.stages.report import (
     SECTIONS,
     headline,
     judged_at_once,
 )
-from replication.statistics.results import Measurement
+from replication.statistics.moves import decisions
+from replication.statistics.results import PROTOCOLS, Measurement
 from replication.statistics.verdicts import UNDECIDED_AFTER
-from tests.reporting.made import cell, claim, gap, measurement, record
+from tests.reporting.made import DATA, cell, claim, gap, measurement, record
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE2 = "outputs/tables/places_lt/table2.json"
@@ -113,6 +118,63 @@ def test_what_was_run_has_a_page_and_every_link_leads_somewhere(checkout) -> Non
             assert (reports / link).is_file(), (file, link)
 
 
+def test_the_stand_in_has_pages_of_its_own_and_real_pages_do_not_know_it(
+    checkout,
+) -> None:
+    """Table 2 on real data, the ladder on glyphs: links lead from folder to folder."""
+    drawn = claim(grade="stand-in", section="ladder", statement="Glyphs tell.")
+    about = {"section": "ladder", "cells": (), "claims": (drawn,)}
+    ladder = measurement(**about, data=DATA | {"stand_in": True})
+    ladder.write(Path("outputs/tables/places_lt/ladder.json"))
+    reports = checkout() / "reports"
+    glyphs = reports / "stand_in"
+    assert {file.name for file in glyphs.glob("*")} == {
+        *("README.md", "ladder.md", "figures")
+    }
+    assert (glyphs / "figures" / "ladder-places_lt" / "a.svg").is_file()
+    assert not (reports / "ladder.md").exists()
+    home = (glyphs / "README.md").read_text()
+    assert home.startswith("> **Drawn glyphs, not images.**")
+    assert "[Glyphs tell](ladder.md)" in home
+    assert "[Drawn glyphs](stand_in/README.md)" in (reports / "README.md").read_text()
+    for page in reports.glob("[!R]*.md"):
+        words = page.read_text().split(FOLDED)[0]
+        assert page.name == "discrepancies.md" or "lyphs" not in words, page
+
+
+# --- what moved
+
+
+def test_a_what_if_opens_the_index_and_nothing_does_where_nothing_differs(
+    checkout,
+) -> None:
+    """DLSA decides all four images rightly, at the commit two of them; two seeds."""
+    labels = np.array([0, 0, 1, 1])
+
+    def decided(answers: list[int]) -> None:
+        runs = {(seed, key): np.array(answers) for seed in (0, 1) for key in PROTOCOLS}
+        kept = decisions({"full": predictions_table(labels, runs)})
+        replace(MEASURED, decisions=kept).write(Path(TABLE2))
+
+    def index() -> str:
+        return (checkout() / "reports" / "README.md").read_text()
+
+    decided([0, 1, 0, 1])
+    assert "What this run changed" not in index()  # no Git repository, no commit
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@localhost")
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "base")):
+        subprocess.run([*git, *command], check=True)
+    decided([0, 0, 1, 1])
+    assert "What this run changed" not in index()  # no setting differs
+    params = read_yaml("params.yaml") | {"lambda_pure": 0.03}
+    YAML(typ="safe").dump(params, Path("params.yaml"))
+    block = index().split("## What this run changed")[1].split("\n## ")[0]
+    assert "`lambda_pure` from the recipe's to `0.03`." in block
+    assert "| Full model | Places-LT | validated | 50.0 " in block
+    assert "Seeds" not in block and "(0, 1) that both runs have" in block
+    assert not (Path("reports") / "stand_in").exists()
+
+
 def test_a_page_ends_with_the_runs_behind_it_and_no_others(checkout) -> None:
     text = (checkout() / "reports/table2.md").read_text()
     block = text.split(FOLDED)[1]
@@ -164,7 +226,7 @@ def test_results_are_tidy_tables(checkout) -> None:
     assert list(claims["holm"].fillna(-1)) == [0.02, -1]
     assert {file.name for file in results.iterdir()} == {
         *("cells.csv", "cells.json", "claims.csv", "claims.json", "metrics.json"),
-        *("table1.csv", "table2.csv"),
+        *("table1.csv", "table2.csv", "decisions.json"),
     }
 
 
