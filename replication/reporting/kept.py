@@ -121,12 +121,21 @@ def kept_page(runs: Sequence[KeptRun]) -> str:
     """What every kept run found, a line each; and several backbones as one sample."""
     parts = [
         "# Kept runs",
-        "Each was kept by `make keep` with its pages, and with what made it. Side by "
-        "side, in figures: [does DLSA help?](../reports/evidence.md)",
-        "\n".join(f"- {conclusion(run.found)}" for run in runs) or "None so far.",
+        "Each was kept by `make keep` with its pages, and with what made it. Here is "
+        "Overall, where nothing is chosen on test data; with the authors' habits, and "
+        "side by side: [does DLSA help?](../reports/evidence.md)",
+        "\n".join(f"- {_in_a_line(run.found)}" for run in runs) or "None so far.",
         _over_backbones(runs),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _in_a_line(run: RealRun) -> str:
+    """Overall of DLSA minus what it is compared with, where nothing is chosen."""
+    gaps = {test: run.gap(other, "validated") for other, test in COMPARED.items()}
+    measured = [f"{ASKED[t]} {emphasised(gap)}" for t, gap in gaps.items() if gap]
+    said = f"DLSA minus {', minus '.join(measured)} points" if measured else "see there"
+    return f"[{run.name}]({run.link}) ({run.grade}): {said}."
 
 
 # ---- Several backbones ------------------------------------------------------------

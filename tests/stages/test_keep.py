@@ -97,7 +97,7 @@ def test_a_kept_run_says_first_how_to_make_it_again_and_what_that_takes(
         "cp kept/mine/run/params.yaml ../again",
         "put your own folder",
         "- **Cost**: 21 s and 500 MB at most, all stages together, on Chip, 2 threads.",
-        "- **Places-LT**: a network. Imported, and not made by these commands: weights "
+        "- **Places-LT**: imported, and not made by these commands: weights "
         "x.pth. Settings other than the recipe's: `backbone.pretrained: .../x.pth`, "
         "`inputs.places_lt.images: .../places`, `paco.epochs: 0`.",
         "[The ladder](ladder.md), [Table 2 on mine](table2.md)",
