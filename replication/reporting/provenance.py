@@ -37,9 +37,9 @@ def disagreements(runs: Sequence[Run]) -> dict[str, str]:
             f"({number}) {', '.join(of)}"
             for number, of in enumerate(commits.values(), start=1)
         )
-        said[f"{len(commits)} commits made these numbers, and code changed between"] = (
-            f"Commits: {stages}; {', '.join(changed)} changed between them."
-        )
+        said[
+            f"{len(commits)} commits made these numbers, and code changed between them"
+        ] = f"Commits: {stages}; {', '.join(changed)} changed between them."
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
         said["Uncommitted code ran"] = f"Uncommitted code ran in {', '.join(dirty)}."
     if edited := [run for run in runs if run["edited_while_running"]]:

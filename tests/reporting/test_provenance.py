@@ -24,8 +24,10 @@ def test_runs_that_are_alike_need_no_warning() -> None:
         (
             {"commit": None, "code": {"replication/a.py": "2"}},
             {
-                "2 commits made these numbers, and code changed between": "Commits: "
-                "(1) prepare@x; (2) dlsa@x; replication/a.py changed between them."
+                "2 commits made these numbers, and code changed between them": (
+                    "Commits: (1) prepare@x; (2) dlsa@x; replication/a.py changed "
+                    "between them."
+                )
             },
         ),
         (
