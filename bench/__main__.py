@@ -30,6 +30,11 @@ PLAN: list[tuple[str, dict[str, int], int]] = [
     ("filter step", {"B": 1024, "K": 500, "D": 2048}, 4),
     ("likelihood pass", {"N": 8192, "K": 500, "D": 2048}, 4),
     *(
+        (name, {"N": 3200, "B": 128, "K": 100, "D": dimensions, "C": 100}, 12)
+        for name in ("aided epoch", "plain epoch")
+        for dimensions in (64, 512, 1280)
+    ),
+    *(
         (name, {"N": 1280, "B": 128, "K": 500, "D": 2048, "C": classes}, 4)
         for name in ("aided epoch", "plain epoch")
         for classes in _CLASSES

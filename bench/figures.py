@@ -23,12 +23,11 @@ from bench import references
 from bench.measuring import product_rate, take
 from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
-from replication.classifiers.fitting import Problem, fit_classifiers
+from replication.classifiers.descent import Stack
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.core.device import pick_device
 from replication.core.settings import (
     BackboneSettings,
-    ClassifierSettings,
     FilterSettings,
 )
 from replication.flow_filter.fitting import objective_terms, read_clusters
@@ -157,34 +156,27 @@ def _clusters(size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
     return (table / table.sum(1, keepdim=True)).to(device), cluster.to(device)
 
 
-def _fit(inputs: list[Rows], size: Size, device: torch.device) -> Any:
+def _epoch(inputs: list[Rows], size: Size, device: torch.device) -> Work:
     """An epoch of the first input's head and drawn terms for the others."""
-    labels = _labels(size, device)
-    classes = size["C"]
+    labels, classes = _labels(size, device), size["C"]
     weight = torch.zeros(classes, size["D"], device=device)
     head = Term(weight, torch.zeros(classes, device=device))
     generator = torch.Generator().manual_seed(0)
     terms = [head, *drawn_terms(inputs[1:], classes, generator, head)]
-    counts = labels.bincount(minlength=classes)[None]
-    settings = ClassifierSettings(
-        lr=1e-4,
-        batch_size=size["B"],
-        epochs=1,
-        evaluate_every=1,
-        second_terms="drawn",
-    )
-    return fit_classifiers(Problem([terms], inputs, labels, counts, None, 0), settings)
+    prior = log_prior(labels.bincount(minlength=classes))
+    stack = Stack([terms], [inputs], prior[None], size["B"])
+    order = torch.randperm(size["N"], device=device)
+    return lambda: stack.descend(inputs, labels, order, 1e-4)
 
 
 def _plain_epoch(size: Size, device: torch.device) -> Work:
-    features = _features(size, device)
-    return lambda: _fit([Rows(features)], size, device)
+    return _epoch([Rows(_features(size, device))], size, device)
 
 
 def _aided_epoch(size: Size, device: torch.device) -> Work:
     features, (table, cluster) = _features(size, device), _clusters(size, device)
     inputs = [Rows(features), Rows(features.flip(0)), Rows(table, cluster)]
-    return lambda: _fit(inputs, size, device)
+    return _epoch(inputs, size, device)
 
 
 def _reference_epoch(size: Size, device: torch.device, aided: bool) -> Work:
@@ -207,9 +199,10 @@ def _reference_epoch(size: Size, device: torch.device, aided: bool) -> Work:
     return work
 
 
-def _epoch_operations(width: int, size: Size) -> float:
-    """Logits and gradient of `width` terms of D inputs each; clusters cost no more."""
-    return 4 * size["N"] * size["C"] * width * size["D"]
+def _epoch_operations(aided: bool, size: Size) -> float:
+    """Logits and gradient of D inputs, or of twice D and the span of K clusters' C."""
+    width = 2 * size["D"] + min(size["K"], size["C"]) if aided else size["D"]
+    return 4 * size["N"] * size["C"] * width
 
 
 # --- networks
@@ -302,11 +295,11 @@ FIGURES = {
     ),
     "aided epoch": Figure(
         {SUITE: _aided_epoch, "plain": partial(_reference_epoch, aided=True)},
-        partial(_epoch_operations, 2),
+        partial(_epoch_operations, True),
     ),
     "plain epoch": Figure(
         {SUITE: _plain_epoch, "plain": partial(_reference_epoch, aided=False)},
-        partial(_epoch_operations, 1),
+        partial(_epoch_operations, False),
     ),
     "training step": Figure({SUITE: _training_step}, _unknown),
     "extraction": Figure({SUITE: _extraction}, _unknown),

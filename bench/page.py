@@ -42,9 +42,6 @@ _EARLIER = """\
   2,048: the suite runs it as written. AMD EPYC, 2 threads, 2026-11-25.
 - Heads of several seeds fitted side by side gain 1.0 to 1.33 on a CPU: not done. AMD
   EPYC, 1 thread, 2026-11-25.
-- A cluster-aided classifier at iNaturalist 2018's size (N = 131,000, D = 2,048, C =
-  8,142, K = 500) needs 1,320 MB beyond its features under the paper's protocol, 361 MB
-  under the released code's; a step takes 157 ms. AMD EPYC, 2 threads, 2026-11-25.
 - Images loaded a second, one core, beside Pillow's and torchvision's recipe for the
   same: to train 335 (340), PaCo's views 157 (121), to extract 444 (261). AMD EPYC,
   2026-11-25.

@@ -78,7 +78,8 @@ class Stack:
         self.start = torch.cat([self._side_by_side(terms) for terms in heads])
         self.weight = self.start.clone()
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.velocity = torch.zeros_like(self.start)
+        moving = momentum or weight_decay
+        self.velocity = torch.zeros_like(self.start) if moving else None
         self.prior = prior.to(self.start).flatten()
         width = self.start.shape[1]
         batches = max(_ROOM // (batch_size * width * self.start.element_size()), 1)
@@ -107,7 +108,7 @@ class Stack:
         torch.softmax(logits, 1, out=error)
         error.scatter_add_(1, labels, error.new_full(labels.shape, -1.0))
         error = error.view(size, -1)
-        if not self.momentum and not self.weight_decay:
+        if self.velocity is None:
             self.weight.addmm_(error.T, inputs, alpha=-lr / size)
             return
         self.velocity.addmm_(error.T, inputs, beta=self.momentum, alpha=1 / size)
