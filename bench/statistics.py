@@ -34,23 +34,34 @@ _EVERY = (2, 3, 5, 10)
 class Case:
     """What is simulated.
 
-    Fields: `seeds` S; `classes`, each with `images` test images and a stratum; `share`
-    right; `gap` to a second method, whose paired difference is estimated, None for one
-    method alone; `ratio` of the seeds' standard deviation to that of test sampling,
+    Fields: `seeds` S; `classes`, each with `images` test images and a stratum, or with
+    one of several numbers of them, drawn anew each time; `share` right, a mean over
+    classes; `gap` to a second method, whose paired difference is estimated, None for
+    one method alone; `ratio` of the seeds' standard deviation to that of test sampling,
     both of one accuracy.
     """
 
     seeds: int
     classes: int
-    images: int
+    images: int | tuple[int, ...]
     share: float
     gap: float | None = None
     ratio: float = 0.0
 
     @property
+    def sizes(self) -> np.ndarray:
+        """(C,) test images of each class."""
+        return np.broadcast_to(self.images, self.classes)
+
+    @property
     def tested(self) -> int:
         """N, test images."""
-        return self.classes * self.images
+        return int(self.sizes.sum())
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(N,) of a mean over classes."""
+        return np.repeat(1 / self.sizes / self.classes, self.sizes)
 
     @property
     def rare(self) -> float:
@@ -93,15 +104,18 @@ def draws(case: Case, generator: np.random.Generator) -> tuple[float, Iterator]:
         total = float(np.hypot(steady, spread))
         centre = _centre(share, of_class, total)
         truth += sign * float(ndtr((centre + of_class) / total).mean())
-        logits = np.repeat(centre + of_class, case.images).astype(np.float32)
-        made.append((sign, spread, logits))
+        made.append((sign, spread, (centre + of_class).astype(np.float32)))
 
     def endless() -> Iterator[np.ndarray]:
         while True:
             difficulty = DIFFICULTY * _normal(generator, 1, case.tested)
             scores = np.zeros((case.seeds, case.tested), dtype=np.int8)
+            order = np.arange(case.classes)
+            if isinstance(case.images, tuple):
+                generator.shuffle(order)
             for sign, spread, logits in made:
-                place = logits + difficulty + own * _normal(generator, 1, case.tested)
+                place = np.repeat(logits[order], case.sizes) + difficulty
+                place = place + own * _normal(generator, 1, case.tested)
                 place = place + spread * _normal(generator, case.seeds, 1)
                 place += _normal(generator, case.seeds, case.tested)
                 scores += np.int8(sign) * (place > 0)
@@ -119,7 +133,7 @@ def _spread(case: Case, share: float, steady: float, of_class: np.ndarray) -> fl
     centre = _centre(share, of_class, steady)
     inside = (centre + of_class) / steady
     chance = ndtr(inside)
-    sampling = np.sqrt((chance * (1 - chance)).mean() / case.tested)
+    sampling = np.sqrt((chance * (1 - chance)).mean() * (case.weights**2).sum())
     slope = (np.exp(-(inside**2) / 2) / np.sqrt(2 * np.pi)).mean() / steady
     return float(case.ratio * sampling / slope)
 
@@ -137,10 +151,9 @@ def _centre(share: float, of_class: np.ndarray, total: float) -> float:
 def intervals(case: Case, repetitions: int, seed: int = 0) -> tuple[float, list]:
     """The truth, and as many estimates of it."""
     truth, scores = draws(case, np.random.default_rng(seed))
-    weights = np.full(case.tested, 1 / case.tested)
-    strata = np.repeat(np.arange(case.classes), case.images)
+    strata = np.repeat(np.arange(case.classes), case.sizes)
     return truth, [
-        estimate(score, weights, strata)
+        estimate(score, case.weights, strata)
         for score, _ in zip(scores, range(repetitions), strict=False)
     ]
 
@@ -324,6 +337,39 @@ def rare_table(repetitions: int) -> str:
                 found = (coverage(case, repetitions) for case in cases)
                 rows.append([*row, *map(_cell, found)])
     return markdown_table(header, rows, words=2)
+
+
+# Test images of each class -> what they are called.
+UNBALANCED: Mapping[tuple[int, ...], str] = {
+    (50,) * 19 + (1,): "19 × 50, 1",
+    (100,) * 9 + (1,): "9 × 100, 1",
+    (50,) * 5 + (1,): "5 × 50, 1",
+    (1, 2, 3, 4, 5) * 4: "four times 1, 2, 3, 4, 5",
+    (100, 60, 35, 20, 12, 7, 4, 2, 1, 1): "100, 60, 35, 20, 12, 7, 4, 2, 1, 1",
+    (40, 20, 3): "40, 20, 3",
+    (200, 5, 2): "200, 5, 2",
+}
+
+
+def unbalanced_table(repetitions: int) -> str:
+    """Means over classes of unequal test images; a column a number of seeds."""
+    every = (1, 3, 5)
+    header = ["Test images of each class", "Heaviest image, %", "Of", "Right, %"]
+    header += [f"S = {seeds}" for seeds in every]
+    rows = []
+    for images, name in UNBALANCED.items():
+        for gap in (None, 0.0):
+            for share in (0.5, 0.9):
+                cases = [Case(s, len(images), images, share, gap) for s in every]
+                row = [
+                    name,
+                    f"{100 * cases[0].weights.max():.0f}",
+                    _WORDS["value" if gap is None else "difference"],
+                    f"{100 * share:g}",
+                ]
+                found = (coverage(case, repetitions) for case in cases)
+                rows.append([*row, *map(_cell, found)])
+    return markdown_table(header, rows, words=3)
 
 
 def association_table(repetitions: int) -> str:

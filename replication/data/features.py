@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from replication.core.files import BadInput, write_arrays
 from replication.core.settings import DataSettings
+from replication.data.plausible import doubts_of, refuse_unwritten
 
 _HEAD = "classifier"
 _AUGMENTED = "train_augmented"
@@ -33,7 +34,8 @@ class ImportedFeatures:
     Fields: `splits` split -> features (N, D) float32 and labels (N,) int64 in [0, C),
     with train and test always there; `augmented` the training samples under
     augmentation, each as often, or None; `num_classes` C; `head` weight (C, D) and bias
-    (C,) float32 or None; `notes` a line for each thing that was changed or left.
+    (C,) float32 or None; `notes` a line for each thing that was changed, left or odd;
+    `doubts`, those of them that make a number partial.
     """
 
     splits: Mapping[str, Split]
@@ -41,6 +43,7 @@ class ImportedFeatures:
     num_classes: int
     head: Split | None
     notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def import_features(folder: Path, settings: DataSettings) -> ImportedFeatures:
@@ -107,6 +110,8 @@ def read_features(
     features, labels = splits["train"]
     num_classes = num_classes or int(labels.max()) + 1
     _refuse_any(_across(folder, paths, splits, num_classes))
+    odd, doubts = doubts_of(splits, num_classes)
+    notes += [*odd, *doubts]
     augmented = splits.pop(_AUGMENTED, None)
     if augmented is not None:
         _check_looks(paths[_AUGMENTED], augmented[1], labels)
@@ -125,7 +130,8 @@ def read_features(
     unread = sorted(p.name for p in {*folder.iterdir()} - read)
     if unread:
         notes.append(f"not read: {_listed(unread)}")
-    return ImportedFeatures(splits, augmented, num_classes, head, tuple(notes))
+    said = (tuple(notes), tuple(doubts))
+    return ImportedFeatures(splits, augmented, num_classes, head, *said)
 
 
 def write_features(
@@ -206,7 +212,9 @@ def _read_split(path: Path, num_classes: int | None, notes: list[str]) -> Split:
     _refuse_any(_bad_labels(f"{path}: {name}", labels, num_classes))
     if labels.dtype.kind == "f":
         notes.append(f"{path.name}: {name} cast from {labels.dtype.name} to int64")
-    return _float32(path, "features", features, notes), labels.astype(np.int64)
+    features = _float32(path, "features", features, notes)
+    refuse_unwritten(f"{path}: features", features)
+    return features, labels.astype(np.int64)
 
 
 def _bad_labels(where: str, labels: np.ndarray, num_classes: int | None) -> list[str]:

@@ -1,5 +1,6 @@
 """features: every split as features (N, D), extracted here or imported."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -43,17 +44,17 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     imported = stage.settings.features(benchmark, objective)
     index = read_table(stage.reads(OUTPUTS / benchmark / "data" / "index.csv"))
     if imported is not None:
-        dimensions, passes, notes = _import(stage, imported, benchmark, objective)
+        dimensions, passes, said = _import(stage, imported, benchmark, objective)
     else:
         dimensions, passes = _extract(stage, benchmark, objective)
-        notes = []
+        said = {}
     size = Size(int((index["split"] == "train").sum()), dimensions)
     sizes = OUTPUTS / "sizes" / objective / f"{benchmark}.json"
     write_json(stage.makes(sizes), asdict(size))
     one_folder = isinstance(stage.settings.get(f"inputs.{benchmark}.features"), str)
     folder = OUTPUTS / benchmark / objective
     stage.makes(folder / "features")
-    facts: dict[str, Any] = {"one_folder": one_folder, "train": CLEAN, "notes": notes}
+    facts: dict[str, Any] = {"one_folder": one_folder, "train": CLEAN, **said}
     before = [folder / "backbone"]
     if imported is not None and stage.settings.is_shipped(benchmark):
         before.append(imported)
@@ -133,11 +134,11 @@ def _write(folder: Path, name: str, features: np.ndarray, labels: np.ndarray) ->
 
 def _import(
     stage: Stage, source: Path, benchmark: str, objective: str
-) -> tuple[int, int, list[str]]:
+) -> tuple[int, int, dict[str, Sequence[str]]]:
     """Cached features as they are; without a head, one of zeros.
 
     Returns:
-        As `_extract`; and what a reader is told.
+        As `_extract`; and the notes and doubts that a reader is told.
 
     Raises:
         BadInput: their labels are not those that `prepare` indexed.
@@ -173,7 +174,7 @@ def _import(
     for note in imported.notes:
         print(f"{source}: {note}")
     notes = [f"Cached features: {note}." for note in imported.notes]
-    return train.shape[1], passes, notes
+    return train.shape[1], passes, {"notes": notes, "doubts": imported.doubts}
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def main(stage: Stage, benchmark: str) -> None:
     else:
         for file in files_of_features(imported, settings):
             stage.reads(file)
-        prepared = prepare_features(import_features(imported, settings))
+        shipped = stage.settings.is_shipped(benchmark)
+        prepared = prepare_features(import_features(imported, settings), shipped)
     notes = (*prepared.notes, *unbalanced(prepared.listing))
     folder = stage.makes(OUTPUTS / benchmark / "data")
     index = index_of(prepared)
@@ -58,8 +59,11 @@ def main(stage: Stage, benchmark: str) -> None:
     )
 
 
-def prepare_features(imported: ImportedFeatures) -> Prepared:
-    """Index cached features as images are: a row a sample, its content hashed."""
+def prepare_features(imported: ImportedFeatures, shipped: bool = False) -> Prepared:
+    """Index cached features as images are: a row a sample, its content hashed.
+
+    What is `shipped` comes with what repeats among its images, rows would say it again.
+    """
     labels = [imported.splits[split][1] for split in imported.splits]
     listing = Listing(
         root=Path("."),
@@ -80,9 +84,11 @@ def prepare_features(imported: ImportedFeatures) -> Prepared:
         for row in features
     ]
     repeats = find_repeats(listing, np.array(hashes))
-    said = (f"Cached features: {note}." for note in imported.notes)
-    notes = (*said, *repeats.notes)
-    return Prepared(listing, np.array(hashes), None, notes, repeats.doubts)
+    notes = tuple(f"Cached features: {note}." for note in imported.notes)
+    doubts = imported.doubts
+    if not shipped:
+        notes, doubts = (*notes, *repeats.notes), (*doubts, *repeats.doubts)
+    return Prepared(listing, np.array(hashes), None, notes, doubts)
 
 
 def unbalanced(listing: Listing) -> list[str]:

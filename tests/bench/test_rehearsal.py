@@ -26,15 +26,15 @@ def test_labels_have_the_published_counts(benchmark, sizes) -> None:
 
 
 def test_the_door_takes_its_features_which_are_made_once(tmp_path) -> None:
-    size = rehearsal.make_features(tmp_path, "inat18", 0.002, 4)
+    size = rehearsal.make_features(tmp_path, "inat18", 0.002, 32)
     found = read_features(tmp_path, 8142, val_is_test=True)
     assert found.notes == () and found.num_classes == size["C"] == 8142
     labels = rehearsal.labels_of("inat18", 0.002)
     for split, file in (("train", "train"), ("test", "val")):
-        assert found.splits[split][0].shape == (size[split], 4)
+        assert found.splits[split][0].shape == (size[split], 32)
         assert np.array_equal(found.splits[split][1], labels[file])
     before = (tmp_path / "feature_train.h5").stat().st_mtime_ns
-    assert rehearsal.make_features(tmp_path, "inat18", 0.002, 4) == size
+    assert rehearsal.make_features(tmp_path, "inat18", 0.002, 32) == size
     assert (tmp_path / "feature_train.h5").stat().st_mtime_ns == before
 
 

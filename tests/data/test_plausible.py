@@ -1,0 +1,119 @@
+"""Cached features that say of themselves that something is wrong, each by its value."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from replication.data.plausible import doubts_of, refuse_unwritten
+
+CLASSES, COLUMNS = 5, 8
+Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+NEAR = "samples lie nearest to their own class's mean no more often than by chance"
+
+
+def made() -> Splits:
+    """Five classes five apart and unit noise, so that the nearest mean is the own."""
+    generator = np.random.default_rng(0)
+    centres = 5 * np.eye(CLASSES, COLUMNS)
+    splits = {}
+    for split, each in (("train", 40), ("test", 30), ("val", 24)):
+        labels = generator.permutation(np.repeat(np.arange(CLASSES), each))
+        noise = generator.standard_normal((len(labels), COLUMNS))
+        splits[split] = ((centres[labels] + noise).astype(np.float32), labels)
+    return splits
+
+
+def change(split: str, of: Callable[[np.ndarray, np.ndarray], tuple]) -> Splits:
+    splits = made()
+    return splits | {split: of(*splits[split])}
+
+
+def one_number(features: np.ndarray, labels: np.ndarray) -> tuple:
+    features[:, [2, 5]] = 0, 0.25
+    return features, labels
+
+
+def one_zero(features: np.ndarray, labels: np.ndarray) -> tuple:
+    features[3] = 0
+    return features, labels
+
+
+def test_what_is_whole_is_taken_without_a_word() -> None:
+    splits = made()
+    assert doubts_of(splits, CLASSES) == ([], [])
+    for features, _ in splits.values():
+        refuse_unwritten("x", features)
+
+
+@pytest.mark.parametrize(
+    ("splits", "note"),
+    [
+        (change("train", one_number), "2 of 8 columns are one number in train"),
+        (change("val", one_zero), "row 3 of val is all zero"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_oddities_are_notes(splits, note) -> None:
+    assert doubts_of(splits, CLASSES) == ([note], [])
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda features, labels: (features, (labels + 1) % CLASSES),
+        lambda features, labels: (
+            features,
+            np.random.default_rng(1).permutation(labels),
+        ),
+        lambda features, labels: (features[::-1], labels),
+    ],
+    ids=["numbered otherwise", "of other rows", "turned round"],
+)
+def test_labels_that_the_features_know_nothing_of_are_doubted(split, of) -> None:
+    notes, (doubt,) = doubts_of(change(split, of), CLASSES)
+    assert notes == [] and doubt.startswith(f"{split} {NEAR} (")
+
+
+def test_few_classes_right_are_still_more_than_chance() -> None:
+    """Half of the labels drawn: 60 % lie nearest to their own, 20 % would by chance."""
+
+    def half(features: np.ndarray, labels: np.ndarray) -> tuple:
+        drawn = np.random.default_rng(1).permutation(labels)
+        return features, np.where(np.arange(len(labels)) % 2, labels, drawn)
+
+    assert doubts_of(change("test", half), CLASSES) == ([], [])
+
+
+def test_splits_on_unlike_scales_are_doubted() -> None:
+    """Normalised rows have length 1: a root mean square of 1 / sqrt(8) = 0.354."""
+
+    def normalised(features: np.ndarray, labels: np.ndarray) -> tuple:
+        return features / np.linalg.norm(features, axis=1, keepdims=True), labels
+
+    notes, doubts = doubts_of(change("test", normalised), CLASSES)
+    assert notes == [] and doubts[0].startswith(
+        "features are on unlike scales (root mean square train 2."
+    )
+    assert ", test 0.354, val 2." in doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        (148, "a sample in every row, got only zeros in 2 of 150 rows, first row 148"),
+        (0, "a sample in every row, got only zeros in 150 of 150 rows, first row 0"),
+        (None, "samples that differ, got 150 equal rows"),
+    ],
+)
+def test_rows_that_no_sample_can_be_meant_by_are_refused(
+    refused, written, problem
+) -> None:
+    features, _ = made()["test"]
+    if written is None:
+        features[:] = features[0]
+    else:
+        features[written:] = 0
+    (line,) = refused(lambda: refuse_unwritten("x.npz: features", features))
+    assert line.startswith(f"x.npz: features: expected {problem}")
