@@ -17,6 +17,7 @@ from replication.reporting.tables import (
     points,
     shown,
 )
+from replication.samples.metrics import CLASS_MEAN
 from replication.statistics.results import Cell, Claim, Measurement, pick
 from replication.statistics.verdicts import UNDECIDED_AFTER
 
@@ -41,6 +42,7 @@ def overall_table(
     Args:
         tests: method -> id of the Claim on its difference.
     """
+    class_means = _class_means(cells)
     cells = [cell for cell in cells if cell.metric == "overall"]
     printed = any(cell.printed is not None for cell in cells)
     claims, body = list(claims), []
@@ -56,7 +58,21 @@ def overall_table(
     columns = ["printed"] * printed + [*PROTOCOL_NAMES.values()]
     header = [f"Overall, {name}" for name in columns]
     header += [f"Difference, {name}" for name in columns]
-    return markdown_table(["Row", *header, "Verdict"], body)
+    return markdown_table(["Row", *header, "Verdict"], body) + class_means
+
+
+def _class_means(cells: Iterable[Cell]) -> str:
+    """A paragraph on the mean over classes, where an unbalanced test set has one."""
+    of = [c for c in cells if c.metric == CLASS_MEAN and c.protocol == "validated"]
+    gaps = [cell for cell in of if cell.minus is not None]
+    if not gaps:
+        return ""
+    full = pick(of, method=gaps[0].method, minus=None)
+    minus = ", ".join(f"{cell.label} {shown(cell)}" for cell in gaps)
+    return (
+        "\n\nThe test set is unbalanced: Overall is the mean over images. The mean "
+        f"over classes (*validated*) of {full.label} is {shown(full)} %; minus {minus}."
+    )
 
 
 def labels_of(cells: Iterable[Cell]) -> dict[str, str]:

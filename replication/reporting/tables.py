@@ -18,6 +18,7 @@ METRIC_NAMES = {
     "few": "Few",
     "mcc": "MCC",
     "nmi": "NMI",
+    "class_mean": "Class mean",
 }
 PROTOCOL_NAMES = {"validated": "validated", "as_released": "as released"}
 _TOO_NEAR = 0.0005  # an end that one digit would show as 0

@@ -12,15 +12,23 @@ from replication.samples.association import STEPS, mcc_scores, nmi_scores
 from replication.samples.shots import SHOT_GROUPS, shot_groups
 
 ACCURACIES = ("overall", *SHOT_GROUPS)
+CLASS_MEAN = "class_mean"  # of every class's accuracy: what Overall is if balanced
 _ASSOCIATION = {"mcc": mcc_scores, "nmi": nmi_scores}
 
 
 def metric_weights(
     labels: np.ndarray, train_counts: np.ndarray
 ) -> Mapping[str, np.ndarray]:
-    """Weight of each test sample in each of the six metrics, as `accuracy_weights`."""
-    weights = accuracy_weights(labels, train_counts)
-    return {**weights, **dict.fromkeys(_ASSOCIATION, weights["overall"])}
+    """Weight of each test sample in each of the six metrics, as `accuracy_weights`.
+
+    Where the test set is unbalanced, a seventh is the mean over classes.
+    """
+    weights = dict(accuracy_weights(labels, train_counts))
+    weights |= dict.fromkeys(_ASSOCIATION, weights["overall"])
+    _, number, size = np.unique(labels, return_inverse=True, return_counts=True)
+    if size.min() < size.max():
+        weights[CLASS_MEAN] = 1 / size[number] / len(size)
+    return weights
 
 
 def metric_scores(

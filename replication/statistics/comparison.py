@@ -13,7 +13,12 @@ from replication.core.files import read_table, read_yaml
 from replication.core.record import PACKAGE
 from replication.core.stage import Stage
 from replication.published.reader import PublishedTable
-from replication.samples.metrics import metric_scores, metric_step, metric_weights
+from replication.samples.metrics import (
+    CLASS_MEAN,
+    metric_scores,
+    metric_step,
+    metric_weights,
+)
 from replication.samples.predictions import paired
 from replication.statistics.intervals import estimate
 from replication.statistics.results import PROTOCOLS, Cell, estimated
@@ -73,7 +78,7 @@ class Comparison:
         rows = self.table.rows
         if method not in rows or self.benchmark != self.table.benchmark:
             return None
-        percent = rows[method].values[metric]
+        percent = rows[method].values.get(metric)
         return None if percent is None else percent / 100
 
 
@@ -138,7 +143,8 @@ def table_cells(
         train_counts: (C,) training images of each class.
 
     Returns:
-        A Cell a method and metric; and but for the full row one with `minus`: the full
+        A Cell a method and metric, where the test set is unbalanced also for the mean
+        over classes; and but for the full row one with `minus`: the full
         row minus the method, same samples and seeds, under the method's label.
 
     Raises:
@@ -148,7 +154,9 @@ def table_cells(
     for protocol in PROTOCOLS:
         pairs = paired(predictions, protocol)
         weights = metric_weights(pairs.labels, train_counts)
-        for metric in rows.table.metrics:
+        for metric in (*rows.table.metrics, CLASS_MEAN):
+            if metric not in weights:
+                continue
             scores = {
                 method: metric_scores(metric, answers, pairs.labels, len(train_counts))
                 for method, answers in pairs.of.items()

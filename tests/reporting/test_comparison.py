@@ -46,6 +46,16 @@ def test_overall_stands_beside_print_and_the_difference_beside_it() -> None:
     ]
 
 
+def test_an_unbalanced_test_set_has_its_mean_over_classes_below() -> None:
+    of = {"metric": "class_mean", "protocol": "validated"}
+    cells = [*under_both(), cell(**of), gap(minus="head", **of, **LOST)]
+    assert overall_table(cells, (), {}).endswith(
+        "|\n\nThe test set is unbalanced: Overall is the mean over images. The mean "
+        "over classes (*validated*) of Full model is 40.0 ± 2.0 %; minus w/o L_MLE "
+        "−10.0 ± 2.0."
+    )
+
+
 def test_other_metrics_have_a_second_row_where_the_protocols_differ() -> None:
     cells = [
         *under_both(label="same", metric="few", printed=None),

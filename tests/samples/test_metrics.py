@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import (
     accuracy_score,
+    balanced_accuracy_score,
     matthews_corrcoef,
     normalized_mutual_info_score,
     recall_score,
@@ -64,14 +65,16 @@ def test_what_is_not_tested_does_not_count() -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_metric_is_the_weighted_mean_of_its_scores(seed: int) -> None:
-    """All six; the last two are scikit-learn's."""
+    """The last three are scikit-learn's; of a balanced test set one repeats Overall."""
     predictions, labels, counts = random_case(seed)
     weights = metric_weights(labels, counts)
     expected = accuracies(predictions, labels, counts) | {
         "mcc": matthews_corrcoef(labels, predictions),
         "nmi": normalized_mutual_info_score(labels, predictions),
+        "class_mean": balanced_accuracy_score(labels, predictions),
     }
     assert weights.keys() == expected.keys()
+    assert "class_mean" not in metric_weights(np.repeat(np.arange(12), 3), counts)
     for metric, value in expected.items():
         scores = metric_scores(metric, predictions[None], labels, 12)
         assert scores @ weights[metric] == pytest.approx([value])
