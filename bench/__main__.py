@@ -1,10 +1,10 @@
-"""Measure speed and memory on this machine, then write README.md and cost.md.
+"""Measure speed and memory on this machine, then write README.md.
 
     python -m bench [--device auto]                                  (`make bench`)
     python -m bench --rehearse /big/disk ...                      (`make rehearse`)
 
 Each figure runs in a process of its own, so that its peak memory is its own, with the
-machine's rate of products measured right after it: what else it does slows both.
+machine's rate of products measured right after it.
 """
 
 import argparse
@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench import page, rehearsal
-from bench.figures import FIGURES
-from bench.measuring import about_machine, in_fresh_process, slug
+from bench.figures import FIGURES, SUITE
+from bench.measuring import about_machine, beside_load, in_fresh_process, slug
+from replication.core.cores import cores
 from replication.core.device import pick_device
 from replication.core.files import BadInput, write_json
 
@@ -42,24 +45,45 @@ PLAN: list[tuple[str, dict[str, int], int]] = [
     ("training step", {"B": 32, "layers": 50, "pixels": 224}, 3),
     ("extraction", {"B": 32, "layers": 50, "pixels": 224}, 4),
     ("extraction", {"B": 32, "layers": 152, "pixels": 224}, 3),
-    ("load PaCo's views", {"B": 32, "width": 500, "height": 375, "pixels": 224}, 6),
 ]
+
+
+# ... and beside load: a filter epoch's, a classifier's and a training epoch's steps.
+LOADED: list[tuple[str, dict[str, int], int]] = [
+    ("filter step", {"B": 512, "K": 500, "D": 64}, 60),
+    ("plain epoch", {"N": 10240, "B": 128, "K": 100, "D": 64, "C": 100}, 12),
+    ("training step", {"B": 32, "layers": 32, "pixels": 32}, 12),
+]
+
+
+def run_figure(
+    name: str, way: str, device: str, threads: int, repeats: int, size: Mapping
+) -> dict[str, Any]:
+    """One figure one way, in a process of its own."""
+    numbers = [f"{key}={value}" for key, value in size.items()]
+    words = (name, way, device, str(threads), str(repeats), *numbers)
+    return in_fresh_process("bench.figures", *words)
 
 
 def measure(
     name: str, size: Mapping[str, int], repeats: int, device: str
 ) -> dict[str, Any]:
-    """One figure every way."""
+    """One figure every way; on a processor on one thread."""
     figure = FIGURES[name]
-    words = [f"{key}={value}" for key, value in size.items()]
-    ways = {
-        way: in_fresh_process("bench.figures", name, way, device, str(repeats), *words)
-        for way in figure.ways
-    }
+    ways = {way: run_figure(name, way, device, 1, repeats, size) for way in figure.ways}
     row = {"name": name, "size": dict(size), "ways": ways}
     row["operations"] = figure.operations(size)
     print(" · ".join(page.cells(row)), flush=True)
     return row
+
+
+def loaded(name: str, size: Mapping[str, int], repeats: int) -> dict[str, Any]:
+    """One figure on the clock, as the suite runs it: alone, and beside busy work."""
+    given = (name, SUITE, "cpu", 0, repeats, size)
+    quiet = run_figure(*given)["waited"]
+    with beside_load(2 * cores()):
+        busy = run_figure(*given)["waited"]
+    return {"name": name, "size": dict(size), "quiet": quiet, "busy": busy}
 
 
 def main() -> None:
@@ -71,15 +95,17 @@ def main() -> None:
     word = parser.parse_args().device
     try:
         device = pick_device(word)
+        torch.set_num_threads(1)
         machine = about_machine(device)
+        quiet = device.type == "cpu" and machine["load"] <= page.QUIET
+        besides = [loaded(*planned) for planned in LOADED if quiet]
         figures = [measure(*planned, word) for planned in PLAN]
     except BadInput as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    write_json(
-        RESULTS / f"{slug(device)}.json", {"machine": machine, "figures": figures}
-    )
-    page.write_pages(RESULTS)
+    made = {"machine": machine, "figures": figures, "beside_load": besides}
+    write_json(RESULTS / f"{slug(device)}.json", made)
+    page.write_page(RESULTS)
 
 
 if __name__ == "__main__":

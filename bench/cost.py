@@ -53,11 +53,11 @@ class Rates(NamedTuple):
     image: float
 
 
-def page(
+def parts(
     measured: Sequence[Mapping[str, Any]], rehearsals: Sequence[Mapping[str, Any]]
-) -> str:
+) -> list[str]:
     """Every device's estimates, then the rehearsals at true size."""
-    lines = ["# What it costs\n", _HOW]
+    lines = ["## What a whole table costs\n", _HOW]
     header = ("Table", "Filters", "Classifiers", "From cached features", "Features",
               "Backbones")  # fmt: skip
     for device in measured:
@@ -66,9 +66,9 @@ def page(
             for title, cost in estimates(device["figures"]).items()
         ]
         machine = device["machine"]
-        lines.append(f"## {machine['device']}, {machine['date']}\n")
+        lines.append(f"{machine['device']}, {machine['date']}:\n")
         lines.append(markdown_table(header, rows) + "\n")
-    return "\n".join([*lines, *map(_rehearsal, rehearsals)])
+    return [*lines, *map(_rehearsal, rehearsals)]
 
 
 def estimates(figures: Sequence[Row]) -> dict[str, Cost]:
@@ -180,7 +180,7 @@ def _rehearsal(ran: Mapping[str, Any]) -> str:
         "cores): times are too long, memory is not.\n"
     ]
     parts = [
-        f"## Rehearsal of {_REHEARSED[ran['benchmark']]}: {machine['device']}, "
+        f"### Rehearsal of {_REHEARSED[ran['benchmark']]}: {machine['device']}, "
         f"{machine['date']}\n",
         # Its own threads are among the processes that the system counts.
         *(busy if load > machine["threads"] + 0.5 else []),

@@ -1,21 +1,19 @@
 """What is measured: each figure builds its data, then hands back the work to time.
 
-    python -m bench.figures NAME WAY DEVICE REPEATS KEY=VALUE ...
+    python -m bench.figures NAME WAY DEVICE THREADS REPEATS KEY=VALUE ...
 
-is one figure done one way in a process of its own, as a line of JSON.
+is one figure done one way in a process of its own, as a line of JSON. 0 threads: those
+that the suite would use.
 """
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,13 +25,10 @@ from replication.classifiers.descent import Stack
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.core.device import pick_device
 from replication.core.settings import (
-    BackboneSettings,
     FilterSettings,
 )
 from replication.flow_filter.fitting import objective_terms, read_clusters
 from replication.flow_filter.flow import FlowFilter
-from replication.images.augmentation import paco_views, view_batches
-from replication.images.batches import ImageSplit
 
 Size = Mapping[str, int]
 Work = Callable[[], Any]
@@ -44,8 +39,8 @@ SUITE = "suite"
 class Figure(NamedTuple):
     """Ways to do one thing; each builds its data when called and returns the work.
 
-    Fields: `operations` of the dense products that the equations ask for, masks
-    ignored; 0 where they are not counted.
+    Fields: `operations` of the products that the equations ask for, without what a mask
+    sets to zero; 0 where they are not counted.
     """
 
     ways: Mapping[str, Build]
@@ -134,8 +129,11 @@ def _plain_read(size: Size, device: torch.device) -> Work:
 
 
 def flow_operations(size: Size) -> float:
-    """Of one sample's way forward: both MADEs, and the products with the centres."""
-    return 2 * (2 * 4 * size["D"] ** 2 + size["K"] * size["D"])
+    """Of one sample's way forward: both MADEs, and the products with the centres.
+
+    A MADE has D x D twice and D x 2D once; its masks leave half of each.
+    """
+    return 2 * (2 * 2 * size["D"] ** 2 + size["K"] * size["D"])
 
 
 # --- classifiers
@@ -209,7 +207,9 @@ def _epoch_operations(aided: bool, size: Size) -> float:
 
 
 def _network(size: Size, device: torch.device) -> tuple[nn.Module, Tensor]:
-    network = build_network(f"resnet{size['layers']}", 100, None, seed=0).to(device)
+    kind = "_cifar" if size["pixels"] == 32 else ""
+    name = f"resnet{size['layers']}{kind}"
+    network = build_network(name, 100, None, seed=0).to(device)
     pixels = torch.randn(size["B"], 3, size["pixels"], size["pixels"], device=device)
     return network, pixels
 
@@ -237,48 +237,6 @@ def _training_step(size: Size, device: torch.device) -> Work:
     return step
 
 
-# --- loading, on one core as in a worker process
-
-
-def write_photographs(folder: Path, size: Size) -> tuple[Path, ...]:
-    """B JPEGs of smoothed noise, quality 90, of the size of a photograph."""
-    paths = []
-    for number in range(size["B"]):
-        generator = torch.Generator().manual_seed(number)
-        levels = torch.full((1, 3, size["height"], size["width"]), 128.0)
-        # Such a JPEG has about as many bytes a pixel as a photograph.
-        for cells, strength in ((4, 90), (16, 50), (64, 40), (250, 90)):
-            coarse = torch.rand(1, 3, cells, cells, generator=generator) - 0.5
-            levels += strength * F.interpolate(coarse, levels.shape[2:], mode="bicubic")
-        pixels = levels[0].clamp(0, 255).byte().permute(1, 2, 0)
-        paths.append(folder / f"{number}.jpg")
-        Image.fromarray(pixels.contiguous().numpy()).save(paths[-1], quality=90)
-    return tuple(paths)
-
-
-def _loading(size: Size, device: torch.device) -> Work:
-    """From files to normalised batches of PaCo's two views of each image."""
-    folder = tempfile.TemporaryDirectory()
-    paths = write_photographs(Path(folder.name), size)
-    images = ImageSplit(torch.zeros(len(paths), dtype=torch.int64), None, paths)
-    views = paco_views("randcls", "sim", size["pixels"])
-    settings = BackboneSettings(
-        network="resnet50", pretrained=None, augmentation="imagenet", epochs=1, lr=0.1,
-        momentum=0.9, weight_decay=0.0, batch_size=size["B"], warmup_epochs=0,
-        schedule="cosine", seed=0, image_size=size["pixels"],
-        resize=size["pixels"] * 8 // 7,
-        interpolation="bilinear", mean=[0.5] * 3, std=[0.2] * 3,
-    )  # fmt: skip
-
-    def work() -> None:
-        assert Path(folder.name).is_dir()  # it goes with the work
-        torch.set_num_threads(1)
-        made = view_batches(images, size["B"], *views, settings, device, 0)
-        list(made(torch.arange(len(images)), 0))
-
-    return work
-
-
 def _unknown(size: Size) -> float:
     return 0.0
 
@@ -303,14 +261,15 @@ FIGURES = {
     ),
     "training step": Figure({SUITE: _training_step}, _unknown),
     "extraction": Figure({SUITE: _extraction}, _unknown),
-    "load PaCo's views": Figure({SUITE: _loading}, _unknown),
 }
 
 
 def main(arguments: list[str]) -> None:
     """One figure, measured beside the rate of products."""
-    name, way, device_word, repeats, *sizes = arguments
+    name, way, device_word, threads, repeats, *sizes = arguments
     device = pick_device(device_word)
+    if int(threads):
+        torch.set_num_threads(int(threads))
     size = {key: int(value) for key, value in (word.split("=") for word in sizes)}
     taken = take(FIGURES[name].ways[way](size, device), int(repeats), device)
     print(json.dumps(asdict(taken) | {"product_rate": product_rate(device)}))

@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 
+from replication.core.cores import cores
 from replication.core.device import device_name
 from replication.core.files import BadInput
 
@@ -28,11 +30,13 @@ _RESET_PEAK = "5"  # proc(5): /proc/pid/clear_refs
 class Taken:
     """What a figure took.
 
-    Fields: `seconds` median of its repetitions, the first left out; `peak_mb` most
-    memory while it ran, beyond what was there before it began.
+    Fields: `seconds` of a GPU, or of processor time over all threads, which other jobs
+    hardly change, and `waited` on the clock: medians of its repetitions, the first left
+    out; `peak_mb` most memory while it ran, beyond what was there before it began.
     """
 
     seconds: float
+    waited: float
     peak_mb: float
 
 
@@ -45,17 +49,20 @@ def take(work: Callable[[], Any], repeats: int, device: torch.device) -> Taken:
     before = _start_of_peak(device)
     times = []
     for _ in range(repeats):
-        start = now(device)
+        start = _now(device)
         work()
-        times.append(now(device) - start)
-    return Taken(statistics.median(times[1:]), _peak(device) - before)
+        end = _now(device)
+        times.append((end[0] - start[0], end[1] - start[1]))
+    seconds, waited = map(statistics.median, zip(*times[1:], strict=True))
+    return Taken(seconds, waited, _peak(device) - before)
 
 
-def now(device: torch.device) -> float:
-    """Seconds on a clock, once the device has done all that it was told."""
+def _now(device: torch.device) -> tuple[float, float]:
+    """The device's own clock, and the wall's; once it has done all that it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+        return time.perf_counter(), time.perf_counter()
+    return time.process_time(), time.perf_counter()
 
 
 def _start_of_peak(device: torch.device) -> float:
@@ -96,7 +103,7 @@ def about_machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": device_name(device),
         "kind": device.type,
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
@@ -108,6 +115,19 @@ def about_machine(device: torch.device) -> dict[str, Any]:
 def slug(device: torch.device) -> str:
     """The device's name as a file's name."""
     return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
+
+
+@contextmanager
+def beside_load(processes: int) -> Iterator[None]:
+    """Have so many processes be busy meanwhile."""
+    spins = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(spins) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def in_fresh_process(module: str, *arguments: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The pages of `python -m bench`, from every results file; no number is typed."""
+"""The page of `python -m bench`, from every results file; no number is typed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,22 +9,17 @@ from bench.figures import SUITE
 from replication.core.files import read_json, write_text
 from replication.reporting.tables import markdown_table
 
-WORDS = {
-    "nflows": "nflows as it comes, square expanded",
-    "differences": "nflows as it comes, (B, K, D) differences",
-    "plain": "autograd on concatenated inputs",
-}
 _HEADER = (
     "Figure", "Size", "Time", "Plain", "Times faster", "Memory, MB", "Plain, MB",
-    "Share of floor, %",
+    "Products, % of the time",
 )  # fmt: skip
 _HOW = """\
-Each figure beside a plain [reference](references.py) where there is one, and beside a
-floor: the time that its dense products alone, masks ignored, take at the rate of a
-large product, measured right after it. Above 100 % the masked half that is not computed
-gains more than all else costs. Memory is the most in use beyond model and data. Each in
-a process of its own; loading on one core. B batch, K clusters, D dimensions, C classes,
-N samples. `make bench`
+On a processor: processor time of one thread, in a process of its own, so that other
+jobs hardly change it; on a GPU, the clock's. Beside it a plain
+[reference](references.py), where there is one. *Products*: what the matrix products
+alone would take, without what masks set to zero, at the rate of a large product that is
+measured right after. Memory is the most in use beyond model and data. B batch, K
+clusters, D dimensions, C classes, N samples. `make bench`
 """
 # What was measured once, about choices since made.
 _EARLIER = """\
@@ -48,6 +43,7 @@ _EARLIER = """\
 """
 
 Row = Mapping[str, Any]
+QUIET = 0.5  # processes in the last minute, at most
 
 
 def load_results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -57,36 +53,51 @@ def load_results(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: read_json(file) for name, file in named.items()}
 
 
-def write_pages(folder: Path) -> None:
-    """README.md and cost.md, beside the folder of results."""
+def write_page(folder: Path) -> None:
+    """README.md, beside the folder of results."""
     measured = list(load_results(folder).values())
-    write_text(folder.parent / "README.md", page(measured))
     rehearsals = [read_json(file) for file in sorted(folder.glob("rehearsal-*.json"))]
-    write_text(folder.parent / "cost.md", cost.page(measured, rehearsals))
+    write_text(folder.parent / "README.md", page(measured, rehearsals))
 
 
-def page(measured: Sequence[Mapping[str, Any]]) -> str:
+def page(
+    measured: Sequence[Mapping[str, Any]], rehearsals: Sequence[Mapping[str, Any]]
+) -> str:
     """The whole page: what was found, each device's figures, how it was measured."""
     parts = ["# Speed and memory\n", *map(finding, measured)]
-    parts.append(
-        "What a whole table costs: [cost.md](cost.md). How often an interval holds "
-        "the truth: [statistics.md](statistics.md). Disturbed runs: "
-        "[faults.md](faults.md).\n"
-    )
+    if not any(device["machine"]["kind"] == "cuda" for device in measured):
+        parts.append("No GPU has run this: `make bench` on one adds its figures.\n")
     parts += map(_device_part, measured)
-    return "\n".join([*parts, "## How\n", _HOW, _EARLIER])
+    parts += ["## How\n", _HOW, _EARLIER, *cost.parts(measured, rehearsals)]
+    parts.append(
+        "Beside this page: [how often an interval holds the truth](statistics.md), "
+        "[disturbed runs](faults.md).\n"
+    )
+    return "\n".join(parts)
 
 
 def finding(device: Mapping[str, Any]) -> str:
-    """The largest filter step in words."""
-    steps = [row for row in device["figures"] if row["name"] == "filter step"]
-    row = max(steps, key=lambda row: (row["size"]["D"], -row["size"]["B"]))
+    """The gains over plain references, and what is furthest from its products."""
+    rows = device["figures"]
+    gains = [gain for row in rows if (gain := times_faster(row)) is not None]
+    shares = [row for row in rows if share_of_products(row) is not None]
+    least = min(shares, key=share_of_products)
     return (
-        f"**{device['machine']['device']}**: a Flow Filter's step ({sizes(row)}) "
-        f"takes {seconds(row['ways'][SUITE]['seconds'])}, {times_faster(row):.1f} "
-        f"times as fast as {WORDS[plain_way(row)]}, and "
-        f"{100 * share_of_floor(row):.0f} % of the speed at which its dense products "
-        "alone would run.\n"
+        f"**{device['machine']['device']}**: {min(gains):.1f} to {max(gains):.1f} "
+        "times as fast as the same equations in plain PyTorch and nflows. Furthest "
+        f"from what its products alone would take: {least['name']} ({sizes(least)}), "
+        f"where they are {100 * share_of_products(least):.0f} % of the time."
+        f"{_loaded(device['beside_load'])}\n"
+    )
+
+
+def _loaded(rows: Sequence[Row]) -> str:
+    if not rows:
+        return " How much slower it is beside other jobs was not measured: it was busy."
+    worst = max(row["busy"] / row["quiet"] for row in rows)
+    return (
+        f" Beside two busy processes a core it takes at most {worst:.1f} times as "
+        "long; a fair share of the cores is 3."
     )
 
 
@@ -94,15 +105,22 @@ def _device_part(device: Mapping[str, Any]) -> str:
     machine, figures = device["machine"], device["figures"]
     rate = max(way["product_rate"] for row in figures for way in row["ways"].values())
     busy = (
-        f"> **The machine was busy** ({machine['load']} processes on "
-        f"{machine['cores']} cores when it began): times are too long.\n"
+        f"The machine was busy: {machine['load']} processes on {machine['cores']} "
+        "cores when it began.\n"
     )
+    beside = [
+        [row["name"], sizes(row), seconds(row["quiet"]), seconds(row["busy"]),
+         f"{row['busy'] / row['quiet']:.1f}"]
+        for row in device["beside_load"]
+    ]  # fmt: skip
+    header = ("Figure", "Size", "Quiet", "Beside two busy processes a core", "Ratio")
     lines = [
         f"## {machine['device']}\n",
         f"PyTorch {machine['torch']}, Python {machine['python']}; {machine['date']}. "
         f"Products in float32: {rate / 1e9:,.0f} billion operations a second.\n",
-        *([busy] if machine["load"] > 0.5 else []),
+        *([busy] if machine["load"] > QUIET else []),
         markdown_table(_HEADER, map(cells, figures), words=2) + "\n",
+        *([markdown_table(header, beside, words=2) + "\n"] if beside else []),
     ]
     return "\n".join(lines)
 
@@ -112,11 +130,11 @@ def plain_way(row: Row) -> str | None:
     return next((way for way in row["ways"] if way != SUITE), None)
 
 
-def share_of_floor(row: Row) -> float | None:
-    """Fraction, above 1 where masked products are left out; None without a floor."""
+def share_of_products(row: Row) -> float | None:
+    """Fraction of the time that the products alone would take; None: not counted."""
     suite = row["ways"][SUITE]
-    floor = row["operations"] / suite["product_rate"]
-    return floor / suite["seconds"] if floor else None
+    alone = row["operations"] / suite["product_rate"]
+    return alone / suite["seconds"] if alone else None
 
 
 def times_faster(row: Row) -> float | None:
@@ -130,7 +148,7 @@ def times_faster(row: Row) -> float | None:
 def cells(row: Row) -> list[str]:
     """One figure as a row of the table."""
     ours, plain = row["ways"][SUITE], row["ways"].get(plain_way(row))
-    faster, share = times_faster(row), share_of_floor(row)
+    faster, share = times_faster(row), share_of_products(row)
     return [
         row["name"],
         sizes(row),

@@ -238,7 +238,7 @@ def write_results(
         *(["published"] if chosen["published"] else []),
     ]
     write_json(results / f"rehearsal-{'-'.join(words)}.json", ran)
-    page.write_pages(results)
+    page.write_page(results)
 
 
 def line(stage: Mapping[str, Any]) -> str:

@@ -96,7 +96,7 @@ def test_what_is_left_when_it_stops_is_named(tmp_path, monkeypatch) -> None:
     }  # fmt: skip
     with pytest.raises(BadInput, match="stopped"):
         rehearsal.rehearse(chosen)
-    page = (tmp_path / "bench" / "cost.md").read_text()
+    page = (tmp_path / "bench" / "README.md").read_text()
     assert "| prepare inat18 | 90.0 s | 12,289 |" in page
     assert "Not run there: features inat18 paco, heads inat18 paco" in page
     assert "was busy" in page
