@@ -17,7 +17,9 @@ _RECIPES = {
     "scaled": "*Scaled*: ImageNet-LT's, at the size of this data",
     "verbatim": "*Verbatim*: ImageNet-LT's as they stand, on data of another size",
 }
-_LINK = re.compile(r"\[(?P<words>[^\]]*)\]\((?P<file>\w+\.md)(?P<place>[^)]*)\)")
+_LINK = re.compile(  # words with brackets in them too: E[x]
+    r"\[(?P<words>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<file>\w+\.md)(?P<place>[^)]*)\)"
+)
 
 
 # What DLSA starts from.

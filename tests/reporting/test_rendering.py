@@ -27,9 +27,9 @@ def test_the_first_line_says_what_the_data_is(stand_in, paper_data, begins) -> N
 def test_a_link_leads_to_where_the_page_is_or_is_no_link() -> None:
     """From a page of a folder: beside it, else in the folders to look in."""
     pages = {Path("r/a.md"), Path("r/b.md"), Path("r/s/a.md")}
-    text = "[x](a.md#y), [z](b.md), [gone](c.md), ![i](f/i.svg), [w](../k/a.md)"
+    text = "[x](a.md#y), [E[z]](b.md), [gone](c.md), ![i](f/i.svg), [w](../k/a.md)"
     assert relinked(text, Path("r/s/p.md"), pages, [Path("r")]) == (
-        "[x](a.md#y), [z](../b.md), gone, ![i](f/i.svg), [w](../k/a.md)"
+        "[x](a.md#y), [E[z]](../b.md), gone, ![i](f/i.svg), [w](../k/a.md)"
     )
     assert relinked("[z](b.md)", Path("r/p.md"), pages, []) == "[z](b.md)"
     assert relinked("[x](a.md)", Path("k/m/p.md"), pages, [Path("r")]) == (
