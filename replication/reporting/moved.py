@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from replication.ladder import HEAD, LADDER
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
@@ -11,7 +12,8 @@ from replication.reporting.tables import (
     shown,
 )
 from replication.statistics.moves import MORE, Move
-from replication.statistics.results import Claim, Measurement
+from replication.statistics.results import Cell, Claim, Measurement
+from replication.statistics.verdicts import DECIDED
 
 # DLSA, by section: alone and minus what it is compared with. Other rows are folded.
 _FIRST = {
@@ -20,6 +22,18 @@ _FIRST = {
     "ladder": (("frequencies", "drawn"), (None, "head")),
 }
 _HEADER = ["Overall", "Data", "Protocol", "Before", "Now", "Now minus before, paired"]
+
+
+def of_interest(cell: Cell) -> bool:
+    """DLSA's numbers; other rows of the tables; steps of the ladder."""
+    if cell.section == "ladder" and cell.method in LADDER and cell.minus != HEAD:
+        return cell.minus is not None or _first(cell)
+    return _first(cell) or (cell.section != "ladder" and cell.minus is None)
+
+
+def _first(cell: Cell) -> bool:
+    methods, minus = _FIRST[cell.section]
+    return cell.method in methods and cell.minus in minus
 
 
 def changed_settings(
@@ -60,10 +74,7 @@ def moved_block(
     }
     rows: dict[bool, list[list[str]]] = {True: [], False: []}
     for move in moves or ():
-        cell = move.now
-        methods, minus = _FIRST[cell.section]
-        first = cell.method in methods and cell.minus in minus
-        rows[first].append(_row(move, labels, titles))
+        rows[_first(move.now)].append(_row(move, labels, titles))
     seeds = sorted({seed for move in moves or () for seed in move.seeds})
     return render(
         "reporting/templates/moved.md.j2",
@@ -107,7 +118,7 @@ def _verdicts(
     tables: Sequence[Measurement],
     titles: Mapping[str | None, str],
 ) -> Iterator[str]:
-    """Claims of both runs whose verdict is another one, a line each."""
+    """Claims decided in one run and not so in the other, a line each."""
 
     def key(claim: Claim) -> tuple[str | None, ...]:
         return claim.section, claim.benchmark, claim.protocol, claim.id
@@ -116,7 +127,7 @@ def _verdicts(
     claims = dict.fromkeys(claim for table in tables for claim in table.claims)
     for claim in claims:
         was = old.get(key(claim))
-        if was not in (None, claim.verdict):
+        if was not in (None, claim.verdict) and {was, claim.verdict} & {*DECIDED}:
             under = PROTOCOL_NAMES.get(claim.protocol, "")
             where = ", ".join(filter(None, (titles.get(claim.benchmark), under)))
             yield f"{claim.statement} ({where}): {was} → {claim.verdict}."

@@ -21,7 +21,7 @@ from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import of_print
 from replication.reporting.index import index_page, scoreboard, stand_in_page
 from replication.reporting.kept import kept_runs
-from replication.reporting.moved import changed_settings, moved_block
+from replication.reporting.moved import changed_settings, moved_block, of_interest
 from replication.reporting.pages import STAND_IN, Page, Part
 from replication.reporting.provenance import Run
 from replication.reporting.rendering import relinked, settings_sentence
@@ -233,7 +233,7 @@ def _what_moved(results: Results, stand_in: bool) -> str:
         return ""
     return moved_block(
         [*changed_settings(YAML(typ="safe").load(params), read_yaml(PARAMS))],
-        decisions and moves(json.loads(decisions), tables),
+        decisions and moves(json.loads(decisions), tables, of_interest),
         tables,
         results.titles,
         [Claim(**claim) for claim in json.loads(claims or "[]")],

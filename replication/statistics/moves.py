@@ -7,7 +7,7 @@ is compared image by image and not by two means.
 
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,15 +82,21 @@ def gathered(tables: Iterable[Measurement]) -> dict[str, Any]:
     return gathered
 
 
-def moves(before: Mapping[str, Any], now: Sequence[Measurement]) -> list[Move]:
+def moves(
+    before: Mapping[str, Any],
+    now: Sequence[Measurement],
+    asked: Callable[[Cell], bool] = lambda cell: True,
+) -> list[Move]:
     """Every number in Overall of which a decision on a test image changed.
 
     A number that several sections have counts once, where it comes first. One on other
-    test images, or without a seed in common, is left out.
+    test images, or without a seed in common, is left out. Differences that moved as
+    one, since what is subtracted stayed, are judged as one.
 
     Args:
         before: what `gathered` made of the run before.
         now: measurements of this run.
+        asked: whether a Cell is of interest.
     """
     moved: dict[str, Move] = {}
     for table in now:
@@ -98,14 +104,22 @@ def moves(before: Mapping[str, Any], now: Sequence[Measurement]) -> list[Move]:
         if old and table.decisions and old["labels"] == table.decisions["labels"]:
             old = old | {"arrays": before["arrays"]}
             for cell in table.cells:
-                if cell.metric == "overall":
+                if cell.metric == "overall" and asked(cell):
                     for key, move in _moved(cell, old, table.decisions):
                         moved.setdefault(f"{table.benchmark} {key}", move)
-    judged_at_once = holm([move.change.p_value for move in moved.values()])
+    alike = {_change(move): move.change.p_value for move in moved.values()}
+    judged_at_once = dict(zip(alike, holm([*alike.values()]), strict=True))
     return [
         replace(move, change=replace(move.change, verdict=MORE if p < RISK else NOISE))
-        for move, p in zip(moved.values(), judged_at_once, strict=True)
+        for move in moved.values()
+        for p in [judged_at_once[_change(move)]]
     ]
+
+
+def _change(move: Move) -> tuple[str | None, ...]:
+    """Equal where two numbers moved as one."""
+    ends = (move.change.mean, move.change.low, move.change.high)
+    return (move.now.benchmark, *(f"{end:.9f}" for end in ends))
 
 
 def _moved(

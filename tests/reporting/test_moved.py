@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from replication.reporting.moved import changed_settings, moved_block
+from replication.reporting.moved import changed_settings, moved_block, of_interest
 from replication.statistics.moves import MORE, NOISE, Move
 from replication.statistics.results import Cell
 from tests.reporting.made import cell, claim, gap, measurement
@@ -11,7 +11,11 @@ TITLES = {"places_lt": "Places-LT"}
 SETTINGS = [("lambda_pure", None, 0.03)]
 TABLE = measurement(
     cells=(cell(), cell(method="start", label="Head"), cell(method="no_mle")),
-    claims=(claim(verdict="undecided"), claim(id="same")),
+    claims=(
+        claim(verdict="undecided"),
+        claim(id="same"),
+        claim(id="open", verdict="undecided after correction"),
+    ),
 )
 
 
@@ -45,6 +49,7 @@ def test_dlsa_comes_first_other_rows_and_verdicts_are_folded() -> None:
         move(cell(method="no_mle"), -0.005, NOISE),
     ]
     before = [claim(), claim(id="same"), claim(id="gone", verdict="contradicted")]
+    before += [claim(id="open", verdict="undecided")]
     text = moved_block(SETTINGS, moves, [TABLE], TITLES, before)
     lines = text.splitlines()
     assert lines[:3] == [
@@ -59,7 +64,7 @@ def test_dlsa_comes_first_other_rows_and_verdicts_are_folded() -> None:
         "| Full model minus Head | Places-LT | validated | +0.5 ± 1.0 | +1.0 ± 1.0 "
         "| +0.5 ± 1.0, noise |",
     ]
-    assert "1 other rows of the tables" in text.split("<details>")[1]
+    assert "steps of the ladder that changed: 1<" in text.split("<details>")[1]
     assert text.split("<details>")[2].splitlines()[1:3] == [
         "",
         "- It helps. (Places-LT): supported → undecided.",
@@ -73,3 +78,20 @@ def test_nothing_is_said_where_no_setting_differs_and_little_where_nothing_moved
     text = moved_block(SETTINGS, [], [TABLE], TITLES, [])
     assert "No decision changed" in text and "|" not in text
     assert "keeps no decisions" in moved_block(SETTINGS, None, [TABLE], TITLES, [])
+
+
+def test_dlsa_the_rows_of_tables_and_the_steps_of_the_ladder_are_of_interest() -> None:
+    rung = {"section": "ladder", "method": "drawn"}
+    asked = [
+        cell(),
+        cell(method="no_mle"),
+        gap(minus="start"),
+        cell(**rung),
+        gap(**rung, minus="head"),
+        gap(**rung, minus="frequencies"),
+    ]
+    assert all(map(of_interest, asked))
+    beside = {"section": "ladder", "method": "random"}
+    others = [gap(), cell(**beside), gap(**beside, minus="drawn")]
+    others += [cell(section="ladder", method="split")]
+    assert not any(map(of_interest, others))
