@@ -25,6 +25,8 @@ _PLATFORMS = frozenset(
         *("lost+found", "system volume information", "thumbs.db", "desktop.ini"),
     }
 )
+# Endings of files that may say what the classes are called, or in which order.
+_LISTS = frozenset({".txt", ".csv", ".tsv", ".json", ".yaml", ".yml", ".names"})
 Image.init()
 # Pillow's formats, but for containers that it names without a decoder of its own.
 FORMATS = tuple(sorted({*Image.OPEN} - {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}))
@@ -124,10 +126,13 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
 
 
 def _beside(root: Path, folder_of: Mapping[str, str]) -> list[str]:
-    """Folders beside the splits that no reader would pass over."""
-    names = {entry.name for entry in root.iterdir() if entry.is_dir()}
-    beside = sorted(names - {*folder_of.values()})
-    return [f"{name}/" for name in beside if not _is_left_behind(name)]
+    """What no reader would pass over beside the splits: folders, and lists perhaps."""
+    return [
+        f"{entry.name}/" if entry.is_dir() else entry.name
+        for entry in sorted(root.iterdir())
+        if entry.name not in folder_of.values() and not _is_left_behind(entry.name)
+        if entry.is_dir() or entry.suffix.lower() in _LISTS
+    ]
 
 
 def _inside(split: Path) -> tuple[list[str], list[str]]:

@@ -55,13 +55,15 @@ def test_what_systems_leave_is_no_class_and_is_named(tmp_path, write_images) -> 
     (root / "train/b/raw.heic").write_text("no image to Pillow")
     (root / "train/list.txt").write_text("0 1")
     (root / "more").mkdir()
+    (root / "classes.txt").write_text("b\na")
+    (root / "README.md").write_text("no list of anything")
     listing = list_folder(root)
     assert listing.class_names == ("a", "b")
     assert len(listing.paths) == sum(WHOLE.values())
     assert listing.notes == (
-        "Not read: 1 beside the splits (first more/), 5 hidden or a system's own "
-        "(first train/.ipynb_checkpoints/), 2 .txt (first train/list.txt), 1 empty or "
-        "a link (first train/b/old/), 1 .heic (first train/b/raw.heic).",
+        "Not read: 3 .txt (first classes.txt), 1 beside the splits (first more/), 5 "
+        "hidden or a system's own (first train/.ipynb_checkpoints/), 1 empty or a link "
+        "(first train/b/old/), 1 .heic (first train/b/raw.heic).",
     )
 
 
