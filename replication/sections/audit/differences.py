@@ -10,10 +10,10 @@ from replication.samples.metrics import ACCURACIES
 from replication.sections.audit.printed import STATED, Design, fractions
 
 Z = Fraction(196, 100)
-BEYOND_ANY = "beyond, whatever the pairing"
-BEYOND_UNPAIRED = "beyond, unpaired too"
-BEYOND_PAIRED = "beyond only if paired closely"
-WITHIN = "within, whatever the pairing"
+BEYOND_ANY = "yes"
+BEYOND_UNPAIRED = "yes, if errors are unrelated"
+BEYOND_PAIRED = "only if errors are shared"
+WITHIN = "no"
 DIFFERENCE_VERDICTS = (BEYOND_ANY, BEYOND_UNPAIRED, BEYOND_PAIRED, WITHIN)
 
 

@@ -51,7 +51,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
             }
             for name, about in details["tables"].items()
         ],
-        differences=[(verdict, verdicts[verdict]) for verdict in DIFFERENCE_VERDICTS],
+        differences=[(v, verdicts[v]) for v in DIFFERENCE_VERDICTS if verdicts[v]],
         readings=_readings_table(bounds),
     )
     return text, {"bounds.svg": _bounds_figure(rows)}
@@ -128,8 +128,8 @@ def _ends(bound: Bound) -> str:
 
 def _difference_table(gaps: Sequence[Difference]) -> str:
     """A row a difference: from which discordance D on it is within sampling error."""
-    header = ["Best row minus", "Metric", "Printed, points", "1.96 SE, unpaired"]
-    header += ["Beyond as long as D, %", "D can be, %", "Sampling error"]
+    header = ["Best row minus", "Metric", "Printed, points", "1.96 SE, unrelated errors"]
+    header += ["More as long as D, %", "D can be, %", "More than chance?"]
     rows = []
     for gap in gaps:
         limit = {BEYOND_ANY: "is anything", WITHIN: "never"}.get(
