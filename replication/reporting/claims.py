@@ -29,7 +29,7 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
     return render(
         "reporting/templates/claims.md.j2",
         number=len(sentences),
-        counts=_counts(words),
+        counts=counts(words),
         correction=_correction(claims),
         sections=_sections(by_quote, words, titles),
         not_run=[s for s, tests in by_quote.items() if not tests],
@@ -55,7 +55,7 @@ def _sections(
     return {name: _tests_table(of, titles) for name, of in tests.items() if of}
 
 
-def _counts(words: Mapping[Sentence, Mapping[str, str]]) -> dict[str, str]:
+def counts(words: Mapping[Sentence, Mapping[str, str]]) -> dict[str, str]:
     """Grade of evidence -> how many sentences have each word on it; never mixed."""
     counts = {}
     for grade in GRADES:

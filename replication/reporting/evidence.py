@@ -119,7 +119,7 @@ def finding(runs: Sequence[RealRun]) -> str:
     words = {ASKED[test]: _verdicts(counted, test) for test in COMPARED.values()}
     words = {who: verdicts for who, verdicts in words.items() if verdicts}
     if len(counted) == 1:
-        return f"In the one run with settings made for its data, {_of_one(words)}."
+        return f"On {counted[0].title} {_of_one(words)}."
     of_all = (
         f"{who} in {_times(verdicts, 'supported')} (worse in "
         f"{_times(verdicts, 'contradicted')})"
@@ -210,7 +210,7 @@ def _figure_title(runs: Sequence[RealRun]) -> str:
         word = "better" if above else "worse" if below else "neither better nor worse"
         return f"DLSA is shown {word} than a plain classifier of equal budget"
     return (
-        "Beside a plain classifier of equal budget DLSA is shown better in "
+        "DLSA is shown better than a plain classifier of equal budget in "
         f"{above or 'none'} of {len(verdicts)} runs, worse in {below or 'none'}"
     )
 

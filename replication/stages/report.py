@@ -25,6 +25,7 @@ from replication.reporting.moved import changed_settings, moved_block, of_intere
 from replication.reporting.pages import STAND_IN, Page, Part
 from replication.reporting.provenance import Run
 from replication.reporting.rendering import relinked, settings_sentence
+from replication.reporting.reproducibility import reproducibility_page
 from replication.statistics.moves import gathered, moves
 from replication.statistics.results import (
     Cell,
@@ -125,6 +126,7 @@ def main(stage: Stage) -> None:
         [
             _evidence_page(results),
             _claims_page(results),
+            _reproducibility_page(results),
             *(
                 page
                 for section in SECTIONS
@@ -371,6 +373,27 @@ def _evidence_page(results: Results) -> Page:
         notes=[note for table in tables.values() for note in _notes(table)],
     )
     return Page("evidence.md", [part])
+
+
+def _reproducibility_page(results: Results) -> Page:
+    """The report in a form that others use, of all that is not on the stand-in."""
+    tables = {p: table for p, table in results.measured.items() if not _drawn(table)}
+    settings = results.measured[OUTPUTS / "tables" / "settings.json"]
+    text = reproducibility_page(
+        read_published_claims(),
+        results.claims_on(stand_in=False),
+        _real_runs(results),
+        {
+            results.titles[table.benchmark]: table.about["guesses"]
+            for table in _evidence_tables(results).values()
+        },
+        len(settings.details["discrepancies"]),
+    )
+    behind = results.runs(*tables)
+    return Page(
+        "reproducibility.md",
+        [Part("Reproducibility report", text, behind, "dvc repro")],
+    )
 
 
 if __name__ == "__main__":

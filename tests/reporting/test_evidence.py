@@ -51,7 +51,7 @@ def test_one_run_is_said_without_counting() -> None:
     last = replace(mixed.claims[-1], verdict="contradicted")
     mixed = replace(mixed, claims=[*mixed.claims[:-1], last])
     assert finding([mixed]) == (
-        "In the one run with settings made for its data, DLSA is not shown to differ "
+        "On CIFAR DLSA is not shown to differ "
         f"from {head} nor from {plain}; it is shown to be worse than {refitted}."
     )
 

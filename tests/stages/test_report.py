@@ -68,6 +68,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
     ladder.write(Path("outputs/tables/places_lt/ladder.json"))
     for name in ("audit", "settings"):
         one = measurement(section=name, benchmark=None, cells=(), claims=(), data=None)
+        one = replace(one, details={"discrepancies": []})
         one.write(Path(f"outputs/tables/{name}.json"))
 
     def call(**changes: object) -> Path:
@@ -110,12 +111,14 @@ def test_what_was_run_has_a_page_and_every_link_leads_somewhere(checkout) -> Non
         ("Table 2 (Sect. 7) on Places-LT", "table2.md"),
         ("Claims", "claims.md"),
         ("Discrepancies", "discrepancies.md"),
+        ("Reproducibility report", "reproducibility.md"),
     ]
     pages = {file.name for file in reports.glob("*.md")}
     assert pages == {"README.md", *(file for _, file in links)}
     for file in reports.glob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
-            assert (reports / link).is_file(), (file, link)
+            there = ROOT / link[3:] if link.startswith("../bench") else reports / link
+            assert there.is_file(), (file, link)
 
 
 def test_the_stand_in_has_pages_of_its_own_and_real_pages_do_not_know_it(
@@ -199,7 +202,8 @@ def test_what_differs_between_identical_runs_stands_in_one_block(checkout) -> No
     checkout(**LATER)
     after = written()
     changed = {Path(name).name for name in before if before[name] != after[name]}
-    assert changed == {"table2.md", "audit.md", "claims.md", "evidence.md"}
+    all_runs = {"claims.md", "evidence.md", "reproducibility.md"}
+    assert changed == {"table2.md", "audit.md", *all_runs}
     assert {name: without_block(text) for name, text in before.items()} == {
         name: without_block(text) for name, text in after.items()
     }

@@ -128,8 +128,13 @@ def _ends(bound: Bound) -> str:
 
 def _difference_table(gaps: Sequence[Difference]) -> str:
     """A row a difference: from which discordance D on it is within sampling error."""
-    header = ["Best row minus", "Metric", "Printed, points", "1.96 SE, unrelated errors"]
-    header += ["More as long as D, %", "D can be, %", "More than chance?"]
+    header = ["Best row minus", "Metric", "Printed, points"]
+    header += [
+        "1.96 SE, unrelated errors",
+        "More as long as D, %",
+        "D can be, %",
+        "More than chance?",
+    ]
     rows = []
     for gap in gaps:
         limit = {BEYOND_ANY: "is anything", WITHIN: "never"}.get(

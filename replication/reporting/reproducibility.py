@@ -1,0 +1,48 @@
+"""The reproducibility report: one page, in the form that MLRC and ReScience ask for."""
+
+from collections.abc import Mapping, Sequence
+
+from replication.published.reader import Sentence
+from replication.reporting.claims import counts
+from replication.reporting.evidence import RealRun, finding
+from replication.reporting.headlines import of_print
+from replication.reporting.rendering import render
+from replication.statistics.claims import by_sentence, overall
+from replication.statistics.results import Claim
+
+
+def reproducibility_page(
+    sentences: Sequence[Sentence],
+    claims: Sequence[Claim],
+    real: Sequence[RealRun],
+    guesses: Mapping[str, Mapping[str, int]],
+    discrepancies: int,
+) -> str:
+    """Markdown.
+
+    Args:
+        sentences: of the supplement.
+        claims: of all sections and benchmarks, as `corrected` leaves them.
+        real: every run on real data.
+        guesses: benchmark, in words -> for how many of its settings no source has a
+            value.
+        discrepancies: points at which the sources differ.
+    """
+    by_quote, _ = by_sentence(sentences, claims)
+    words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}
+    guessed = " and ".join(
+        f"{of['count']} of the {of['of']} settings on {title}"
+        for title, of in guesses.items()
+    )
+    return render(
+        "reporting/templates/reproducibility.md.j2",
+        finding=finding(real),
+        of_print=of_print(claims),
+        sentences=len(sentences),
+        tested=sum(bool(word) for word in words.values()),
+        discrepancies=discrepancies,
+        runs=[f"{run.name} ({run.grade}): {run.features}." for run in real],
+        on_paper=any(run.grade == "paper's data" for run in real),
+        counts=counts(words),
+        guesses=f"No source names a value for {guessed}." if guessed else "",
+    )
