@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from replication.core.files import content_hash, write_arrays, write_json, write_table
+from replication.core.files import (
+    BadInput,
+    content_hash,
+    write_arrays,
+    write_json,
+    write_table,
+)
 from replication.core.progress import progress
 from replication.core.settings import DOWNLOADS, PUBLISHED, DataSettings
 from replication.core.stage import OUTPUTS, Stage, run
@@ -36,6 +42,8 @@ def main(stage: Stage, benchmark: str) -> None:
             stage.reads(file)
         shipped = stage.settings.is_shipped(benchmark)
         prepared = prepare_features(import_features(imported, settings), shipped)
+    if (classes := len(prepared.listing.class_names)) < 2:
+        raise BadInput(f"{stage.name}: expected at least 2 classes, got {classes}")
     notes = (*prepared.notes, *unbalanced(prepared.listing))
     folder = stage.makes(OUTPUTS / benchmark / "data")
     index = index_of(prepared)

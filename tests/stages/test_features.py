@@ -67,6 +67,16 @@ def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
         assert about["train"] == "clean"
 
 
+def test_one_class_alone_is_refused_before_anything_trains(checkout, refused) -> None:
+    for split in ("train", "test"):
+        path = Path(GIVEN["paco"]) / f"feature_{split}.npz"
+        features_, labels = np.load(path).values()
+        np.savez(path, features=features_, labels=0 * labels)
+    assert refused(lambda: prepare.main(Stage("prepare@own", load()), "own")) == [
+        "prepare@own: expected at least 2 classes, got 1"
+    ]
+
+
 # --- training features under augmentation
 
 
