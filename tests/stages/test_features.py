@@ -72,6 +72,7 @@ def test_one_class_alone_is_refused_before_anything_trains(checkout, refused) ->
         path = Path(GIVEN["paco"]) / f"feature_{split}.npz"
         features_, labels = np.load(path).values()
         np.savez(path, features=features_, labels=0 * labels)
+    (Path(GIVEN["paco"]) / "classifier.npz").unlink()
     assert refused(lambda: prepare.main(Stage("prepare@own", load()), "own")) == [
         "prepare@own: expected at least 2 classes, got 1"
     ]
