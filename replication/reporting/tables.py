@@ -105,13 +105,6 @@ def emphasised(result: Cell | Claim) -> str:
     return f"**{shown(result)}**" if apart else shown(result)
 
 
-def could_see(result: Cell | Claim) -> str:
-    """The least difference that the run would have told from zero, in points."""
-    value = result.detectable
-    in_points = result.unit in ("points", "fraction")
-    return percent(value) if in_points and value and np.isfinite(value) else ""
-
-
 def does(claim: Claim, up: str = "raise", down: str = "lower") -> str:
     """What a claim found, in words: `raises`, `is not shown to change`.
 
@@ -122,13 +115,6 @@ def does(claim: Claim, up: str = "raise", down: str = "lower") -> str:
         return f"seems to {up if claim.mean > 0 else down}"
     decided = {"supported": f"{up}s", "contradicted": f"{down}s"}
     return decided.get(claim.verdict, "is not shown to change")
-
-
-def tested(claim: Claim) -> str:
-    """How a claim was tested: its reading first, its caveat last."""
-    reading = f"{claim.reading}: " if claim.reading else ""
-    caveat = f". **But: {claim.caveat}.**" if claim.caveat else ""
-    return reading + claim.test + caveat
 
 
 # ---- Tables -----------------------------------------------------------------------
@@ -179,7 +165,8 @@ def seen(cells: Iterable[Cell | Claim]) -> str:
     """What a run could have told from zero, in a line; empty where nothing is known."""
     words = []
     for protocol, name in PROTOCOL_NAMES.items():
-        of = [c.detectable for c in cells if c.protocol == protocol and could_see(c)]
+        known = [c.detectable for c in cells if c.protocol == protocol and c.detectable]
+        of = [value for value in known if np.isfinite(value)]
         if of:
             least, most = (percent(end) for end in (min(of), max(of)))
             words.append(f"{least if least == most else f'{least} to {most}'} ({name})")

@@ -63,35 +63,33 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 def finding(measured: Measurement) -> str:
     """Whether tuning helps DLSA, and whether the cascade is what it helps."""
-    on = "On the stand-in, " if measured.data["stand_in"] else ""
     tuned, head = (_overall(measured, name) for name in ("chosen", "head"))
     gap = _overall(measured, "chosen", "head")
     does = {
         "supported": "beats",
         "contradicted": "loses to",
-        "undecided": "is not distinguishable from",
+        "undecided": "is not shown to differ from",
     }[gap.verdict]
     first = (
-        f"{on}DLSA tuned on validation images {does} the head that it starts from: "
+        f"Tuned on validation images, DLSA {does} the head that it starts from: "
         f"{percent(tuned.mean)} % Overall on test against {percent(head.mean)} %, "
         f"{in_unit(gap)}."
     )
     if not measured.details["steps"]:
         first = (
-            f"{on}DLSA gains from no other settings on validation images; with those "
-            f"in use it reaches {percent(tuned.mean)} % Overall on test, "
-            f"{in_unit(gap)} against the head that it starts from."
+            f"No other settings help DLSA on validation images; with those in use it "
+            f"reaches {percent(tuned.mean)} % Overall on test, {in_unit(gap)} against "
+            "the head that it starts from."
         )
     gap = _overall(measured, "chosen", "plain")
     words = {
-        "supported": "so the cascade itself is worth something",
-        "contradicted": "so the cascade itself takes away",
-        "undecided": "so no gain of the cascade itself is shown",
+        "supported": "the cascade itself helps",
+        "contradicted": "the cascade itself costs accuracy",
+        "undecided": "no gain of the cascade itself is shown",
     }[gap.verdict]
-    plain = percent(_overall(measured, "plain").mean)
     return (
-        f"{first} A plain classifier without any cascade, tuned in the same way, "
-        f"reaches {plain} %: tuned DLSA is {in_unit(gap)} against it, {words}."
+        f"{first} Against a plain classifier without any cascade, tuned in the same "
+        f"way, it makes {in_unit(gap)}: {words}."
     )
 
 
@@ -231,5 +229,5 @@ def _models_figure(cells: Sequence[Cell]) -> str:
         axis.set_title(METRIC_NAMES[metric])
         axis.set_xlabel("points")
     gap = pick(cells, method="chosen", minus="plain", metric="overall", at="")
-    title = f"Tuned DLSA, against a plain classifier tuned as much: {in_unit(gap)}"
+    title = f"Tuned DLSA against a plain classifier tuned as much: {in_unit(gap)}"
     return finished(drawn[0].figure, title)

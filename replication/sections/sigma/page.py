@@ -73,8 +73,8 @@ def finding(measured: Measurement) -> str:
 
 
 def _moved(measured: Measurement) -> str:
-    """Whether accuracy depends on sigma, and which ones differ from the compared."""
-    sigmas, compared = _sigmas(measured), _short(measured.details["compared"])
+    """Which values of sigma are shown to differ from the compared one."""
+    sigmas = _sigmas(measured)
     span = f"between {_short(sigmas[0])} and {_short(sigmas[-1])}"
     gaps = [
         f"σ = {float(cell.minus.removeprefix('sigma=')):.3g} ({points(-cell.mean)})"
@@ -82,12 +82,9 @@ def _moved(measured: Measurement) -> str:
         if cell.minus and cell.verdict != "undecided"
     ]
     if not gaps:
-        return f"No σ {span} is shown to differ in Overall from σ = {compared}."
-    word = "hardly depends" if 2 * len(gaps) < len(sigmas) else "depends"
-    return (
-        f"Accuracy {word} on σ {span}; shown to differ in Overall from σ = {compared}: "
-        f"{', '.join(gaps)}."
-    )
+        return f"No other σ {span} is shown to change Overall."
+    number = f"{len(gaps)} of {len(sigmas) - 1} other values of σ"
+    return f"Shown to change Overall: {number} {span}, {', '.join(gaps)}."
 
 
 def _best(best: Mapping[str, Any] | None) -> str:
@@ -209,4 +206,4 @@ def sweep_figure(measured: Measurement) -> str:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_xlabel("σ (log scale)")
-    return finished(left.figure, _moved(measured).rstrip(".").partition(";")[0])
+    return finished(left.figure, _moved(measured).rstrip("."))

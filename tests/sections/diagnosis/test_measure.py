@@ -142,9 +142,9 @@ def test_the_page_has_a_row_a_model_pair_part_and_factor(done, tmp_path) -> None
 @pytest.mark.parametrize(
     ("against_head", "against_plain", "head", "cascade"),
     [
-        ("supported", "supported", "beats", "is worth something"),
-        ("contradicted", "contradicted", "loses to", "takes away"),
-        ("undecided", "undecided", "is not distinguishable from", "no gain of"),
+        ("supported", "supported", "beats", "itself helps"),
+        ("contradicted", "contradicted", "loses to", "costs accuracy"),
+        ("undecided", "undecided", "is not shown to differ from", "no gain of"),
     ],
 )
 def test_the_finding_can_come_out_every_way(
@@ -158,10 +158,10 @@ def test_the_finding_can_come_out_every_way(
     step = {"factor": "lr", "old": 0.01, "new": 0.3, "before": 0.1, "after": 0.2}
     details = done[1].details | {"steps": [step]}
     said = finding(replace(done[1], cells=cells, details=details))
-    assert f"images {head} the head" in said and cascade in said
+    assert f"images, DLSA {head} the head" in said and cascade in said
     details["steps"] = []
     still = replace(done[1], cells=cells, details=details)
-    assert "gains from no other settings on validation images" in finding(still)
+    assert "No other settings help DLSA on validation images" in finding(still)
     assert "Nothing: no change helped." in page(still, "Places-LT", "figures")[0]
 
 
