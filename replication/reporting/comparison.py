@@ -1,6 +1,5 @@
 """What the pages of Table 1 and Table 2 share: their rows under both protocols."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,8 +19,6 @@ from replication.reporting.tables import (
 from replication.samples.metrics import CLASS_MEAN
 from replication.statistics.results import Cell, Claim, Measurement, pick
 from replication.statistics.verdicts import UNDECIDED_AFTER
-
-_VERDICTS = ("supported", "contradicted", "undecided", UNDECIDED_AFTER, "not run")
 
 
 def beside_print(measured: Measurement) -> tuple[Cell, ...]:
@@ -155,13 +152,6 @@ def _mean(filters: Iterable[Any], text: str, *path: str) -> str:
 # ---- Words ------------------------------------------------------------------------
 
 
-def tally(claims: Iterable[Claim]) -> str:
-    """`2 supported, 1 undecided`: how many have each verdict."""
-    verdicts = Counter(claim.verdict for claim in claims)
-    named = (f"{verdicts[word]} {word}" for word in _VERDICTS if verdicts[word])
-    return ", ".join(named) or "no test"
-
-
 def gain_in_words(
     measured: Measurement, full: str, plain: str, budget: str, name: str = "DLSA"
 ) -> str:
@@ -176,28 +166,31 @@ def gain_in_words(
     if not gaps or not claims:
         return f"{name} was not run."
     before = pick(cells, method=plain, minus=None)
-    parts = []
+    parts: dict[str, list[str]] = {}
     for protocol, where in (
-        ("validated", "Where nothing is chosen on test images"),
-        ("as_released", "With the authors' habits"),
+        ("validated", "where nothing is chosen on test images (*validated*)"),
+        ("as_released", "with the authors' habits (*as released*)"),
     ):
         after, gap = (
             pick(cells, method=full, minus=minus, protocol=protocol)
             for minus in (None, plain)
         )
-        parts.append(
-            f"{where} (*{PROTOCOL_NAMES[protocol]}*), {name} "
-            f"{does(pick(claims, protocol=protocol))} Overall accuracy: "
-            f"{percent(before.mean)} % becomes {percent(after.mean)} %, {shown(gap)} "
-            "points."
-        )
+        effect = does(pick(claims, protocol=protocol))
+        changed = f"{percent(after.mean)} % ({shown(gap)} points) {where}"
+        parts.setdefault(effect, []).append(changed)
+    said = [
+        f"{name} {effect} Overall accuracy: {percent(before.mean)} % becomes "
+        f"{', and '.join(of)}."
+        for effect, of in parts.items()
+    ]
+    if any(claim.verdict == UNDECIDED_AFTER for claim in claims):
+        said.append("With all tests of all pages judged at once, that is undecided.")
     if gaps[0].printed is not None:
-        parts.append(f"The paper prints {points(gaps[0].printed)}.")
-    beside = [shown(cell) for cell in cells if cell.minus == budget]
-    if beside:
+        said.append(f"The paper prints {points(gaps[0].printed)}.")
+    if beside := [shown(cell) for cell in cells if cell.minus == budget]:
         words = " and ".join(beside)
-        parts.append(f"Against a plain classifier of equal budget: {words} points.")
-    return " ".join(parts)
+        said.append(f"Against a plain classifier of equal budget: {words} points.")
+    return " ".join(said)
 
 
 def figure_title(measured: Measurement, name: str, plain: str) -> str:

@@ -75,9 +75,9 @@ def finding(measured: Measurement) -> str:
             for protocol, name in PROTOCOL_NAMES.items()
         )
         effect = does(pick(of, protocol="validated"), "reduce", "increase")
-        parts.append(f"DLSA {effect} {words} ({', '.join(changes)}).")
+        parts.append(f"{words}: DLSA {effect} them ({', '.join(changes)}).")
     return (
-        f"{' '.join(parts)} In points of all test images, these are two readings of "
+        f"{' '.join(parts)} In points of all test images. Both are readings of "
         "Sect. 4: DLSA “reduces the error of misclassifying head classes to tail "
         "classes”."
     )

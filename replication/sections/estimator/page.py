@@ -79,20 +79,16 @@ def finding(measured: Measurement) -> str:
     )
     equations = [claim for claim in measured.claims if claim.id.startswith("eq")]
     held = sum(claim.verdict == "supported" for claim in equations)
-    closer = {
-        words: _claim(measured, f"{name}_drawn").verdict
-        for name, words in (
-            ("closer", "over the whole fit"),
-            ("closer_late", f"in its {LATE.removesuffix(' of the fit')}"),
-        )
-    }
-    verdicts = " and ".join(f"**{found}** {words}" for words, found in closer.items())
+    closer, late = (
+        _claim(measured, f"{name}_drawn").verdict for name in ("closer", "closer_late")
+    )
     return (
-        "Eq. 3 takes a batch for an unbiased sample of the data. In a real fit that "
-        f"{drawn} for the samples that the fit draws, and {whole} for the training set "
-        "as it is. That the momentum estimate is closer to P(h|X) than one batch is "
-        f"{verdicts}: it is at {_closer(measured)} % of the steps looked at. As "
-        f"mathematics, {held} of {len(equations)} equations hold."
+        "Eq. 3 takes a batch for an unbiased sample of the data. In a real fit this "
+        f"premise {drawn} for the samples that the fit draws, and {whole} for the "
+        "training set as it is. The momentum estimate is closer to P(h|X) than one "
+        f"batch at {_closer(measured)} % of the steps: **{closer}** over the whole "
+        f"fit, **{late}** in its last quarter. As mathematics, {held} of "
+        f"{len(equations)} equations hold."
     )
 
 

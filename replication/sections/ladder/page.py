@@ -27,8 +27,8 @@ _UNDER = {
     "as_released": "With the authors' habits (*as released*)",
 }
 _GENERALISES = {
-    "supported": "The first filter separates new images as well as its own",
-    "contradicted": "The first filter separates new images worse than its own",
+    "supported": "The first filter separates test as well as training images",
+    "contradicted": "The first filter separates test images less than training images",
 }
 AUROC = "auroc"
 _MOVED = dict(zip(TERMS, ("x", "second input", "frequencies"), strict=True))
@@ -105,12 +105,12 @@ def _mechanism(measured: Measurement) -> str:
     )
     opening = _GENERALISES.get(
         generalises,
-        "How much better the first filter knows its own images is undecided",
+        "Whether the first filter separates test images less well is undecided",
     )
     return (
         f"{opening}: Few against Many, AUROC {train.mean:.2f} on training and "
         f"{test.mean:.2f} on test images; {percent(left.mean, 0)} % of Few's training "
-        f"images leave there, {percent(gone.mean, 0)} % of its test images."
+        f"images leave at it, {percent(gone.mean, 0)} % of its test images."
     )
 
 

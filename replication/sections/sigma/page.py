@@ -77,14 +77,16 @@ def _moved(measured: Measurement) -> str:
     sigmas = _sigmas(measured)
     span = f"between {_short(sigmas[0])} and {_short(sigmas[-1])}"
     gaps = [
-        f"σ = {float(cell.minus.removeprefix('sigma=')):.3g} ({points(-cell.mean)})"
-        for cell in measured.cells
-        if cell.minus and cell.verdict != "undecided"
+        f"σ = {_short(sigma)} ({points(-gap.mean)} points)"
+        for sigma in sigmas
+        if (gap := pick(measured.cells, minus=point(sigma)))
+        and gap.verdict != "undecided"
     ]
     if not gaps:
         return f"No other σ {span} is shown to change Overall."
-    number = f"{len(gaps)} of {len(sigmas) - 1} other values of σ"
-    return f"Shown to change Overall: {number} {span}, {', '.join(gaps)}."
+    only = "" if len(gaps) == len(sigmas) - 1 else "only "
+    change = "changes" if len(gaps) == 1 else "change"
+    return f"Of the other σ {span}, {only}{', '.join(gaps)} {change} Overall."
 
 
 def _best(best: Mapping[str, Any] | None) -> str:

@@ -60,7 +60,7 @@ def test_what_is_measured_is_on_the_page(measured: Measurement) -> None:
     text, figures = page(measured, "iNaturalist 2018", "figures/x")
     assert text.startswith("> **Stand-in data.**")
     assert re.findall(r"\(figures/x/([^)]+)\)", text) == list(figures)
-    assert "DLSA reduces Many-shot images taken for Few-shot" in finding(measured)
+    assert "taken for Few-shot classes: DLSA reduces them (−" in finding(measured)
     assert "right top is tail taken for head" in text
     assert "<image" not in figures["matrices.svg"]
     assert len(figures["matrices.svg"]) < 300_000
