@@ -29,11 +29,11 @@ FILTERS = (*_OF_A_FILTER, "leaving_share", "clean")
 FACTORS = {
     "lr": "learning rate of the classifiers",
     "depth": "Flow Filters",
-    "refitted": "weights of x start from",
-    "drawn": "weights of added inputs start",
-    "z": "z as an input",
-    "frequencies": "class frequencies as an input",
-    "own_prior": "class prior of",
+    "refitted": "first terms start from",
+    "drawn": "second terms start",
+    "z": "[z]",
+    "frequencies": "[class frequencies]",
+    "own_prior": "prior of",
     "sigma": "σ",
     "num_clusters": "K",
     "weight_exponent": "q",
@@ -45,10 +45,10 @@ FACTORS = {
 }
 _VALUES = {
     "refitted": ("the head as it is", "the refitted head"),
-    "drawn": ("at zero", "at random"),
+    "drawn": ("at zero", "as drawn"),
     "z": ("not given", "given"),
     "frequencies": ("not given", "given"),
-    "own_prior": ("all samples", "the classifier's samples"),
+    "own_prior": ("all samples", "the part's samples"),
     "clean": ("augmented", "clean"),
 }
 
