@@ -18,12 +18,17 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro what-if test bench rehearse faults keep check-data clean lock
+.PHONY: repro checkout what-if test bench rehearse faults keep check-data clean lock
 .DEFAULT_GOAL := repro
 
-repro: $(READY)
+repro: checkout $(READY)
 	dvc repro
 	@echo "Read reports/README.md"
+
+checkout:  # DVC works in nothing else
+	@test -e .git || { echo "make: expected a git checkout, found none; make one of" \
+	    "a downloaded archive: git init && git add -A && git commit -m start" >&2; \
+	    exit 2; }
 
 export S AT
 what-if: $(READY)

@@ -443,6 +443,13 @@ def page(tables: Mapping[str, str], held: list[float], repetitions: int) -> str:
         "than about five images, no interval with fixed ends holds 95 %: often none "
         "occurs, and what covers then covers too much.",
         tables["rare"],
+        "## Unbalanced test sets",
+        "A mean over classes whose numbers of test images differ: which class has how "
+        f"many is drawn anew each time. {repetitions // 4:,} repetitions a cell. Where "
+        "one image decides a sixth or more and nearly all answers are right, that one "
+        "is right or wrong, and an interval holds both or misses one: it then holds "
+        "too much.",
+        tables["unbalanced"],
         "## MCC and NMI",
         "Jackknifed (`samples/association.py`), beside the accuracy of the same "
         "draws. The truth is the mean of the statistic over all draws.",
@@ -471,6 +478,7 @@ def main() -> None:
     tables = {
         "seeds": seeds,
         "rare": rare_table(repetitions),
+        "unbalanced": unbalanced_table(repetitions // 4),
         "association": association_table(repetitions // 4),
         "power": power_table(repetitions // 4),
         "limit": limit_table(),

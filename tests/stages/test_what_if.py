@@ -148,9 +148,15 @@ def test_a_stage_knows_the_run_that_started_it(checkout, asked) -> None:
 
 
 def test_a_downloaded_archive_is_told_what_to_do(checkout, asked) -> None:
+    """By `make repro` too, before DVC is asked."""
     shutil.rmtree(".git")
+    shutil.copy(ROOT / "Makefile", checkout)
     (problem,) = asked("lambda_pure=0.3")[1]
-    assert problem.endswith("git init && git add -A && git commit -m start")
+    command = ["make", "-o", ".venv/.ready", "repro"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    for line in (problem, ended.stderr.splitlines()[0]):
+        assert line.endswith("git init && git add -A && git commit -m start")
+    assert ended.returncode == 2 and not Path("asked").exists()
 
 
 def test_comments_and_values_are_those_of_params(checkout) -> None:
