@@ -251,19 +251,19 @@ def test_a_what_if_elsewhere_says_what_moved_against_the_commit(
     folder = tmp_path / "project"
     shutil.copytree(repro, folder, symlinks=True)
     commit(folder)
-    run(folder, "-m", "dvc", "exp", "run", "--temp", "-S", "lambda_pure=0.03")
+    run(folder, "-m", "dvc", "exp", "run", "--temp", "-S", "decoupling.lws_epochs=2")
 
     def git(*arguments: str) -> str:
         command = ("git", *arguments)
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         return done.stdout.strip()
 
-    made = git("for-each-ref", "--format=%(refname)", "refs/exps/??/*")
+    made = git("for-each-ref", "--format=%(refname)", "refs/exps/??/*/*")
     page = git("show", f"{made}:reports/stand_in/README.md")
     block = page.split("## What this run changed")[1]
-    assert "`lambda_pure` from the recipe's to `0.03`." in block
+    assert "`decoupling.lws_epochs` from `1` to `2`." in block
     assert "seeds (0, 1) that both runs have" in block
-    assert "| PaCo + BalSoftmax + DLSA minus " in block
+    assert "\n| LWS | Places-LT | validated | " in block
     assert "What this run changed" not in git("show", "HEAD:reports/stand_in/README.md")
 
 

@@ -36,6 +36,13 @@ def _first(cell: Cell) -> bool:
     return cell.method in methods and cell.minus in minus
 
 
+def _place(move: Move) -> tuple[str | None, bool, int]:
+    """By benchmark and protocol; DLSA alone, then minus what it is compared with."""
+    cell = move.now
+    order = _FIRST[cell.section][1].index(cell.minus) if _first(cell) else 0
+    return cell.benchmark, cell.protocol != "validated", order
+
+
 def changed_settings(
     before: Mapping[str, Any], now: Mapping[str, Any], above: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
@@ -73,7 +80,7 @@ def moved_block(
         if cell.minus is None
     }
     rows: dict[bool, list[list[str]]] = {True: [], False: []}
-    for move in moves or ():
+    for move in sorted(moves or (), key=_place):
         rows[_first(move.now)].append(_row(move, labels, titles))
     seeds = sorted({seed for move in moves or () for seed in move.seeds})
     return render(

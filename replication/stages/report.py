@@ -231,7 +231,7 @@ def _what_moved(results: Results, stand_in: bool) -> str:
         committed, (PARAMS, DECISIONS, RESULTS / "claims.json")
     )
     tables = [table for table in results.measured.values() if _drawn(table) == stand_in]
-    if params is None:
+    if params is None or not any(table.decisions for table in tables):
         return ""
     return moved_block(
         [*changed_settings(YAML(typ="safe").load(params), read_yaml(PARAMS))],

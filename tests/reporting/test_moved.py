@@ -44,8 +44,8 @@ def test_settings_that_differ_have_their_whole_key() -> None:
 
 def test_dlsa_comes_first_other_rows_and_verdicts_are_folded() -> None:
     moves = [
-        move(cell(), 0.02, MORE),
         move(gap(minus="start", mean=0.01), 0.005, NOISE),
+        move(cell(), 0.02, MORE),
         move(cell(method="no_mle"), -0.005, NOISE),
     ]
     before = [claim(), claim(id="same"), claim(id="gone", verdict="contradicted")]
