@@ -19,7 +19,7 @@ from replication.statistics.verdicts import DECIDED
 _FIRST = {
     "table1": (("paco_dlsa",), (None, "paco", "paco_plain", "paco_refit")),
     "table2": (("full",), (None, "start", "plain", "balanced_softmax")),
-    "ladder": (("frequencies", "drawn"), (None, "head")),
+    "ladder": (("drawn",), (None, HEAD)),
 }
 _HEADER = ["Overall", "Data", "Protocol", "Before", "Now", "Now minus before, paired"]
 
