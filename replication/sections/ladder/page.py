@@ -77,7 +77,7 @@ def _origin(measured: Measurement, protocol: str) -> str:
     elif shown_alone:
         why = "and the step that does it is"
     else:
-        why = "though no step alone is shown to; the longest is"
+        why = "which no step alone is shown to do; the longest is"
     return (
         f"{_UNDER[protocol]}, DLSA moves the Overall accuracy of its head by "
         f"{in_unit(gap)}, {why} “{_plainly(step)}” ({in_unit(step)})."

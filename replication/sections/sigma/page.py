@@ -83,10 +83,10 @@ def _moved(measured: Measurement) -> str:
         and gap.verdict != "undecided"
     ]
     if not gaps:
-        return f"No other σ {span} is shown to change Overall."
+        return f"No σ {span} is shown to change Overall."
     only = "" if len(gaps) == len(sigmas) - 1 else "only "
     change = "changes" if len(gaps) == 1 else "change"
-    return f"Of the other σ {span}, {only}{', '.join(gaps)} {change} Overall."
+    return f"Of {len(sigmas)} values of σ {span}, {only}{', '.join(gaps)} {change} Overall."
 
 
 def _best(best: Mapping[str, Any] | None) -> str:

@@ -74,7 +74,11 @@ def test_filters_are_told_in_a_sentence(measured) -> None:
     [
         ("supported", "supported", "and the step that does it is “"),
         ("contradicted", "contradicted", "and the step that does it is “"),
-        ("contradicted", "undecided", "though no step alone is shown to; the longest"),
+        (
+            "contradicted",
+            "undecided",
+            "which no step alone is shown to do; the longest",
+        ),
         (
             "undecided",
             "supported",
