@@ -446,8 +446,8 @@ def page(tables: Mapping[str, str], held: list[float], repetitions: int) -> str:
         "## Unbalanced test sets",
         "A mean over classes whose numbers of test images differ: which class has how "
         f"many is drawn anew each time. {repetitions // 4:,} repetitions a cell. Where "
-        "one image decides a sixth or more and nearly all answers are right, that one "
-        "is right or wrong, and an interval holds both or misses one: it then holds "
+        "one image decides a tenth or more, and nearly all answers are right or agree, "
+        "an interval holds both of what that image can say or misses one, and holds "
         "too much.",
         tables["unbalanced"],
         "## MCC and NMI",
