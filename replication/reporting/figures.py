@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -51,19 +51,21 @@ def panels(height: float, down: int, across: int, **options: object) -> Sequence
 
 
 def paired_panel(
-    axes: Axes, rows: Sequence[tuple[str, Sequence[Cell]]], title: str = ""
+    axes: Axes, cells: Sequence[Cell], by: str, labels: Mapping[str, str], title: str
 ) -> None:
-    """Paired differences in points with 95 % intervals, print's as a diamond.
+    """Paired differences in points under both protocols, print's as a diamond.
 
     Args:
-        rows: label, and its Cells: one a protocol, or one of no protocol.
+        by: the field whose value is a row.
+        labels: the values, in their order, and what a reader calls them.
     """
     for protocol, (shift, marker, colour) in MARKS.items():
-        shown = [(label, pick(of, protocol=protocol), colour) for label, of in rows]
-        if any(cell is not None for _, cell, _ in shown):
-            name = f"protocol: {PROTOCOL_NAMES[protocol]}"
-            printed = protocol == "validated"
-            interval_panel(axes, shown, printed, shift, marker, name)
+        rows = [
+            (label, pick(cells, protocol=protocol, **{by: value}), colour)
+            for value, label in labels.items()
+        ]
+        name, printed = PROTOCOL_NAMES[protocol], protocol == "validated"
+        interval_panel(axes, rows, printed, shift, marker, f"protocol: {name}")
     axes.set_title(title)
     axes.set_xlabel("points")
 

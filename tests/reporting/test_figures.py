@@ -43,7 +43,7 @@ def test_both_protocols_stand_in_one_row_and_in_one_legend() -> None:
         left, right = panels(2.0, 1, 2)
         for axes in (left, right):
             both = [gap(printed=0.01), gap(protocol="as_released")]
-            paired_panel(axes, [("w/o L_MLE", both)], "Overall")
+            paired_panel(axes, both, "minus", {"no_mle": "w/o L_MLE"}, "Overall")
         text = finished(left.figure, "word " * 30)
     for words in ("protocol: validated", "protocol: as released", "printed"):
         assert text.count(f">{words}</text>") == 1

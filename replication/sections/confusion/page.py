@@ -166,11 +166,8 @@ def matrices_figure(measured: Measurement) -> str:
         bar.set_label(unit)
         bar.outline.set_visible(False)
     kinds = {_FORTH: "Many\nfor Few", _BACK: "Few\nfor Many"}
-    rows = [
-        (label, [_change(measured, metric, protocol) for protocol in PROTOCOLS])
-        for metric, label in kinds.items()
-    ]
-    paired_panel(drawn[3], rows, "Change, of all test images")
+    gaps = [cell for cell in measured.cells if cell.minus == "start"]
+    paired_panel(drawn[3], gaps, "metric", kinds, "Change, of all test images")
     for colour, line, words in _OUTLINES.values():
         drawn[3].plot([], [], color=colour, ls=line, label=words)
     return finished(drawn[0].figure, _title(measured), columns=2)

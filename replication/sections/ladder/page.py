@@ -216,19 +216,15 @@ def _figure(measured: Measurement) -> str:
     """Every rung minus the one before and minus the head, both protocols."""
     cells = [cell for cell in measured.cells if cell.metric == "overall"]
     names = list(LADDER)
+    labels = {name: textwrap.fill(_rung_label(cells, name), 26) for name in names[1:]}
     left, right = panels(3.9, 1, 2, sharey=True, sharex=True)
     for axes, title, below in (
         (left, "Each step: minus the row above", names),
         (right, "So far: minus the head", [HEAD] * len(names)),
     ):
-        rows = [
-            (
-                textwrap.fill(_rung_label(cells, name), 26),
-                [cell for cell in cells if (cell.method, cell.minus) == (name, minus)],
-            )
-            for name, minus in zip(names[1:], below, strict=False)
-        ]
-        paired_panel(axes, rows, title)
+        minus = dict(zip(names[1:], below, strict=False))
+        gaps = [cell for cell in cells if cell.minus == minus.get(cell.method, "")]
+        paired_panel(axes, gaps, "method", labels, title)
         axes.set_xlabel("Overall, points")
     return finished(left.figure, _title(measured))
 

@@ -86,7 +86,8 @@ def _moved(measured: Measurement) -> str:
         return f"No σ {span} is shown to change Overall."
     only = "" if len(gaps) == len(sigmas) - 1 else "only "
     change = "changes" if len(gaps) == 1 else "change"
-    return f"Of {len(sigmas)} values of σ {span}, {only}{', '.join(gaps)} {change} Overall."
+    named = f"{only}{', '.join(gaps)}"
+    return f"Of {len(sigmas)} values of σ {span}, {named} {change} Overall."
 
 
 def _best(best: Mapping[str, Any] | None) -> str:

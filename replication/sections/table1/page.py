@@ -97,17 +97,10 @@ def _figure(measured: Measurement, metrics: Sequence[str]) -> str:
     labels = {cell.minus: textwrap.fill(cell.label, 24) for cell in gaps}
     left, right = panels(1.3 + 0.36 * len(labels), 1, 2, width_ratios=(3, 2))
     overall = [cell for cell in gaps if cell.metric == "overall"]
-    rows = [
-        (label, [cell for cell in overall if cell.minus == row])
-        for row, label in labels.items()
-    ]
-    paired_panel(left, rows, "Overall: DLSA minus each row")
+    paired_panel(left, overall, "minus", labels, "Overall: DLSA minus each row")
     of_head = [cell for cell in gaps if cell.minus == PLAIN]
-    rows = [
-        (METRIC_NAMES[metric], [cell for cell in of_head if cell.metric == metric])
-        for metric in metrics
-    ]
-    paired_panel(right, rows, "DLSA minus its head")
+    names = {metric: METRIC_NAMES[metric] for metric in metrics}
+    paired_panel(right, of_head, "metric", names, "DLSA minus its head")
     return finished(left.figure, figure_title(measured, "DLSA", PLAIN))
 
 

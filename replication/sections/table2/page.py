@@ -108,9 +108,5 @@ def _figure(measured: Measurement, metrics: tuple[str, ...]) -> str:
     drawn = panels(1.3 + 0.36 * len(labels), 1, len(metrics), sharey=True)
     for axes, metric in zip(drawn, metrics, strict=True):
         of_metric = [cell for cell in gaps if cell.metric == metric]
-        rows = [
-            (label, [cell for cell in of_metric if cell.minus == row])
-            for row, label in labels.items()
-        ]
-        paired_panel(axes, rows, METRIC_NAMES[metric])
+        paired_panel(axes, of_metric, "minus", labels, METRIC_NAMES[metric])
     return finished(drawn[0].figure, figure_title(measured, "The full model", START))
