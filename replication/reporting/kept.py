@@ -64,7 +64,7 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
     place = folder / "run"
     about, params = read_json(place / "about.json"), read_yaml(place / "params.yaml")
     known = pd.read_csv(place / "cells.csv").filter([f.name for f in fields(Cell)])
-    known = known.drop(columns="per_seed")
+    known = known[known["section"].isin(["table1", "table2"])].drop(columns="per_seed")
     cells = [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
     claims = [Claim(**raw) for raw in read_json(place / "claims.json")]
     runs = []
@@ -108,7 +108,7 @@ def run_page(folder: Path) -> str:
         "reporting/templates/kept_run.md.j2",
         name=folder.name,
         moved=".../" in read_text(folder / "run" / "params.yaml"),
-        conclusions=[conclusion(run.found) for run in runs],
+        conclusions=[conclusion(run.found) for run in runs if run.found.cells],
         runs=runs,
         commit=last["commit"],
         others=len({record["commit"] for record in records}) - 1,
@@ -134,7 +134,11 @@ def _in_a_line(run: RealRun) -> str:
     """Overall of DLSA minus what it is compared with, where nothing is chosen."""
     gaps = {test: run.gap(other, "validated") for other, test in COMPARED.items()}
     measured = [f"{ASKED[t]} {emphasised(gap)}" for t, gap in gaps.items() if gap]
-    said = f"DLSA minus {', minus '.join(measured)} points" if measured else "see there"
+    said = (
+        f"DLSA minus {', minus '.join(measured)} points"
+        if measured
+        else "no Table 1 or 2"
+    )
     return f"[{run.name}]({run.link}) ({run.grade}): {said}."
 
 

@@ -354,7 +354,10 @@ def _real_runs(results: Results) -> list[RealRun]:
         )
         for table in _evidence_tables(results).values()
     ]
-    return [*here, *(run.found for run in kept_runs(KEPT, "../kept"))]
+    return [
+        *here,
+        *(run.found for run in kept_runs(KEPT, "../kept") if run.found.cells),
+    ]
 
 
 def _evidence_page(results: Results) -> Page:

@@ -50,7 +50,7 @@ def write_run(folder: Path, *cells: Cell) -> None:
 def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -> None:
     write_run(tmp_path / "a", *CELLS)
     write_run(tmp_path / "b", cell(section="table1"), cell(section="ladder"))
-    write_run(tmp_path / "c", cell(section="ladder"))
+    write_run(tmp_path / "c", cell(section="estimator", benchmark=None))
     first, second, third = kept_runs(tmp_path, "kept")
     assert [len(run.found.cells) for run in (first, second, third)] == [3, 1, 0]
     assert first.found.gap("start", "validated").mean == -0.02
