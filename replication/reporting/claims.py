@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from replication.published.reader import Sentence, read_published_claims
 from replication.reporting.pages import STAND_IN, file_of
 from replication.reporting.rendering import render
-from replication.reporting.tables import PROTOCOL_NAMES, in_unit, markdown_table
+from replication.reporting.tables import (
+    PROTOCOL_NAMES,
+    in_unit,
+    markdown_table,
+    reading_of,
+)
 from replication.statistics.claims import by_sentence, overall
 from replication.statistics.results import GRADES, Claim
 from replication.statistics.verdicts import DECIDED, UNDECIDED_AFTER
@@ -74,12 +79,14 @@ def _tests_table(tests: Sequence[Claim], titles: Mapping[str, str]) -> str:
     for claim in tests:
         of = rows.setdefault((claim.section, claim.benchmark, claim.id), {})
         of[claim.protocol or "validated"] = claim
+    firsts = [next(iter(of_protocol.values())) for of_protocol in rows.values()]
+    called = Counter((first.statement, first.reading) for first in firsts)
     lines = []
-    for of_protocol in rows.values():
-        claim = next(iter(of_protocol.values()))
-        reading = f" ({claim.reading.split(',')[0]})" if claim.reading else ""
+    for claim, of_protocol in zip(firsts, rows.values(), strict=True):
+        alone = called[claim.statement, claim.reading] == 1
+        which = reading_of(claim) if alone else f" ({claim.test.split(':')[0]})"
         line = [
-            f"[{claim.statement.rstrip('.')}]({file_of(claim)}){reading}",
+            f"[{claim.statement.rstrip('.')}]({file_of(claim)}){which}",
             _data_of(claim, titles),
         ]
         for protocol in PROTOCOL_NAMES:

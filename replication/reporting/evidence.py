@@ -127,7 +127,7 @@ def finding(runs: Sequence[RealRun]) -> str:
     )
     return (
         f"In {len(counted)} runs with settings made for their data, DLSA is shown to "
-        f"be better than {', '.join(of_all)}."
+        f"be better than {'; '.join(of_all)}."
     )
 
 

@@ -33,7 +33,7 @@ _HELP = {
     "cascade_helps": "DLSA minus a plain classifier of equal budget",
     "over_refitted": "DLSA minus a refitted Balanced Softmax",
 }
-_HEADER = ["What the paper says", "Printed", "Measured", "Data", "Verdict", "Page"]
+_HEADER = ["Question or sentence", "Printed", "Measured", "Data", "Verdict", "Page"]
 _NONE = "—"
 
 
@@ -128,6 +128,7 @@ def scoreboard(
             of_print.append(_row(sentence, claim, word, titles))
         if not on and not word:
             silent.append(_not_run(sentence))
+    of_print.sort(key=lambda row: "**" not in row[4])  # what is decided first
     rows += [*of_print, *on_data, *_algebra(algebra), *silent]
     return markdown_table(_HEADER, rows, words=len(_HEADER))
 

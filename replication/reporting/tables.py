@@ -120,6 +120,11 @@ def does(claim: Claim, up: str = "raise", down: str = "lower") -> str:
 # ---- Tables -----------------------------------------------------------------------
 
 
+def reading_of(claim: Claim) -> str:
+    """Of its sentence, in brackets and as short as it can be; empty: it has one."""
+    return f" ({claim.reading.split(',')[0]})" if claim.reading else ""
+
+
 def markdown_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1
 ) -> str:
@@ -152,8 +157,7 @@ def claims_table(claims: Sequence[Claim]) -> str:
     body = []
     for name in dict.fromkeys(claim.id for claim in claims):
         tests = [claim for claim in claims if claim.id == name]
-        reading = f" ({tests[0].reading})" if tests[0].reading else ""
-        row = [tests[0].statement.removesuffix(".") + reading]
+        row = [tests[0].statement.removesuffix(".") + reading_of(tests[0])]
         for protocol in PROTOCOL_NAMES if both else (tests[0].protocol,):
             test = pick(tests, protocol=protocol) or pick(tests, protocol=None)
             row += [in_unit(test), test.verdict] if test else ["—", "—"]

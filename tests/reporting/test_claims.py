@@ -1,6 +1,7 @@
 """The page of claims."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from replication.published.reader import read_published_claims
@@ -79,5 +80,8 @@ def test_a_test_is_one_row_and_its_protocols_stand_side_by_side() -> None:
         f"| {value} | {UNDECIDED_AFTER} |"
     ) in text
     assert "| none needed | 0.013 ± 0.011 | **supported** † | — | — |" in text
+    alike = [of_sentence("s6_bold", test=f"{who}: paired") for who in ("A", "B")]
+    alike[1] = replace(alike[1], id="other")
+    assert "(table2.md) (B) | Places-LT" in claims_page(alike, TITLES)
     beyond = text.split("## Beyond the printed sentences")[1]
     assert "| [Never printed](table2.md) (X) | iNaturalist 2018, scaled |" in beyond
