@@ -447,8 +447,8 @@ def page(tables: Mapping[str, str], held: list[float], repetitions: int) -> str:
         "A mean over classes whose numbers of test images differ: which class has how "
         f"many is drawn anew each time. {repetitions // 4:,} repetitions a cell. Where "
         "one image decides a tenth or more, and nearly all answers are right or agree, "
-        "an interval holds both of what that image can say or misses one, and holds "
-        "too much.",
+        "an interval holds the truth whatever that image says, or misses it in one of "
+        "two cases: it then holds too much.",
         tables["unbalanced"],
         "## MCC and NMI",
         "Jackknifed (`samples/association.py`), beside the accuracy of the same "

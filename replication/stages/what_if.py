@@ -87,6 +87,11 @@ def _committed() -> str:
     shown = subprocess.run(
         ["git", "show", f"HEAD:./{PARAMS}"], capture_output=True, text=True
     )
+    if "dubious ownership" in shown.stderr:
+        raise BadInput(
+            "what_if: expected a checkout of your own, got another owner's; clone it, "
+            f"or: git config --global --add safe.directory {Path.cwd()}"
+        )
     if shown.returncode:
         raise BadInput(
             f"what_if: expected a git checkout with {PARAMS} committed, since DVC "

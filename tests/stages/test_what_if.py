@@ -159,6 +159,17 @@ def test_a_downloaded_archive_is_told_what_to_do(checkout, asked) -> None:
     assert ended.returncode == 2 and not Path("asked").exists()
 
 
+def test_another_owners_checkout_is_told_what_to_do(
+    checkout, asked, monkeypatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    (problem,) = asked("lambda_pure=0.3")[1]
+    assert problem == (
+        "what_if: expected a checkout of your own, got another owner's; clone it, or: "
+        f"git config --global --add safe.directory {checkout}"
+    )
+
+
 def test_comments_and_values_are_those_of_params(checkout) -> None:
     """Writing params.yaml and reading it gives the same settings."""
     text = (ROOT / "params.yaml").read_text()
