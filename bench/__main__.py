@@ -27,27 +27,25 @@ RESULTS = Path(__file__).parent / "results"
 _CLASSES = (365, 1000, 8142)
 # name, size, repetitions (the first is not timed)
 PLAN: list[tuple[str, dict[str, int], int]] = [
-    ("filter step", {"B": 512, "K": 500, "D": 64}, 30),
-    ("filter step", {"B": 512, "K": 500, "D": 512}, 12),
-    ("filter step", {"B": 512, "K": 500, "D": 2048}, 6),
-    ("filter step", {"B": 1024, "K": 500, "D": 2048}, 4),
-    ("likelihood pass", {"N": 8192, "K": 500, "D": 2048}, 4),
+    ("filter step", {"B": 96, "K": 50, "D": 64}, 40),
+    ("filter step", {"B": 512, "K": 500, "D": 64}, 20),
+    ("filter step", {"B": 512, "K": 500, "D": 512}, 4),
+    ("filter step", {"B": 512, "K": 500, "D": 2048}, 3),
+    ("likelihood pass", {"N": 1024, "K": 500, "D": 2048}, 3),
     *(
-        (name, {"N": 3200, "B": 128, "K": 100, "D": dimensions, "C": 100}, 12)
+        (name, {"N": 3200, "B": 128, "K": 100, "D": dimensions, "C": 100}, 6)
         for name in ("aided epoch", "plain epoch")
         for dimensions in (64, 512, 1280)
     ),
     *(
-        (name, {"N": 1280, "B": 128, "K": 500, "D": 2048, "C": classes}, 4)
+        (name, {"N": 640, "B": 128, "K": 500, "D": 2048, "C": classes}, 3)
         for name in ("aided epoch", "plain epoch")
         for classes in _CLASSES
     ),
-    ("training step", {"B": 32, "layers": 50, "pixels": 224}, 3),
-    ("extraction", {"B": 32, "layers": 50, "pixels": 224}, 4),
-    ("extraction", {"B": 32, "layers": 152, "pixels": 224}, 3),
+    ("training step", {"B": 32, "layers": 32, "pixels": 32}, 6),
+    ("extraction", {"B": 8, "layers": 50, "pixels": 224}, 3),
+    ("extraction", {"B": 8, "layers": 152, "pixels": 224}, 3),
 ]
-
-
 # ... and beside load: a filter epoch's, a classifier's and a training epoch's steps.
 LOADED: list[tuple[str, dict[str, int], int]] = [
     ("filter step", {"B": 512, "K": 500, "D": 64}, 60),

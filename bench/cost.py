@@ -23,8 +23,8 @@ _REHEARSED = {
     "places_lt": "Places-LT, to Table 2",
 }
 _HOW = """\
-**Estimates** for one seed: steps by the published recipe, times a step measured at the
-true D, K, C and batch. *Filters*: ceil(N / B) steps an epoch and a reading of all
+**Estimates** for one seed: what the published recipe asks for, times what a pair, a row
+and an image were measured to take at the true D, K and C. *Filters*: ceil(N / B) steps an epoch and a reading of all
 samples after each, every depth. *Classifiers*: rows an epoch, every depth, both
 protocols. *Backbones*: N images, epochs and forward passes, 3 an image for
 cross-entropy (a gradient counts as two), 4 for PaCo (its keys pass once more). Left
@@ -44,9 +44,9 @@ class Cost(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Measured seconds of one step, row or image."""
+    """Measured seconds of one pair, row or image."""
 
-    filter_step: float
+    pair: float
     read_row: float
     aided_row: float
     plain_row: float
@@ -96,20 +96,18 @@ def estimates(figures: Sequence[Row]) -> dict[str, Cost]:
 def rates_of(figures: Sequence[Row], benchmark: str) -> Rates | None:
     """Measured times at a benchmark's D, K, C and batch; None where one is missing."""
     recipe = read_recipe(benchmark)
-    batch = recipe["filter"]["batch_size"]["value"]
     layers = _LAYERS[recipe["backbone"]["network"]["value"]]
     classes = {"D": _DIMENSIONS, "C": recipe["classes"]}
 
-    def each(name: str, size: Mapping[str, int], of: str | None) -> float | None:
-        """Seconds of one of the figure's N or B, or of all of it."""
+    def each(name: str, size: Mapping[str, int], of: str) -> float | None:
+        """Seconds of one of the figure's N or B."""
         for row in figures:
             if row["name"] == name and size.items() <= row["size"].items():
-                number = row["size"][of] if of else 1
-                return row["ways"]["suite"]["seconds"] / number
+                return row["ways"]["suite"]["seconds"] / row["size"][of]
         return None
 
     rates = (
-        each("filter step", {"D": _DIMENSIONS, "B": batch}, None),
+        each("filter step", {"D": _DIMENSIONS}, "B"),
         each("likelihood pass", {"D": _DIMENSIONS}, "N"),
         each("aided epoch", classes, "N"),
         each("plain epoch", classes, "N"),
@@ -131,11 +129,11 @@ def dlsa_seconds(benchmark: str, rates: Rates, cascades: int) -> tuple[float, fl
     share, depth = cascade["leaving_share"]["value"], cascade["depth"]["value"]
     epochs, batch = fitting["epochs"]["value"], fitting["batch_size"]["value"]
     remain = [train * (1 - share) ** level for level in range(depth)]
-    steps = sum(-(-rows // batch) for rows in remain) * epochs
+    pairs = sum(-(-rows // batch) for rows in remain) * batch * epochs
     read = sum(remain) * epochs + depth * (train + test)
     rounds = 2 * recipe["classifier"]["epochs"]["value"]
     aided, plain = share * sum(remain), train * (1 - share) ** depth
-    filters = steps * rates.filter_step + read * rates.read_row
+    filters = pairs * rates.pair + read * rates.read_row
     classifiers = rounds * (aided * rates.aided_row + plain * rates.plain_row)
     return cascades * filters, cascades * classifiers
 

@@ -55,7 +55,7 @@ def test_what_a_busy_machine_cannot_say_is_said() -> None:
 def test_a_cascade_of_places_lt_worked() -> None:
     """62,500 images, 60 epochs of 123 batches of 512, one depth, one fit."""
     rates = cost.rates_of(FIGURES, "places_lt")
-    assert rates == cost.Rates(2.0, 0.01, 0.02, 0.01, 0.1)
+    assert rates == cost.Rates(2.0 / 512, 0.01, 0.02, 0.01, 0.1)
     filters, classifiers = cost.dlsa_seconds("places_lt", rates, 1)
     read = 60 * 62_500 + 62_500 + 36_500
     assert filters == pytest.approx(60 * 123 * 2.0 + read * 0.01)
@@ -69,7 +69,7 @@ def test_a_cascade_of_places_lt_worked() -> None:
 
 
 def test_the_second_filter_has_what_the_first_left() -> None:
-    rates = cost.Rates(1.0, 0.0, 1.0, 1.0, 1.0)
+    rates = cost.Rates(1 / 1024, 0.0, 1.0, 1.0, 1.0)
     filters, classifiers = cost.dlsa_seconds("inat18", rates, 1)
     assert filters == 30 * (428 + 300 + 210)
     assert classifiers / (2 * 150) == pytest.approx(437_513)
