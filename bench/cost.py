@@ -24,10 +24,10 @@ _REHEARSED = {
 }
 _HOW = """\
 **Estimates** for one seed: what the published recipe asks for, times what a pair, a row
-and an image were measured to take at the true D, K and C. *Filters*: ceil(N / B) steps an epoch and a reading of all
-samples after each, every depth. *Classifiers*: rows an epoch, every depth, both
-protocols. *Backbones*: N images, epochs and forward passes, 3 an image for
-cross-entropy (a gradient counts as two), 4 for PaCo (its keys pass once more). Left
+and an image were measured to take at the true D, K and C. *Filters*: ceil(N / B) steps
+an epoch and a reading of all samples after each, every depth. *Classifiers*: rows an
+epoch, every depth, both protocols. *Backbones*: images, epochs and passes, 3 an image
+for cross-entropy (a gradient counts as two), 4 for PaCo (its keys pass once more). Left
 out: cRT and LWS, Fig. 2's linear classifiers, decoding images, files, evaluation. Table
 2's variants are all taken at K = 500. `make bench`; a whole chain ran only where a
 rehearsal stands below.
