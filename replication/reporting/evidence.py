@@ -121,13 +121,13 @@ def finding(runs: Sequence[RealRun]) -> str:
     if len(counted) == 1:
         return f"On {counted[0].title} {_of_one(words)}."
     of_all = (
-        f"{who} in {_times(verdicts, 'supported')} (worse in "
-        f"{_times(verdicts, 'contradicted')})"
+        f"beside {who} it is shown better in {_times(verdicts, 'supported')}, worse in "
+        f"{_times(verdicts, 'contradicted')}"
         for who, verdicts in words.items()
     )
     return (
-        f"In {len(counted)} runs with settings made for their data, DLSA is shown to "
-        f"be better than {'; '.join(of_all)}."
+        f"DLSA in {len(counted)} runs with settings made for their data: "
+        f"{'; '.join(of_all)}."
     )
 
 

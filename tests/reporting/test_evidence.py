@@ -37,8 +37,8 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
         run("contradicted", "real data, verbatim"),
     ]
     text = finding(runs)
-    assert text.startswith("In 2 runs with settings made for their data, DLSA is shown")
-    assert "the head that it starts from in 1 (worse in none)" in text
+    assert text.startswith("DLSA in 2 runs with settings made for their data: beside")
+    assert "the head that it starts from it is shown better in 1, worse in none" in text
     assert "No run on real data" in finding(runs[2:])
 
 
