@@ -27,7 +27,7 @@ from replication.core.device import pick_device
 from replication.core.settings import (
     FilterSettings,
 )
-from replication.flow_filter.fitting import objective_terms, read_clusters
+from replication.flow_filter.fitting import descend, read_clusters
 from replication.flow_filter.flow import FlowFilter
 
 Size = Mapping[str, int]
@@ -69,47 +69,42 @@ def _plain_flow(size: Size, device: torch.device) -> tuple[nn.Module, Tensor]:
     return references.plain_flow(size["D"]).to(device), centres.to(device)
 
 
-def _step(
-    objective: Callable[..., tuple[Tensor, Tensor]],
-    network: nn.Module,
-    size: Size,
-    device: torch.device,
-) -> Work:
+def _step(size: Size, device: torch.device, step: Callable[..., Tensor]) -> Work:
     """Objective, gradient and update, on the same pair of batches."""
     generator = torch.Generator().manual_seed(1)
     pair = torch.randn(2, size["B"], size["D"], generator=generator).to(device)
     weights = torch.full((size["B"],), 1 / 365, device=device)
     settings = _filter_settings(size)
-    optimiser = torch.optim.SGD(network.parameters(), lr=settings.lr)
-    scale = torch.tensor([1.0, 2.0, 0.03], device=device)
     state = {"share": torch.zeros(size["K"], device=device), "step": 0}
 
-    def step() -> None:
+    def work() -> None:
         state["step"] += 1
-        terms, state["share"] = objective(
-            pair, weights, state["share"], state["step"], settings
-        )
-        optimiser.zero_grad(set_to_none=True)
-        (terms @ scale).backward()
-        optimiser.step()
+        given = (weights, state["share"], state["step"], settings)
+        state["share"] = step(pair, *given)
 
-    return step
+    return work
 
 
 def _filter_step(size: Size, device: torch.device) -> Work:
     flow = _flow(size, device)
     return _step(
-        lambda pair, *rest: objective_terms(flow, *pair, *rest), flow, size, device
+        size, device, lambda pair, *rest: descend(flow, pair.flatten(0, 1), *rest).share
     )
 
 
 def _plain_filter_step(size: Size, device: torch.device) -> Work:
     transform, centres = _plain_flow(size, device)
+    optimiser = torch.optim.SGD(transform.parameters(), lr=_filter_settings(size).lr)
+    scale = torch.tensor([1.0, 2.0, 0.03], device=device)
 
-    def objective(pair: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-        return references.objective(transform, centres, tuple(pair), *rest)
+    def step(pair: Tensor, *rest: Any) -> Tensor:
+        terms, share = references.objective(transform, centres, pair, *rest)
+        optimiser.zero_grad(set_to_none=True)
+        (terms @ scale).backward()
+        optimiser.step()
+        return share
 
-    return _step(objective, transform, size, device)
+    return _step(size, device, step)
 
 
 def _features(size: Size, device: torch.device) -> Tensor:

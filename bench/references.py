@@ -5,6 +5,7 @@ anyone who is short of memory does.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from nflows.transforms import (
@@ -50,20 +51,25 @@ def log_joint(transform: Transform, centres: Tensor, x: Tensor) -> Tensor:
 def objective(
     transform: Transform,
     centres: Tensor,
-    pairs: tuple[Tensor, Tensor],
+    pairs: Sequence[Tensor],
     weights: Tensor,
     share: Tensor,
     step: int,
     settings: FilterSettings,
 ) -> tuple[Tensor, Tensor]:
-    """L_MLE, L_bal, L_pure (3,) and p~_t (K,), each as it is printed."""
+    """L_MLE, L_bal, L_pure (3,) and p~_t (K,), each as it is printed.
+
+    `pairs`: x+ and x-, (B, D); x+ alone where L_pure does not count.
+    """
     joint = [log_joint(transform, centres, x) for x in pairs]
     likelihood = joint[0].logsumexp(1)
     posterior = torch.softmax(joint[0], 1)
     share = settings.eta * share + (1 - settings.eta) * posterior.mean(0)
     estimate = share / (1 - settings.eta**step)
     balance = math.log(len(share)) + (estimate * estimate.log()).sum()
-    purity = (posterior.detach() * torch.log_softmax(joint[1], 1)).sum(1).mean()
+    purity = posterior.new_zeros(())
+    if len(joint) > 1:
+        purity = (posterior.detach() * torch.log_softmax(joint[1], 1)).sum(1).mean()
     mle = -(weights * likelihood).mean()
     return torch.stack([mle, balance, purity]), share.detach()
 

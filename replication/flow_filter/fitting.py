@@ -11,13 +11,8 @@ from torch import Tensor
 from replication.core.files import BadInput
 from replication.core.settings import FilterSettings
 from replication.flow_filter.flow import FlowFilter
-from replication.flow_filter.losses import (
-    balance_loss,
-    class_weights,
-    likelihood_loss,
-    momentum_estimate,
-    purity_loss,
-)
+from replication.flow_filter.losses import class_weights
+from replication.flow_filter.objective import Objective, objective
 from replication.samples.features import Features
 
 PURE_ABOVE = 0.7
@@ -192,38 +187,59 @@ class _Descent:
         self._draws, self._settings, self._observe = draws, settings, observe
         weights = class_weights(draws.counts, settings.weight_exponent)
         self._weights = weights.to(features.dtype)
-        self._optimiser = torch.optim.SGD(flow.parameters(), lr=settings.lr)
         self._step = 0
         self._share = torch.zeros(
             settings.num_clusters, dtype=features.dtype, device=features.device
-        )
-        self._scale = self._share.new_tensor(
-            [settings.lambda_mle, settings.lambda_bal, settings.lambda_pure]
         )
 
     def epoch(self) -> Tensor:
         """As many pairs as there are samples; the three losses of each step (T, 3)."""
         self._flow.train()
         losses: list[Tensor] = []
-        pairs = self._draws.epoch(self._settings.batch_size)
-        for positive, negative, position in pairs:
+        for positive, negative, position in self._draws.epoch(
+            self._settings.batch_size
+        ):
+            pairs = positive
+            # Each passes the flow as a batch of its own, x- only where L_pure counts.
+            if self._settings.lambda_pure > 0:
+                pairs = torch.cat([positive, negative])
             self._step += 1
-            terms, self._share = objective_terms(
+            at = descend(
                 self._flow,
-                self._features[self._rows[positive]],
-                self._features[self._rows[negative]],
+                self._features.index_select(0, self._rows[pairs]),
                 self._weights[position],
                 self._share,
                 self._step,
                 self._settings,
+                self._observe,
             )
-            if self._observe is not None:
-                self._observe(self._step, self._flow, self._share)
-            self._optimiser.zero_grad(set_to_none=True)
-            (terms @ self._scale).backward()
-            self._optimiser.step()
-            losses.append(terms.detach())
+            self._share = at.share
+            losses.append(at.terms)
         return torch.stack(losses)
+
+
+def descend(
+    flow: FlowFilter,
+    x: Tensor,
+    weights: Tensor,
+    share: Tensor,
+    step: int,
+    settings: FilterSettings,
+    observe: Observe | None = None,
+) -> Objective:
+    """A step of SGD on a batch of pairs; the objective before it.
+
+    Args:
+        x: (2 B, D) x+, then x- of other classes row by row; or x+ alone, where L_pure
+            does not count.
+        weights, share, step: as `objective`; observe: as `fit_flow_filter`.
+    """
+    z, log_det, passed = flow.transform(x, len(x) // len(weights))
+    at = objective(flow.base, z, log_det, weights, share, step, settings)
+    if observe is not None:
+        observe(step, flow, at.share)
+    flow.descend(passed, at.grad, at.grad_log_det, settings.lr)
+    return at
 
 
 def _read_metrics(
@@ -253,40 +269,6 @@ def _epoch_losses(terms: Tensor, epoch: int) -> dict[str, float]:
     return dict(zip(names, terms.mean(0).tolist(), strict=True))
 
 
-def objective_terms(
-    flow: FlowFilter,
-    x_pos: Tensor,
-    x_neg: Tensor,
-    weights: Tensor,
-    share: Tensor,
-    step: int,
-    settings: FilterSettings,
-) -> tuple[Tensor, Tensor]:
-    """The three terms of the objective for one batch of pairs.
-
-    Implements: L_MLE and L_bal on x+, L_pure on (x+, x-); each batch passes the flow on
-    its own, since batch-norm sees it as one. x- is passed only where L_pure counts.
-
-    Args:
-        x_pos, x_neg: (B, D), of different classes row by row.
-        weights: (B,) class weight of x+.
-        share: (K,) p~ before this batch, the t-th; step: t, from 1.
-
-    Returns:
-        (3,) L_MLE, L_bal, L_pure; and p~ after this batch (K,).
-    """
-    positive = flow(x_pos)
-    batch_share = positive.log_posterior.exp().mean(0)
-    estimate, share = momentum_estimate(share, batch_share, settings.eta, step)
-    mle = likelihood_loss(positive.log_likelihood, weights)
-    balance = balance_loss(estimate)
-    purity = mle.new_zeros(())
-    if settings.lambda_pure > 0:
-        purity = purity_loss(positive.log_posterior, flow(x_neg).log_posterior)
-    return torch.stack([mle, balance, purity]), share
-
-
-@torch.no_grad()
 def read_clusters(
     flow: FlowFilter, features: Features, rows: Tensor | None = None
 ) -> Reading:
@@ -300,13 +282,11 @@ def read_clusters(
     cluster = torch.empty(number, dtype=torch.long, device=features.device)
     for start in range(0, number, _READ_BATCH):
         some = slice(start, start + _READ_BATCH)
-        density = flow(features[some] if rows is None else features[rows[some]])
-        log_likelihood[some] = density.log_likelihood
-        cluster[some] = density.log_posterior.argmax(1)
+        x = features[some if rows is None else rows[some]]
+        log_likelihood[some], cluster[some] = flow.most_likely(x)
     return Reading(log_likelihood, cluster)
 
 
-@torch.no_grad()
 def latents(flow: FlowFilter, features: Features, rows: Tensor | None = None) -> Tensor:
     """Latents z (n, D) of some rows, or of all, without a copy of their features."""
     flow.eval()

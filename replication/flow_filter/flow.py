@@ -1,25 +1,25 @@
-"""The density of the Flow Filter, built on nflows; the only importer of nflows.
+"""The density of the Flow Filter and its gradient; the only importer of nflows.
 
 A masked autoregressive flow carries features x to latents z; the base density of z is a
 mixture of K unit-covariance Gaussians whose centres are drawn once and never move.
+nflows draws the weights. Gradients are written out: a fit is made of a few products,
+and autograd's record of all between them would cost as much as they.
 """
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from nflows.transforms import (
-    BatchNorm,
-    CompositeTransform,
-    MaskedAffineAutoregressiveTransform,
-    ReversePermutation,
-)
+from nflows.transforms import BatchNorm, MaskedAffineAutoregressiveTransform
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from replication.core.products import linear
+
 _BLOCK_WIDTH = 256
+_ALIGNED = 16
 
 
 class Density(NamedTuple):
@@ -42,191 +42,247 @@ class GaussianMixture(nn.Module):
         self.register_buffer("half_square", 0.5 * centres.square().sum(1))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log P(z) (B,) and log P(h | z) (B, K) of z (B, D), nats.
+        """log P(z) (B,) and log P(h | z) (B, K) of z (B, D), nats."""
+        scores = self.scores(z)
+        total = scores.logsumexp(1)
+        return total + self.offset(z), scores - total[:, None]
+
+    def scores(self, z: Tensor) -> Tensor:
+        """z.mu - |mu|^2 / 2, (B, K): log P(z, h) but for what is the same for every h.
 
         The square is expanded, |z - mu|^2 = |z|^2 - 2 z.mu + |mu|^2, so that the
         largest array is (B, K), never (B, K, D).
         """
-        scores = torch.addmm(-self.half_square, z, self.centres.T)
-        total = scores.logsumexp(1)
+        return linear(z, self.centres, -self.half_square)
+
+    def offset(self, z: Tensor) -> Tensor:
+        """What is the same for every h, (B,)."""
         clusters, dimensions = self.centres.shape
         constant = 0.5 * dimensions * math.log(2 * math.pi) + math.log(clusters)
-        offset = -0.5 * z.square().sum(1) - constant
-        return total + offset, scores - total[:, None]
+        return -0.5 * z.square().sum(1) - constant
 
 
-class _TriangularProduct(torch.autograd.Function):
-    """x W^T where row block r of W is zero beyond its first `reach[r]` columns."""
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        mask: Tensor,
-        blocks: tuple[tuple[int, int, int], ...],
-    ) -> Tensor:
-        y = x.new_empty(len(x), len(weight))
-        for first, last, reach in blocks:
-            rows = weight[first:last, :reach].T
-            torch.addmm(bias[first:last], x[:, :reach], rows, out=y[:, first:last])
-        ctx.save_for_backward(x, weight, mask)
-        ctx.blocks = blocks
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        x, weight, mask = ctx.saved_tensors
-        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight)
-        for first, last, reach in ctx.blocks:
-            part = grad[:, first:last]
-            if grad_x is not None:
-                grad_x[:, :reach].addmm_(part, weight[first:last, :reach])
-            rows = grad_weight[first:last, :reach]
-            torch.mm(part.T, x[:, :reach], out=rows)
-            rows.mul_(mask[first:last, :reach])
-        return grad_x, grad_weight, grad.sum(0), None, None
-
-
-class TriangularLinear(nn.Module):
+class MaskedLinear(nn.Module):
     """MADE's masked linear map; the half of it that the mask forbids is not computed.
 
-    nflows' MaskedLinear masks the weight anew in every pass and multiplies it whole.
-    Here the weight is masked once, its gradient always (so that under SGD it stays
-    masked), and with units in order of degree a block of rows needs only the columns up
-    to its own degree: 1.0, 1.2 and 1.7 times as fast a filter step at D = 64, 512 and
-    2,048 (bench/README.md).
+    The weight is masked once, and what is added to it always. With units in order of
+    degree a block of rows needs only the columns up to its own degree.
 
     Args:
-        linear: nflows' layer whose weight (out, in) and bias (out,) are taken over.
-        in_degrees: (in,) ascending.
-        out_degrees: (out,) ascending, or in runs that are.
+        layer: nflows' layer whose weight (out, in) and bias (out,) are taken over.
+        in_degrees: (in,) ascending; out_degrees: (n,) ascending, and once more for
+            every further n outputs.
         strict: whether an output may see only lower degrees, or its own as well.
     """
 
     def __init__(
-        self, linear: nn.Linear, in_degrees: Tensor, out_degrees: Tensor, strict: bool
+        self, layer: nn.Linear, in_degrees: Tensor, out_degrees: Tensor, strict: bool
     ) -> None:
         super().__init__()
         limit = out_degrees - 1 if strict else out_degrees
-        mask = limit[:, None] >= in_degrees
-        self.weight = nn.Parameter(linear.weight.detach() * mask)
-        self.bias = nn.Parameter(linear.bias.detach().clone())
-        self.register_buffer("mask", mask, persistent=False)
-        rows = len(out_degrees)
-        edges = (
-            torch.linspace(0, rows, max(1, rows // _BLOCK_WIDTH) + 1).long().tolist()
-        )
-        self.blocks = tuple(
-            (first, last, int(mask[first:last].any(0).sum()))
-            for first, last in pairwise(edges)
-        )
+        sees = limit[:, None] >= in_degrees
+        runs, rows = range(len(layer.weight) // len(sees)), len(sees)
+        mask = sees.repeat(len(runs), 1)
+        self.weight = nn.Parameter(layer.weight.detach() * mask)
+        self.bias = nn.Parameter(layer.bias.detach().clone())
+        # Of a block of rows: the columns that all of it see, and that any of it sees.
+        self._rows = []
+        for first, last in _blocks(len(mask)):
+            some = mask[first:last]
+            every, reach = int(some.all(0).sum()), int(some.any(0).sum())
+            reach = min(-(-reach // _ALIGNED) * _ALIGNED, len(in_degrees))
+            edge = some[:, every:reach].to(layer.weight.dtype)
+            self.register_buffer(f"edge_{first}", edge, persistent=False)
+            self._rows.append((first, last, every, reach))
+        # Of a block of columns: in each run, the rows that see any of it.
+        self._columns = []
+        for first, last in _blocks(len(in_degrees)):
+            start = rows - int(sees[:, first:last].any(1).sum())
+            lengths = [(run * rows + start, (run + 1) * rows) for run in runs]
+            self._columns.append((first, last, lengths))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(B, in) -> (B, out)."""
-        return _TriangularProduct.apply(
-            inputs, self.weight, self.bias, self.mask, self.blocks
-        )
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """(B, in) -> (B, out), rectified where asked."""
+        weight, bias = self.weight, self.bias
+        blocks = [
+            linear(x[:, :reach], weight[first:last, :reach], bias[first:last], relu)
+            for first, last, _, reach in self._rows
+        ]
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 1)
+
+    def to_inputs(self, grad: Tensor) -> Tensor:
+        """Gradient of the outputs (B, out) -> of the inputs (B, in)."""
+        if len(self._columns) == 1:
+            return linear(grad, self.weight.T)
+        blocks = []
+        for first, last, lengths in self._columns:
+            start, end = lengths[0]
+            block = linear(grad[:, start:end], self.weight[start:end, first:last].T)
+            for start, end in lengths[1:]:
+                rows = self.weight[start:end, first:last]
+                block += linear(grad[:, start:end], rows.T)
+            blocks.append(block)
+        return torch.cat(blocks, 1)
+
+    def descend(self, x: Tensor, grad: Tensor, lr: float) -> None:
+        """A step of SGD, by inputs (B, in) and the gradient of the outputs (B, out)."""
+        for first, last, every, reach in self._rows:
+            change = linear(grad[:, first:last].T, x[:, :reach].T)
+            rows, edge = self.weight[first:last], getattr(self, f"edge_{first}")
+            if every:
+                rows[:, :every].sub_(change[:, :every], alpha=lr)
+            rows[:, every:reach].addcmul_(change[:, every:], edge, value=-lr)
+        self.bias.sub_(grad.sum(0), alpha=lr)
 
 
-class _Affine(torch.autograd.Function):
-    """y = s x + t and sum log s, s = softplus(a) + eps, for parameters [a, t]."""
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, x: Tensor, given: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor]:
-        raw, shift = given.chunk(2, dim=1)
-        scale = F.softplus(raw).add_(eps)
-        ctx.save_for_backward(x, raw, scale)
-        return torch.addcmul(shift, scale, x), scale.log().sum(1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad: Tensor, grad_log_det: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        x, raw, scale = ctx.saved_tensors
-        grad_given = torch.empty(len(x), 2 * x.shape[1], dtype=x.dtype, device=x.device)
-        grad_raw, grad_shift = grad_given.chunk(2, dim=1)
-        torch.div(grad_log_det[:, None], scale, out=grad_raw)
-        grad_raw.addcmul_(grad, x).mul_(raw.sigmoid())
-        grad_shift.copy_(grad)
-        grad_x = grad * scale if ctx.needs_input_grad[0] else None
-        return grad_x, grad_given, None
+def _blocks(size: int) -> Iterator[tuple[int, int]]:
+    """First and last of each of as many equal blocks as have at least the width."""
+    edges = torch.linspace(0, size, max(1, size // _BLOCK_WIDTH) + 1)
+    return pairwise(edges.long().tolist())
 
 
-class AffineAutoregressive(MaskedAffineAutoregressiveTransform):
-    """nflows' masked affine transform, its elementwise half in one step.
+class _Passed(NamedTuple):
+    """What a block's gradient needs of its way forward; all but the last two (N, D).
 
-    The net gives all scales and then all shifts, not one after the other in turn, so
-    that both lie in one piece; the gradient is written out.
+    Fields: `x`, its input; the `hidden` layers of its net; `raw` and `scale` before and
+    after softplus; `y` before batch-norm; of each part `mean` and `inverse` deviation.
     """
 
-    def _elementwise_forward(self, inputs: Tensor, given: Tensor) -> tuple:
-        return _Affine.apply(inputs, given, self._epsilon)
+    x: Tensor
+    hidden: tuple[Tensor, Tensor]
+    raw: Tensor
+    scale: Tensor
+    y: Tensor
+    mean: Tensor
+    inverse: Tensor
 
-    def _unconstrained_scale_and_shift(self, given: Tensor) -> tuple[Tensor, Tensor]:
-        return given.chunk(2, dim=1)
 
+class Block(nn.Module):
+    """A MADE that scales and shifts each dimension, and a batch-norm transform.
 
-class _Normalised(torch.autograd.Function):
-    """Batch-norm of a training batch, and sum_d log of what it divides by.
-
-    PyTorch's kernel divides by the biased variance, nflows by the unbiased one:
-    var + eps = (var_biased + eps (n - 1) / n) n / (n - 1).
+    All scales come before all shifts, not in turn as in nflows, so that both lie in one
+    piece.
     """
 
-    @staticmethod
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        affine = MaskedAffineAutoregressiveTransform(
+            features=dimensions,
+            hidden_features=dimensions,
+            num_blocks=1,
+            use_residual_blocks=False,
+            activation=F.relu,
+        )
+        made, [middle] = affine.autoregressive_net, affine.autoregressive_net.blocks
+        made.final_layer.weight.data = _scales_first(made.final_layer.weight.data)
+        made.final_layer.bias.data = _scales_first(made.final_layer.bias.data)
+        given = torch.arange(1, dimensions + 1)
+        hidden = made.initial_layer.degrees.sort().values
+        self.first = MaskedLinear(made.initial_layer, given, hidden, strict=False)
+        self.second = MaskedLinear(middle.linear, hidden, hidden, strict=False)
+        self.final = MaskedLinear(made.final_layer, hidden, given, strict=True)
+        self.floor = affine._epsilon
+        self.norm = BatchNorm(dimensions)
+
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        running: tuple[Tensor, Tensor],
-        momentum: float,
-        eps: float,
-    ) -> tuple[Tensor, Tensor]:
-        ratio = (len(x) - 1) / len(x)
-        scaled, ctx.eps, ctx.ratio = weight * ratio**0.5, eps * ratio, ratio
-        y, mean, inverse = torch.native_batch_norm(
-            x, scaled, bias, *running, True, momentum, ctx.eps
-        )
-        ctx.save_for_backward(x, scaled, mean, inverse)
-        return y, -inverse.log().sum() - 0.5 * x.shape[1] * math.log(ratio)
+        self, x: Tensor, parts: int = 1
+    ) -> tuple[Tensor, Tensor, _Passed | None]:
+        """z (N, D), log |det| of the first part (N / parts,); in training what passed.
 
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad: Tensor, grad_log_det: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        x, scaled, mean, inverse = ctx.saved_tensors
-        grad_x, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-            grad, x, scaled, None, None, mean, inverse, True, ctx.eps, [True] * 3
-        )
-        grad_x.addcmul_(x - mean, grad_log_det / len(x) * inverse.square())
-        return grad_x, grad_weight * ctx.ratio**0.5, grad_bias, None, None, None
-
-
-class BatchNormTransform(BatchNorm):
-    """nflows' batch-norm transform; of a training batch by PyTorch's own kernel."""
-
-    def forward(self, inputs: Tensor, context: None = None) -> tuple[Tensor, Tensor]:
-        """(B, D) -> (B, D) and log |det|, (B,)."""
+        In training the N samples are normalised in equal parts, one after the other.
+        """
+        hidden = self.first(x, relu=True)
+        hidden = (hidden, self.second(hidden, relu=True))
+        raw, shift = self.final(hidden[1]).chunk(2, dim=1)
+        scale = F.softplus(raw).add_(self.floor)
+        y = torch.addcmul(shift, scale, x)
+        number = len(x) // parts
+        log_det = scale[:number].log().sum(1)
         if not self.training:
-            return super().forward(inputs, context)
-        weight = self.weight
-        running = (self.running_mean, self.running_var)
-        outputs, log_divisor = _Normalised.apply(
-            inputs, weight, self.bias, running, self.momentum, self.eps
-        )
-        log_det = weight.log().sum() - log_divisor
-        return outputs, log_det.expand(len(inputs))
+            z, log_norm = self.norm(y)
+            return z, log_det + log_norm[:number], None
+        z, mean, inverse = self._normalise(y, number)
+        log_norm = self.norm.weight.log().sum() + inverse[0].log().sum()
+        log_det += log_norm + 0.5 * x.shape[1] * math.log(_ratio(number))
+        return z, log_det, _Passed(x, hidden, raw, scale, y, mean, inverse)
+
+    def _normalise(self, y: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """By PyTorch's kernel, part by part; it divides by the biased variance.
+
+        nflows by the unbiased: var + eps = (var_biased + eps ratio) / ratio.
+        """
+        norm, ratio = self.norm, _ratio(number)
+        z, scaled = torch.empty_like(y), norm.weight * ratio**0.5
+        mean = y.new_empty(len(y) // number, y.shape[1])
+        inverse = torch.empty_like(mean)
+        given = (scaled, norm.bias, norm.running_mean, norm.running_var)
+        for part, (some, to) in enumerate(
+            zip(y.split(number), z.split(number), strict=True)
+        ):
+            torch.native_batch_norm(
+                some, *given, True, norm.momentum, norm.eps * ratio,
+                out=(to, mean[part], inverse[part]),
+            )  # fmt: skip
+        return z, mean, inverse
+
+    def descend(
+        self, passed: _Passed, grad: Tensor, grad_log_det: Tensor, lr: float, on: bool
+    ) -> Tensor | None:
+        """A step of SGD by the gradients of z and log |det|; that of x where `on`."""
+        x, hidden, raw, scale, *_ = passed
+        grad = self._descend_norm(passed, grad, grad_log_det.sum(), lr)
+        number = len(grad_log_det)
+        grad_given = grad.new_empty(len(x), 2 * x.shape[1])
+        grad_raw, grad_shift = grad_given.chunk(2, dim=1)
+        grad_shift.copy_(grad)
+        torch.mul(grad, x, out=grad_raw)
+        grad_raw[:number].addcdiv_(grad_log_det[:, None], scale[:number])
+        grad_raw.mul_(raw.sigmoid())
+        back = grad.mul_(scale) if on else None
+        for layer, inputs in ((self.final, hidden[1]), (self.second, hidden[0])):
+            to_inputs = layer.to_inputs(grad_given)
+            layer.descend(inputs, grad_given, lr)
+            grad_given = torch.ops.aten.threshold_backward(to_inputs, inputs, 0)
+        if back is not None:
+            back += self.first.to_inputs(grad_given)
+        self.first.descend(x, grad_given, lr)
+        return back
+
+    def _descend_norm(
+        self, passed: _Passed, grad: Tensor, total: Tensor, lr: float
+    ) -> Tensor:
+        """Batch-norm's step, and the gradient of y; `total`: of log |det|, summed."""
+        norm, number = self.norm, len(grad) // len(passed.mean)
+        ratio, weight = _ratio(number), norm.weight
+        grads = [
+            torch.ops.aten.native_batch_norm_backward(
+                grad_part, y, weight * ratio**0.5, None, None, mean, inverse,
+                True, norm.eps * ratio, [True] * 3,
+            )
+            for grad_part, y, mean, inverse in zip(
+                grad.split(number), passed.y.split(number), passed.mean, passed.inverse,
+                strict=True,
+            )
+        ]  # fmt: skip
+        of_y, of_weight, of_bias = zip(*grads, strict=True)
+        inverse = passed.inverse[0]
+        centred = passed.y[:number] - passed.mean[0]
+        of_y[0].addcmul_(centred, inverse.square().mul_(-total / number))
+        of_weight = sum(of_weight) * ratio**0.5 + total / weight
+        slope = norm.unconstrained_weight.sigmoid()
+        norm.unconstrained_weight.sub_(of_weight * slope, alpha=lr)
+        norm.bias.sub_(sum(of_bias), alpha=lr)
+        return torch.cat(of_y) if len(of_y) > 1 else of_y[0]
+
+
+def _ratio(number: int) -> float:
+    """The biased variance of a number of samples over the unbiased one."""
+    return (number - 1) / number
+
+
+def _scales_first(rows: Tensor) -> Tensor:
+    """Rows of a scale and a shift in turn, as nflows has them -> all scales first."""
+    return rows.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
 
 
 class FlowFilter(nn.Module):
@@ -235,7 +291,7 @@ class FlowFilter(nn.Module):
     Implements: Sect. 3 with the architecture of the released configuration: 2 blocks,
     each a MADE (hidden width D, two hidden layers, ReLU) and a batch-norm transform,
     the order of the dimensions reversed between the blocks. The generator, on the CPU,
-    draws centres and weights.
+    draws centres and weights. Autograd sees nothing of it: see `descend`.
     """
 
     def __init__(
@@ -251,39 +307,44 @@ class FlowFilter(nn.Module):
             torch.manual_seed(seed)
             centres = sigma * torch.randn(num_clusters, dimensions)
             self.base = GaussianMixture(centres)
-            first, second = _block(dimensions), _block(dimensions)
-            turn = ReversePermutation(dimensions)
-            self.transform = CompositeTransform([*first, turn, *second])
+            self.blocks = nn.ModuleList([Block(dimensions), Block(dimensions)])
+        self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Density:
         """Density of a batch of features (B, D)."""
-        z, log_det = self.transform(x)
+        z, log_det, _ = self.transform(x)
         log_base, log_posterior = self.base(z)
         return Density(log_base + log_det, log_posterior, z)
 
+    def most_likely(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(x) (B,), nats, and the most likely cluster (B,), of features (B, D)."""
+        z, log_det, _ = self.transform(x)
+        scores = self.base.scores(z)
+        best, cluster = scores.max(1)
+        # Of the most likely cluster, log P(h | x) never underflows.
+        log_posterior = scores.softmax(1).gather(1, cluster[:, None])[:, 0].log_()
+        return best - log_posterior + self.base.offset(z) + log_det, cluster
 
-def _block(dimensions: int) -> list[nn.Module]:
-    flow = AffineAutoregressive(
-        features=dimensions,
-        hidden_features=dimensions,
-        num_blocks=1,
-        use_residual_blocks=False,
-        activation=F.relu,
-    )
-    _order_by_degree(flow.autoregressive_net)
-    return [flow, BatchNormTransform(dimensions)]
+    def transform(
+        self, x: Tensor, parts: int = 1
+    ) -> tuple[Tensor, Tensor, tuple[_Passed, _Passed]]:
+        """Latents z (N, D), log |det| of the first part, and what `descend` needs.
 
+        In training each of the `parts` of x (N, D), of equal size, is a batch.
+        """
+        first, second = self.blocks
+        y, log_first, passed = first(x, parts)
+        z, log_second, passed_on = second(y.flip(1), parts)
+        return z, log_first + log_second, (passed, passed_on)
 
-def _order_by_degree(made: nn.Module) -> None:
-    """Replace a MADE's layers by triangular ones, hidden units in order of degree."""
-    given = torch.arange(1, made.initial_layer.in_features + 1)
-    hidden = made.initial_layer.degrees.sort().values
-    # nflows gives a scale and a shift in turn; here all scales come before all shifts.
-    final = made.final_layer
-    order = torch.arange(len(final.weight)).view(-1, 2).T.flatten()
-    final.weight.data, final.bias.data = final.weight[order], final.bias[order]
-    out = final.degrees[order]
-    first, [block] = made.initial_layer, made.blocks
-    made.initial_layer = TriangularLinear(first, given, hidden, strict=False)
-    block.linear = TriangularLinear(block.linear, hidden, hidden, strict=False)
-    made.final_layer = TriangularLinear(final, hidden, out, strict=True)
+    def descend(
+        self,
+        passed: tuple[_Passed, _Passed],
+        grad: Tensor,
+        grad_log_det: Tensor,
+        lr: float,
+    ) -> None:
+        """A step of SGD, by the gradients of z (N, D) and log |det| (N / parts,)."""
+        first, second = self.blocks
+        back = second.descend(passed[1], grad, grad_log_det, lr, on=True)
+        first.descend(passed[0], back.flip(1), grad_log_det, lr, on=False)

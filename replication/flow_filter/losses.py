@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-_SMALLEST = 1e-12
+SMALLEST = 1e-12
 
 
 def class_weights(counts: Tensor, exponent: float) -> Tensor:
@@ -56,14 +56,15 @@ def balance_loss(share: Tensor) -> Tensor:
 
     Implements: Eq. 1: KL[P(h | X) || u] = log K - Ent[P(h | X)], of the estimate (K,).
     """
-    share = share.clamp_min(_SMALLEST)
+    share = share.clamp_min(SMALLEST)
     return math.log(len(share)) + (share * share.log()).sum()
 
 
-def purity_loss(log_posterior_pos: Tensor, log_posterior_neg: Tensor) -> Tensor:
+def purity_loss(posterior_pos: Tensor, log_posterior_neg: Tensor) -> Tensor:
     """Agreement of the clusters of two samples of different classes.
 
-    Implements: L_pure = mean sum_k P(h = k | x+) log P(h = k | x-), x+ detached; the
-    log-posteriors are (B, K), x- of another class than x+ row by row.
+    Implements: L_pure = mean sum_k P(h = k | x+) log P(h = k | x-); both (B, K), x- of
+    another class than x+ row by row. The gradient passes through x- alone.
     """
-    return (log_posterior_pos.detach().exp() * log_posterior_neg).sum(1).mean()
+    products = torch.dot(posterior_pos.flatten(), log_posterior_neg.flatten())
+    return products / len(posterior_pos)
