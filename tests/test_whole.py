@@ -95,7 +95,7 @@ def checkout(folder: Path, changes: Mapping[str, object] = SMALL) -> Path:
     (folder / ".dvc").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "params.yaml", ".dvc/config"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("shipped", "kept"):  # without what is in them
+    for name in ("shipped", "kept", "bench"):  # without what is in them
         (folder / name).mkdir()
         shutil.copy(ROOT / name / "README.md", folder / name)
     set_params(folder, changes)
