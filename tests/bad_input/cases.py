@@ -230,27 +230,6 @@ def _spoilt(
 _GOOD = features()
 _X, _Y = _GOOD["features"], _GOOD["labels"]
 # In every format: other arrays in feature_train.
-_ARRAYS: Mapping[str, Mapping[str, Any]] = {
-    "no labels": {"features": _X},
-    "no features": {"labels": _Y},
-    "features the other way round": {"features": _X.T, "labels": _Y},
-    "no sample": {"features": _X[:0], "labels": _Y[:0]},
-    "one NaN": {"features": np.where(_X.max() == _X, np.nan, _X), "labels": _Y},
-    "beyond float32": {"features": _X.astype(np.float64) * 1e300, "labels": _Y},
-    "labels of one more": {"features": _X, "labels": np.append(_Y, 0)},
-    "labels from 1": {"features": _X, "labels": _Y + 1},
-    "a negative label": {"features": _X, "labels": _Y - 1},
-    "a label that is NaN": {"features": _X, "labels": _Y + np.nan},
-    "a label of 2^40": {"features": _X, "labels": _Y + 2**40},
-    "one class missing": {"features": _X, "labels": _Y % 2},
-    "a scalar for each": {"features": np.float32(1), "labels": np.int64(0)},
-}
-_HEADS: Mapping[str, Mapping[str, Any]] = {
-    "no bias": {"weight": np.ones((3, 4), "f4")},
-    "transposed": {"weight": np.ones((4, 3), "f4"), "bias": np.zeros(3, "f4")},
-    "another class": {"weight": np.ones((4, 4), "f4"), "bias": np.zeros(4, "f4")},
-    "NaN": {"weight": np.full((3, 4), np.nan, "f4"), "bias": np.zeros(3, "f4")},
-}
 
 
 def _in_h5(fill: Callable[[h5py.File], None], path: Path) -> None:
@@ -394,9 +373,6 @@ def features_cases() -> Iterator[Case]:
     of = partial(Case, "features")
     for ending in ("h5", "npz", "safetensors"):
         train = partial(_spoilt, ending, "feature_train")
-        for name, arrays in _ARRAYS.items():
-            write = partial(_arrays_to, arrays)
-            yield of(f"{ending}: {name}", partial(train, write))
         for share in (0, 0.1, 0.5, 0.99):
             write = partial(_cut, share)
             yield of(f"{ending}: cut at {share:.0%}", partial(train, write))
@@ -410,9 +386,6 @@ def features_cases() -> Iterator[Case]:
             yield of(f"{ending}: {name}", partial(train, write))
         yield of(f"{ending}: malicious pickle", partial(train, _pickled))
         yield of(f"{ending}: folder", partial(train, Path.mkdir))
-        for name, arrays in _HEADS.items():
-            spoil = partial(_spoilt, ending, "classifier", partial(_arrays_to, arrays))
-            yield Case("classifier", f"{ending}: {name}", spoil, "classifier")
     for name, write in _H5.items():
         yield of(f"h5: {name}", partial(_spoilt, "h5", "feature_train", write))
     for name, parts in _NPZ.items():
@@ -425,10 +398,6 @@ def features_cases() -> Iterator[Case]:
         yield of(f"safetensors: {name}", spoil)
     yield of("no file", lambda folder: None)
     yield of("one split in two formats", _twice)
-
-
-def _arrays_to(arrays: Mapping[str, Any], path: Path) -> None:
-    write_arrays_as(path, arrays)
 
 
 def _bytes_to(content: bytes, path: Path) -> None:

@@ -53,7 +53,6 @@ def _read_checkpoint(_: Any, __: str) -> None:
 READERS: dict[str, Callable[[Any, str], None]] = {
     "settings": lambda _, __: None,
     "features": _read_features,
-    "classifier": _read_features,
     "checkpoint": _read_checkpoint,
 }
 
