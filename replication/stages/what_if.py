@@ -42,6 +42,9 @@ def main() -> None:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # no DVC, or a checkout that cannot be written
+        print(f"what_if: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
 
 
 def settings_in(text: str) -> Iterator[tuple[str, Any]]:

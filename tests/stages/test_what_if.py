@@ -159,6 +159,11 @@ def test_a_downloaded_archive_is_told_what_to_do(checkout, asked) -> None:
     assert ended.returncode == 2 and not Path("asked").exists()
 
 
+def test_a_checkout_that_cannot_be_written_is_one_line(checkout, asked) -> None:
+    Path(".resume").write_text("in the way")
+    assert asked("lambda_pure=0.3") == (2, ["what_if: .resume/locks: Not a directory"])
+
+
 def test_another_owners_checkout_is_told_what_to_do(
     checkout, asked, monkeypatch
 ) -> None:
