@@ -3,8 +3,7 @@
     python -m bench [--device auto]                                  (`make bench`)
     python -m bench --rehearse /big/disk ...                      (`make rehearse`)
 
-Each figure runs in a process of its own, so that its peak memory is its own, with the
-machine's rate of products measured right after it.
+Each figure runs in a process of its own, so that its peak memory is its own.
 """
 
 import argparse
@@ -17,7 +16,13 @@ import torch
 
 from bench import page, rehearsal
 from bench.figures import FIGURES, SUITE
-from bench.measuring import about_machine, beside_load, in_fresh_process, slug
+from bench.measuring import (
+    about_machine,
+    beside_load,
+    in_fresh_process,
+    product_rate,
+    slug,
+)
 from replication.core.cores import cores
 from replication.core.device import pick_device
 from replication.core.files import BadInput, write_json
@@ -64,13 +69,13 @@ def run_figure(
 
 
 def measure(
-    name: str, size: Mapping[str, int], repeats: int, device: str
+    name: str, size: Mapping[str, int], repeats: int, device: str, rate: float
 ) -> dict[str, Any]:
-    """One figure every way; on a processor on one thread."""
+    """One figure every way, on a CPU on one thread; and its products at a rate."""
     figure = FIGURES[name]
     ways = {way: run_figure(name, way, device, 1, repeats, size) for way in figure.ways}
     row = {"name": name, "size": dict(size), "ways": ways}
-    row["operations"] = figure.operations(size)
+    row["products"] = figure.operations(size) / rate
     print(" · ".join(page.cells(row)), flush=True)
     return row
 
@@ -97,7 +102,8 @@ def main() -> None:
         machine = about_machine(device)
         quiet = device.type == "cpu" and machine["load"] <= page.QUIET
         besides = [loaded(*planned) for planned in LOADED if quiet]
-        figures = [measure(*planned, word) for planned in PLAN]
+        rate = machine["product_rate"] = product_rate(device)
+        figures = [measure(*planned, word, rate) for planned in PLAN]
     except BadInput as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None

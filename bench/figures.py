@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench import references
-from bench.measuring import product_rate, take
+from bench.measuring import take
 from replication.backbones.networks import build_network, features_of
 from replication.cascade import drawn_terms
 from replication.classifiers.descent import Stack
@@ -267,7 +267,7 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(int(threads))
     size = {key: int(value) for key, value in (word.split("=") for word in sizes)}
     taken = take(FIGURES[name].ways[way](size, device), int(repeats), device)
-    print(json.dumps(asdict(taken) | {"product_rate": product_rate(device)}))
+    print(json.dumps(asdict(taken)))
 
 
 if __name__ == "__main__":

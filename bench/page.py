@@ -17,9 +17,9 @@ _HOW = """\
 On a processor: processor time of one thread, in a process of its own, so that other
 jobs hardly change it; on a GPU, the clock's. Beside it a plain
 [reference](references.py), where there is one. *Products*: what the matrix products
-alone would take, without what masks set to zero, at the rate of a large product that is
-measured right after. Memory is the most in use beyond model and data. B batch, K
-clusters, D dimensions, C classes, N samples. `make bench`
+alone would take, without what masks set to zero, at the rate of a large product of the
+same run. Memory is the most in use beyond model and data. B batch, K clusters, D
+dimensions, C classes, N samples. `make bench`
 """
 # What was measured once, about choices since made.
 _EARLIER = """\
@@ -103,7 +103,6 @@ def _loaded(rows: Sequence[Row]) -> str:
 
 def _device_part(device: Mapping[str, Any]) -> str:
     machine, figures = device["machine"], device["figures"]
-    rate = max(way["product_rate"] for row in figures for way in row["ways"].values())
     busy = (
         f"The machine was busy: {machine['load']} processes on {machine['cores']} "
         "cores when it began.\n"
@@ -117,7 +116,8 @@ def _device_part(device: Mapping[str, Any]) -> str:
     lines = [
         f"## {machine['device']}\n",
         f"PyTorch {machine['torch']}, Python {machine['python']}; {machine['date']}. "
-        f"Products in float32: {rate / 1e9:,.0f} billion operations a second.\n",
+        f"A large product in float32: {machine['product_rate'] / 1e9:,.0f} billion "
+        "operations a second.\n",
         *([busy] if machine["load"] > QUIET else []),
         markdown_table(_HEADER, map(cells, figures), words=2) + "\n",
         *([markdown_table(header, beside, words=2) + "\n"] if beside else []),
@@ -132,9 +132,7 @@ def plain_way(row: Row) -> str | None:
 
 def share_of_products(row: Row) -> float | None:
     """Fraction of the time that the products alone would take; None: not counted."""
-    suite = row["ways"][SUITE]
-    alone = row["operations"] / suite["product_rate"]
-    return alone / suite["seconds"] if alone else None
+    return row["products"] / row["ways"][SUITE]["seconds"] or None
 
 
 def times_faster(row: Row) -> float | None:
