@@ -17,9 +17,9 @@ _HOW = """\
 On a processor: processor time of one thread, in a process of its own, so that other
 jobs hardly change it; on a GPU, the clock's. Beside it a plain
 [reference](references.py), where there is one. *Products*: what the matrix products
-alone would take, without what masks set to zero, at the rate of a large product. Memory
-is the most in use beyond model and data. B batch, K clusters, D dimensions, C classes, N
-samples. `make bench`
+alone would take, without what masks set to zero, at the rate of a large product.
+Memory is the most in use beyond model and data. B batch, K clusters, D dimensions, C
+classes, N samples. `make bench`
 """
 # What was measured once, about choices since made.
 _EARLIER = """\
@@ -31,10 +31,10 @@ _EARLIER = """\
   EPYC, 2026-11-24. The suite computes in float32.
 - A product of (1,024 × 2,048) by (2,048 × 2,048) on one thread of AMD EPYC: oneDNN's at
   223 billion operations a second, `torch.mm`'s (MKL) at 92 to 110, 2026-11-30.
-- Beside eight other processes on two cores, one step on two threads that spin while they
-  wait, and that sleep: filter (B 512, D 64, K 500) 406 and 53 ms, with GCC's own setting
-  above 427; ResNet-32, 64 images, 3.0 and 1.1 s, with GCC's own 5.9. AMD EPYC, before
-  the filter's step was written out, 2026-11-30. Here they sleep.
+- Threads that sleep while they wait for one another, as here, and that spin as they do
+  by default, on two cores that 8 to 13 processes wanted: a filter's step (B 512, D 64,
+  K 500, as it was before 2026-11-30) 0.05 and 0.4 s, of ResNet-32 (64 images) 1.1 and
+  5.9 s. AMD EPYC, 2 threads, 2026-11-30. On a quiet machine: not measured since.
 - Heads of several seeds fitted side by side gain 1.0 to 1.33 on a CPU: not done. AMD
   EPYC, 1 thread, 2026-11-25.
 - Images loaded a second, one core, beside Pillow's and torchvision's recipe for the
