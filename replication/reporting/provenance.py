@@ -39,13 +39,12 @@ def disagreements(runs: Sequence[Run]) -> dict[str, str]:
         )
         said[
             f"{len(commits)} commits made these numbers, and code changed between them"
-        ] = f"Commits: {stages}; {', '.join(changed)} changed between them."
+        ] = f"Commits: {stages}. Changed between them: {_paths(changed)}."
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
         said["Uncommitted code ran"] = f"Uncommitted code ran in {', '.join(dirty)}."
     if edited := [run for run in runs if run["edited_while_running"]]:
         said["Code changed while it ran"] = " ".join(
-            f"{', '.join(run['edited_while_running'])} changed while {run['stage']} "
-            "ran."
+            f"{_paths(run['edited_while_running'])} changed while {run['stage']} ran."
             for run in edited
         )
     if twice := _of_two_contents(runs, "inputs"):
@@ -65,6 +64,11 @@ def disagreements(runs: Sequence[Run]) -> dict[str, str]:
                 f"Different {what}: {'; '.join(stages)}."
             )
     return said
+
+
+def _paths(names: Iterable[str]) -> str:
+    """In code spans, so that Markdown leaves underscores alone."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _stages_by(

@@ -25,8 +25,8 @@ def test_runs_that_are_alike_need_no_warning() -> None:
             {"commit": None, "code": {"replication/a.py": "2"}},
             {
                 "2 commits made these numbers, and code changed between them": (
-                    "Commits: (1) prepare@x; (2) dlsa@x; replication/a.py changed "
-                    "between them."
+                    "Commits: (1) prepare@x; (2) dlsa@x. Changed between them: "
+                    "`replication/a.py`."
                 )
             },
         ),
@@ -36,7 +36,10 @@ def test_runs_that_are_alike_need_no_warning() -> None:
         ),
         (
             {"edited_while_running": ["replication/a.py"]},
-            {"Code changed while it ran": "replication/a.py changed while dlsa@x ran."},
+            {
+                "Code changed while it ran": "`replication/a.py` changed while dlsa@x "
+                "ran."
+            },
         ),
         (
             {"inputs": {"outputs/x/data/index.csv": "2"}},
