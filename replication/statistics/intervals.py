@@ -119,6 +119,7 @@ def estimate(
     strata: np.ndarray | None = None,
     level: float = LEVEL,
     step: float = 1.0,
+    alike: bool = True,
 ) -> Estimate:
     """Mean over seeds of a weighted mean over test samples, with its interval.
 
@@ -133,6 +134,8 @@ def estimate(
         level: of confidence.
         step: by how much one answer more moves a sample's score: 1 for shares; 0 where
             no events are to be supposed.
+        alike: whether samples vary alike in all strata, so that a small one may borrow
+            from the others; DeLong's components of two groups do not.
 
     Returns:
         All NaN where a weight is NaN (an empty group). With one seed the interval
@@ -145,12 +148,13 @@ def estimate(
     groups = _strata(weights, strata)
     per_seed = scores @ weights
     seed_variance, shared = 0.0, 0.0
+    borrowed = _BORROWED if alike else 0.0
     if seeds > 1:
         seed_variance = float(per_seed.var(ddof=1)) / seeds
         residuals = scores - scores.mean(0)
-        luck = [_test_variance(row, weights, groups)[0] for row in residuals]
+        luck = [_test_variance(row, weights, groups, borrowed)[0] for row in residuals]
         shared = float(np.mean(luck)) / (seeds - 1)
-    both, test_freedom = _test_variance(scores.mean(0), weights, groups)
+    both, test_freedom = _test_variance(scores.mean(0), weights, groups, borrowed)
     single = both + (seeds - 1) * shared  # of one seed alone
     moved = step * (both / single if single > 0 else 1.0)
     events = _EVENTS if step else 0.0
@@ -159,7 +163,7 @@ def estimate(
     test_variance = apart / (1 + 2 * events * squares)
     total = seed_variance + test_variance
     freedom = _freedom(seed_variance / total if total else 0.0, seeds - 1, test_freedom)
-    if np.ptp(weights[weights > 0]) > 1e-9 * weights.max():
+    if alike and np.ptp(weights[weights > 0]) > 1e-9 * weights.max():
         residuals = _residuals(scores.mean(0)[groups >= 0], groups[groups >= 0])
         supposed = np.repeat([moved, -moved], round(events))
         values = np.concatenate([residuals, supposed])
@@ -290,13 +294,13 @@ def _strata(weights: np.ndarray, strata: np.ndarray | None) -> np.ndarray:
 
 
 def _test_variance(
-    scores: np.ndarray, weights: np.ndarray, groups: np.ndarray
+    scores: np.ndarray, weights: np.ndarray, groups: np.ndarray, borrowed: float
 ) -> tuple[float, float]:
     """Variance of sum_n w_n s_n over draws of test samples, and its freedom (>= 1).
 
     Args:
         scores: (N,); weights: (N,), equal within a stratum; groups: (N,) stratum, -1
-            where not counted.
+            where not counted; borrowed: samples that a stratum is given.
     """
     counted = groups >= 0
     scores, weights, groups = scores[counted], weights[counted], groups[counted]
@@ -305,6 +309,6 @@ def _test_variance(
     within = np.bincount(groups, (scores - centre[groups]) ** 2)
     freedom = float((size - 1).sum())
     pooled = within.sum() / max(freedom, 1.0)
-    each = (within + _BORROWED * pooled) / (size - 1 + _BORROWED)
+    each = (within + borrowed * pooled) / np.maximum(size - 1 + borrowed, 1)
     each *= np.bincount(groups, weights**2)
     return float(each.sum()), max(freedom, 1.0)

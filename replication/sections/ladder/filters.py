@@ -107,7 +107,8 @@ class Filters:
     def auroc(self, protocol: str, depth: int, split: str, less: float = 0) -> Estimate:
         """AUROC of log P(x), Few against Many, less a number."""
         scores, weights = self._auroc(protocol, depth, split)
-        return estimate(scores - less, weights, self._labels[split], step=0)
+        labels = self._labels[split]
+        return estimate(scores - less, weights, labels, step=0, alike=False)
 
     def gap(self, protocol: str, depth: int) -> Estimate:
         """AUROC on test samples minus that on training samples."""
@@ -123,6 +124,7 @@ class Filters:
             np.concatenate([train_weights, test_weights]) / 2,
             np.concatenate(labels),
             step=0,
+            alike=False,
         )
 
     def leaving(self, protocol: str, depth: int, split: str, group: str) -> Estimate:
