@@ -16,7 +16,8 @@ def linear(
 
     For gradients written by hand: autograd does not see it.
     """
-    if _ONEDNN is not None and x.device.type == "cpu" and x.dtype == torch.float32:
+    some = x.numel() and weight.numel()
+    if _ONEDNN and some and x.device.type == "cpu" and x.dtype == torch.float32:
         # A weight that lies in memory neither way would be multiplied term by term.
         if not (weight.is_contiguous() or weight.T.is_contiguous()):
             weight = weight.contiguous()
