@@ -183,8 +183,16 @@ def gain_in_words(
         f"{', and '.join(of)}."
         for effect, of in parts.items()
     ]
-    if any(claim.verdict == UNDECIDED_AFTER for claim in claims):
-        said.append("With all tests of all pages judged at once, that is undecided.")
+    open_under = [
+        f"*{PROTOCOL_NAMES[claim.protocol]}*"
+        for claim in claims
+        if claim.verdict == UNDECIDED_AFTER
+    ]
+    if open_under:
+        said.append(
+            "With all tests of this run judged at once, the "
+            f"{' and the '.join(open_under)} difference is undecided."
+        )
     if gaps[0].printed is not None:
         said.append(f"The paper prints {points(gaps[0].printed)}.")
     if beside := [shown(cell) for cell in cells if cell.minus == budget]:

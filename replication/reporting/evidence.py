@@ -121,12 +121,12 @@ def finding(runs: Sequence[RealRun]) -> str:
     if len(counted) == 1:
         return f"On {counted[0].title} {_of_one(words)}."
     of_all = (
-        f"beside {who} it is shown better in {_times(verdicts, 'supported')}, worse in "
-        f"{_times(verdicts, 'contradicted')}"
+        f"beside {who}{_asked_in(verdicts, len(counted))} it is shown better in "
+        f"{_times(verdicts, 'supported')}, worse in {_times(verdicts, 'contradicted')}"
         for who, verdicts in words.items()
     )
     return (
-        f"DLSA in {len(counted)} runs with settings made for their data: "
+        f"DLSA in {len(counted)} runs with settings made for their data (*scaled*): "
         f"{'; '.join(of_all)}."
     )
 
@@ -143,6 +143,11 @@ def _of_one(words: Mapping[str, Sequence[str]]) -> str:
         groups.setdefault(said, []).append(who)
     said = (f"{verb} {joined.join(of)}" for (verb, joined), of in groups.items())
     return f"DLSA {'; it '.join(said)}"
+
+
+def _asked_in(verdicts: Sequence[str], of: int) -> str:
+    """In how many of the runs something was measured, where not in all."""
+    return f" (measured in {len(verdicts)})" if len(verdicts) < of else ""
 
 
 def _times(verdicts: Sequence[str], word: str) -> str:

@@ -160,7 +160,10 @@ def _over_backbones(runs: Sequence[KeptRun]) -> str:
             gaps = [backbone_gap(group, other, protocol) for other in COMPARED]
             rows.append([*about, words, *map(_judged, gaps)])
     if not rows:
-        return "No two of these runs differ in their backbone alone."
+        return (
+            "No two of these runs differ in their backbone alone, so that no "
+            "difference between them can be put down to it."
+        )
     header = ["Data", "Evidence", "Backbones", "Protocol"]
     header += [f"DLSA minus {ASKED[test]}, points" for test in COMPARED.values()]
     return (

@@ -30,7 +30,7 @@ HEADS = {
 HOW_JUDGED = (
     "*Supported*: the 95 % interval lies above zero. *Contradicted*: below it. "
     "*Undecided*: zero is inside. *Undecided after correction*: zero is outside, but "
-    "would be inside if all tests of all pages were judged at once (Holm's p-value is "
+    "would be inside if all tests of this run were judged at once (Holm's p-value is "
     "5 % or more)."
 )
 

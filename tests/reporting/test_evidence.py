@@ -37,9 +37,14 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
         run("contradicted", "real data, verbatim"),
     ]
     text = finding(runs)
-    assert text.startswith("DLSA in 2 runs with settings made for their data: beside")
+    assert text.startswith(
+        "DLSA in 2 runs with settings made for their data (*scaled*):"
+    )
     assert "the head that it starts from it is shown better in 1, worse in none" in text
     assert "No run on real data" in finding(runs[2:])
+    asked = [claim for claim in runs[1].claims if claim.id != "over_refitted"]
+    text = finding([runs[0], replace(runs[1], claims=asked)])
+    assert text.endswith("(measured in 1) it is shown better in 1, worse in none.")
 
 
 def test_one_run_is_said_without_counting() -> None:

@@ -61,7 +61,7 @@ def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -
     lines = kept_page([first, second, third]).splitlines()
     links = [line for line in lines if line.startswith("- ")]
     assert len(links) == 3 and "(kept/c/README.md)" in links[2]
-    assert "No two of these runs differ in their backbone alone." in lines
+    assert any(line.startswith("No two of these runs differ") for line in lines)
 
 
 def test_without_any_run_there_is_no_table() -> None:
