@@ -20,6 +20,7 @@ from replication.sections.audit.printed import (
     STEP,
     Design,
     fractions,
+    outward,
 )
 from replication.statistics.results import Claim
 
@@ -55,7 +56,6 @@ def mcc_claims(bounds: Sequence[Bound]) -> tuple[Claim, ...]:
         if (bound.check, bound.reading) != ("mcc", STATED.name):
             continue
         inside = min(bound.published - bound.low, bound.high - bound.published)
-        low, high = (f"{100 * end:.2f}" for end in (bound.low, bound.high))
         claims.append(
             Claim(
                 id=f"mcc_{bound.label}",
@@ -64,7 +64,7 @@ def mcc_claims(bounds: Sequence[Bound]) -> tuple[Claim, ...]:
                 place="Sect. 6",
                 statement=f"The MCC printed for {bound.label}, "
                 f"{100 * bound.published:.1f} %, is one that its printed Overall "
-                f"allows: {low} to {high} %.",
+                f"allows: {outward(bound.low, bound.high, 2)} %.",
                 test="how far inside these bounds print lies, given its rounding",
                 benchmark=None,
                 grade="none needed",

@@ -15,7 +15,7 @@ from replication.sections.audit.differences import (
     WITHIN,
     Difference,
 )
-from replication.sections.audit.printed import STATED
+from replication.sections.audit.printed import STATED, outward
 from replication.statistics.results import Measurement
 
 _CHECKS = {"overall": "Overall", "mcc": "MCC", "right_images": "all at once"}
@@ -114,16 +114,16 @@ def _bounds_table(rows: Sequence[Mapping[str, Bound]]) -> str:
         line = [next(iter(of_row.values())).label]
         for check in ("overall", "mcc"):
             bound = of_row.get(check)
-            line += [percent(bound.published), _ends(bound)] if bound else ["—", "—"]
+            line += (
+                [percent(bound.published), outward(bound.low, bound.high, 3)]
+                if bound
+                else ["—", "—"]
+            )
         images = of_row.get("right_images")
         possible = all(bound.possible for bound in of_row.values())
         line.append(str(images.number) if images else "—")
         lines.append([*line, "possible" if possible else "**impossible**"])
     return markdown_table(header, lines)
-
-
-def _ends(bound: Bound) -> str:
-    return f"{percent(bound.low, 3)} to {percent(bound.high, 3)}"
 
 
 def _difference_table(gaps: Sequence[Difference]) -> str:
@@ -199,7 +199,7 @@ def _bounds_figure(rows: Mapping[tuple[str, str], Mapping[str, Bound]]) -> str:
         )
         axis.annotate(
             f"Overall {percent(of_row['overall'].published)} allows "
-            f"{low:.2f} to {high:.2f}",
+            f"{outward(bound.low, bound.high, 2)}",
             ((low + high) / 2, place - 0.2),
             ha="center",
             color="#00664b",

@@ -3,6 +3,7 @@
 Sums are exact fractions, so that a verdict never hangs on a floating-point tie.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -119,3 +120,10 @@ def pct(value: Fraction, digits: int = 4) -> str:
 def ends(interval: Interval, digits: int) -> str:
     """An interval in percent."""
     return f"[{pct(interval[0], digits)}, {pct(interval[1], digits)}]"
+
+
+def outward(low: float, high: float, digits: int) -> str:
+    """Bounds in percent, rounded so that all that they allow is inside them."""
+    unit, tie = 10.0 ** (2 + digits), 1e-6  # a float's error is no reason to round on
+    ends = math.floor(low * unit + tie), math.ceil(high * unit - tie)
+    return " to ".join(f"{100 * end / unit:.{digits}f}" for end in ends)

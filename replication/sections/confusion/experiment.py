@@ -1,10 +1,9 @@
 """Confusion matrices without and with DLSA (Sect. 4), and what is said of them.
 
-A matrix of this size is read by its areas, so classes are ordered by training images
-and merged into bins. Here its rows are true bins, its columns predicted ones, both from
-the most frequent classes (top, left) to the rarest (bottom, right). Print does not say
-which axis is which, and its sentence and the main paper's Fig. 1 say opposite things of
-the right top, so that both sentences of Sect. 4 are judged under both readings.
+Classes are ordered by training images and merged into bins. Rows are true bins, columns
+predicted ones, from the most frequent classes (top, left) to the rarest. Print does not
+say which axis is which, and its sentence and the main paper's Fig. 1 say opposite
+things of the right top, so that both sentences are judged under both readings.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +19,8 @@ from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judged
 
 BINS = 20  # as the main paper's Fig. 1
-SIDES = {"without": "start", "with": "full"}  # DLSA; the method that it is
+WITHOUT, WITH = "start", "full"  # DLSA, by method
+SIDES = {"without": WITHOUT, "with": WITH}
 # Which axis is the true class, and so what the "right top" is.
 READINGS = {
     "rows": "right top: head taken for tail",
@@ -46,10 +46,7 @@ class Errors:
     def scores(
         self, answers: np.ndarray, labels: np.ndarray, cell_scores: np.ndarray
     ) -> np.ndarray:
-        """Score (S, N) of each error by its cell (G, G); a right answer scores 0.
-
-        Linear in the cells, so that a mean of it has a plain interval.
-        """
+        """Score (S, N) of each error by its cell (G, G); a right answer scores 0."""
         scores = cell_scores[self.groups[labels], self.groups[answers]]
         return np.where(answers != labels, scores, 0.0)
 
@@ -62,19 +59,18 @@ class Errors:
         true = self.cells.any(1)[self.groups[labels]]
         if not true.any() or not self.cells.any(0)[self.groups].any():
             return dict.fromkeys(("share", "rate"), np.full(len(labels), np.nan))
-        everyone = np.full(len(labels), 1 / len(labels))
-        return {"share": everyone, "rate": true / true.sum()}
+        return {
+            "share": np.full(len(labels), 1 / len(labels)),
+            "rate": true / true.sum(),
+        }
 
 
 def frequency_bins(train_counts: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Merge the classes, most frequent first, into bins of nearly the same size.
-
-    Args:
-        train_counts: (C,) training images of each class; ties go by class index.
-        bins: wanted; where there are fewer classes, each class is a bin.
+    """Merge the classes (C,), most frequent first, into bins of nearly the same size.
 
     Returns:
-        (C,) int, 0 for the most frequent; the sizes of the bins differ by at most one.
+        (C,) int, 0 for the most frequent; ties go by class index. Where there are
+        fewer classes than bins, each class is a bin.
     """
     order = np.argsort(-np.asarray(train_counts), kind="stable")
     number = np.empty(len(order), dtype=np.int64)
@@ -116,14 +112,12 @@ def thirds(bins: int) -> np.ndarray:
 
 
 def areas(bins: int) -> dict[str, np.ndarray]:
-    """The areas of the matrix that Sect. 4 speaks of, with true classes as rows.
-
-    Implements: Sect. 4: "right top and middle".
+    """The areas of Sect. 4's "right top and middle", with true classes as rows.
 
     Returns:
         Name -> (bins, bins) bool: `right_top` (first third taken for the last),
-        `left_bottom` (its mirror image: the right top where true classes are the
-        columns), `middle` (errors inside the middle third).
+        `left_bottom` (the right top where true classes are the columns), `middle`
+        (errors inside the middle third).
     """
     top, middle, last = (thirds(bins) == number for number in range(3))
     return {
@@ -136,10 +130,7 @@ def areas(bins: int) -> dict[str, np.ndarray]:
 def error_kinds(
     train_counts: np.ndarray, bin_of_class: np.ndarray
 ) -> dict[str, Errors]:
-    """The kinds of errors that Sect. 4 speaks of: Many and Few, and areas.
-
-    Implements: Sect. 4.
-    """
+    """The kinds of errors that Sect. 4 speaks of: Many and Few, and areas."""
     shots = shot_groups(train_counts)
     shot = np.argmax([shots[name] for name in SHOT_GROUPS], axis=0)
     frequent, rare = "most frequent third", "rarest third"
@@ -149,18 +140,14 @@ def error_kinds(
         "middle": "inside the middle third",
     }
     named = areas(int(bin_of_class.max()) + 1)
+    many_to_few = np.zeros((3, 3), dtype=bool)
+    many_to_few[0, 2] = True
     return {
-        "many_to_few": Errors("Many taken for Few", shot, _cell(3, 0, 2)),
-        "few_to_many": Errors("Few taken for Many", shot, _cell(3, 2, 0)),
+        "many_to_few": Errors("Many taken for Few", shot, many_to_few),
+        "few_to_many": Errors("Few taken for Many", shot, many_to_few.T),
     } | {
         name: Errors(label, bin_of_class, named[name]) for name, label in labels.items()
     }
-
-
-def _cell(groups: int, true: int, predicted: int) -> np.ndarray:
-    cells = np.zeros((groups, groups), dtype=bool)
-    cells[true, predicted] = True
-    return cells
 
 
 def error_cells(
@@ -176,7 +163,6 @@ def error_cells(
         name, and its rate among the test images of its true classes. A change is with
         minus without.
     """
-    without, full = SIDES.values()
     cells = []
     for name, kind in kinds.items():
         scores = {
@@ -189,8 +175,8 @@ def error_cells(
                 ours = estimate(scores[method], weights, pairs.labels).within(0.0, 1.0)
                 row = {"method": method, "label": f"{side} DLSA", "metric": metric}
                 cells.append(cell(**row, **estimated(ours)))
-            change = estimate(scores[full] - scores[without], weights, pairs.labels)
-            row = {"method": full, "minus": without, "label": "change by DLSA"}
+            change = estimate(scores[WITH] - scores[WITHOUT], weights, pairs.labels)
+            row = {"method": WITH, "minus": WITHOUT, "label": "change by DLSA"}
             cells.append(cell(**row, metric=metric, **estimated(change)))
     return cells
 
@@ -233,17 +219,16 @@ def area_claims(
         images, divided by cells. A reduction is positive.
     """
     claims, reductions = [], {}
-    for reading, named in _AREAS.items():
+    for reading, (first, second) in _AREAS.items():
+        inside = kinds[first].cells | kinds[second].cells
         parts = {
-            f"{part}_per_cell": _reduction(
-                pairs, kinds[part], _per_cell(kinds[part].cells)
+            f"{area}_per_cell": _reduction(
+                pairs, kinds[area], _per_cell(kinds[area].cells)
             )
-            for part in named
+            for area in (first, second)
         }
-        first, second = (kinds[part] for part in named)
-        inside = first.cells | second.cells
         parts[f"{reading}_inside_minus_outside"] = _reduction(
-            pairs, first, _per_cell(inside) - _per_cell(~inside)
+            pairs, kinds[first], _per_cell(inside) - _per_cell(~inside)
         )
         reductions |= parts
         claims.append(
@@ -253,14 +238,14 @@ def area_claims(
                 statement="The dark areas (reductions) are mainly at the right top "
                 "and middle.",
                 reading=READINGS[reading],
-                test=f"reduction a cell in each of two areas ({first.label}; "
-                f"{second.label}), and inside minus outside; the smallest, paired",
+                test=f"reduction a cell in each of two areas ({kinds[first].label}; "
+                f"{kinds[second].label}), and inside minus outside; the smallest, "
+                "paired",
                 unit=PER_CELL,
                 **judged(list(parts.values())),
             )
         )
-    without, full = SIDES.values()
-    row = {"method": without, "minus": full, "label": "reduction", "unit": PER_CELL}
+    row = {"method": WITHOUT, "minus": WITH, "label": "reduction", "unit": PER_CELL}
     cells = [
         cell(**row, metric=metric, **estimated(reduction))
         for metric, reduction in reductions.items()

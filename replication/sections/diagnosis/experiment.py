@@ -4,8 +4,9 @@ Whether other settings win back what is lost (`search`, on validation samples al
 and against a plain classifier that was tuned as much.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from replication.sections.diagnosis.search import (
 )
 from replication.statistics.intervals import Estimate, estimate
 from replication.statistics.results import Cell, estimated
-from replication.statistics.verdicts import judge_claim
+from replication.statistics.verdicts import judged
 
 DECIDED = ("val", "test")
 METHODS = {
@@ -153,7 +154,7 @@ class Answers:
         results: setting -> seed -> what was tried; the same seeds under each.
         labels: val and test -> (N,).
         train_counts: (C,) training samples of each class.
-        benchmark, data: of the Cells.
+        cell: makes a Cell; section, benchmark and data are given.
     """
 
     def __init__(
@@ -161,51 +162,31 @@ class Answers:
         results: Results,
         labels: Mapping[str, np.ndarray],
         train_counts: np.ndarray,
-        benchmark: str,
-        data: str,
+        cell: Callable[..., Cell],
     ) -> None:
         self._results, self._labels = results, labels
         self._weights = {
             split: accuracy_weights(labels[split], train_counts) for split in DECIDED
         }
-        self._common = {
-            "section": "diagnosis",
-            "benchmark": benchmark,
-            "data": data,
-            "protocol": VALIDATED.key,
-        }
+        self.cell = partial(cell, protocol=VALIDATED.key)
 
-    def cell(self, method: str, label: str, metric: str, **fields: Any) -> Cell:
-        """A Cell of this benchmark."""
-        return Cell(method=method, label=label, metric=metric, **self._common | fields)
-
-    def accuracy(
-        self, name: str, label: str, setting: Setting, split: str, metric: str, at: str
-    ) -> Cell:
+    def accuracy(self, setting: Setting, split: str, metric: str) -> Estimate:
         """An accuracy with its interval over seeds and samples."""
         accuracy = self._estimate(self._right(setting, split), split, metric)
-        return self.cell(
-            name, label, metric, at=at, **estimated(accuracy.within(0.0, 1.0))
-        )
+        return accuracy.within(0.0, 1.0)
 
     def difference(
-        self,
-        name: str,
-        label: str,
-        pair: tuple[Setting, Setting],
-        split: str,
-        metric: str,
-        **fields: Any,
-    ) -> Cell:
-        """Paired difference, first minus second, with its interval and verdict."""
-        first, second = (self._right(setting, split) for setting in pair)
-        gap = self._estimate(first - second, split, metric)
-        return self.cell(name, label, metric, **_judged(gap) | fields)
+        self, first: Setting, second: Setting, split: str, metric: str
+    ) -> Estimate:
+        """Paired difference of two settings."""
+        gap = self._right(first, split) - self._right(second, split)
+        return self._estimate(gap, split, metric)
 
-    def diverged(self, name: str, label: str, setting: Setting) -> list[Cell]:
+    def diverged(self, method: str, label: str, setting: Setting) -> list[Cell]:
         """Share of the seeds under which its filters could not be fitted, if any."""
         share = float(np.mean([tried.refused for tried in self._seeds(setting)]))
-        return [self.cell(name, label, "diverged", mean=share)] if share else []
+        row = {"method": method, "label": label, "metric": "diverged"}
+        return [self.cell(**row, mean=share)] if share else []
 
     def contributions(
         self, setting: Setting, other: Setting
@@ -248,11 +229,7 @@ class Answers:
 
 def _judged(gap: Estimate) -> dict[str, Any]:
     """A difference as fields of a Cell, with its verdict."""
-    return estimated(gap) | {
-        "p_value": gap.p_value,
-        "detectable": gap.detectable,
-        "verdict": judge_claim(gap.low, gap.high),
-    }
+    return estimated(gap) | judged([gap])
 
 
 def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
@@ -263,16 +240,18 @@ def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     """
     cells = []
     for name, setting in named.items():
-        about = name, METHODS[name], setting
-        cells.append(answers.accuracy(*about, "val", "overall", "validation"))
-        cells += [answers.accuracy(*about, "test", m, "") for m in ACCURACIES]
-        cells += answers.diverged(*about)
+        new = partial(answers.cell, method=name, label=METHODS[name])
+        value = answers.accuracy(setting, "val", "overall")
+        cells.append(new(metric="overall", at="validation", **estimated(value)))
+        for metric in ACCURACIES:
+            value = answers.accuracy(setting, "test", metric)
+            cells.append(new(metric=metric, **estimated(value)))
+        cells += answers.diverged(name, METHODS[name], setting)
     for first, second in PAIRS:
-        pair = named[first], named[second]
-        cells += [
-            answers.difference(first, METHODS[first], pair, "test", m, minus=second)
-            for m in ACCURACIES
-        ]
+        new = partial(answers.cell, method=first, label=METHODS[first], minus=second)
+        for metric in ACCURACIES:
+            gap = answers.difference(named[first], named[second], "test", metric)
+            cells.append(new(metric=metric, **_judged(gap)))
     return cells
 
 
@@ -286,19 +265,19 @@ def part_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     cells = []
     for first, second in CUT_UP:
         cut_up = answers.contributions(named[first], named[second])
-        for number, (share, *right, gap) in enumerate(cut_up, start=1):
+        for number, (share, ours, theirs, gap) in enumerate(cut_up, start=1):
             place = f"depth {number}" if number < len(cut_up) else "rest"
             at = f"{first}, {place}"
-            for method, metric, value in (
-                (first, "decided", share),
-                (first, "right", right[0]),
-                (second, "right", right[1]),
-            ):
-                cells.append(
-                    answers.cell(method, METHODS[method], metric, mean=value, at=at)
-                )
-            fields = _judged(gap) | {"minus": second, "at": at}
-            cells.append(answers.cell(first, METHODS[first], "overall", **fields))
+            one, other = (
+                partial(answers.cell, method=name, label=METHODS[name], at=at)
+                for name in (first, second)
+            )
+            cells += [
+                one(metric="decided", mean=share),
+                one(metric="right", mean=ours),
+                other(metric="right", mean=theirs),
+                one(metric="overall", minus=second, **_judged(gap)),
+            ]
     return cells
 
 
@@ -310,11 +289,10 @@ def factor_cells(
     for factor, setting in singles:
         value = getattr(setting, factor)
         about = f"{factor}={value}", change_in_words(factor, value, base)
+        new = partial(answers.cell, method=about[0], label=about[1])
         for split, at in (("val", "validation"), ("test", "")):
-            pair = {"minus": "published", "at": at}
-            cells.append(
-                answers.difference(*about, (setting, base), split, "overall", **pair)
-            )
+            gap = _judged(answers.difference(setting, base, split, "overall"))
+            cells.append(new(metric="overall", minus="published", at=at, **gap))
         cells += answers.diverged(*about, setting)
     return cells
 
@@ -322,8 +300,13 @@ def factor_cells(
 def feature_cells(answers: Answers, chosen: Chosen) -> list[Cell]:
     """Fitted to clean features minus to augmented ones, where those in use are."""
     return [
-        answers.difference(
-            name, METHODS[name], pair, "test", metric, minus=AUGMENTED, at=AUGMENTED
+        answers.cell(
+            method=name,
+            label=METHODS[name],
+            metric=metric,
+            minus=AUGMENTED,
+            at=AUGMENTED,
+            **_judged(answers.difference(*pair, "test", metric)),
         )
         for name, pair in chosen.by_features().items()
         for metric in ACCURACIES
@@ -342,7 +325,7 @@ def all_cells(chosen: Chosen, answers: Answers, looked_at: Answers) -> list[Cell
     return cells + factor_cells(looked_at, chosen.named["published"], chosen.singles)
 
 
-def details(chosen: Chosen) -> dict[str, Any]:
+def details_of(chosen: Chosen) -> dict[str, Any]:
     """What was tried, changed and chosen, for the section's own page."""
     base = chosen.named["published"]
     return {

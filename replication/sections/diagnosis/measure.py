@@ -26,12 +26,13 @@ from replication.core.settings import (
 from replication.core.stage import ABOUT, OUTPUTS, Stage
 from replication.samples.features import Samples
 from replication.samples.predictions import predictions_table
+from replication.sections.basis import read_basis, read_data
 from replication.sections.diagnosis.experiment import (
     DECIDED,
     Answers,
     Results,
     all_cells,
-    details,
+    details_of,
 )
 from replication.sections.diagnosis.search import (
     Chosen,
@@ -40,7 +41,7 @@ from replication.sections.diagnosis.search import (
     setting_in_use,
 )
 from replication.sections.diagnosis.trials import Trials
-from replication.statistics.results import Measurement, data_in_words, without_names
+from replication.statistics.results import Measurement
 
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
@@ -51,8 +52,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     """
     folder = OUTPUTS / benchmark / "paco"
     device = stage.uses(pick_device(stage.settings.device()))
-    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    counts = np.array(data["class_counts"])
+    counts = np.array(read_data(stage, benchmark)["class_counts"])
     splits = read_splits(stage, folder / "features", (*SPLITS, "train_clean"), device)
     clean = splits.pop("train_clean")
     by_features = {False: splits}
@@ -65,28 +65,15 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
             "none; where the images allow it, data.validation_per_class holds some out"
         )
     chosen, results, looked_at = _search(stage, benchmark, by_features, counts)
-    diverged = _write(stage, folder / "diagnosis", chosen, results, labels["test"])
-    stage.notes(diverged=diverged)
-    of = (benchmark, data_in_words(data))
-    cells = all_cells(
-        chosen,
-        Answers(results, labels, counts, *of),
-        Answers(looked_at, labels, counts, *of),
+    _write(stage, folder / "diagnosis", chosen, results, labels["test"])
+    size = Size(int(counts.sum()), splits["train"].features.shape[1])
+    details = details_of(chosen) | _about_settings(stage.settings, benchmark, size)
+    recipe = stage.settings.recipe(benchmark)
+    basis = read_basis(stage, "diagnosis", benchmark, "paco/heads", recipe=recipe)
+    answers, looked_at = (
+        Answers(tried, labels, counts, basis.cell) for tried in (results, looked_at)
     )
-    return Measurement(
-        "diagnosis",
-        benchmark,
-        cells=tuple(cells),
-        data=without_names(data),
-        about=stage.about(folder / "heads")
-        | {"recipe": stage.settings.recipe(benchmark)},
-        details=details(chosen)
-        | _about_settings(
-            stage.settings,
-            benchmark,
-            Size(int(counts.sum()), splits["train"].features.shape[1]),
-        ),
-    )
+    return basis.measured(all_cells(chosen, answers, looked_at), (), details)
 
 
 def _search(
@@ -150,17 +137,11 @@ def _heads(
 
 def _write(
     stage: Stage, folder: Path, chosen: Chosen, results: Results, labels: np.ndarray
-) -> dict[str, list[int]]:
-    """Write the predictions of what was measured.
-
-    Returns:
-        For each setting whose filters diverged, by name: the seeds.
-    """
-    diverged = {}
+) -> None:
+    """Write the predictions of what was measured; say whose filters diverged."""
     for name, setting in chosen.named.items():
         of_seed = results[setting]
         if refused := [seed for seed, tried in of_seed.items() if tried.refused]:
-            diverged[name] = refused
             print(
                 f"{stage.name}: {name}: its filters diverged under seeds "
                 f"{', '.join(map(str, refused))}, whose samples count as wrong"
@@ -173,7 +154,6 @@ def _write(
         table = predictions_table(labels, predictions)
         write_table(folder / f"{name}.predictions.safetensors", table)
     stage.makes(folder)
-    return diverged
 
 
 def _about_settings(settings: Settings, benchmark: str, size: Size) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From the head to DLSA, one step a rung: which step their difference comes from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -11,8 +11,8 @@ import pandas as pd
 from replication.cascade import PROTOCOLS
 from replication.ladder import BESIDE, HEAD, LADDER, dlsa_rung, labels_of
 from replication.samples.metrics import ACCURACIES, accuracy_weights
-from replication.samples.predictions import Paired, paired
-from replication.statistics.intervals import Estimate, estimate
+from replication.samples.predictions import paired
+from replication.statistics.intervals import estimate
 from replication.statistics.results import Cell, estimated, pick
 from replication.statistics.verdicts import DECIDED, judged
 
@@ -23,11 +23,11 @@ Notes = Mapping[str, Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]]
 
 
 def ladder_cells(
-    table: pd.DataFrame,
+    rungs: Mapping[str, pd.DataFrame],
     notes: Notes,
     train_counts: np.ndarray,
     second_terms: str,
-    common: Mapping[str, Any],
+    cell: Callable[..., Cell],
 ) -> list[Cell]:
     """Every rung's accuracies, minus the rung before and minus the head.
 
@@ -36,24 +36,28 @@ def ladder_cells(
     head; TERMS: how far a kind of terms went, mean over classifiers and seeds.
 
     Args:
-        table: predictions with a column `rung`.
+        rungs: name -> predictions.
         notes: seed -> protocol -> rung -> a note a classifier.
         train_counts: (C,) training samples of each class.
-        common: section, benchmark and data of the Cells.
+        cell: makes a Cell; section, benchmark and data are given.
     """
     cells = []
     for key, protocol in PROTOCOLS.items():
-        of = {name: rows for name, rows in table.groupby("rung", observed=True)}
         labels = labels_of(protocol, second_terms)
-        pairs = paired({name: of[name] for name in labels}, key)
+        pairs = paired({name: rungs[name] for name in labels}, key)
         weights = accuracy_weights(pairs.labels, train_counts)
+        right = {
+            name: (answers == pairs.labels).astype(np.int8)
+            for name, answers in pairs.of.items()
+        }
         for name, label in labels.items():
-            new = partial(Cell, method=name, label=label, protocol=key, **common)
+            new = partial(cell, method=name, label=label, protocol=key)
             for metric in ACCURACIES:
-                ours = _scored(pairs, name, None, weights[metric]).within(0.0, 1.0)
+                scored = partial(estimate, weights=weights[metric], strata=pairs.labels)
+                ours = scored(right[name]).within(0.0, 1.0)
                 cells.append(new(metric=metric, **estimated(ours)))
                 for minus in _subtracted(name, second_terms):
-                    gap = _scored(pairs, name, minus, weights[metric])
+                    gap = scored(right[name] - right[minus])
                     fields = estimated(gap) | judged([gap])
                     cells.append(new(metric=metric, minus=minus, **fields))
             changed = float((pairs.of[name] != pairs.of[HEAD]).mean())
@@ -65,22 +69,9 @@ def ladder_cells(
 
 def _subtracted(name: str, second_terms: str) -> list[str]:
     """What is subtracted from a rung: the one before, or DLSA; and the head."""
-    if name == HEAD:
-        return []
-    names = list(LADDER)
-    before = dlsa_rung(second_terms)
-    if name in LADDER:
-        before = names[names.index(name) - 1]
-    return list(dict.fromkeys((before, HEAD)))
-
-
-def _scored(
-    pairs: Paired, name: str, minus: str | None, weights: np.ndarray
-) -> Estimate:
-    right = (pairs.of[name] == pairs.labels).astype(np.int8)
-    if minus is not None:
-        right = right - (pairs.of[minus] == pairs.labels)
-    return estimate(right, weights, pairs.labels)
+    before = {rung: below for below, rung in pairwise(LADDER)} | {HEAD: None}
+    below = before.get(name, dlsa_rung(second_terms))
+    return list(dict.fromkeys((below, HEAD))) if below else []
 
 
 def _moved(notes: Notes, protocol: str, name: str) -> dict[str, float]:
@@ -94,7 +85,7 @@ def _moved(notes: Notes, protocol: str, name: str) -> dict[str, float]:
         for place, metric in enumerate(TERMS)
     }
     return {
-        metric: float(np.mean([float("nan") if v is None else v for v in values]))
+        metric: float(np.mean(np.array(values, dtype=float)))  # of None, NaN
         for metric, values in far.items()
         if values
     }

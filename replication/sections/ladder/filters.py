@@ -5,16 +5,16 @@ structural components of DeLong et al. (1988). Who had left before a depth count
 nothing there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from replication.cascade import PROTOCOLS
 from replication.samples.shots import SHOT_GROUPS, shot_groups
 from replication.statistics.intervals import Estimate, estimate
-from replication.statistics.results import Cell, Claim, Grade, estimated
+from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judge_absence, judged
 
 SPLITS = ("train", "test")
@@ -117,96 +117,86 @@ class Filters:
         )
         # Two sets of samples beside each other: half of the weight each, twice the
         # score, and classes of their own.
-        labels = [self._labels["train"], self._labels["test"]]
-        labels[1] = labels[1] + labels[0].max() + 1
+        labels, others = (self._labels[split] for split in SPLITS)
         return estimate(
             2 * np.concatenate([-train, test], axis=1),
             np.concatenate([train_weights, test_weights]) / 2,
-            np.concatenate(labels),
+            np.concatenate([labels, others + labels.max() + 1]),
             step=0,
             alike=False,
         )
 
     def leaving(self, protocol: str, depth: int, split: str, group: str) -> Estimate:
         """Share of a shot group that leaves at a depth, of those that reached it."""
-        members = self._groups[split][group]
-        scores = []
-        for seed, threshold in zip(
-            self._seeds, self.thresholds[protocol][depth - 1], strict=True
+        members, scores = self._groups[split][group], []
+        thresholds = self.thresholds[protocol][depth - 1]
+        for values, threshold in zip(
+            self._values(protocol, depth, split), thresholds, strict=True
         ):
-            values = self._values(seed, protocol, depth, split)
             leave = (values >= np.float32(threshold)).astype(float)
             scores.append(leaving_scores(leave, ~np.isnan(values), members))
-        weights = group_weights(members)
-        return _estimated(np.stack(scores), weights, self._labels[split])
+        weights = _unless_missing(group_weights(members), scores)
+        return estimate(np.stack(scores), weights, self._labels[split])
 
     def _auroc(
         self, protocol: str, depth: int, split: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores (S, N), and their weights (N,): NaN where a group is empty."""
         few, many = (self._groups[split][name] for name in ("few", "many"))
-        scores = np.stack(
-            [
-                auroc_scores(self._values(seed, protocol, depth, split), few, many)[1]
-                for seed in self._seeds
-            ]
-        )
-        missing = np.nan if np.isnan(scores).any() else 1.0
-        return scores, group_weights(few, many) * missing
+        values = self._values(protocol, depth, split)
+        scores = np.stack([auroc_scores(of_seed, few, many)[1] for of_seed in values])
+        return scores, _unless_missing(group_weights(few, many), scores)
 
-    def _values(self, seed: str, protocol: str, depth: int, split: str) -> np.ndarray:
-        return self.arrays[f"{seed}.{protocol}.{depth}.{split}"]
+    def _values(self, protocol: str, depth: int, split: str) -> list[np.ndarray]:
+        """Log P(x) under each seed."""
+        where = f"{protocol}.{depth}.{split}"
+        return [self.arrays[f"{seed}.{where}"] for seed in self._seeds]
 
 
-def _estimated(scores: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> Estimate:
-    missing = np.isnan(scores).any()
-    return estimate(scores, weights * (np.nan if missing else 1.0), labels)
+def _unless_missing(weights: np.ndarray, scores: ArrayLike) -> np.ndarray:
+    """The weights; NaN where a score is, since nobody was there to be counted."""
+    return weights * (np.nan if np.isnan(scores).any() else 1.0)
 
 
-def filter_cells(filters: Filters, common: Mapping[str, Any]) -> list[Cell]:
-    """AUROC and who leaves, on training and test samples at every depth."""
+def filter_cells(filters: Filters, cell: Callable[..., Cell]) -> list[Cell]:
+    """AUROC and who leaves, on training and test samples at every depth.
+
+    Args:
+        cell: makes a Cell; section, benchmark and data are given.
+    """
     cells = []
     for protocol in PROTOCOLS:
         for depth in range(1, len(filters.thresholds[protocol]) + 1):
-            new = partial(
-                Cell, method="filter", label=f"Flow Filter {depth}", protocol=protocol
-            )
+            label = f"Flow Filter {depth}"
+            new = partial(cell, method="filter", label=label, protocol=protocol)
             for split in SPLITS:
                 at = f"depth {depth}, {split}"
-                measured = {"auroc": filters.auroc(protocol, depth, split)} | {
-                    f"{group}_leaves": filters.leaving(protocol, depth, split, group)
-                    for group in SHOT_GROUPS
-                }
-                for metric, value in measured.items():
-                    unit = "AUROC" if metric == "auroc" else "fraction"
-                    fields = {"at": at, "unit": unit} | dict(common)
-                    value = value.within(0.0, 1.0)
-                    cells.append(new(metric=metric, **fields, **estimated(value)))
+                auroc = filters.auroc(protocol, depth, split).within(0.0, 1.0)
+                fields = {"at": at, "unit": "AUROC"} | estimated(auroc)
+                cells.append(new(metric="auroc", **fields))
+                for group in SHOT_GROUPS:
+                    share = filters.leaving(protocol, depth, split, group)
+                    fields = {"at": at} | estimated(share.within(0.0, 1.0))
+                    cells.append(new(metric=f"{group}_leaves", **fields))
             gap = filters.gap(protocol, depth)
-            fields = estimated(gap) | judged([gap]) | {"unit": "AUROC"} | dict(common)
-            at, minus = f"depth {depth}, test", f"depth {depth}, train"
-            cells.append(new(metric="auroc", at=at, minus=minus, **fields))
+            where = {"at": f"depth {depth}, test", "minus": f"depth {depth}, train"}
+            fields = where | estimated(gap) | judged([gap])
+            cells.append(new(metric="auroc", unit="AUROC", **fields))
     return cells
 
 
-def filter_claims(filters: Filters, benchmark: str, grade: Grade) -> list[Claim]:
-    """Whether the first filter separates test samples, and as well as training ones."""
+def filter_claims(filters: Filters, claim: Callable[..., Claim]) -> list[Claim]:
+    """Whether the first filter separates test samples, and as well as training ones.
+
+    Args:
+        claim: makes a Claim; section, benchmark and grade are given.
+    """
     claims = []
     for protocol in PROTOCOLS:
-        new = partial(
-            Claim,
-            sentence=None,
-            section="ladder",
-            place="beyond the supplement",
-            benchmark=benchmark,
-            grade=grade,
-            protocol=protocol,
-            unit="AUROC",
-        )
-        above, gap = (
-            filters.auroc(protocol, 1, "test", CHANCE),
-            filters.gap(protocol, 1),
-        )
+        about = {"sentence": None, "place": "beyond the supplement", "unit": "AUROC"}
+        new = partial(claim, protocol=protocol, **about)
+        above = filters.auroc(protocol, 1, "test", less=CHANCE)
+        gap = filters.gap(protocol, 1)
         verdict = judge_absence(gap.low, min(gap.high, 0.0), MARGIN)
         claims += [
             new(

@@ -32,9 +32,9 @@ from replication.images.batches import (
 from replication.samples.features import Features, Samples
 from replication.samples.metrics import accuracy_weights
 from replication.samples.shots import FEW_BELOW, MANY_ABOVE
-from replication.statistics.intervals import estimate
-from replication.statistics.results import Cell, Claim, Grade, data_in_words, estimated
-from replication.statistics.verdicts import judge_claim
+from replication.statistics.intervals import LEVEL, Estimate, estimate, over_seeds
+from replication.statistics.results import Cell, Claim, estimated
+from replication.statistics.verdicts import judge_claim, judged
 
 GROUPS = (0, 1)
 METRICS = ("overall", "head", "tail", "many", "medium", "few")
@@ -367,53 +367,44 @@ def accuracy_cells(
     labels: np.ndarray,
     train_counts: np.ndarray,
     heads: Mapping[str, np.ndarray],
-    data: Mapping[str, Any],
+    cell: Callable[..., Cell],
 ) -> list[Cell]:
     """The curves of Fig. 2, with intervals over seeds and test sampling.
 
     Args:
         labels: (N,) of the test samples; train_counts: (C,).
         heads: boundary -> (C,) bool, the head classes.
+        cell: makes a Cell; section, benchmark and data are given.
     """
     shots = accuracy_weights(labels, train_counts)
     sides = {name: _side_weights(labels, head) for name, head in heads.items()}
     cells = []
     for (variant, boundary, p), predicted in predictions.items():
-        right = (predicted == labels).astype(np.int8)
-        weights = {**shots, **sides[boundary]}
-        cells += [
-            _cell(
-                data,
-                variant,
-                metric=metric,
-                at=point(p, boundary),
-                **estimated(estimate(right, weights[metric], labels).within(0.0, 1.0)),
-            )
-            for metric in METRICS
-        ]
+        right, weights = _right(predicted, labels), {**shots, **sides[boundary]}
+        row = {"method": variant, "label": VARIANTS[variant], "at": point(p, boundary)}
+        for metric in METRICS:
+            accuracy = estimate(right, weights[metric], labels).within(0.0, 1.0)
+            cells.append(cell(**row, metric=metric, **estimated(accuracy)))
     return cells
 
 
 def step_cells(
-    predictions: Predictions, labels: np.ndarray, data: Mapping[str, Any]
+    predictions: Predictions, labels: np.ndarray, cell: Callable[..., Cell]
 ) -> list[Cell]:
     """What each step from one p to the next is worth, paired; verdict: does it rise?
 
     The steps of a curve share 5 % of risk among them (Bonferroni), or one of many would
     fall by chance.
     """
-    weights = np.full(len(labels), 1 / len(labels))
     cells = []
-    for (variant, boundary), curve in _curves(predictions, labels).items():
+    for (variant, boundary), curve in _curves(predictions).items():
         steps = list(pairwise(sorted(curve)))
         for low, high in steps:
-            gap = estimate(
-                curve[high] - curve[low], weights, labels, 1 - 0.05 / len(steps)
-            )
+            gap = _gap(curve[high], curve[low], labels, 1 - 0.05 / len(steps))
             cells.append(
-                _cell(
-                    data,
-                    variant,
+                cell(
+                    method=variant,
+                    label=VARIANTS[variant],
                     metric="overall",
                     at=point(high, boundary),
                     minus=f"p={low:g}",
@@ -430,8 +421,7 @@ def larger_p_claims(
     labels: np.ndarray,
     steps: Sequence[Cell],
     fits: Sequence[Mapping[str, Any]],
-    data: Mapping[str, Any],
-    grade: Grade,
+    claim: Callable[..., Claim],
 ) -> list[Claim]:
     """`So larger p leads to higher accuracy`, for each variant and boundary.
 
@@ -441,37 +431,29 @@ def larger_p_claims(
 
     Args:
         steps: of `step_cells`; fits: of `fits_of`.
+        claim: makes a Claim; section, benchmark and grade are given.
     """
-    weights = np.full(len(labels), 1 / len(labels))
     claims = []
-    for (variant, boundary), curve in _curves(predictions, labels).items():
+    for (variant, boundary), curve in _curves(predictions).items():
         low, high = min(curve), max(curve)
-        alone = np.full_like(weights, np.nan) if low == high else weights
-        ends = estimate(curve[high] - curve[low], alone, labels)
-        verdict, p_value = judge_claim(ends.low, ends.high), ends.p_value
+        ends = _gap(curve[high], curve[low], labels)
+        tested = judged([ends if low < high else over_seeds([])])
         of_curve = [s for s in steps if is_of_curve(s, variant, boundary)]
         fallen = [step.p_value for step in of_curve if step.verdict == "contradicted"]
         if fallen:
-            verdict, p_value = "contradicted", min(1.0, len(of_curve) * min(fallen))
+            p_value = min(1.0, len(of_curve) * min(fallen))
+            tested |= {"verdict": "contradicted", "p_value": p_value}
         claims.append(
-            Claim(
+            claim(
                 id=f"larger_p_{variant}_{boundary}",
                 sentence="s1_larger_p",
-                section="separation",
                 place="Sect. 1",
                 statement="So larger p leads to higher accuracy.",
                 test=f"{VARIANTS[variant]}, head = {BOUNDARIES[boundary]}: Overall at "
                 f"p = {high:g} minus at p = {low:g}, paired; no step between "
                 "neighbouring p falls",
-                benchmark=data["benchmark"],
-                grade=grade,
-                verdict=verdict,
-                mean=ends.mean,
-                low=ends.low,
-                high=ends.high,
-                p_value=p_value,
-                detectable=ends.detectable,
                 caveat=_caveat(fits, variant, boundary),
+                **tested,
             )
         )
     return claims
@@ -519,29 +501,29 @@ def _caveat(fits: Sequence[Mapping[str, Any]], variant: str, boundary: str) -> s
     )
 
 
-def _curves(
-    predictions: Predictions, labels: np.ndarray
-) -> dict[tuple[str, str], dict[float, np.ndarray]]:
-    """(variant, boundary) -> p -> (S, N) 1 where right."""
+def _curves(predictions: Predictions) -> dict[tuple[str, str], dict[float, np.ndarray]]:
+    """(variant, boundary) -> p -> (S, N) predicted classes."""
     curves: dict[tuple[str, str], dict[float, np.ndarray]] = {}
     for (variant, boundary, p), predicted in predictions.items():
-        right = (predicted == labels).astype(np.int8)
-        curves.setdefault((variant, boundary), {})[p] = right
+        curves.setdefault((variant, boundary), {})[p] = predicted
     return curves
+
+
+def _right(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(S, N) 1 where right, as whole numbers."""
+    return (predicted == labels).astype(np.int8)
+
+
+def _gap(
+    more: np.ndarray, less: np.ndarray, labels: np.ndarray, level: float = LEVEL
+) -> Estimate:
+    """Overall of some predictions minus that of others, paired."""
+    weights = np.full(len(labels), 1 / len(labels))
+    gap = _right(more, labels) - _right(less, labels)
+    return estimate(gap, weights, labels, level)
 
 
 def _side_weights(labels: np.ndarray, head: np.ndarray) -> dict[str, np.ndarray]:
     """Weights of Head and Tail: means over classes, as those of Many and Few."""
     weights = accuracy_weights(labels, np.where(head, MANY_ABOVE + 1, FEW_BELOW - 1))
     return {"head": weights["many"], "tail": weights["few"]}
-
-
-def _cell(data: Mapping[str, Any], variant: str, **fields: Any) -> Cell:
-    return Cell(
-        section="separation",
-        benchmark=data["benchmark"],
-        data=data_in_words(data),
-        method=variant,
-        label=VARIANTS[variant],
-        **fields,
-    )

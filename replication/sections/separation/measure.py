@@ -1,6 +1,6 @@
 """Fig. 2's experiment on one benchmark: every p, boundary and seed."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -11,13 +11,14 @@ import torch
 
 from replication.classifiers.loading import read_splits
 from replication.core.device import pick_device
-from replication.core.files import read_about, read_arrays, read_json, write_arrays
+from replication.core.files import read_about, read_arrays, write_arrays
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
 from replication.core.settings import Fig2Settings
 from replication.core.stage import OUTPUTS, Stage
 from replication.images.batches import read_split, worker_count
 from replication.samples.features import Samples
+from replication.sections.basis import read_basis, read_data
 from replication.sections.separation.experiment import (
     LinearClassifiers,
     Networks,
@@ -29,7 +30,7 @@ from replication.sections.separation.experiment import (
     route_splits,
     step_cells,
 )
-from replication.statistics.results import Measurement, grade_of, without_names
+from replication.statistics.results import Measurement
 
 SPLITS = ("train", "test")
 Classifiers = Networks | LinearClassifiers
@@ -38,64 +39,60 @@ Classifiers = Networks | LinearClassifiers
 def measure(stage: Stage, benchmark: str) -> Measurement:
     """Fit every group's classifiers; accuracies over p, and what is said of them."""
     settings = stage.settings.fig2(benchmark)
-    seeds = stage.settings.seeds()
     device = stage.uses(pick_device(stage.settings.device()))
-    folder = OUTPUTS / benchmark
-    data = read_json(stage.reads(folder / "data" / "summary.json"))
-    counts = np.array(data["class_counts"])
+    counts = np.array(read_data(stage, benchmark)["class_counts"])
     heads = {name: head_classes(counts, name) for name in settings.boundaries}
-    splits = read_splits(stage, folder / "paco" / "features", SPLITS, device)
-    variants, keys = _variants(stage, benchmark, settings, splits, data["classes"])
-    resume = stage.resume_folder(settings, device.type, *keys)
-    files: dict[tuple[str, str, float], list[Path]] = {}
-    pieces: dict[Path, Callable[[Tell], None]] = {}
-    for variant, boundary, p, drawn_by in _curves(settings, variants):
-        head = torch.from_numpy(heads[drawn_by])
-        of_seed = {
-            seed: resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
-            for seed in seeds
-        }
-        files[variant, boundary, p] = [*of_seed.values()]
-        for seed, file in of_seed.items():
-            how = (variants[variant], head, p, seed, drawn_by)
-            pieces[file] = partial(_fit, file, *how)
-    missing = [piece for file, piece in pieces.items() if not file.is_file()]
-    with progress(stage.name) as tell:
-        run_pieces(missing, len(pieces), device, tell)
+    features = OUTPUTS / benchmark / "paco" / "features"
+    splits = read_splits(stage, features, SPLITS, device)
+    variants, keys = _variants(stage, benchmark, settings, splits, len(counts))
+    files = _fitted(stage, settings, variants, heads, keys)
     predictions = {
         curve: np.stack([read_arrays(file)["predictions"] for file in some])
         for curve, some in files.items()
     }
-    fits = fits_of(
+    losses = {
+        curve: np.array([read_about(file)["losses"] for file in some])
+        for curve, some in files.items()
+    }
+    recipe = stage.settings.recipe(benchmark)
+    basis = read_basis(stage, "separation", benchmark, "paco/features", recipe=recipe)
+    labels, fits = splits["test"].labels.cpu().numpy(), fits_of(losses)
+    steps = step_cells(predictions, labels, basis.cell)
+    return basis.measured(
+        [*accuracy_cells(predictions, labels, counts, heads, basis.cell), *steps],
+        larger_p_claims(predictions, labels, steps, fits, basis.claim),
         {
-            curve: np.array([read_about(file)["losses"] for file in some])
-            for curve, some in files.items()
-        }
-    )
-    answers = splits["test"].labels.cpu().numpy()
-    steps = step_cells(predictions, answers, data)
-    values = accuracy_cells(predictions, answers, counts, heads, data)
-    about = stage.about(folder / "paco" / "features")
-    about |= {"recipe": stage.settings.recipe(benchmark)}
-    return Measurement(
-        section="separation",
-        benchmark=benchmark,
-        cells=(*values, *steps),
-        claims=tuple(
-            larger_p_claims(
-                predictions, answers, steps, fits, data, grade_of(data, about)
-            )
-        ),
-        data=without_names(data),
-        about=about,
-        details={
             "variants": list(variants),
             "probabilities": sorted(set(settings.probabilities)),
             "boundaries": _boundaries(heads, counts),
             "fits": fits,
-            "seeds": list(seeds),
+            "seeds": list(stage.settings.seeds()),
         },
     )
+
+
+def _fitted(
+    stage: Stage,
+    settings: Fig2Settings,
+    variants: Mapping[str, Classifiers],
+    heads: Mapping[str, np.ndarray],
+    keys: Sequence[Any],
+) -> dict[tuple[str, str, float], list[Path]]:
+    """Variant, boundary and p -> a file a seed; what an earlier run left is kept."""
+    resume = stage.resume_folder(settings, stage.device.type, *keys)
+    files: dict[tuple[str, str, float], list[Path]] = {}
+    pieces: dict[Path, Callable[[Tell], None]] = {}
+    for variant, boundary, p, drawn_by in _curves(settings, variants):
+        head = torch.from_numpy(heads[drawn_by])
+        for seed in stage.settings.seeds():
+            file = resume / f"{variant}-{drawn_by}-{p}-{seed}.safetensors"
+            files.setdefault((variant, boundary, p), []).append(file)
+            how = (variants[variant], head, p, seed, drawn_by)
+            pieces[file] = partial(_fit, file, *how)
+    missing = [piece for file, piece in pieces.items() if not file.is_file()]
+    with progress(stage.name) as tell:
+        run_pieces(missing, len(pieces), stage.device, tell)
+    return files
 
 
 def _curves(

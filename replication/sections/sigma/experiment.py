@@ -407,7 +407,7 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
         _claim(
             id="printed_reading",
             sentence="s3_three_sigma",
-            statement=f"σ = √(3 / 2D) is about {PRINTED_READING} when D = "
+            statement=f"σ = √(3 / (2D)) is about {PRINTED_READING} when D = "
             f"{PRINTED_DIMENSIONS}.",
             test="The formula, to the digits printed",
             verdict=_holds(round(reading, 2) == PRINTED_READING),
@@ -418,7 +418,7 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
         _claim(
             id="three_sigma_border",
             sentence="s3_three_sigma",
-            statement="With σ = √(3 / 2D), μ_p lies around the three-sigma border of "
+            statement="With σ = √(3 / (2D)), μ_p lies around the three-sigma border of "
             "μ_q (distance 3).",
             test=f"Distance of two centres at D = {PRINTED_DIMENSIONS}: is 3 among the "
             "central 95 %?",
@@ -479,19 +479,18 @@ def sweep_claims(
     claims = []
     for metric, sign, name, statement, test in _TRENDS:
         curve = [cell.per_seed for cell in filters if cell.metric == metric]
-        rho, low, high = trend(np.array(curve, dtype=float).T, generator)
-        # What chance alone gives is no interval of the estimate.
-        chance = f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+        rho, p_value = trend(np.array(curve, dtype=float).T, generator)
         claims.append(
             _claim(
                 id=name,
                 sentence=f"s3_{name}",
                 statement=statement,
-                test=f"{test}: Spearman correlation within a seed, mean over seeds; "
-                f"shuffled σ give {chance}",
-                verdict=judge_trend(sign, rho, low, high),
+                test=f"{test}: Spearman correlation within a seed, mean over seeds, "
+                f"beside that under {_PERMUTATIONS:,} shuffles of σ",
+                verdict=judge_trend(sign, rho, p_value),
                 mean=rho,
-                unit="(rank correlation)",
+                p_value=p_value,
+                unit=f"(rank correlation over {len(curve)} σ, p = {p_value:.1g})",
                 **about,
             )
         )
@@ -532,29 +531,26 @@ def _claim(**fields: Any) -> Claim:
     return Claim(section="sigma", place="Sect. 3", **fields)
 
 
-def trend(
-    values: np.ndarray, generator: np.random.Generator
-) -> tuple[float, float, float]:
+def trend(values: np.ndarray, generator: np.random.Generator) -> tuple[float, float]:
     """Whether something rises or falls with sigma: mean of Spearman's correlation.
 
     Args:
         values: (S, m), a row a seed, sigma ascending.
 
     Returns:
-        The correlation, and low and high of the central 95 % of what permutations of
-        the sigmas within each seed give. Values that are all the same have no trend: 0.
-        NaN where a value is.
+        The correlation, 0 where all values are the same, and its two-sided p-value by
+        permutations of the sigmas within each seed. NaN where a value is.
     """
     if np.isnan(values).any():
-        return (float("nan"),) * 3
+        return float("nan"), float("nan")
     x = _unit_ranks(np.arange(values.shape[1])[None])[0]
     y = _unit_ranks(values)
     shuffled = generator.permuted(
         np.broadcast_to(x, (_PERMUTATIONS, *y.shape)).copy(), axis=2
     )
-    chance = (shuffled * y).sum(2).mean(1)
-    low, high = np.quantile(chance, [_TAIL, 1 - _TAIL])
-    return float((y @ x).mean()), float(low), float(high)
+    rho, chance = float((y @ x).mean()), (shuffled * y).sum(2).mean(1)
+    as_far = np.count_nonzero(np.abs(chance) >= abs(rho) - 1e-12)
+    return rho, (1 + as_far) / (1 + _PERMUTATIONS)
 
 
 def _unit_ranks(values: np.ndarray) -> np.ndarray:
@@ -565,10 +561,10 @@ def _unit_ranks(values: np.ndarray) -> np.ndarray:
     return np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0)
 
 
-def judge_trend(sign: int, rho: float, low: float, high: float) -> ClaimVerdict:
+def judge_trend(sign: int, rho: float, p_value: float) -> ClaimVerdict:
     """Whether a trend goes as claimed (1: up, -1: down), beyond what chance gives."""
     if np.isnan(rho):
         return "not run"
-    if low <= rho <= high:
+    if p_value >= 1 - LEVEL:
         return "undecided"
     return "supported" if np.sign(rho) == sign else "contradicted"

@@ -66,7 +66,7 @@ def finding(measured: Measurement) -> str:
     border, best = _claim(measured, "three_sigma_border"), _claim(measured, "best")
     compared = _short(measured.details["compared"])
     return (
-        f"The printed formula, σ = √(3 / 2D), takes the square of a distance for a "
+        f"The printed formula, σ = √(3 / (2D)), takes the square of a distance for a "
         f"distance: it puts centres {border.mean:.2f} apart, not 3. {_moved(measured)} "
         f"That {compared} is the best choice is **{best.verdict}**."
     )

@@ -1,10 +1,10 @@
 """Table 1 (Sect. 6): what its numbers show and could be wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from replication.published.reader import PublishedTable
 from replication.statistics.comparison import CASCADE_HELPS, answer_of
-from replication.statistics.results import PROTOCOLS, Cell, Claim, Grade, pick
+from replication.statistics.results import PROTOCOLS, Cell, Claim, pick
 
 # Of rows on a network of their own, which print compares with PaCo's.
 OTHER_NETWORK = "the two rows are on two networks, and their training decides too"
@@ -20,8 +20,8 @@ _WORDS = {
 
 
 def table1_claims(
-    cells: Sequence[Cell], table: PublishedTable, benchmark: str, grade: Grade
-) -> tuple[Claim, ...]:
+    cells: Sequence[Cell], table: PublishedTable, claim: Callable[..., Claim]
+) -> list[Claim]:
     """DLSA's row is in bold: above PaCo + BalSoftmax everywhere, above all in Overall.
 
     Implements: Sect. 6, Table 1; and whether the cascade itself helps.
@@ -29,38 +29,31 @@ def table1_claims(
     Args:
         cells: of `table_cells`; a row without Cells was not run.
         table: as printed.
+        claim: makes a Claim; section, benchmark and grade are given.
     """
     labels = {key: row.label for key, row in table.rows.items()}
     labels |= {COMPARATOR: "a plain classifier of equal budget"}
-    bold = [
+    best = f"{labels[FULL]} is the best row in Overall accuracy: better than"
+    asked = [
         (PLAIN, metric, f"gain_{metric}", f"DLSA improves {labels[PLAIN]} in {word}.")
         for metric, word in _WORDS.items()
     ] + [
-        (
-            other,
-            "overall",
-            f"best_overall_over_{other}",
-            f"{labels[FULL]} is the best row in Overall accuracy: better than "
-            f"{labels[other]}.",
-        )
-        for other in table.rows
-        if other not in (FULL, PLAIN)
+        (row, "overall", f"best_overall_over_{row}", f"{best} {labels[row]}.")
+        for row in table.rows
+        if row not in (FULL, PLAIN)
     ]
-    asked = [*bold, (COMPARATOR, "overall", "cascade_helps", CASCADE_HELPS)]
-    return tuple(
-        Claim(
+    asked.append((COMPARATOR, "overall", "cascade_helps", CASCADE_HELPS))
+    return [
+        claim(
             id=name,
             sentence=None if other == COMPARATOR else "s6_bold",
-            section="table1",
             place="Sect. 6",
             statement=statement,
             test=f"{_WORDS[metric]}, DLSA's row minus {labels[other]}, paired",
-            benchmark=benchmark,
-            grade=grade,
             protocol=protocol,
             caveat=OTHER_NETWORK if name.startswith("best_overall") else "",
             **answer_of(pick(cells, minus=other, metric=metric, protocol=protocol)),
         )
         for protocol in PROTOCOLS
         for other, metric, name, statement in asked
-    )
+    ]

@@ -25,6 +25,27 @@ from replication.statistics.verdicts import judged
 FULL, START, COMPARATOR = "full", "start", "plain"
 REFITTED = "balanced_softmax"
 _NOT_RUN = {"verdict": "not run"}
+# Rows that no sentence of Sect. 7 is about, as fields of a Claim.
+_BESIDE = {
+    START: {
+        "id": "gain_overall",
+        "sentence": None,
+        "place": "Sect. 6",
+        "statement": "DLSA improves on PaCo + Balanced Softmax.",
+    },
+    COMPARATOR: {
+        "id": "cascade_helps",
+        "sentence": None,
+        "place": "Sect. 7",
+        "statement": CASCADE_HELPS,
+    },
+    REFITTED: {
+        "id": "over_refitted",
+        "sentence": None,
+        "place": "Sect. 7",
+        "statement": "DLSA is better than a Balanced Softmax head refitted.",
+    },
+}
 
 # Makes a Claim of this section: benchmark and grade are given.
 NewClaim = Callable[..., Claim]
@@ -98,60 +119,48 @@ def row_claims(
     table: PublishedTable,
     tested: AbstractSet[str],
     claim: NewClaim,
+    clusters: int | None = None,
 ) -> list[Claim]:
-    """The full model against each printed row, and against the head it starts from.
+    """The full model against each printed row, and against what it starts from.
 
     Implements: Sect. 7.
 
     Args:
         cells: of `table_cells`.
         tested: rows that test their sentence, of `changed_as_printed`.
+        clusters: of the full model where they are scaled to the data; else None.
     """
-    claims = []
-    for gap in cells:
-        row = gap.minus
-        beside = {START, COMPARATOR, REFITTED}
-        if gap.metric != "overall" or row not in {*beside, *table.rows}:
-            continue
-        answer = answer_of(gap) if row in {*beside, *tested} else _NOT_RUN
-        claims.append(
-            claim(
-                **_sentence(row, table),
-                test=f"Overall, full model minus {gap.label}, paired",
-                protocol=gap.protocol,
-                **answer,
-            )
+    default = f"{table.defaults['num_clusters']}"
+    if clusters is not None:
+        default += f" ({clusters} at the size of this data)"
+    asked = _BESIDE | {row: _sentence(row, table, default) for row in table.rows}
+    return [
+        claim(
+            **asked[gap.minus],
+            test=f"Overall, full model minus {gap.label}, paired",
+            protocol=gap.protocol,
+            **(answer_of(gap) if gap.minus in {*_BESIDE, *tested} else _NOT_RUN),
         )
-    return claims
+        for gap in cells
+        if gap.metric == "overall" and gap.minus in asked
+    ]
 
 
-def _sentence(row: str, table: PublishedTable) -> dict[str, Any]:
-    """What print says of a row, as fields of a Claim; of the comparator, we do."""
-    if row == COMPARATOR:
-        return {"id": "cascade_helps", "sentence": None, "statement": CASCADE_HELPS}
-    if row == REFITTED:
-        statement = "DLSA is better than a Balanced Softmax head refitted."
-        return {"id": "over_refitted", "sentence": None, "statement": statement}
-    if row == START:
-        statement = "DLSA improves on PaCo + Balanced Softmax."
-        return {
-            "id": "gain_overall",
-            "sentence": None,
-            "place": "Sect. 6",
-            "statement": statement,
-        }
+def _sentence(row: str, table: PublishedTable, default: str) -> dict[str, Any]:
+    """What print says of a row, as fields of a Claim."""
     label, counts = table.rows[row].label, cluster_counts(table)
     sentence, statement = None, f"{label} performs worse than the full model."
     if row in removals(table):
         sentence, lost = "s7_losses", label.removeprefix("w/o ")
         statement = f"Removing {lost} leads to a significant performance drop."
     elif row in counts:
-        sentence, default = "s7_clusters", counts[FULL]
-        words = "fewer" if counts[row] < default else "more"
+        words = "fewer" if counts[row] < counts[FULL] else "more"
+        sentence = "s7_clusters"
         statement = (
             f"Models with {words} clusters perform worse than the default {default}."
         )
-    return {"id": f"drop_{row}", "sentence": sentence, "statement": statement}
+    about = {"id": f"drop_{row}", "sentence": sentence, "place": "Sect. 7"}
+    return about | {"statement": statement}
 
 
 def greatest_drop(
@@ -192,6 +201,7 @@ def greatest_drop(
             claim(
                 id="greatest_drop",
                 sentence="s7_greatest",
+                place="Sect. 7",
                 statement=f"Among the losses, {label[worst]} shows the greatest "
                 "degradation.",
                 test=f"Overall, smaller of ({', '.join(label[row] for row in others)}) "
@@ -235,6 +245,7 @@ def separation_claims(
             claim(
                 id="separation",
                 sentence="s7_separation",
+                place="Sect. 7",
                 statement=f"{label.removeprefix('w/o ')} controls the head-tail "
                 "separation.",
                 test="AUROC of log P(x), Few against Many test images at depth 1: full "

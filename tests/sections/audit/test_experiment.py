@@ -237,5 +237,5 @@ def test_the_impossible_mcc_is_a_claim_with_its_number() -> None:
     assert (plain.verdict, dlsa.verdict) == ("contradicted", "supported")
     assert plain.high == pytest.approx(-0.00597, abs=1e-5)
     assert plain.mean - plain.low == pytest.approx(0.0005)
-    assert "71.1 %" in plain.statement and "71.75 to" in plain.statement
+    assert "71.1 %" in plain.statement and "allows: 71.74 to 74.88 %" in plain.statement
     assert dlsa.high > 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from replication.core.settings import CascadeSettings
 from replication.sections.diagnosis import experiment, search
 from replication.sections.diagnosis.experiment import Answers, Tried
 from replication.sections.diagnosis.search import Setting
+from replication.statistics.intervals import Estimate
 from replication.statistics.results import Cell, pick
 from tests.sections import checkout
 from tests.sections.checkout import CLASSIFIER, COUNTS, FILTER, drawn_splits
@@ -118,11 +120,12 @@ RESULTS = {
 
 
 def answers_of(results=RESULTS, labels=LABELS, counts=(150, 5)) -> Answers:
-    return Answers(results, labels, np.array(counts), "small", "stand-in")
+    new = partial(Cell, section="diagnosis", benchmark="small", data="made")
+    return Answers(results, labels, np.array(counts), new)
 
 
-def overall(answers: Answers, metric: str = "overall") -> Cell:
-    return answers.difference("m", "M", (BASE, OTHER), "test", metric)
+def overall(answers: Answers, metric: str = "overall") -> Estimate:
+    return answers.difference(BASE, OTHER, "test", metric)
 
 
 def test_differences_by_hand() -> None:

@@ -1,6 +1,7 @@
 """The ladder's Cells from made predictions, and the step that a difference is from."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from tests.made import predicted
 COUNTS = np.array([300] * 4 + [60] * 4 + [8] * 4)
 LABELS = np.repeat(np.arange(12), 20)
 COMMON = {"section": "ladder", "benchmark": "own", "data": "made"}
+NEW = partial(Cell, **COMMON)
 NAMES = tuple(rungs_of(AS_RELEASED))
 SHARES = {name: 0.5 + 0.03 * place for place, name in enumerate(NAMES)}
 NOTES = {
@@ -35,17 +37,17 @@ NOTES = {
 }
 
 
-def ladder_table() -> pd.DataFrame:
-    """As the stage writes it: two rungs are of `as_released` alone."""
+def rungs() -> dict[str, pd.DataFrame]:
+    """As the stage writes them: two are of `as_released` alone."""
     tables = predicted(SHARES, LABELS)
     for name in ("on_validation", "removed_gone"):
         tables[name] = tables[name][tables[name]["protocol"] == "as_released"]
-    return pd.concat(table.assign(rung=name) for name, table in tables.items())
+    return tables
 
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    return ladder_cells(ladder_table(), NOTES, COUNTS, "drawn", COMMON)
+    return ladder_cells(rungs(), NOTES, COUNTS, "drawn", NEW)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -61,7 +63,7 @@ def test_steps_add_up_to_the_whole(cells, protocol) -> None:
 
 
 def test_every_number_is_that_of_its_predictions(cells) -> None:
-    table = ladder_table()
+    tables = rungs()
     for name, protocol, minus in (
         ("plain", "validated", "head"),
         ("prior", "as_released", "split"),
@@ -69,8 +71,7 @@ def test_every_number_is_that_of_its_predictions(cells) -> None:
         ("removed_gone", "as_released", "head"),
     ):
         ours, other = (
-            by_seed(table[table["rung"] == rung], protocol)[0] == LABELS
-            for rung in (name, minus)
+            by_seed(tables[rung], protocol)[0] == LABELS for rung in (name, minus)
         )
         of = {"method": name, "protocol": protocol, "metric": "overall"}
         value, gap = (pick(cells, minus=m, **of) for m in (None, minus))

@@ -1,6 +1,7 @@
 """AUROC with DeLong's variance by hand, against a bootstrap, and its claims."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from replication.sections.ladder.filters import (
     group_weights,
 )
 from replication.statistics.intervals import Estimate, estimate
-from replication.statistics.results import PROTOCOLS, pick
+from replication.statistics.results import PROTOCOLS, Cell, Claim, pick
 
 COUNTS = np.array([200, 50, 8])  # Many, Medium, Few
+NEW = partial(Cell, section="ladder", benchmark="own", data="made")
+NEW_CLAIM = partial(Claim, section="ladder", benchmark="own", grade="stand-in")
 
 
 def estimated(values: np.ndarray, few: np.ndarray, many: np.ndarray) -> Estimate:
@@ -99,8 +102,7 @@ def filters(apart: dict[str, float], counts=COUNTS, seeds: int = 3) -> Filters:
 
 def test_cells_by_hand() -> None:
     some = filters({"train": 3.0, "test": 1.0})
-    common = {"section": "ladder", "benchmark": "own", "data": "made"}
-    cells = filter_cells(some, common)
+    cells = filter_cells(some, NEW)
     labels = some.arrays["labels.test"]
     values = some.arrays["1.validated.1.test"]
     of = {"protocol": "validated", "at": "depth 1, test", "minus": None}
@@ -137,9 +139,7 @@ def test_cells_by_hand() -> None:
 def test_claims_on_test_and_beside_training(
     train: float, test: float, separates: str, generalises: str
 ) -> None:
-    claims = filter_claims(
-        filters({"train": train, "test": test}), "own", "real data, scaled"
-    )
+    claims = filter_claims(filters({"train": train, "test": test}), NEW_CLAIM)
     assert [(claim.id, claim.protocol) for claim in claims] == [
         (name, protocol)
         for protocol in PROTOCOLS
@@ -150,9 +150,9 @@ def test_claims_on_test_and_beside_training(
 
 def test_without_few_classes_nothing_is_tested() -> None:
     none = filters({"train": 1.0, "test": 1.0}, counts=np.array([200, 50, 60]))
-    claims = filter_claims(none, "own", "real data, scaled")
+    claims = filter_claims(none, NEW_CLAIM)
     assert {claim.verdict for claim in claims} == {"not run"}
-    cells = filter_cells(none, {"section": "ladder", "benchmark": "own", "data": "m"})
+    cells = filter_cells(none, NEW)
     assert math.isnan(pick(cells, metric="auroc").mean)
     assert math.isnan(pick(cells, metric="few_leaves").mean)
     assert not math.isnan(pick(cells, metric="many_leaves").mean)

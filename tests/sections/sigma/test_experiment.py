@@ -1,6 +1,7 @@
 """Sect. 3: Eq. 5 against draws, both readings, reach, the sweep and its verdicts."""
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -209,14 +210,23 @@ def test_best_sigma_is_chosen_on_validation_samples_alone() -> None:
 
 
 def test_trend_of_what_rises_stays_and_is_swapped() -> None:
+    """Of the 120 orders of five, two are as far from chance, and three seeds agree."""
     rising = np.array([[1, 2, 3, 4, 5], [0, 1, 2, 3, 9], [5, 6, 7, 8, 9.0]])
-    rho, low, high = experiment.trend(rising, drawing())
-    assert rho == pytest.approx(1) and -1 < low < 0 < high < 1
-    assert experiment.judge_trend(1, rho, low, high) == "supported"
-    assert experiment.judge_trend(-1, rho, low, high) == "contradicted"
-    still = experiment.trend(np.ones((3, 5)), drawing())
-    assert still == (0.0, 0.0, 0.0)
-    assert experiment.judge_trend(1, *still) == "undecided"
+    rho, p_value = experiment.trend(rising, drawing())
+    assert rho == pytest.approx(1) and p_value < 0.001
+    assert experiment.judge_trend(1, rho, p_value) == "supported"
+    assert experiment.judge_trend(-1, rho, p_value) == "contradicted"
+    assert experiment.trend(np.ones((3, 5)), drawing()) == (0.0, 1.0)
+    assert experiment.judge_trend(1, 0.0, 1.0) == "undecided"
     # Ranks 2 1 4 3 against 1 2 3 4: 1 - 6 * 4 / (4 * 15) = 0.6.
-    swapped = experiment.trend(np.array([[2, 1, 4, 3.0]]), drawing())
-    assert swapped[0] == pytest.approx(0.6)
+    rho, p_value = experiment.trend(np.array([[2, 1, 4, 3.0]]), drawing())
+    assert rho == pytest.approx(0.6)
+    assert p_value == pytest.approx(
+        sum(
+            abs(1 - 6 * sum((a - b) ** 2 for a, b in enumerate(order)) / 60)
+            > 0.6 - 1e-9
+            for order in permutations(range(4))
+        )
+        / 24,
+        abs=0.03,
+    )

@@ -12,6 +12,7 @@ from replication.sections.table1.page import anchors_table, finding, page
 from replication.statistics.comparison import Comparison, read_methods, table_cells
 from replication.statistics.results import Cell, Measurement
 from tests.made import as_read, diagnostics, predicted, summary
+from tests.sections.table1.test_experiment import NEW
 
 TABLE = read_published_tables()["table1"]
 METHODS = read_methods("table1", TABLE)
@@ -45,7 +46,7 @@ def made(tmp_path) -> Make:
             section="table1",
             benchmark=rows.benchmark,
             cells=cells,
-            claims=table1_claims(cells, TABLE, rows.benchmark, "paper's data"),
+            claims=table1_claims(cells, TABLE, NEW),
             data=data,
             about=about | {"ce": {"features": "a small network", "backbone": {}}},
             details={
