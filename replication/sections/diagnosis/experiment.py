@@ -331,7 +331,7 @@ def details_of(chosen: Chosen) -> dict[str, Any]:
     return {
         "tried": {"cascades": chosen.cascades, "plain": chosen.plain},
         "settings": {name: asdict(setting) for name, setting in chosen.named.items()},
-        "steps": [asdict(step) for step in chosen.steps],
+        "steps": list(chosen.steps),
         "factors": [
             {
                 "factor": factor,

@@ -93,12 +93,9 @@ class Fit:
 
     def serves(self, other: "Fit") -> bool:
         """Whether its first filters are all that the other one asks for."""
+        deeper = replace(other, cascade=self.cascade)
         share = self.cascade.leaving_share == other.cascade.leaving_share
-        return (
-            (self.filter, self.clean) == (other.filter, other.clean)
-            and share
-            and self.cascade.depth >= other.cascade.depth
-        )
+        return deeper == self and share and self.cascade.depth >= other.cascade.depth
 
 
 Score = Callable[[Sequence[Setting]], Mapping[Setting, float]]
@@ -312,31 +309,18 @@ def best_of(scores: Mapping[Setting, float]) -> Setting:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A change that the search made: which factor, from and to what, and its worth.
-
-    Fields: `before`, `after`: validation Overall, fractions.
-    """
-
-    factor: str
-    old: Any
-    new: Any
-    before: float
-    after: float
-
-
-@dataclass(frozen=True)
 class Chosen:
     """What the search came to: settings, before their test samples are looked at.
 
     Fields: `named`: what a reader compares, by the name of its file; `singles`: one
-    factor changed in each; `steps` of the search; `cascades`, `plain`: how many
-    settings of the cascade, and of a plain head, were tried.
+    factor changed in each; `steps` of the search: factor, its old and new value, and
+    validation Overall before and after; `cascades`, `plain`: how many settings of the
+    cascade, and of a plain head, were tried.
     """
 
     named: Mapping[str, Setting]
     singles: Sequence[tuple[str, Setting]]
-    steps: Sequence[Step]
+    steps: Sequence[Mapping[str, Any]]
     cascades: int
     plain: int
 
@@ -388,7 +372,16 @@ def choose(base: Setting, others: Mapping[str, Sequence[Any]], score: Score) -> 
     )
 
 
-def _step(before: Setting, after: Setting, known: Mapping[Setting, float]) -> Step:
+def _step(
+    before: Setting, after: Setting, known: Mapping[Setting, float]
+) -> dict[str, Any]:
+    """The change that the search made from one setting to the next."""
     old, new = asdict(before), asdict(after)
     (factor,) = (factor for factor in FACTORS if old[factor] != new[factor])
-    return Step(factor, old[factor], new[factor], known[before], known[after])
+    return {
+        "factor": factor,
+        "old": old[factor],
+        "new": new[factor],
+        "before": known[before],
+        "after": known[after],
+    }

@@ -112,7 +112,7 @@ def test_the_search_finds_what_helps_and_says_each_step() -> None:
     score = Worth(lr={0.5: 3, 5.0: 2}, drawn={False: 1}, sigma={0.5: 1, 1.0: 2})
     chosen = search.choose(BASE, OTHERS, score)
     assert chosen.named["chosen"] == replace(BASE, lr=0.5, drawn=False, sigma=1.0)
-    assert [asdict(step) for step in chosen.steps] == [
+    assert list(chosen.steps) == [
         {"factor": "lr", "old": 0.05, "new": 0.5, "before": 0, "after": 3},
         {"factor": "drawn", "old": True, "new": False, "before": 3, "after": 4},
         {"factor": "sigma", "old": 0.05, "new": 1.0, "before": 4, "after": 6},
