@@ -1,6 +1,6 @@
 """What the pages of Table 1 and Table 2 share: their rows under both protocols."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,14 @@ from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
     does,
-    emphasised,
+    entry,
     markdown_table,
     percent,
     points,
+    protocol_headings,
+    seen,
     shown,
+    under_protocols,
 )
 from replication.samples.metrics import CLASS_MEAN
 from replication.statistics.results import Cell, Claim, Measurement, pick
@@ -28,34 +31,58 @@ def beside_print(measured: Measurement) -> tuple[Cell, ...]:
     return tuple(replace(cell, printed=None) for cell in measured.cells)
 
 
+def row_tables(
+    measured: Measurement,
+    metrics: Sequence[str],
+    tests: Mapping[str, str],
+    minus: str,
+) -> dict[str, Any]:
+    """What both templates show of the rows.
+
+    Args:
+        metrics: of the printed table.
+        tests: method -> id of the Claim on its difference.
+        minus: heading of the rows that are subtracted.
+    """
+    cells = beside_print(measured)
+    gaps = [cell for cell in cells if cell.minus]
+    others = [metric for metric in metrics if metric != "overall"]
+    return {
+        "printed": any(cell.printed is not None for cell in cells),
+        "overall": overall_table(cells, measured.claims, tests),
+        "seen": seen([gap for gap in gaps if gap.metric == "overall"]),
+        "values": metrics_table([c for c in cells if not c.minus], others, "Row"),
+        "differences": metrics_table(gaps, others, minus),
+    }
+
+
 # ---- Tables -----------------------------------------------------------------------
 
 
 def overall_table(
-    cells: Sequence[Cell], claims: Iterable[Claim], tests: Mapping[str, str]
+    cells: Sequence[Cell], claims: Sequence[Claim], tests: Mapping[str, str]
 ) -> str:
     """A row a method: Overall, and the full row minus it; print, then both protocols.
 
     Args:
         tests: method -> id of the Claim on its difference.
     """
-    class_means = _class_means(cells)
-    cells = [cell for cell in cells if cell.metric == "overall"]
-    printed = any(cell.printed is not None for cell in cells)
-    claims, body = list(claims), []
-    for method, label in labels_of(cells).items():
-        values = [c for c in cells if c.method == method and c.minus is None]
-        gaps = [c for c in cells if c.minus == method]
-        row = [label, *_three(values, percent, printed)]
+    overall = [cell for cell in cells if cell.metric == "overall"]
+    printed = any(cell.printed is not None for cell in overall)
+    body = []
+    for method, label in _labels(overall).items():
+        values = [c for c in overall if c.method == method and c.minus is None]
+        gaps = [c for c in overall if c.minus == method]
+        row = [label, *_beside(values, percent, printed)]
         if len({cell.per_seed for cell in values}) == 1:
             row[-1] = "same"
-        row += _three(gaps, points, printed)
-        found = [c.verdict for c in claims if c.id == tests.get(method)]
-        body.append([*row, "; ".join(dict.fromkeys(found)) or "—"])
-    columns = ["printed"] * printed + [*PROTOCOL_NAMES.values()]
-    header = [f"Overall, {name}" for name in columns]
-    header += [f"Difference, {name}" for name in columns]
-    return markdown_table(["Row", *header, "Verdict"], body) + class_means
+        verdicts = [c.verdict for c in claims if c.id == tests.get(method)]
+        said = "; ".join(dict.fromkeys(verdicts)) or "—"
+        body.append([*row, *_beside(gaps, points, printed), said])
+    header = ["Row"]
+    for name in ("Overall", "Difference"):
+        header += [f"{name}, printed"] * printed + protocol_headings(name)
+    return markdown_table([*header, "Verdict"], body) + _class_means(cells)
 
 
 def _class_means(cells: Iterable[Cell]) -> str:
@@ -72,17 +99,18 @@ def _class_means(cells: Iterable[Cell]) -> str:
     )
 
 
-def labels_of(cells: Iterable[Cell]) -> dict[str, str]:
+def _labels(cells: Iterable[Cell]) -> dict[str, str]:
     """Method -> label of every value, in the order of the cells."""
     return {cell.method: cell.label for cell in cells if cell.minus is None}
 
 
-def _three(cells: Sequence[Cell], theirs: Any, printed: bool) -> list[str]:
+def _beside(
+    cells: Sequence[Cell], in_print: Callable[[float], str], printed: bool
+) -> list[str]:
     """What print has, and ours under each protocol; a dash where there is nothing."""
     of_print = cells[0].printed if cells else None
-    texts = ["—" if of_print is None else theirs(of_print)] if printed else []
-    found = (pick(cells, protocol=protocol) for protocol in PROTOCOL_NAMES)
-    return texts + [emphasised(cell) if cell else "—" for cell in found]
+    texts = ["—" if of_print is None else in_print(of_print)] if printed else []
+    return texts + under_protocols(cells)
 
 
 def metrics_table(cells: Sequence[Cell], metrics: Sequence[str], first: str) -> str:
@@ -96,25 +124,27 @@ def metrics_table(cells: Sequence[Cell], metrics: Sequence[str], first: str) -> 
     printed = {cell.metric for cell in cells if cell.printed is not None}
     body = []
     for label in dict.fromkeys(cell.label for cell in cells):
-        of = [cell for cell in cells if cell.label == label]
         rows = {
-            name: [pick(of, protocol=protocol, metric=m) for m in metrics]
+            name: [c for c in cells if c.label == label and c.protocol == protocol]
             for protocol, name in PROTOCOL_NAMES.items()
         }
-        paper, released = ([c and c.per_seed for c in row] for row in rows.values())
-        if paper == released:
+        validated, released = ([c.per_seed for c in row] for row in rows.values())
+        if validated == released:
             rows = {"both": rows["validated"]}
         for name, row in rows.items():
             body.append([label, name])
-            for metric, cell in zip(metrics, row, strict=True):
-                theirs = points if cell and cell.minus else percent
-                body[-1].append(emphasised(cell) if cell else "—")
+            for metric in metrics:
+                body[-1].append(entry(row, metric=metric))
                 if metric in printed:
-                    body[-1].append(theirs(cell and cell.printed))
+                    body[-1].append(entry(row, _in_print, "n/a", metric=metric))
     header = [first, "Protocol"]
     for metric in metrics:
         header += [METRIC_NAMES[metric]] + ["printed"] * (metric in printed)
     return markdown_table(header, body, words=2)
+
+
+def _in_print(cell: Cell) -> str:
+    return (points if cell.minus else percent)(cell.printed)
 
 
 def diagnostics_table(diagnostics: Mapping[str, Any], labels: Mapping[str, str]) -> str:
@@ -171,27 +201,25 @@ def gain_in_words(
         ("validated", "where nothing is chosen on test images (*validated*)"),
         ("as_released", "with the authors' habits (*as released*)"),
     ):
-        after, gap = (
-            pick(cells, method=full, minus=minus, protocol=protocol)
-            for minus in (None, plain)
-        )
+        after = pick(cells, method=full, minus=None, protocol=protocol)
+        gap = entry(gaps, shown, protocol=protocol)
         effect = does(pick(claims, protocol=protocol))
-        changed = f"{percent(after.mean)} % ({shown(gap)} points) {where}"
+        changed = f"{percent(after.mean)} % ({gap} points) {where}"
         parts.setdefault(effect, []).append(changed)
     said = [
         f"{name} {effect} Overall accuracy: {percent(before.mean)} % becomes "
         f"{', and '.join(of)}."
         for effect, of in parts.items()
     ]
-    open_under = [
+    undecided = [
         f"*{PROTOCOL_NAMES[claim.protocol]}*"
         for claim in claims
         if claim.verdict == UNDECIDED_AFTER
     ]
-    if open_under:
+    if undecided:
         said.append(
             "With all tests of this run judged at once, the "
-            f"{' and the '.join(open_under)} difference is undecided."
+            f"{' and the '.join(undecided)} difference is undecided."
         )
     if gaps[0].printed is not None:
         said.append(f"The paper prints {points(gaps[0].printed)}.")

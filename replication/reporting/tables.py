@@ -4,7 +4,8 @@ A cell of a table is one line. A number of the supplement has a column of its ow
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -103,6 +104,29 @@ def emphasised(result: Cell | Claim) -> str:
     apart = low is not None and high is not None and (low > 0 or high < 0)
     apart = apart and getattr(result, "minus", "") is not None
     return f"**{shown(result)}**" if apart else shown(result)
+
+
+def entry(
+    cells: Iterable[Cell],
+    show: Callable[[Cell], str] = emphasised,
+    missing: str = "—",
+    **wanted: Any,
+) -> str:
+    """The first Cell with these fields, for a table; `missing` where there is none."""
+    cell = pick(cells, **wanted)
+    return show(cell) if cell else missing
+
+
+def under_protocols(
+    cells: Sequence[Cell], show: Callable[[Cell], str] = emphasised, **wanted: Any
+) -> list[str]:
+    """As `entry`, under each protocol."""
+    return [entry(cells, show, protocol=key, **wanted) for key in PROTOCOL_NAMES]
+
+
+def protocol_headings(*columns: str) -> list[str]:
+    """Of `under_protocols`: each column under each protocol."""
+    return [f"{name}, {words}" for name in columns for words in PROTOCOL_NAMES.values()]
 
 
 def does(claim: Claim, up: str = "raise", down: str = "lower") -> str:

@@ -14,8 +14,7 @@ from replication.reporting.comparison import (
     beside_print,
     figure_title,
     gain_in_words,
-    metrics_table,
-    overall_table,
+    row_tables,
 )
 from replication.reporting.figures import finished, paired_panel, panels, styled
 from replication.reporting.rendering import HEADS, covered, section_page
@@ -25,7 +24,6 @@ from replication.reporting.tables import (
     emphasised,
     markdown_table,
     points,
-    seen,
     shown,
 )
 from replication.sections.table1.experiment import COMPARATOR, FULL, PLAIN
@@ -39,29 +37,19 @@ _AUGMENTATIONS = {"cifar": "plain", ("cifar_strong", "cifar_sim"): "PaCo's"}
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """Table 1 on one benchmark: Markdown, and its figures by file name."""
     table = read_published_tables()["table1"]
-    cells, details = beside_print(measured), measured.details
-    printed = any(cell.printed is not None for cell in cells)
-    others = [metric for metric in table.metrics if metric != "overall"]
     tests = {row: f"best_overall_over_{row}" for row in table.rows}
     tests |= {PLAIN: "gain_overall", COMPARATOR: "cascade_helps"}
-    overall = [cell for cell in cells if cell.metric == "overall" and cell.minus]
     text = section_page(
         measured,
         title,
         None if measured.benchmark == table.benchmark else OF_PAPER,
         finding=finding(measured),
         figures=folder,
-        overall=overall_table(cells, measured.claims, tests),
-        seen=seen(overall),
         gains=_gains_table(measured, table.metrics),
         start=HEADS[measured.about["start"]],
-        covered=covered(sorted(details["diagnostics"], key=int)),
-        printed=printed,
+        covered=covered(sorted(measured.details["diagnostics"], key=int)),
         anchors=anchors_table(measured, read_anchors(measured.benchmark)),
-        values=metrics_table([c for c in cells if not c.minus], others, "Row"),
-        differences=metrics_table(
-            [cell for cell in cells if cell.minus], others, "DLSA's row minus"
-        ),
+        **row_tables(measured, table.metrics, tests, "DLSA's row minus"),
     )
     return text, {"differences.svg": _figure(measured, table.metrics)}
 
@@ -119,15 +107,9 @@ def anchors_table(measured: Measurement, anchors: Anchors | None) -> str:
         ours = pick(measured.cells, method=anchor.method, **wanted)
         about = measured.about if anchor.method == PLAIN else measured.about["ce"]
         comparable = _comparable(measured.data, anchors, anchor, about["backbone"])
-        rows.append(
-            [
-                anchor.label,
-                f"{anchor.epochs} epochs, {anchor.augmentation} augmentation",
-                f"{anchor.value:.1f}",
-                "not run" if ours is None else shown(ours),
-                "—" if ours is None else comparable,
-            ]
-        )
+        training = f"{anchor.epochs} epochs, {anchor.augmentation} augmentation"
+        here = [shown(ours), comparable] if ours else ["not run", "—"]
+        rows.append([anchor.label, training, f"{anchor.value:.1f}", *here])
     return markdown_table(header, rows, words=2)
 
 

@@ -2,6 +2,9 @@
 
 import textwrap
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from replication.published.reader import PublishedTable, read_published_tables
 from replication.reporting.comparison import (
@@ -9,12 +12,17 @@ from replication.reporting.comparison import (
     diagnostics_table,
     figure_title,
     gain_in_words,
-    metrics_table,
-    overall_table,
+    row_tables,
 )
-from replication.reporting.figures import finished, paired_panel, panels, styled
+from replication.reporting.figures import (
+    GROUP_COLOURS,
+    finished,
+    paired_panel,
+    panels,
+    styled,
+)
 from replication.reporting.rendering import covered, section_page
-from replication.reporting.tables import METRIC_NAMES, claims_table, seen
+from replication.reporting.tables import METRIC_NAMES, claims_table
 from replication.sections.table2.experiment import (
     COMPARATOR,
     FULL,
@@ -22,7 +30,6 @@ from replication.sections.table2.experiment import (
     START,
     cluster_counts,
 )
-from replication.sections.table2.figures import leaving_figure
 from replication.statistics.results import Measurement
 
 OF_PAPER = "Places-LT with a ResNet-152"
@@ -35,13 +42,11 @@ _TESTS = {
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """Table 2 on one benchmark: Markdown, and its figures by file name."""
-    table = read_published_tables()["table2"]
-    cells, details = beside_print(measured), measured.details
+    table, details = read_published_tables()["table2"], measured.details
     labels = {row: printed.label for row, printed in table.rows.items()}
     diagnostics = {row: details["diagnostics"][row] for row in table.rows}
     tests = {row: f"drop_{row}" for row in table.rows} | _TESTS
-    groups = [metric for metric in table.metrics if metric != "overall"]
-    overall = [cell for cell in cells if cell.metric == "overall" and cell.minus]
+    asked = [c for c in measured.claims if c.id in ("greatest_drop", "separation")]
     text = section_page(
         measured,
         title,
@@ -49,34 +54,27 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         finding=finding(measured),
         figures=folder,
         covered=covered(sorted(diagnostics[FULL], key=int)),
-        printed=any(cell.printed is not None for cell in cells),
-        clusters=clusters_in_words(details["clusters"], table),
-        overall=overall_table(cells, measured.claims, tests),
-        seen=seen(overall),
-        claims=claims_table(
-            [c for c in measured.claims if c.id in ("greatest_drop", "separation")]
-        ),
-        values=metrics_table([c for c in cells if not c.minus], groups, "Row"),
-        differences=metrics_table(
-            [cell for cell in cells if cell.minus], groups, "Full model minus"
-        ),
+        clusters=_clusters_in_words(details["clusters"], table),
+        claims=claims_table(asked),
         diagnostics=diagnostics_table(diagnostics, labels),
+        **row_tables(measured, table.metrics, tests, "Full model minus"),
     )
     share = measured.about["cascade"]["leaving_share"]
     return text, {
-        "differences.svg": _figure(measured, table.metrics),
-        "leaving.svg": leaving_figure(diagnostics, labels, share),
+        "differences.svg": _differences_figure(measured, table.metrics),
+        "leaving.svg": _leaving_figure(diagnostics, labels, share),
     }
 
 
-def clusters_in_words(clusters: Mapping[str, int], table: PublishedTable) -> str:
+def _clusters_in_words(clusters: Mapping[str, int], table: PublishedTable) -> str:
     """Which numbers of clusters the rows have, where they are not the printed ones."""
     printed = cluster_counts(table)
     if clusters[FULL] == printed[FULL]:
         return ""
     rows = [row for row in printed if row != FULL]
-    of_print = " and ".join(str(printed[row]) for row in rows)
-    of_run = " and ".join(str(clusters[row]) for row in rows)
+    of_print, of_run = (
+        " and ".join(str(counts[row]) for row in rows) for counts in (printed, clusters)
+    )
     return (
         f"The full model has {clusters[FULL]} clusters here, not {printed[FULL]}; the "
         f"rows of {of_print} clusters have {of_run}."
@@ -100,8 +98,11 @@ def finding(measured: Measurement) -> str:
     )
 
 
+# ---- Figures ------------------------------------------------------------------------
+
+
 @styled
-def _figure(measured: Measurement, metrics: tuple[str, ...]) -> str:
+def _differences_figure(measured: Measurement, metrics: tuple[str, ...]) -> str:
     """The full model minus every other row: a panel a metric, both protocols."""
     gaps = [cell for cell in beside_print(measured) if cell.minus]
     labels = {gap.minus: textwrap.fill(gap.label, 20) for gap in gaps}
@@ -110,3 +111,48 @@ def _figure(measured: Measurement, metrics: tuple[str, ...]) -> str:
         of_metric = [cell for cell in gaps if cell.metric == metric]
         paired_panel(axes, of_metric, "minus", labels, METRIC_NAMES[metric])
     return finished(drawn[0].figure, figure_title(measured, "The full model", START))
+
+
+@styled
+def _leaving_figure(
+    diagnostics: Mapping[str, Any], labels: Mapping[str, str], share: float
+) -> str:
+    """Whom the first filter lets go, per variant: share of each shot group.
+
+    Under protocol `validated`; the title is about the first variant.
+
+    Args:
+        diagnostics: variant -> seed -> what the stage wrote.
+        labels: variant -> what a reader calls it.
+        share: of the training samples that was meant to leave.
+    """
+    (axes,), places = panels(3.0, 1, 1), np.arange(len(diagnostics))
+    first = []
+    for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
+        leaving = 100 * np.array(
+            [
+                [
+                    _first_filter(run)["leaving_by_group"][group]
+                    for run in seeds.values()
+                ]
+                for seeds in diagnostics.values()
+            ],
+            dtype=float,
+        )
+        x, mean = places + 0.26 * (number - 1), leaving.mean(1)
+        first.append(f"{mean[0]:.0f} % of {METRIC_NAMES[group]}")
+        axes.bar(x, mean, width=0.24, color=colour, label=METRIC_NAMES[group])
+        axes.plot(x, leaving, ".", color="#222222", markersize=4)
+    meant = "meant to leave, of the training images"
+    style = {"color": "#444444", "linestyle": "--", "linewidth": 1}
+    axes.axhline(100 * share, label=meant, **style)
+    axes.set_xticks(places, [labels[name] for name in diagnostics])
+    axes.set_ylabel("test images that leave, %")
+    axes.grid(axis="x", visible=False)
+    title = f"The full model's first filter lets go {', '.join(first)} test images"
+    return finished(axes.figure, title.replace("nan %", "none"), columns=4)
+
+
+def _first_filter(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the first filter did to the test images, under protocol `validated`."""
+    return run["filters"]["validated"][0]["splits"]["test"]
