@@ -1,6 +1,6 @@
 """Does DLSA help? Every run on real data, this one and the kept ones, on one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -116,42 +116,31 @@ def finding(runs: Sequence[RealRun]) -> str:
     counted = [run for run in runs if run.grade in OF_HEADLINES]
     if not counted:
         return "No run on real data, with settings made for it, is there yet."
-    words = {ASKED[test]: _verdicts(counted, test) for test in COMPARED.values()}
-    words = {who: verdicts for who, verdicts in words.items() if verdicts}
-    if len(counted) == 1:
-        return f"On {counted[0].title} {_of_one(words)}."
-    of_all = (
-        f"beside {who}{_asked_in(verdicts, len(counted))} it is shown better in "
-        f"{_times(verdicts, 'supported')}, worse in {_times(verdicts, 'contradicted')}"
-        for who, verdicts in words.items()
-    )
-    return (
-        f"DLSA in {len(counted)} runs with settings made for their data (*scaled*): "
-        f"{'; '.join(of_all)}."
-    )
+    where = f"On {counted[0].title}"
+    if len(counted) > 1:
+        where = f"In {len(counted)} runs with settings made for their data (*scaled*)"
+    said = [
+        _shown(ASKED[test], verdicts)
+        for test in COMPARED.values()
+        if (verdicts := _verdicts(counted, test))
+    ]
+    return f"{where} DLSA is shown {'; '.join(said)}."
 
 
-def _of_one(words: Mapping[str, Sequence[str]]) -> str:
-    """What is shown in a single run, in the order of the comparisons."""
-    means = {
-        "supported": ("is shown to be better than", " and than "),
-        "contradicted": ("is shown to be worse than", " and than "),
+def _shown(other: str, verdicts: Sequence[str]) -> str:
+    """`better than its head in 1 of 3`; of a single run without the count."""
+    counts = {
+        "better": verdicts.count("supported"),
+        "worse": verdicts.count("contradicted"),
     }
-    groups: dict[tuple[str, str], list[str]] = {}
-    for who, (verdict,) in words.items():
-        said = means.get(verdict, ("is not shown to differ from", " nor from "))
-        groups.setdefault(said, []).append(who)
-    said = (f"{verb} {joined.join(of)}" for (verb, joined), of in groups.items())
-    return f"DLSA {'; it '.join(said)}"
-
-
-def _asked_in(verdicts: Sequence[str], of: int) -> str:
-    """In how many of the runs something was measured, where not in all."""
-    return f" (measured in {len(verdicts)})" if len(verdicts) < of else ""
-
-
-def _times(verdicts: Sequence[str], word: str) -> str:
-    return str(verdicts.count(word) or "none")
+    of = f" of {len(verdicts)}" if len(verdicts) > 1 else ""
+    shown = [
+        f"{word} than {other}" + (f" in {count}{of}" if of else "")
+        for word, count in counts.items()
+        if count
+    ]
+    none = f"neither better nor worse than {other}" + (f" in any{of}" if of else "")
+    return ", ".join(shown) or none
 
 
 def conclusion(run: RealRun) -> str:
@@ -175,7 +164,7 @@ def evidence_table(runs: Sequence[RealRun]) -> str:
                 [
                     *(f"[{run.name}]({run.link})", run.settings, words),
                     *(shown(cell) if cell else "not run" for cell in values),
-                    *(emphasised(cell) if cell else "not run" for cell in gaps),
+                    *(emphasised(cell) if cell else "—" for cell in gaps),
                 ]
             )
     return markdown_table(header, body, words=3) if runs else ""

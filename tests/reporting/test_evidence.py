@@ -37,27 +37,29 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
         run("contradicted", "real data, verbatim"),
     ]
     text = finding(runs)
-    assert text.startswith(
-        "DLSA in 2 runs with settings made for their data (*scaled*):"
-    )
-    assert "the head that it starts from it is shown better in 1, worse in none" in text
-    assert "No run on real data" in finding(runs[2:])
-    asked = [claim for claim in runs[1].claims if claim.id != "over_refitted"]
-    text = finding([runs[0], replace(runs[1], claims=asked)])
-    assert text.endswith("(measured in 1) it is shown better in 1, worse in none.")
-
-
-def test_one_run_is_said_without_counting() -> None:
     head, plain, refitted = ASKED.values()
-    assert finding([run("supported")]).endswith(
-        f"DLSA is shown to be better than {head} and than {plain} and than {refitted}."
+    assert text.startswith(
+        "In 2 runs with settings made for their data (*scaled*) DLSA is shown "
+        f"better than {head} in 1 of 2; better than {plain} in 1 of 2; "
     )
+    assert "No run on real data" in finding(runs[2:])
+    worse = [replace(claim, verdict="contradicted") for claim in runs[1].claims[:2]]
+    text = finding([runs[0], replace(runs[1], claims=worse)])
+    assert f"better than {head} in 1 of 2, worse than {head} in 1 of 2; " in text
+    assert text.endswith(f"better than {refitted}.")
+    assert f"neither better nor worse than {head} in any of 2; " in finding(
+        [runs[1], runs[1]]
+    )
+
+
+def test_a_single_run_is_said_without_counting() -> None:
+    head, plain, refitted = ASKED.values()
     mixed = run("undecided after correction")
     last = replace(mixed.claims[-1], verdict="contradicted")
     mixed = replace(mixed, claims=[*mixed.claims[:-1], last])
     assert finding([mixed]) == (
-        "On CIFAR DLSA is not shown to differ "
-        f"from {head} nor from {plain}; it is shown to be worse than {refitted}."
+        f"On CIFAR DLSA is shown neither better nor worse than {head}; "
+        f"neither better nor worse than {plain}; worse than {refitted}."
     )
 
 
