@@ -11,7 +11,7 @@ Every accuracy inside the package is a fraction in [0, 1]; percent appears only 
 
 from typing import TYPE_CHECKING, Any
 
-from replication.core.cores import share_the_machine
+from replication.core.cores import keep_freed_memory, share_the_machine
 
 if TYPE_CHECKING:
     from replication.estimator import DLSA
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DLSA"]
 
 share_the_machine()  # before PyTorch is loaded, which reads it once
+keep_freed_memory()
 
 
 def __getattr__(name: str) -> Any:

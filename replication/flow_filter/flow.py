@@ -91,6 +91,8 @@ class MaskedLinear(nn.Module):
             some = mask[first:last]
             every, reach = int(some.all(0).sum()), int(some.any(0).sum())
             reach = min(-(-reach // _ALIGNED) * _ALIGNED, len(in_degrees))
+            if len(some) == len(mask):
+                every, reach = 0, len(in_degrees)
             edge = some[:, every:reach].to(layer.weight.dtype)
             self.register_buffer(f"edge_{first}", edge, persistent=False)
             self._rows.append((first, last, every, reach))
@@ -104,11 +106,13 @@ class MaskedLinear(nn.Module):
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """(B, in) -> (B, out), rectified where asked."""
         weight, bias = self.weight, self.bias
+        if len(self._rows) == 1:
+            return linear(x, weight, bias, relu)
         blocks = [
             linear(x[:, :reach], weight[first:last, :reach], bias[first:last], relu)
             for first, last, _, reach in self._rows
         ]
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 1)
+        return torch.cat(blocks, 1)
 
     def to_inputs(self, grad: Tensor) -> Tensor:
         """Gradient of the outputs (B, out) -> of the inputs (B, in)."""
@@ -126,13 +130,16 @@ class MaskedLinear(nn.Module):
 
     def descend(self, x: Tensor, grad: Tensor, lr: float) -> None:
         """A step of SGD, by inputs (B, in) and the gradient of the outputs (B, out)."""
+        self.bias.sub_(grad.sum(0), alpha=lr)
+        if len(self._rows) == 1:
+            self.weight.addcmul_(linear(grad.T, x.T), self.edge_0, value=-lr)
+            return
         for first, last, every, reach in self._rows:
             change = linear(grad[:, first:last].T, x[:, :reach].T)
             rows, edge = self.weight[first:last], getattr(self, f"edge_{first}")
             if every:
                 rows[:, :every].sub_(change[:, :every], alpha=lr)
             rows[:, every:reach].addcmul_(change[:, every:], edge, value=-lr)
-        self.bias.sub_(grad.sum(0), alpha=lr)
 
 
 def _blocks(size: int) -> Iterator[tuple[int, int]]:
@@ -142,10 +149,11 @@ def _blocks(size: int) -> Iterator[tuple[int, int]]:
 
 
 class _Passed(NamedTuple):
-    """What a block's gradient needs of its way forward; all but the last two (N, D).
+    """What a block's gradient needs of its way forward; (N, D) up to `y`.
 
     Fields: `x`, its input; the `hidden` layers of its net; `raw` and `scale` before and
-    after softplus; `y` before batch-norm; of each part `mean` and `inverse` deviation.
+    after softplus; `y` before batch-norm; batch-norm's `weight` (D,); of each part
+    `mean` and `inverse` deviation.
     """
 
     x: Tensor
@@ -153,6 +161,7 @@ class _Passed(NamedTuple):
     raw: Tensor
     scale: Tensor
     y: Tensor
+    weight: Tensor
     mean: Tensor
     inverse: Tensor
 
@@ -194,25 +203,28 @@ class Block(nn.Module):
         hidden = self.first(x, relu=True)
         hidden = (hidden, self.second(hidden, relu=True))
         raw, shift = self.final(hidden[1]).chunk(2, dim=1)
-        scale = F.softplus(raw).add_(self.floor)
+        scale = _softplus(raw).add_(self.floor)
         y = torch.addcmul(shift, scale, x)
         number = len(x) // parts
         log_det = scale[:number].log().sum(1)
         if not self.training:
             z, log_norm = self.norm(y)
             return z, log_det + log_norm[:number], None
-        z, mean, inverse = self._normalise(y, number)
-        log_norm = self.norm.weight.log().sum() + inverse[0].log().sum()
+        weight = self.norm.weight
+        z, mean, inverse = self._normalise(y, weight, number)
+        log_norm = (weight * inverse[0]).log().sum()
         log_det += log_norm + 0.5 * x.shape[1] * math.log(_ratio(number))
-        return z, log_det, _Passed(x, hidden, raw, scale, y, mean, inverse)
+        return z, log_det, _Passed(x, hidden, raw, scale, y, weight, mean, inverse)
 
-    def _normalise(self, y: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _normalise(
+        self, y: Tensor, weight: Tensor, number: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """By PyTorch's kernel, part by part; it divides by the biased variance.
 
         nflows by the unbiased: var + eps = (var_biased + eps ratio) / ratio.
         """
         norm, ratio = self.norm, _ratio(number)
-        z, scaled = torch.empty_like(y), norm.weight * ratio**0.5
+        z, scaled = torch.empty_like(y), weight * ratio**0.5
         mean = y.new_empty(len(y) // number, y.shape[1])
         inverse = torch.empty_like(mean)
         given = (scaled, norm.bias, norm.running_mean, norm.running_var)
@@ -253,10 +265,11 @@ class Block(nn.Module):
     ) -> Tensor:
         """Batch-norm's step, and the gradient of y; `total`: of log |det|, summed."""
         norm, number = self.norm, len(grad) // len(passed.mean)
-        ratio, weight = _ratio(number), norm.weight
+        ratio, weight = _ratio(number), passed.weight
+        scaled = weight * ratio**0.5
         grads = [
             torch.ops.aten.native_batch_norm_backward(
-                grad_part, y, weight * ratio**0.5, None, None, mean, inverse,
+                grad_part, y, scaled, None, None, mean, inverse,
                 True, norm.eps * ratio, [True] * 3,
             )
             for grad_part, y, mean, inverse in zip(
@@ -273,6 +286,14 @@ class Block(nn.Module):
         norm.unconstrained_weight.sub_(of_weight * slope, alpha=lr)
         norm.bias.sub_(sum(of_bias), alpha=lr)
         return torch.cat(of_y) if len(of_y) > 1 else of_y[0]
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x); PyTorch's own takes its logarithms one by one on some CPUs."""
+    small = x.abs().neg_().exp_()
+    total = small + 1
+    rounded_off = small.sub_(total - 1)
+    return total.log().addcdiv_(rounded_off, total).add_(x.clamp_min(0))
 
 
 def _ratio(number: int) -> float:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,21 @@ def test_what_computes_on_no_device_does_not_wait_for_pytorch(stage: str) -> Non
         [sys.executable, "-c", loads], capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_memory_that_is_freed_is_used_again_and_not_given_back() -> None:
+    script = """
+        import resource, numpy, replication
+        def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for round in range(3):
+            before = faults()
+            [numpy.ones(2**20, numpy.float32) for _ in range(4)]
+        print(faults() - before)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 100  # of 4,096 pages

@@ -14,7 +14,12 @@ from torch.distributions import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from replication.flow_filter.flow import FlowFilter, GaussianMixture, MaskedLinear
+from replication.flow_filter.flow import (
+    FlowFilter,
+    GaussianMixture,
+    MaskedLinear,
+    _softplus,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -171,3 +176,12 @@ def test_no_array_is_as_large_as_samples_times_clusters_times_dimensions() -> No
     with LargestArray() as control:
         (x[:, None] - flow.base.centres).square().sum(2)
     assert control.numel == batch * clusters * dimensions
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_scales_are_softplus_to_the_last_bits(kind: torch.dtype) -> None:
+    x = torch.linspace(-60, 120, 10_001, dtype=kind)
+    exact = torch.where(x < 20, x.double().exp().log1p(), x + (-x.double()).exp())
+    torch.testing.assert_close(
+        _softplus(x).double(), exact, rtol=3 * torch.finfo(kind).eps, atol=0
+    )
