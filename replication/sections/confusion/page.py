@@ -18,15 +18,23 @@ from replication.reporting.tables import (
     PROTOCOL_NAMES,
     claims_table,
     does,
-    emphasised,
+    entry,
     in_unit,
     markdown_table,
     percent,
+    protocol_headings,
     seen,
     shown,
+    under_protocols,
 )
-from replication.sections.confusion.experiment import PER_CELL, READINGS, thirds
-from replication.statistics.results import PROTOCOLS, Cell, Measurement, pick
+from replication.sections.confusion.experiment import (
+    PER_CELL,
+    READINGS,
+    WITH,
+    WITHOUT,
+    thirds,
+)
+from replication.statistics.results import PROTOCOLS, Measurement, pick
 
 OF_PAPER = "ImageNet-LT with a ResNet-50"
 # What is outlined: colour, line, and in words.
@@ -35,6 +43,7 @@ _OUTLINES = {
     "columns": ("#009E73", (0, (3, 2)), "right top, true classes as columns"),
 }
 _FORTH, _BACK = "many_to_few", "few_to_many"
+_CHANGE = {"method": WITH, "minus": WITHOUT}
 _INSET = 0.12  # of an outline, so that two that meet at a corner do not overlap
 _COLOURS = 21  # few enough to be told apart; odd, so that 0 has its own
 
@@ -51,11 +60,11 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         start=HEADS[measured.about["start"]],
         covered=covered(details["seeds"]),
         bins=len(details["bins"]),
-        errors=errors_table(measured),
+        errors=_errors_table(measured),
         claims=claims_table(measured.claims),
         seen=seen([c for c in measured.claims if c.id.startswith("fewer_")]),
-        reductions=reductions_table(measured),
-        bins_table=bins_table(details),
+        reductions=_reductions_table(measured),
+        bins_table=_bins_table(details),
     )
     return text, {"matrices.svg": matrices_figure(measured)}
 
@@ -70,12 +79,11 @@ def finding(measured: Measurement) -> str:
         of = [claim for claim in measured.claims if claim.id == f"fewer_{metric}"]
         if any(claim.verdict == "not run" for claim in of):
             return "There are no Many and Few images to compare."
-        changes = (
-            f"{in_unit(_change(measured, metric, protocol))} *{name}*"
-            for protocol, name in PROTOCOL_NAMES.items()
-        )
+        changes = under_protocols(measured.cells, in_unit, metric=metric, **_CHANGE)
+        named = zip(changes, PROTOCOL_NAMES.values(), strict=True)
+        said = ", ".join(f"{change} *{name}*" for change, name in named)
         effect = does(pick(of, protocol="validated"), "reduce", "increase")
-        parts.append(f"{words}: DLSA {effect} them ({', '.join(changes)}).")
+        parts.append(f"{words}: DLSA {effect} them ({said}).")
     return (
         f"{' '.join(parts)} In points of all test images. Both are readings of "
         "Sect. 4: DLSA “reduces the error of misclassifying head classes to tail "
@@ -83,20 +91,21 @@ def finding(measured: Measurement) -> str:
     )
 
 
-def _change(measured: Measurement, metric: str, protocol: str) -> Cell:
-    wanted = {"method": "full", "minus": "start", "protocol": protocol}
-    return pick(measured.cells, metric=metric, **wanted)
+# ---- Tables -------------------------------------------------------------------------
 
 
-def errors_table(measured: Measurement) -> str:
+def _errors_table(measured: Measurement) -> str:
     """A row a kind of errors: its share without DLSA, and its change by DLSA."""
-    header = ["Errors", "Without DLSA, %"]
-    header += [f"Change, {name}" for name in PROTOCOL_NAMES.values()]
-    rows = []
-    for metric, label in _kinds(measured).items():
-        without = pick(measured.cells, metric=metric, method="start", minus=None)
-        changes = (_change(measured, metric, name) for name in PROTOCOL_NAMES)
-        rows.append([label, shown(without), *map(emphasised, changes)])
+    cells = measured.cells
+    rows = [
+        [
+            label,
+            entry(cells, metric=metric, method=WITHOUT, minus=None),
+            *under_protocols(cells, metric=metric, **_CHANGE),
+        ]
+        for metric, label in _kinds(measured).items()
+    ]
+    header = ["Errors", "Without DLSA, %", *protocol_headings("Change")]
     return markdown_table(header, rows)
 
 
@@ -107,7 +116,7 @@ def _kinds(measured: Measurement) -> dict[str, str]:
     return {metric: labels[metric] for metric in metrics if metric in labels}
 
 
-def reductions_table(measured: Measurement) -> str:
+def _reductions_table(measured: Measurement) -> str:
     """A row an area: what the smallest was chosen from."""
     labels = {f"{name}_per_cell": v for name, v in _kinds(measured).items()}
     labels |= {
@@ -115,28 +124,33 @@ def reductions_table(measured: Measurement) -> str:
         for name, words in READINGS.items()
     }
     cells = [cell for cell in measured.cells if cell.unit == PER_CELL]
-    rows = []
-    for metric in dict.fromkeys(cell.metric for cell in cells):
-        both = (pick(cells, metric=metric, protocol=name) for name in PROTOCOLS)
-        rows.append([labels[metric], *(shown(cell) for cell in both if cell)])
+    rows = [
+        [labels[metric], *under_protocols(cells, shown, metric=metric)]
+        for metric in dict.fromkeys(cell.metric for cell in cells)
+    ]
     header = ["Area", *(f"{name}: reduction" for name in PROTOCOL_NAMES.values())]
     return markdown_table(header, rows)
 
 
-def bins_table(details: Mapping[str, Any]) -> str:
+def _bins_table(details: Mapping[str, Any]) -> str:
     """A row a bin: its classes' training images, its accuracy without and with."""
     header = ["Bin", "Training images of a class", "Without, %"]
     header += [f"{name}: with, %" for name in PROTOCOL_NAMES.values()]
     accuracy = [details["matrices"][protocol]["accuracy"] for protocol in PROTOCOLS]
     columns = [accuracy[0]["without"], *(of["with"] for of in accuracy)]
     rows = [
-        [str(number), f"{counts['largest']} to {counts['smallest']}"]
-        + [percent(value) for value in values]
+        [
+            *(str(number), f"{counts['largest']} to {counts['smallest']}"),
+            *map(percent, values),
+        ]
         for number, (counts, *values) in enumerate(
             zip(details["bins"], *columns, strict=True), start=1
         )
     ]
     return markdown_table(header, rows, words=2)
+
+
+# ---- Figure -------------------------------------------------------------------------
 
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False})
@@ -210,16 +224,13 @@ def _draw_cells(axes: Axes, values: np.ndarray, scale: ScalarMappable) -> None:
 def _frame(axes: Axes, bins: Sequence[Mapping[str, Any]], text: str) -> None:
     """Axes labelled with training images, most frequent first, and the areas."""
     size = len(bins)
-    third = thirds(size)
-    start = [int(np.searchsorted(third, number)) for number in range(4)]
-    width = [start[number + 1] - start[number] for number in range(3)]
+    start = np.searchsorted(thirds(size), range(4))
     for column, row, reading in ((2, 0, "rows"), (1, 1, "rows"), (0, 2, "columns")):
         colour, line, _ = _OUTLINES[reading]
-        corner = start[column] + _INSET, start[row] + _INSET
-        sides = width[column] - 2 * _INSET, width[row] - 2 * _INSET
-        axes.add_patch(
-            Rectangle(corner, *sides, fill=False, ec=colour, ls=line, lw=1.6)
-        )
+        corner = start[[column, row]] + _INSET
+        width, height = start[[column + 1, row + 1]] - start[[column, row]] - 2 * _INSET
+        style = {"fill": False, "ec": colour, "ls": line, "lw": 1.6}
+        axes.add_patch(Rectangle(corner, width, height, **style))
     edges = np.unique(np.linspace(0, size, 5).round().astype(int))
     counts = [
         str(bins[edge]["largest"] if edge < size else bins[-1]["smallest"])
@@ -227,10 +238,7 @@ def _frame(axes: Axes, bins: Sequence[Mapping[str, Any]], text: str) -> None:
     ]
     axes.set_xticks(edges, counts)
     axes.set_yticks(edges, counts)
-    axes.set_xlim(0, size)
-    axes.set_ylim(size, 0)
-    axes.set_aspect("equal")
-    axes.set_facecolor("#d9d9d9")
+    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", facecolor="#d9d9d9")
     axes.set_xlabel("predicted class")
     axes.tick_params(axis="x", labelsize=8)
     axes.set_title(text)
