@@ -52,14 +52,13 @@ def index_page(
         scoreboard: as `scoreboard` makes it.
         what_moved: what this run changed against the last commit; empty: nothing.
     """
-    way: dict[str, list[str]] = {heading: [] for heading in WAY}
     headings = {name: heading for heading, names in WAY.items() for name in names}
+    way: dict[str, list[str]] = {heading: [] for heading in (*WAY, ELSEWHERE)}
     for page in sorted(pages, key=lambda page: _place(page.file)):
         heading = headings.get(page.file.removesuffix(".md"), ELSEWHERE)
         for part in page.parts:
-            mark = " ⚠" if part.warnings() else ""
-            link = f"[{part.name}]({page.file}){mark}"
-            way.setdefault(heading, []).append(link)
+            mark = " ⚠" if part.must_be_known() else ""
+            way[heading].append(f"[{part.name}]({page.file}){mark}")
     return render(
         "reporting/templates/README.md.j2",
         evidence=evidence,
@@ -68,6 +67,7 @@ def index_page(
         what_moved=what_moved,
         habits=HABITS,
         way={heading: links for heading, links in way.items() if links},
+        marked=any("⚠" in link for links in way.values() for link in links),
     )
 
 

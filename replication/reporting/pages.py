@@ -1,5 +1,6 @@
 """How a page is put together: its sections' text, warnings, the runs behind it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,14 +21,27 @@ HABITS = {
 STAND_IN = "stand_in/"  # pages on drawn glyphs, below reports/
 
 
+_SHARE = re.compile(r"([\d,]+) of ([\d,]+) ")  # `4 of 10,000 test samples are ...`
+_LITTLE = 0.001  # of the samples: less than a tenth of a point of accuracy
+
+
+def _matters(doubt: str) -> bool:
+    """Whether a doubt is about more than a few samples."""
+    if not (share := _SHARE.match(doubt)):
+        return True
+    some, of = (int(number.replace(",", "")) for number in share.groups())
+    return some > _LITTLE * of
+
+
 @dataclass(frozen=True)
 class Part:
     """What a page shows of one benchmark, or of none; a line of the index.
 
     Fields: `name` in the index; `text`, Markdown; `runs`, the run records behind it;
     `command` that makes it again; `data_hash`, None where no data is behind it;
-    `figures` by path from the page's folder; `notes` on its input; `settings`, whose
-    they are, in words: empty where none are behind it.
+    `figures` by path from the page's folder; `notes` on its input, and those `doubts`
+    that make its numbers partial; `settings`, whose they are, in words: empty where
+    none are behind it.
     """
 
     name: str
@@ -37,7 +51,12 @@ class Part:
     data_hash: str | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     settings: str = ""
+
+    def must_be_known(self) -> bool:
+        """Whether what stands above its numbers may change them by more than noise."""
+        return bool(disagreements(self.runs)) or any(map(_matters, self.doubts))
 
     def warnings(self) -> list[str]:
         """What a reader must beware of, in a few words each: the rest is folded."""

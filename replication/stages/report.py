@@ -23,17 +23,10 @@ from replication.reporting.index import index_page, scoreboard, stand_in_page
 from replication.reporting.kept import kept_runs
 from replication.reporting.moved import changed_settings, moved_block, of_interest
 from replication.reporting.pages import STAND_IN, Page, Part
-from replication.reporting.provenance import Run
 from replication.reporting.rendering import relinked, settings_sentence
 from replication.reporting.reproducibility import reproducibility_page
 from replication.statistics.moves import gathered, moves
-from replication.statistics.results import (
-    Cell,
-    Claim,
-    Measurement,
-    as_table,
-    grade_of,
-)
+from replication.statistics.results import Cell, Claim, Measurement, as_table, grade_of
 from replication.statistics.verdicts import corrected
 
 
@@ -90,53 +83,46 @@ def tables_shown(settings: Settings) -> list[Path]:
 class Results:
     """All that was measured.
 
-    Fields: `measured` by the file that has it; every Claim once; `titles` of the
-    benchmarks; `records` of the runs by stage.
+    Fields: `measured` by the file that has it; `titles` of the benchmarks; `records` of
+    the runs by stage; `real`: this run on each benchmark with real data, and every kept
+    run.
     """
 
     measured: Mapping[Path, Measurement]
-    claims: Sequence[Claim]
     titles: Mapping[str | None, str]
     records: dict[str, dict[str, Any]]
+    real: Sequence[RealRun]
 
-    def claims_on(self, stand_in: bool) -> list[Claim]:
-        """Claims on the stand-in, or all others."""
-        return [c for c in self.claims if (c.grade == "stand-in") == stand_in]
+    def claims(self, stand_in: bool) -> list[Claim]:
+        """Claims on the stand-in, or all others; each once."""
+        claims = (claim for table in self.measured.values() for claim in table.claims)
+        return [c for c in dict.fromkeys(claims) if (c.grade == "stand-in") == stand_in]
 
-    def runs(self, *paths: Path) -> list[Run]:
-        """Run records behind some measurements."""
-        return records_behind([path.as_posix() for path in paths], self.records)
+    def not_drawn(self) -> list[Path]:
+        """Files of what was measured on real data or on none."""
+        return [path for path, table in self.measured.items() if not _drawn(table)]
 
 
 def main(stage: Stage) -> None:
     """Write results/, and every page with its figures."""
-    paths = tables_shown(stage.settings)
     measured = judged_at_once(
-        {path: Measurement.read(stage.reads(path)) for path in paths}
+        {
+            path: Measurement.read(stage.reads(path))
+            for path in tables_shown(stage.settings)
+        }
     )
     benchmarks = {table.benchmark for table in measured.values()} - {None}
-    results = Results(
-        measured,
-        tuple(dict.fromkeys(c for table in measured.values() for c in table.claims)),
-        {name: read_recipe(name)["title"] for name in benchmarks},
-        read_records(),
-    )
-    write_results(results)
-    write_pages(
-        [
-            _evidence_page(results),
-            _claims_page(results),
-            _reproducibility_page(results),
-            *(
-                page
-                for section in SECTIONS
-                for page in _section_pages(
-                    section, section.tables(stage.settings), results
-                )
-            ),
-        ],
-        results,
-    )
+    titles = {name: read_recipe(name)["title"] for name in benchmarks}
+    results = Results(measured, titles, read_records(), _real_runs(measured, titles))
+    write_results(list(measured.values()))
+    pages = [
+        _evidence_page(results),
+        _claims_page(results),
+        _reproducibility_page(results),
+    ]
+    for section in SECTIONS:
+        pages += _section_pages(section, section.tables(stage.settings), results)
+    write_pages(pages, results)
     stage.finish()
 
 
@@ -154,21 +140,53 @@ def judged_at_once(measured: Mapping[Path, Measurement]) -> dict[Path, Measureme
     }
 
 
+def _drawn(table: Measurement) -> bool:
+    """Whether a measurement is of the stand-in."""
+    return bool(table.data and table.data["stand_in"])
+
+
+def _evidence_tables(measured: Mapping[Path, Measurement]) -> dict[Path, Measurement]:
+    """What asks on real data whether DLSA helps: Table 2, or else Table 1."""
+    of_benchmark = {
+        table.benchmark: (path, table)
+        for section in ("table1", "table2")
+        for path, table in measured.items()
+        if table.section == section and not _drawn(table)
+    }
+    return dict(of_benchmark.values())
+
+
+def _real_runs(
+    measured: Mapping[Path, Measurement], titles: Mapping[str | None, str]
+) -> list[RealRun]:
+    here = [
+        RealRun(
+            title=titles[table.benchmark],
+            features=table.about["features"],
+            grade=grade_of(table.data, table.about),
+            link=f"{table.section}.md",
+            cells=table.cells,
+            claims=table.claims,
+        )
+        for table in _evidence_tables(measured).values()
+    ]
+    kept = (run.found for run in kept_runs(KEPT, "../kept"))
+    return [*here, *(run for run in kept if run.cells)]
+
+
 # ---- Results ----------------------------------------------------------------------
 
 
-def write_results(results: Results) -> None:
+def write_results(tables: Sequence[Measurement]) -> None:
     """The numbers behind the pages, for people and machines other than this suite."""
-    cells = [cell for table in results.measured.values() for cell in table.cells]
-    for name, rows, kind in (
-        ("cells", cells, Cell),
-        ("claims", results.claims, Claim),
-    ):
+    cells = [cell for table in tables for cell in table.cells]
+    claims = list(dict.fromkeys(claim for table in tables for claim in table.claims))
+    for name, rows, kind in (("cells", cells, Cell), ("claims", claims, Claim)):
         write_table(RESULTS / f"{name}.csv", as_table(rows, kind))
         write_json(RESULTS / f"{name}.json", [asdict(row) for row in rows])
     metrics = {name: headline(cells, name) for name in ("table1", "table2")}
     write_json(RESULTS / "metrics.json", metrics)
-    write_json(DECISIONS, gathered(results.measured.values()))
+    write_json(DECISIONS, gathered(tables))
     for name, of_benchmark in metrics.items():  # a row a bar, for `dvc plots`
         bars = [
             (f"{benchmark}: {method}", round(100 * scores["overall"], 2))
@@ -202,18 +220,21 @@ def write_pages(pages: Iterable[Page], results: Results) -> None:
     pages = [page for page in pages if page.parts]
     if drawn := [page for page in pages if page.file.startswith(STAND_IN)]:
         pages.append(_stand_in_page(drawn, results))
+    claims = results.claims(stand_in=False)
     board = scoreboard(
         read_published_claims(),
-        results.claims_on(stand_in=False),
+        claims,
         [cell for table in results.measured.values() for cell in table.cells],
         read_published_tables(),
         results.titles,
     )
-    found = finding(_real_runs(results)), of_print(results.claims)
-    moved = _what_moved(results, stand_in=False)
     texts = {REPORTS / page.file: page.text for page in pages}
     texts[REPORTS / "README.md"] = index_page(
-        [page for page in pages if page not in drawn], *found, board, moved
+        [page for page in pages if page not in drawn],
+        finding(results.real),
+        of_print(claims),
+        board,
+        _what_moved(results, stand_in=False),
     )
     for file, text in texts.items():
         folders = (REPORTS, REPORTS / STAND_IN)
@@ -242,6 +263,30 @@ def _what_moved(results: Results, stand_in: bool) -> str:
     )
 
 
+def _part(
+    results: Results, name: str, text: str, behind: Sequence[Path], **fields: Any
+) -> Part:
+    """What a page shows of some measurements: the runs, data and notes behind it."""
+    tables = [table for path in behind if (table := results.measured[path]).data]
+    hashes = sorted({table.data["hash"] for table in tables})
+    notes, doubts = [], []
+    for table in tables:
+        whose = f"{results.titles[table.benchmark]}: " if len(behind) > 1 else ""
+        # Features of images tell the same as the images, with other examples.
+        said = {note.split(", the first")[0]: note for note in table.about["notes"]}
+        notes += [f"{whose}{note}" for note in said.values()]
+        doubts += table.about["doubts"]
+    return Part(
+        name=name,
+        text=text,
+        runs=records_behind([path.as_posix() for path in behind], results.records),
+        data_hash=", ".join(hashes) or None,
+        notes=list(dict.fromkeys(notes)),
+        doubts=doubts,
+        **{"command": "dvc repro"} | fields,
+    )
+
+
 def _section_pages(
     section: Section, paths: Iterable[Path], results: Results
 ) -> list[Page]:
@@ -256,18 +301,17 @@ def _section_pages(
         folder = "-".join(filter(None, (f"figures/{section.name}", table.benchmark)))
         text, figures = module.page(table, title, folder)
         stage = "@".join(filter(None, (section.folder, table.benchmark)))
-        parts[_drawn(table)].append(
-            Part(
-                name=section.title + (f" on {title}" if title else ""),
-                text=text,
-                runs=results.runs(path),
-                command=f"dvc repro {stage}",
-                data_hash=table.data["hash"] if table.data else None,
-                figures={f"{folder}/{name}": svg for name, svg in figures.items()},
-                notes=_notes(table),
-                settings=_settings(table),
-            )
+        real = table.data is not None and not _drawn(table)
+        part = _part(
+            results,
+            section.title + (f" on {title}" if title else ""),
+            text,
+            [path],
+            command=f"dvc repro {stage}",
+            figures={f"{folder}/{name}": svg for name, svg in figures.items()},
+            settings=settings_sentence(table.about) if real else "",
         )
+        parts[_drawn(table)].append(part)
     return [
         Page(f"{STAND_IN if drawn else ''}{section.name}.md", of)
         for drawn, of in parts.items()
@@ -276,127 +320,48 @@ def _section_pages(
 
 def _stand_in_page(pages: Iterable[Page], results: Results) -> Page:
     """What the stand-in is for, with its tests and pages: a line of the index."""
-    tests = stand_in_tests(results.claims_on(stand_in=True), results.titles)
-    moved = _what_moved(results, stand_in=True)
-    part = Part(
-        name="Drawn glyphs",
-        text=stand_in_page(pages, tests, moved),
-        runs=results.runs(*(p for p, t in results.measured.items() if _drawn(t))),
-        command="dvc repro",
-    )
+    tests = stand_in_tests(results.claims(stand_in=True), results.titles)
+    text = stand_in_page(pages, tests, _what_moved(results, stand_in=True))
+    behind = [path for path, table in results.measured.items() if _drawn(table)]
+    part = _part(results, "Drawn glyphs", text, behind)
     return Page(f"{STAND_IN}README.md", [part])
-
-
-def _drawn(table: Measurement) -> bool:
-    """Whether a measurement is of the stand-in."""
-    return bool(table.data and table.data["stand_in"])
-
-
-def _settings(table: Measurement) -> str:
-    """Whose the settings behind a measurement on real data are."""
-    if table.data is None or table.data["stand_in"]:
-        return ""
-    return settings_sentence(table.about)
-
-
-def _notes(table: Measurement) -> list[str]:
-    """What a reader must know of the input behind a measurement, each thing once.
-
-    Features of images tell the same as the images, with other examples.
-    """
-    notes = table.about["notes"] if table.about else []
-    return list({note.split(", the first")[0]: note for note in notes}.values())
 
 
 def _claims_page(results: Results) -> Page:
     """Every sentence of the supplement that could be wrong, with what came out."""
-    text = claims_page(results.claims_on(stand_in=False), results.titles)
-    tables = {p: table for p, table in results.measured.items() if not _drawn(table)}
-    data = [table.data["hash"] for table in tables.values() if table.data]
-    part = Part(
-        name="Claims",
-        text=text,
-        runs=results.runs(*tables),
-        command="dvc repro",
-        data_hash=", ".join(sorted(set(data))) or None,
-        notes=list(
-            dict.fromkeys(
-                f"{results.titles[table.benchmark]}: {note}"
-                for table in tables.values()
-                for note in _notes(table)
-            )
-        ),
-    )
-    return Page("claims.md", [part])
-
-
-def _evidence_tables(results: Results) -> dict[Path, Measurement]:
-    """What asks on real data whether DLSA helps: Table 2, or else Table 1."""
-    of_benchmark = {
-        table.benchmark: (path, table)
-        for section in ("table1", "table2")
-        for path, table in results.measured.items()
-        if table.section == section and not table.data["stand_in"]
-    }
-    return dict(of_benchmark.values())
-
-
-def _real_runs(results: Results) -> list[RealRun]:
-    """This run on each benchmark with real data, and every kept run."""
-    here = [
-        RealRun(
-            title=results.titles[table.benchmark],
-            features=table.about["features"],
-            grade=grade_of(table.data, table.about),
-            link=f"{table.section}.md",
-            cells=table.cells,
-            claims=table.claims,
-        )
-        for table in _evidence_tables(results).values()
-    ]
-    return [
-        *here,
-        *(run.found for run in kept_runs(KEPT, "../kept") if run.found.cells),
-    ]
+    text = claims_page(results.claims(stand_in=False), results.titles)
+    return Page("claims.md", [_part(results, "Claims", text, results.not_drawn())])
 
 
 def _evidence_page(results: Results) -> Page:
     """Whether DLSA helps: this run on real data, and every kept run."""
-    tables = _evidence_tables(results)
-    printed = read_published_tables()["table1"]
-    runs = _real_runs(results)
-    text, figures = evidence_page(runs, printed, "figures/evidence")
-    part = Part(
-        name="Does DLSA help?",
-        text=text,
-        runs=results.runs(*tables),
-        command="dvc repro",
-        data_hash=", ".join(table.data["hash"] for table in tables.values()) or None,
-        figures={f"figures/evidence/{name}": svg for name, svg in figures.items()},
-        notes=[note for table in tables.values() for note in _notes(table)],
+    folder, table1 = "figures/evidence", read_published_tables()["table1"]
+    text, figures = evidence_page(results.real, table1, folder)
+    part = _part(
+        results,
+        "Does DLSA help?",
+        text,
+        [*_evidence_tables(results.measured)],
+        figures={f"{folder}/{name}": svg for name, svg in figures.items()},
     )
     return Page("evidence.md", [part])
 
 
 def _reproducibility_page(results: Results) -> Page:
     """The report in a form that others use, of all that is not on the stand-in."""
-    tables = {p: table for p, table in results.measured.items() if not _drawn(table)}
     settings = results.measured[OUTPUTS / "tables" / "settings.json"]
     text = reproducibility_page(
         read_published_claims(),
-        results.claims_on(stand_in=False),
-        _real_runs(results),
+        results.claims(stand_in=False),
+        results.real,
         {
             results.titles[table.benchmark]: table.about["guesses"]
-            for table in _evidence_tables(results).values()
+            for table in _evidence_tables(results.measured).values()
         },
         len(settings.details["discrepancies"]),
     )
-    behind = results.runs(*tables)
-    return Page(
-        "reproducibility.md",
-        [Part("Reproducibility report", text, behind, "dvc repro")],
-    )
+    part = _part(results, "Reproducibility report", text, results.not_drawn())
+    return Page("reproducibility.md", [part])
 
 
 if __name__ == "__main__":

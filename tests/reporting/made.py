@@ -74,6 +74,7 @@ def measurement(**changes: Any) -> Measurement:
         "about": {
             "features": "a network",
             "notes": [],
+            "doubts": [],
             "recipe": "scaled",
             "guesses": {"count": 41, "of": 74},
         },

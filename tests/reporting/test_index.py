@@ -85,18 +85,23 @@ def test_the_best_data_at_hand_speaks_and_one_case_decides() -> None:
     assert bold[2].startswith("−10.0") and bold[4] == "**contradicted**"
 
 
-def test_the_way_names_every_page_and_marks_warnings() -> None:
+def test_the_way_names_every_page_and_marks_what_must_be_known() -> None:
+    """Not what an input merely has: four of 10,000 test samples move no number."""
+    few = "4 of 10,000 test samples are training samples too"
     pages = [
-        Page("claims.md", [part("Claims")]),
-        Page("audit.md", [part("Audit", notes=["Half is missing."])]),
+        Page("claims.md", [part("Claims", notes=["Half is small."], doubts=[few])]),
+        Page("audit.md", [part("Audit", doubts=["2 classes have changed places"])]),
         Page("stand_in/table1.md", [part("Glyphs")]),
         Page("ladder.md", []),
     ]
     text = index_page(pages, "DLSA helps.", ["MCC."], "| board |", "It moved.")
     order = ["It moved.", "DLSA helps.", "- MCC.", "| board |", "[Audit](audit.md) ⚠"]
-    order += ["[Claims](claims.md)", "[Glyphs](stand_in/table1.md)"]
+    order += ["[Claims](claims.md)\n", "[Glyphs](stand_in/table1.md)", "⚠: read"]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
+    assert "⚠" not in index_page(pages[:1], "", [], "")
+    many = part("Claims", doubts=["40 of 10,000 test samples are training samples too"])
+    assert "⚠" in index_page([Page("claims.md", [many])], "", [], "")
     known = {name for names in WAY.values() for name in names}
     assert {section.name for section in SECTIONS} <= known
     assert "Does print hold" not in index_page([], "No run.", [], "")
