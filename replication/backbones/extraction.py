@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from replication.backbones.networks import features_of
 from replication.core.settings import ImageSettings
-from replication.images.batches import ImageSplit, looked_at_once, plain_batches
+from replication.images.batches import (
+    ImageSplit,
+    looked_at_once,
+    plain_batches,
+    view_batches,
+)
 
 if TYPE_CHECKING:  # a second to load: only where one is used
     from torchvision.transforms import v2
@@ -28,14 +33,9 @@ def extract_features(
     device: torch.device,
     workers: int,
 ) -> np.ndarray:
-    """Pooled features in front of the head, without augmentation.
+    """Pooled features (N, D) float32 in front of the head, without augmentation.
 
-    Args:
-        network: trained; put into evaluation mode.
-        images: one split.
-
-    Returns:
-        (N, D) float32.
+    The network is put into evaluation mode.
     """
     size = looked_at_once(settings.image_size, device)
     batches = plain_batches(images, size, settings, device, workers)
@@ -51,23 +51,17 @@ def extract_augmented(
     workers: int,
     seed: int,
 ) -> np.ndarray:
-    """Pooled features of one augmented look at each image; as `extract_features`.
-
-    Args:
-        view: of one image, drawn from PyTorch's global random numbers.
-        seed: of the looks; each image's follows from it and the image's number.
-    """
-    from replication.images.augmentation import augmented_batches
-
+    """Features (N, D) of one augmented look, drawn by the seed, at each image."""
     size = looked_at_once(settings.image_size, device)
-    batches = augmented_batches(images, size, view, settings, device, workers, seed)
+    looks = view_batches(images, [view], size, settings, device, workers)
+    batches = looks(torch.arange(len(images)), seed)
     return _features(network, batches, len(images), device)
 
 
 @torch.inference_mode()
 def _features(
     network: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Iterator[tuple[Tensor, ...]],
     number: int,
     device: torch.device,
 ) -> np.ndarray:

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from replication.backbones.checkpoints import start_network
 from replication.backbones.networks import features_of, last_block
 from replication.backbones.training import (
-    Trained,
-    decoders,
+    History,
     epoch_order,
     refuse_not_finite,
     set_rate,
@@ -28,8 +27,14 @@ from replication.backbones.training import (
 from replication.core.files import BadInput
 from replication.core.progress import Tell
 from replication.core.settings import PacoSettings
-from replication.images.augmentation import ViewEpoch, paco_views, view_batches
-from replication.images.batches import ImageSplit, mixed_seed
+from replication.images.augmentation import paco_views
+from replication.images.batches import (
+    Epoch,
+    ImageSplit,
+    mixed_seed,
+    view_batches,
+    worker_count,
+)
 
 # Keeps the logarithm of the share of a class without an image finite.
 _SMALLEST_SHARE = 1e-9
@@ -302,7 +307,7 @@ def train_paco(
     workers: str | int,
     resume: Path | None,
     report: Tell,
-) -> Trained:
+) -> tuple[nn.Module, History]:
     """Train a network by PaCo, whose features the paper starts from (Sect. 5).
 
     `class_counts` (C,) of the training images; the rest as in `train_network`.
@@ -324,11 +329,11 @@ def train_paco(
     size = (settings.projection_dim, settings.queue_size)
     paco = Paco(network, *size, settings.key_momentum, settings.seed)
     log_prior = log_class_prior(class_counts).to(fabric.device)
-    number = decoders(workers)
+    number = worker_count(workers)
     batches = view_batches(
         train,
+        paco_views(settings.query_view, settings.key_view, settings.image_size),
         settings.batch_size // fabric.world_size,
-        *paco_views(settings.query_view, settings.key_view, settings.image_size),
         settings,
         fabric.device,
         number,
@@ -342,7 +347,7 @@ def train_paco(
         return metrics | validated(fabric, module, val, settings, number)
 
     history = train_epochs(fabric, paco, settings, resume, one_epoch, report)
-    return Trained(paco.encoder_q, history)
+    return paco.encoder_q, history
 
 
 def _check_sizes(fabric: Fabric, num_images: int, settings: PacoSettings) -> None:
@@ -364,7 +369,7 @@ def _one_epoch(
     module: nn.Module,
     paco: Paco,
     optimiser: torch.optim.Optimizer,
-    batches: ViewEpoch,
+    batches: Epoch,
     num_images: int,
     log_prior: Tensor,
     settings: PacoSettings,

@@ -7,7 +7,6 @@ resumed passes through the same states as one that was not.
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from replication.backbones.checkpoints import start_network
+from replication.core.device import pick_device
 from replication.core.files import BadInput
 from replication.core.processes import launched
 from replication.core.progress import Tell
@@ -45,14 +45,7 @@ from replication.images.batches import (
 )
 
 Recipe = BackboneSettings | PacoSettings
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network and what happened on the way, a row an epoch."""
-
-    network: nn.Module
-    history: list[dict[str, float]]
+History = list[dict[str, float]]  # a row an epoch
 
 
 def learning_rate(settings: Recipe, epoch: int) -> float:
@@ -132,35 +125,19 @@ def _launcher() -> ClusterEnvironment:
 
 def _devices(device: str, processes: int, world: int) -> tuple[str, int | list[int]]:
     """Fabric's words for the devices of this machine's processes."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(
-            f"machine.device: expected a device of this machine, got {device!r}"
-        )
-    if device == "cpu" or not torch.cuda.is_available():
+    picked, there = pick_device(device), torch.cuda.device_count()
+    if picked.type == "cpu":
         return "cpu", processes
-    there = torch.cuda.device_count()
-    if ":" in device:
-        number = int(device.split(":")[1])
-        if number >= there or world > 1:
-            raise BadInput(
-                f"machine.device: expected one of {there} devices and one process, "
-                f"got {device!r} and {world}"
-            )
-        return "cuda", [number]
+    if picked.index is not None and world > 1:
+        raise BadInput(
+            f"machine.device: expected one process for {device}, got {world}"
+        )
     if processes > there:
         raise BadInput(
             f"machine.devices: expected at most the {there} that each process sees on "
             f"its machine, got {processes}"
         )
-    return "cuda", processes
-
-
-def decoders(workers: str | int) -> int:
-    """Worker processes that decode for this process, of those on its machine.
-
-    By torchrun they share its cores; srun gives each its own.
-    """
-    return worker_count(workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return "cuda", processes if picked.index is None else [picked.index]
 
 
 def train_network(
@@ -172,7 +149,7 @@ def train_network(
     workers: str | int,
     resume: Path | None,
     report: Tell,
-) -> Trained:
+) -> tuple[nn.Module, History]:
     """Train a network by cross-entropy, the plain recipe of the field.
 
     `val` gives a curve, and nothing is chosen by it; the rest as in `train_epochs`.
@@ -191,7 +168,7 @@ def train_network(
     if settings.augmentation in ("cifar", "none"):  # else processes read the pixels
         pixels = None if train.pixels is None else train.pixels.to(fabric.device)
         train = ImageSplit(train.labels, pixels, train.paths)
-    number = decoders(workers)
+    number = worker_count(workers)
     batches = training_batches(
         train, settings.batch_size // fabric.world_size, settings, fabric.device, number
     )
@@ -205,7 +182,7 @@ def train_network(
         return metrics | validated(fabric, module, val, settings, number)
 
     history = train_epochs(fabric, network, settings, resume, one_epoch, report)
-    return Trained(network, history)
+    return network, history
 
 
 def train_epochs(
@@ -215,7 +192,7 @@ def train_epochs(
     resume: Path | None,
     one_epoch: Callable[[nn.Module, torch.optim.Optimizer, int], dict[str, float]],
     report: Tell,
-) -> list[dict[str, float]]:
+) -> History:
     """Train a model by SGD epoch after epoch, from wherever its state file stands.
 
     A run that is killed goes on where it was, on as many processes as it then has. The

@@ -1,12 +1,8 @@
-"""The two views of an image that PaCo contrasts: a query's and a key's.
-
-A view of a sample follows from the epoch's seed and the sample alone: neither the
-number of worker processes, nor of devices, nor the batch it falls into changes it.
-"""
+"""The two views of an image that PaCo contrasts: a query's and a key's."""
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,12 +14,8 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from replication.core.settings import ImageSettings, View
-from replication.images.batches import ImageSplit, Loader, mixed_seed, normalise
+from replication.core.settings import View
 from replication.images.colour import jitter
-
-# (order, seed) -> the batches of one epoch.
-ViewEpoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor, Tensor]]]
 
 _BLUR_SIGMA = (0.1, 2.0)
 # timm's scale, PaCo's: 10 is the strongest; each operation happens half of the time.
@@ -162,51 +154,3 @@ def paco_views(
     """
     query, key = (_operations(kind, image_size) for kind in (kind_query, kind_key))
     return v2.Compose(query), v2.Compose(key)
-
-
-def augmented_batches(
-    images: ImageSplit,
-    batch_size: int,
-    view: v2.Transform,
-    settings: ImageSettings,
-    device: torch.device,
-    workers: int,
-    seed: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One augmented look at each image, normalised, in the images' own order.
-
-    Yields:
-        (B, 3, H, W) float32 and labels (B,) int64, on the device.
-    """
-    seeds = (mixed_seed(seed, row) for row in range(len(images)))
-    loader = Loader(images, [view], batch_size, device, workers)
-    for pixels, labels in loader.batches(torch.arange(len(images)), seeds):
-        yield normalise(pixels, settings), labels
-
-
-def view_batches(
-    images: ImageSplit,
-    batch_size: int,
-    query: v2.Transform,
-    key: v2.Transform,
-    settings: ImageSettings,
-    device: torch.device,
-    workers: int,
-) -> ViewEpoch:
-    """Both views of each image, normalised, epoch after epoch.
-
-    Returns:
-        A function of `order` (n,), indices into the images, none twice, this process's
-        share of the epoch, and of the seed of the epoch's views, the same on every
-        process. It yields queries and keys (B, 3, H, W) float32 and labels (B,) int64,
-        on the device, or raises BadInput where an image cannot be decoded. Its worker
-        processes stay from one epoch to the next.
-    """
-    loader = Loader(images, [query, key], batch_size, device, workers)
-
-    def epoch(order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        seeds = (mixed_seed(seed, row) for row in order.tolist())
-        for queries, keys, labels in loader.batches(order, seeds):
-            yield normalise(queries, settings), normalise(keys, settings), labels
-
-    return epoch

@@ -5,10 +5,11 @@ gather for a whole batch. Large images are decoded and augmented by worker proce
 and travel as bytes; the device normalises them.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:  # a second to load: only where one is used
     from torchvision.transforms import v2
 
 
-# (order, seed) -> the batches of one epoch.
-Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
+# (order, seed) -> the batches of one epoch: pixels, of each view, and labels.
+Epoch = Callable[[Tensor, int], Iterator[tuple[Tensor, ...]]]
 
 _CIFAR_PADDING = 4
 _FEWEST_AT_ONCE, _MOST_AT_ONCE = 16, 256
@@ -93,7 +94,8 @@ def training_batches(
         be smaller. Its worker processes stay from one epoch to the next.
     """
     if images.pixels is not None and settings.augmentation in ("cifar", "none"):
-        return partial(_packed_epoch, images, batch_size, settings, device)
+        shifted = settings.augmentation == "cifar"
+        return partial(_packed_epoch, images, batch_size, settings, device, shifted)
     loader = Loader(images, [augmentation(settings)], batch_size, device, workers)
 
     def epoch(order: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -107,16 +109,16 @@ def training_batches(
 def _packed_epoch(
     images: ImageSplit,
     batch_size: int,
-    settings: BackboneSettings,
+    settings: ImageSettings,
     device: torch.device,
+    shifted: bool,
     order: Tensor,
     seed: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    assert images.pixels is not None
     generator = torch.Generator().manual_seed(seed)
     for rows in order.split(batch_size):
         pixels = images.pixels[_sent(rows, images.pixels.device)].to(device)
-        if settings.augmentation == "cifar":
+        if shifted:
             pixels = crop_and_flip(pixels, generator)
         yield normalise(pixels, settings), _sent(images.labels[rows], device)
 
@@ -126,6 +128,29 @@ def _sent(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=True)
 
 
+def view_batches(
+    images: ImageSplit,
+    views: "Sequence[v2.Transform]",
+    batch_size: int,
+    settings: ImageSettings,
+    device: torch.device,
+    workers: int,
+) -> Epoch:
+    """Views of each image, normalised, epoch after epoch; as `training_batches`.
+
+    A view follows from the epoch's seed and the image alone: neither the batch, nor the
+    number of processes that decode or train changes it. No image is there twice.
+    """
+    loader = Loader(images, views, batch_size, device, workers)
+
+    def epoch(order: Tensor, seed: int) -> Iterator[tuple[Tensor, ...]]:
+        seeds = (mixed_seed(seed, row) for row in order.tolist())
+        for *pixels, labels in loader.batches(order, seeds):
+            yield *(normalise(view, settings) for view in pixels), labels
+
+    return epoch
+
+
 def plain_batches(
     images: ImageSplit,
     batch_size: int,
@@ -133,23 +158,16 @@ def plain_batches(
     device: torch.device,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised batches in their own order, resized and centre cropped: for testing.
-
-    Yields:
-        (B, 3, H, W) float32 and (B,) int64, on the device.
-    """
+    """Batches in the images' order, resized and centre cropped; nothing is drawn."""
     order = torch.arange(len(images))
     if images.pixels is not None:
-        for rows in order.split(batch_size):
-            pixels = images.pixels[rows].to(device)
-            yield normalise(pixels, settings), _sent(images.labels[rows], device)
-        return
+        return _packed_epoch(images, batch_size, settings, device, False, order, 0)
     from torchvision.transforms import v2
 
     centred = v2.Compose(_centred(settings))
-    loader = Loader(images, [centred], batch_size, device, workers)
-    for pixels, labels in loader.batches(order, repeat(0)):
-        yield normalise(pixels, settings), labels
+    return view_batches(images, [centred], batch_size, settings, device, workers)(
+        order, 0
+    )
 
 
 def augmentation(settings: BackboneSettings) -> "v2.Transform":
@@ -159,14 +177,15 @@ def augmentation(settings: BackboneSettings) -> "v2.Transform":
     from replication.images.colour import jitter
 
     size, how = settings.image_size, InterpolationMode(settings.interpolation)
-    if settings.augmentation in ("imagenet", "imagenet_jitter"):
-        crop = v2.RandomResizedCrop(size, interpolation=how, antialias=True)
-        colour = [jitter()] if settings.augmentation == "imagenet_jitter" else []
-        return v2.Compose([crop, v2.RandomHorizontalFlip(), *colour])
-    if settings.augmentation == "none":
-        return v2.Compose(_centred(settings))
-    shift = v2.RandomCrop(size, padding=_CIFAR_PADDING)
-    return v2.Compose([*_centred(settings), shift, v2.RandomHorizontalFlip()])
+    crop = v2.RandomResizedCrop(size, interpolation=how, antialias=True)
+    shift, flip = v2.RandomCrop(size, padding=_CIFAR_PADDING), v2.RandomHorizontalFlip()
+    operations = {
+        "cifar": [*_centred(settings), shift, flip],
+        "imagenet": [crop, flip],
+        "imagenet_jitter": [crop, flip, jitter()],
+        "none": _centred(settings),
+    }
+    return v2.Compose(operations[settings.augmentation])
 
 
 def _centred(settings: ImageSettings) -> "list[v2.Transform]":
@@ -224,12 +243,13 @@ def mixed_seed(*parts: int) -> int:
     return mixed >> 1
 
 
-def worker_count(workers: str | int, sharing: int = 1) -> int:
+def worker_count(workers: str | int) -> int:
     """How many processes decode: as asked; auto leaves a core, and is not too many.
 
-    `sharing` is the number of processes that share this machine's cores.
+    Processes that torchrun started share the machine's cores; srun gives each its own.
     """
     if workers == "auto":
+        sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         return min(max(cores() // sharing - 1, 0), _MOST_WORKERS)
     return int(workers)
 

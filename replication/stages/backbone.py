@@ -102,7 +102,7 @@ def _train(
     from dvclive import Live
 
     from replication.backbones.paco import train_paco
-    from replication.backbones.training import Trained, make_fabric, train_network
+    from replication.backbones.training import make_fabric, train_network
 
     index = stage.reads(OUTPUTS / benchmark / "data" / "index.csv")
     machine = stage.settings.machine(benchmark, objective)
@@ -111,7 +111,7 @@ def _train(
     root = stage.settings.images_root(benchmark)
     splits = [read_split(index.parent, split, root) for split in ("train", "val")]
     classes = data["classes"]
-    train: Callable[..., Trained]
+    train: Callable[..., tuple[nn.Module, list[dict[str, float]]]]
     recipe = _recipe(stage.settings, benchmark, objective)
     if recipe.pretrained is not None and is_file(recipe.pretrained):
         stage.reads(Path(recipe.pretrained).expanduser())
@@ -137,12 +137,12 @@ def _train(
             live.next_step()
             tell(epoch, epochs, metrics)
 
-        trained = train(resume, report)
+        network, rows = train(resume, report)
         live.end()
     how = {"ce": "cross-entropy", "paco": "PaCo"}[objective]
     how = f"trained by {how} for {recipe.epochs} epochs"
-    _write(folder, trained.network, recipe, classes, objective, how)
-    history = pd.DataFrame(trained.history)
+    _write(folder, network, recipe, classes, objective, how)
+    history = pd.DataFrame(rows)
     history.insert(0, "epoch", range(1, len(history) + 1))
     write_table(curves / "training.csv", history)
     stage.notes(

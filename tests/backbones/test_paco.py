@@ -23,7 +23,7 @@ from replication.backbones.paco import (
     train_paco,
 )
 from replication.backbones.training import (
-    Trained,
+    History,
     learning_rate,
     make_fabric,
     validated,
@@ -384,7 +384,7 @@ def test_a_network_without_stages_cannot_be_frozen(refused) -> None:
 
 def test_frozen_weights_stay_where_they_were(fabric, tmp_path) -> None:
     settings_ = paco_settings(network="resnet10t", freeze=True, epochs=1, image_size=32)
-    got = train(fabric, settings_, tmp_path, images(32, side=32)).network
+    got, _ = train(fabric, settings_, tmp_path, images(32, side=32))
     start = build_network("resnet10t", 3, None, settings_.seed).state_dict()
     moved = {
         name for name, value in got.state_dict().items() if not value.equal(start[name])
@@ -408,7 +408,7 @@ def train(
     split: ImageSplit | None = None,
     val: ImageSplit | None = None,
     report: Any = silent,
-) -> Trained:
+) -> tuple[nn.Module, History]:
     split = split or images(64, 16)
     counts = torch.bincount(split.labels, minlength=3)
     return train_paco(fabric, split, val, 3, counts, settings_, 0, resume, report)
@@ -421,19 +421,19 @@ def final(folder: Path) -> dict[str, Any]:
 def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
     settings_ = paco_settings(epochs=8, query_view="cifar_sim", lr=0.1)
     val = images(30, 16, seed=1)
-    got = train(fabric, settings_, tmp_path, val=val)
-    losses = [row["train_loss"] for row in got.history]
+    network, rows = train(fabric, settings_, tmp_path, val=val)
+    losses = [row["train_loss"] for row in rows]
     assert losses[-1] < losses[0] - 0.5
-    assert [row["lr"] for row in got.history] == [
+    assert [row["lr"] for row in rows] == [
         learning_rate(settings_, epoch) for epoch in range(8)
     ]
-    assert got.history[-1]["val_accuracy"] > 0.8
-    again = validated(fabric, got.network, val, settings_, 0)
-    assert again == {"val_accuracy": got.history[-1]["val_accuracy"]}
+    assert rows[-1]["val_accuracy"] > 0.8
+    again = validated(fabric, network, val, settings_, 0)
+    assert again == {"val_accuracy": rows[-1]["val_accuracy"]}
     state = final(tmp_path)["model"]
     # 4 batches of 16 an epoch fill the queue of 32 again and again.
     assert state["queue_labels"].min() == 0 and state["pointer"] == 0
-    for name, value in got.network.state_dict().items():
+    for name, value in network.state_dict().items():
         assert torch.equal(value, state[f"encoder_q.{name}"])
 
 
@@ -457,8 +457,8 @@ def test_resumed_run_equals_one_that_was_not_stopped(fabric, tmp_path) -> None:
     torch.manual_seed(5)
     resumed = train(fabric, settings_, resume, val=val, report=report)
     assert told == [0, 1, 1, 2, 2]
-    assert resumed.history == whole.history
-    assert equal(resumed.network.state_dict(), whole.network.state_dict())
+    assert resumed[1] == whole[1]
+    assert equal(resumed[0].state_dict(), whole[0].state_dict())
     assert equal(final(tmp_path / "whole"), final(resume))
 
 

@@ -56,9 +56,9 @@ def by_cross_entropy(epochs, resume):
 if devices == 2:
     by_cross_entropy(1, "the first")
     for kind in ("both", "the second"):
-        got = by_cross_entropy(2, kind)
-        write_state(folder / f"{kind}-{rank}.pt", dict(got.network.named_parameters()))
-        write_json(folder / f"{kind}-{rank}.json", got.history)
+        network, rows = by_cross_entropy(2, kind)
+        write_state(folder / f"{kind}-{rank}.pt", dict(network.named_parameters()))
+        write_json(folder / f"{kind}-{rank}.json", rows)
 
 # PaCo's steps, batch-norm off. The second process starts with a queue, and weights, of
 # its own.
@@ -94,12 +94,12 @@ stepped = {
 # Batch-norm on: what the processes share stays equal, also through a resumed run.
 for epochs in (1, 2):
     recipe = PacoSettings(**recipes["paco"] | {"epochs": epochs})
-    trained = train_paco(
+    network, history = train_paco(
         fabric, split, val, 3, torch.bincount(split.labels), recipe, 0,
         folder / f"resume{devices}", lambda *_: None,
     )
-weights = dict(trained.network.named_parameters())
-found = {"stepped": stepped, "weights": weights, "history": trained.history}
+weights = dict(network.named_parameters())
+found = {"stepped": stepped, "weights": weights, "history": history}
 write_state(folder / f"{devices}-{rank}.pt", found)
 fabric.barrier()
 """
@@ -173,23 +173,23 @@ def test_two_processes_equal_one_where_images_do_not_mix(
 ) -> None:
     """Whichever of two epochs two processes train; only the order of sums differs."""
     start = dict(build_network(NETWORK, 3, None, 0).named_parameters())
-    expected = by_one(recipe, tmp_path, 2)
+    expected, rows = by_one(recipe, tmp_path, 2)
     if trained == "the first":
-        resumed = by_one(recipe, made / trained, 2)
-        history, got = resumed.history, dict(resumed.network.named_parameters())
+        network, history = by_one(recipe, made / trained, 2)
+        got = dict(network.named_parameters())
     else:
         histories = [read_json(made / f"{trained}-{rank}.json") for rank in (0, 1)]
         states = [read_state(made / f"{trained}-{rank}.pt") for rank in (0, 1)]
         assert histories[0] == histories[1] and equal(*states)
         history, got = histories[0], states[0]
     moved = 0.0
-    for key, value in expected.network.named_parameters():
+    for key, value in expected.named_parameters():
         torch.testing.assert_close(got[key], value, rtol=1e-4, atol=1e-6)
         moved = max(moved, (value - start[key]).abs().max().item())
     assert moved > 1e-3
     devices = {"both": [2, 2], "the first": [2, 1], "the second": [1, 2]}[trained]
     assert [row.pop("devices") for row in history] == devices
-    for row, other in zip(history, expected.history, strict=True):
+    for row, other in zip(history, rows, strict=True):
         assert row == pytest.approx({key: other[key] for key in row}, rel=1e-4)
 
 

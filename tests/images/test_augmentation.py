@@ -16,11 +16,14 @@ from replication.images.augmentation import (
     Cutout,
     GaussianBlur,
     RandAugment,
-    mixed_seed,
     paco_views,
+)
+from replication.images.batches import (
+    ImageSplit,
+    augmentation,
+    mixed_seed,
     view_batches,
 )
-from replication.images.batches import ImageSplit, augmentation
 from replication.images.colour import ColorJitter
 
 CPU = torch.device("cpu")
@@ -54,7 +57,7 @@ def batches(
     seed: int = 0,
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     views = paco_views(*kinds, size)
-    epoch = view_batches(images, batch_size, *views, CHANNELS, CPU, workers)
+    epoch = view_batches(images, views, batch_size, CHANNELS, CPU, workers)
     return list(epoch(order, seed))
 
 

@@ -255,6 +255,6 @@ def test_automatic_workers_leave_one_core_and_are_not_too_many(monkeypatch) -> N
     for cores, workers in ((1, 0), (4, 3), (17, 16), (96, 16)):
         monkeypatch.setattr("replication.images.batches.cores", lambda n=cores: n)
         assert worker_count("auto") == workers
-    assert worker_count("auto", sharing=8) == 11
-    assert worker_count(5) == worker_count(5, sharing=8) == 5
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert worker_count("auto") == 11
     assert worker_count(40) == 40
