@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from replication.core.files import BadInput
+from replication.core.files import BadInput, first_line
 
 _LEAST_OF_16 = 2**14  # what a sensor of 14 bits does not reach
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -50,5 +50,5 @@ def decode(content: bytes, place: Path) -> Image.Image:
     except UnidentifiedImageError:
         raise BadInput(f"{place}: expected a whole image, got no image") from None
     except _BROKEN as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise BadInput(f"{place}: expected a whole image, got {reason}") from None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from replication.core.files import BadInput, write_arrays
+from replication.core.files import BadInput, first_line, write_arrays
 from replication.core.settings import DataSettings
 from replication.data.plausible import doubts_of, refuse_unwritten
 
@@ -316,7 +316,7 @@ def _load(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
     except BadInput:
         raise
     except Exception as error:  # the libraries raise a dozen kinds on a broken file
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise BadInput(f"{path}: expected a whole {kind} file, got {reason}") from None
     numbers = (np.ndarray, np.generic)  # else text, or nothing
     return {

@@ -9,14 +9,13 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from replication.core.files import BadInput, read_text
-from replication.data.listing import SPLITS, Listing, first_of
+from replication.core.files import BadInput, first_line, read_text
+from replication.data.listing import Listing, first_of
 from replication.data.lists import Lists, Published, class_folders, read_lists
 
 # How a class's folder is written -> from as listed to that: the class a-b of Places365
@@ -71,19 +70,6 @@ def _homes_of(benchmark: str, top: str) -> tuple[Home, ...]:
     return _HOMES[benchmark].get(top, (Home(f"{top}/", "<class>/"),))
 
 
-@dataclass(frozen=True)
-class Placed:
-    """Listed images, and which of them are there.
-
-    Fields: `listing`, of all of them; `there` (N,) bool; `homes`, first folder of a
-    listed path -> where its images were found, None where none was.
-    """
-
-    listing: Listing
-    there: np.ndarray
-    homes: Mapping[str, Home | None]
-
-
 def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     """List the images that the field's lists name, wherever the archive put them.
 
@@ -92,10 +78,35 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
             devkit's labels are others than the list's.
     """
     lists = read_lists(root, published, thinned)
-    placed = lay_out(root, published.benchmark, lists)
-    devkit, problems = check_devkit(root, published.benchmark, lists)
-    if problems := missing(placed, published.benchmark, lists) + problems:
-        raise BadInput(problems)
+    paths = np.concatenate([one.paths for one in lists.splits.values()])
+    tops = np.array([path.partition("/")[0] for path in paths])
+    there = np.zeros(len(paths), bool)
+    layout: dict[str, str] = {}
+    problems = []
+    for top in dict.fromkeys(tops.tolist()):
+        rows = np.flatnonzero(tops == top)
+        homes = _homes_of(published.benchmark, top)
+        home, paths[rows], there[rows] = _best_home(root, homes, paths[rows])
+        layout[top] = str(home)
+        if not there[rows].any():
+            words = ", ".join(map(str, homes))
+            problems.append(f"{root}: expected images in one of {words}, got none")
+    sizes = [len(one.labels) for one in lists.splits.values()]
+    splits = np.repeat([*lists.splits], sizes)
+    if not there.all():
+        gone = paths[~there]
+        counts = zip(*np.unique(splits[~there], return_counts=True), strict=True)
+        words = ", ".join(f"{number:,} of {split}" for split, number in counts)
+        lines = [f"{root}/{path}: expected an image, found nothing" for path in gone]
+        problems = [
+            f"{root}: expected the {len(paths):,} images of the lists, found "
+            f"{there.sum():,}; missing: {words}",
+            *problems,
+            *first_of(lines, root, "missing images"),
+        ]
+    devkit, wrong = _check_devkit(root, published.benchmark, lists)
+    if problems or wrong:
+        raise BadInput(problems + wrong)
     origin = {
         "lists": {
             split: {
@@ -107,37 +118,12 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
             for split, one in lists.splits.items()
         },
         "published_counts": lists.published_counts,
-        "layout": {top: str(home) for top, home in placed.homes.items()},
+        "layout": layout,
         "devkit": devkit,
     }
-    return replace(placed.listing, origin=origin)
-
-
-def lay_out(root: Path, benchmark: str, lists: Lists) -> Placed:
-    """Find the folders below the root that the listed images lie in.
-
-    Raises:
-        BadInput: a folder cannot be read.
-    """
-    splits = [split for split in SPLITS if split in lists.splits]
-    paths = np.concatenate([lists.splits[split].paths for split in splits])
-    tops = np.array([path.partition("/")[0] for path in paths])
-    there = np.zeros(len(paths), bool)
-    homes: dict[str, Home | None] = {}
-    for top in dict.fromkeys(tops.tolist()):
-        rows = np.flatnonzero(tops == top)
-        home, paths[rows], there[rows] = _best_home(
-            root, _homes_of(benchmark, top), paths[rows]
-        )
-        homes[top] = home if there[rows].any() else None
-    listing = Listing(
-        root,
-        paths.astype(str),
-        np.concatenate([lists.splits[split].labels for split in splits]),
-        np.repeat(splits, [len(lists.splits[split].labels) for split in splits]),
-        lists.class_names,
-    )
-    return Placed(listing, there, homes)
+    labels = np.concatenate([one.labels for one in lists.splits.values()])
+    names = lists.class_names
+    return Listing(root, paths.astype(str), labels, splits, names, origin)
 
 
 def _best_home(
@@ -179,32 +165,6 @@ def _names(folder: Path) -> frozenset[str]:
         ) from None
 
 
-def missing(placed: Placed, benchmark: str, lists: Lists) -> list[str]:
-    """A line that counts the images that are not there, and one for each of ten."""
-    if placed.there.all():
-        return []
-    root, paths = placed.listing.root, placed.listing.paths
-    gone = np.flatnonzero(~placed.there)
-    in_split = placed.listing.splits[gone].tolist()
-    counts = ", ".join(
-        f"{in_split.count(split):,} of {split}"
-        for split in lists.splits
-        if split in in_split
-    )
-    problems = [
-        f"{root}: expected the {len(paths):,} images of the lists, "
-        f"found {len(paths) - len(gone):,}; missing: {counts}"
-    ]
-    problems += [
-        f"{root}: expected images in one of "
-        f"{', '.join(map(str, _homes_of(benchmark, top)))}, got none"
-        for top, home in placed.homes.items()
-        if home is None
-    ]
-    lines = [f"{root}/{paths[row]}: expected an image, found nothing" for row in gone]
-    return problems + first_of(lines, root, "missing images")
-
-
 # ---- ImageNet's devkit --------------------------------------------------------------
 
 _TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -213,7 +173,7 @@ _DEVKIT = (".", "lists", "ILSVRC2012_devkit_t12/data")
 _VAL_IMAGE = re.compile(r"/ILSVRC2012_val_(\d{8})\.JPEG$")
 
 
-def check_devkit(
+def _check_devkit(
     root: Path, benchmark: str, lists: Lists
 ) -> tuple[bool | None, list[str]]:
     """Hold the test list's classes against ImageNet's own labels, where they are there.
@@ -255,7 +215,6 @@ def _wnids(place: Path) -> dict[str, str]:
         numbers, wnids = synsets["ILSVRC2012_ID"], synsets["WNID"]
         return {str(n): str(wnid) for n, wnid in zip(numbers, wnids, strict=True)}
     except Exception as error:  # SciPy raises half a dozen kinds on a broken file
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BadInput(
-            f"{place}: expected the devkit's synsets, got {reason}"
+            f"{place}: expected the devkit's synsets, got {first_line(error)}"
         ) from None

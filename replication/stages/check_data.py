@@ -9,138 +9,68 @@ where something is wrong. `prepare` opens every image.
 import os
 import stat
 import sys
-import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from replication.core.files import BadInput
-from replication.core.settings import BENCHMARKS, Settings, load
-from replication.data.decoding import decode
-from replication.data.folders import list_folder
-from replication.data.layouts import check_devkit, lay_out, missing
+from replication.core.settings import (
+    BENCHMARKS,
+    DOWNLOADS,
+    DataSettings,
+    Settings,
+    load,
+)
+from replication.data.decoding import decode, read_image
 from replication.data.listing import Listing, first_of
-from replication.data.lists import Published, read_lists, read_published, remarks
-from replication.data.sources import is_listed
+from replication.data.sources import list_images
 
 SAMPLE = 200
-_SEED = 0
 _AT_ONCE = 256
 
 
-@dataclass
-class Report:
-    """What a check found so far, printed as it is found; a line for each problem."""
-
-    benchmark: str
-    problems: list[str] = field(default_factory=list)
-    _since: float = field(default_factory=time.perf_counter)
-
-    def step(
-        self, what: str, found: str, problems: Sequence[str] = (), good: str = "ok"
-    ) -> None:
-        """End a step: say what was found, how good it is and how long it took."""
-        seconds, self._since = time.perf_counter() - self._since, time.perf_counter()
-        verdict = "WRONG" if problems else good
-        print(
-            f"{self.benchmark}: {what}: {verdict}: {found} ({seconds:.1f} s)",
-            flush=True,
-        )
-        self.problems += problems
-
-
-def check(benchmark: str, root: Path, thinned: bool) -> list[str]:
-    """Check a benchmark's images, printing each step; a line for each thing wrong.
-
-    `thinned`: an imbalance factor is set, so that training counts are free.
-    """
-    report = Report(benchmark)
-    published = read_published(benchmark)
+def check(settings: DataSettings) -> list[str]:
+    """Check a benchmark's images, printing what is found; a line a thing wrong."""
     try:
-        if published is not None and is_listed(root, published):
-            listing, there = _check_lists(report, root, published, thinned)
-        else:
-            listing = list_folder(root, published)
-            there = np.ones(len(listing.paths), bool)
-            report.step("layout", f"folders <split>/<class>/; {_counts(listing)}")
-            said = remarks(listing, published, thinned) if published else []
-            for note in (*listing.notes, *said):
-                report.step("layout", note, good="NOTE")
+        listing = list_images(settings, DOWNLOADS)
     except BadInput as error:
-        report.step("lists and layout", "cannot be used", error.problems)
-        return report.problems
-    places = [f"{root}/{path}" for path in listing.paths[there]]
-    empty = _in_threads(_size_problem, places)
-    report.step(
-        "sizes",
+        return error.problems
+    root = listing.root
+    places = [root / path for path in listing.paths.tolist()]
+    drawn = np.random.default_rng(0).permutation(len(places))[:SAMPLE]
+    empty = _problems_of(_size_problem, places)
+    broken = _problems_of(_decode_problem, [places[row] for row in drawn])
+    for line in (
+        *_found(listing),
+        *listing.notes,
         f"{len(places):,} files, {len(empty):,} of them empty or no file",
-        first_of(empty, root, "files"),
-    )
-    generator = np.random.default_rng(_SEED)
-    number = min(SAMPLE, len(places))
-    chosen = [places[i] for i in generator.choice(len(places), number, replace=False)]
-    broken = _in_threads(_decode_problem, chosen)
-    report.step(
-        "sample",
-        f"{number - len(broken)} of {number} images drawn at random decode",
-        first_of(broken, root, "images"),
-    )
-    return report.problems
+        f"{len(drawn) - len(broken)} of {len(drawn)} images drawn at random decode",
+    ):
+        print(f"{settings.benchmark}: {line}")
+    return first_of(empty, root, "files") + first_of(broken, root, "images")
 
 
-def _check_lists(
-    report: Report, root: Path, published: Published, thinned: bool
-) -> tuple[Listing, np.ndarray]:
-    """Lists, layout, existence and devkit; the images, and which of them are there."""
-    lists = read_lists(root, published, thinned)
-    for split, one in lists.splits.items():
-        same = lists.published[split]
-        report.step(
-            "list",
-            f"{one.place.name}, {len(one.labels):,} images, "
-            f"{'the' if same else 'not the'} published list ({one.blob})",
-            good="ok" if same else "NOTE",
-        )
-    same = lists.published_counts
-    report.step(
-        "counts",
-        f"{len(lists.class_names):,} classes, {'as' if same else 'not as'} published",
-        good="ok" if same else "NOTE",
-    )
-    placed = lay_out(root, published.benchmark, lists)
-    layout = ", ".join(
-        f"{top}/ {'nowhere' if home is None else f'in {home}'}"
-        for top, home in placed.homes.items()
-    )
-    report.step(
-        "images",
-        f"{placed.there.sum():,} of {len(placed.there):,} there; {layout}",
-        missing(placed, published.benchmark, lists),
-    )
-    checked, problems = check_devkit(root, published.benchmark, lists)
-    if checked is not None:
-        report.step(
-            "devkit",
-            "its labels held against the test list" if checked else "not there",
-            problems,
-            good="ok" if checked else "NOTE",
-        )
-    return placed.listing, placed.there
-
-
-def _counts(listing: Listing) -> str:
+def _found(listing: Listing) -> Iterator[str]:
+    """Classes and images in words; of an official archive its lists and folders."""
     splits, images = np.unique(listing.splits, return_counts=True)
-    words = ", ".join(
-        f"{number:,} {split}" for split, number in zip(splits, images, strict=True)
-    )
-    return f"{len(listing.class_names):,} classes, {words}"
+    counts = zip(images, splits, strict=True)
+    words = ", ".join(f"{number:,} {split}" for number, split in counts)
+    yield f"{len(listing.class_names):,} classes; images: {words}"
+    if listing.origin is not None:
+        for one in listing.origin["lists"].values():
+            same = "the" if one["published"] else "not the"
+            yield f"{one['file']}: {same} published list ({one['blob']})"
+        homes = listing.origin["layout"].items()
+        yield f"images lie: {', '.join(f'{top}/ in {home}' for top, home in homes)}"
+        if listing.origin["devkit"] is not None:
+            checked = "held against the list" if listing.origin["devkit"] else "absent"
+            yield f"labels of the devkit: {checked}"
 
 
-def _size_problem(place: str) -> str | None:
+def _size_problem(place: Path) -> str | None:
     try:
         status = os.stat(place)
     except OSError as error:
@@ -150,50 +80,44 @@ def _size_problem(place: str) -> str | None:
     return None if status.st_size else f"{place}: expected an image, got an empty file"
 
 
-def _decode_problem(place: str) -> str | None:
+def _decode_problem(place: Path) -> str | None:
     try:
-        decode(Path(place).read_bytes(), Path(place))
+        decode(read_image(place), place)
     except BadInput as error:
         return str(error)
-    except OSError as error:
-        return f"{place}: expected a whole image, got {error.strerror}"
     return None
 
 
-def _in_threads(of: Callable[[str], str | None], places: Sequence[str]) -> list[str]:
+def _problems_of(of: Callable[[Path], str | None], places: Sequence[Path]) -> list[str]:
     """The problems of files, in their order, from threads that wait for the disk."""
     parts = [places[i : i + _AT_ONCE] for i in range(0, len(places), _AT_ONCE)]
     with ThreadPoolExecutor() as threads:
-        found = threads.map(lambda part: [of(place) for place in part], parts)
-        return [problem for part in found for problem in part if problem is not None]
+        problems = threads.map(lambda part: [of(place) for place in part], parts)
+        return [problem for part in problems for problem in part if problem]
 
 
 def _asked(
     settings: Settings, benchmark: str | None, images: str | None
-) -> Iterator[tuple[str, str]]:
-    """Benchmark and images: as named, or every one that params.yaml gives images.
+) -> Iterator[DataSettings]:
+    """A benchmark on a folder, or every one that params.yaml gives images.
 
     Raises:
         BadInput: no such folder, or no images anywhere.
     """
+    if images is not None and not Path(images).expanduser().is_dir():
+        raise BadInput(f"check_data: expected a folder that exists, got {images!r}")
+    every = [settings.data(name) for name in ([benchmark] if benchmark else BENCHMARKS)]
     if images is not None:
-        if not Path(images).expanduser().is_dir():
-            raise BadInput(f"check_data: expected a folder that exists, got {images!r}")
-        yield benchmark, images
-        return
-    asked = {
-        name: given
-        for name in ([benchmark] if benchmark else BENCHMARKS)
-        if (given := settings.get(f"inputs.{name}.images"))
-    }
+        every = [every[0].model_copy(update={"images": images})]
+    asked = [some for some in every if some.images]
     if not asked:
         where = f"inputs.{benchmark or '*'}.images"
         raise BadInput(f"params.yaml: {where}: expected a folder to check, got null")
-    for name, given in asked.items():
-        if given == "torchvision":
-            print(f"{name}: downloaded by torchvision, which checks it")
+    for some in asked:
+        if some.images == "torchvision":
+            print(f"{some.benchmark}: downloaded by torchvision, which checks it")
         else:
-            yield name, given
+            yield some
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -204,14 +128,10 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     problems = []
     try:
-        settings = load()
-        for benchmark, images in _asked(settings, given.benchmark, given.images):
-            thinned = settings.data(benchmark).imbalance_factor is not None
-            wrong = check(benchmark, Path(images).expanduser(), thinned)
-            print(
-                f"{benchmark}: {images}: {'not ready' if wrong else 'ready'}",
-                flush=True,
-            )
+        for settings in _asked(load(), given.benchmark, given.images):
+            wrong = check(settings)
+            ready = "not ready" if wrong else "ready"
+            print(f"{settings.benchmark}: {settings.images}: {ready}", flush=True)
             problems += wrong
     except BadInput as error:
         problems = error.problems

@@ -5,7 +5,6 @@ lists, which are large, are cut from their other lists.
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -128,28 +127,6 @@ def write_annotations(root: Path, lines: Mapping[str, list[str]]) -> None:
         (root / file).write_text(json.dumps(annotations(lines[split], 1000)))
     for file in ("iNaturalist18_train.txt", "iNaturalist18_val.txt"):
         (root / file).unlink(missing_ok=True)
-
-
-def link_places(root: Path, shared: Path) -> Path:
-    """Places-LT whole, in the archives' folders: one image, linked 106,300 times."""
-    source = root / "one.jpg"
-    root.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    made: set[str] = set()
-    (root / "lists").mkdir()
-    for number, split in enumerate(("train", "val", "test")):
-        content = (shared / "data" / "places_lt" / f"Places_LT_{split}.txt").read_text()
-        (root / "lists" / f"Places_LT_{split}.txt").write_text(content)
-        source = root / f"image{number}.jpg"  # a file has 65,000 names at most
-        Image.fromarray(noise).save(source)
-        for line in content.splitlines():
-            path = places_archives(line.rpartition(" ")[0])
-            folder = f"{root}/{path.rpartition('/')[0]}"
-            if folder not in made:
-                os.makedirs(folder, exist_ok=True)
-                made.add(folder)
-            os.link(source, f"{root}/{path}")
-    return root
 
 
 def places_archives(path: str) -> str:

@@ -1,23 +1,15 @@
-"""The dry check: its good answer and its bad one, on Places-LT whole."""
+"""The dry check: its good answer and its bad one."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from replication.data import sources
 from replication.stages.check_data import main
-from tests.data.official import link_places, places_archives
+from tests.data.official import cut, places_archives, published, write
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def places(shared, tmp_path_factory) -> Iterator[Path]:
-    """Every list and every image of Places-LT, in the archives' folders."""
-    root = link_places(tmp_path_factory.mktemp("places") / "root", shared)
-    yield root
-    shutil.rmtree(root)
 
 
 @pytest.fixture(autouse=True)
@@ -28,71 +20,54 @@ def checkout(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def said(text: str) -> list[str]:
-    """Lines without the seconds that they took."""
-    return [line.rsplit(" (", 1)[0] for line in text.splitlines()]
-
-
-def test_whole_benchmark_is_ready_then_spoilt(places, checkout, capsys) -> None:
+def test_listed_images_are_ready_then_spoilt(
+    shared, checkout, monkeypatch, capsys
+) -> None:
+    lines = cut(shared, "places_lt")
+    known = published("places_lt", lines)
+    monkeypatch.setattr(sources, "read_published", lambda _: known)
+    places = write(checkout / "places", known, lines, places_archives, "lists")
     assert main(["places_lt", str(places)]) == 0
+    lists = [
+        f"{one.file}: the published list ({one.blob})" for one in known.lists.values()
+    ]
+    good = [
+        "9 classes; images: 18 test, 27 train, 9 val",
+        *lists,
+        "images lie: train/ in data_256/<letter>/<class>/, val/ in val_256/",
+        "54 files, 0 of them empty or no file",
+        "54 of 54 images drawn at random decode",
+        f"{places}: ready",
+    ]
     out, err = capsys.readouterr()
-    assert err == ""
-    lines = [
-        "places_lt: list: ok: Places_LT_train.txt, 62,500 images, the published list "
-        "(6392252f8ae867bc8a5e841cc1b29e5b8ef4b636)",
-        "places_lt: list: ok: Places_LT_val.txt, 7,300 images, the published list "
-        "(b93a2ca58ccb7f3b671c176f395a70bf52c95533)",
-        "places_lt: list: ok: Places_LT_test.txt, 36,500 images, the published list "
-        "(e732e58b8aa718a2c1c11933375f5710652c2b93)",
-        "places_lt: counts: ok: 365 classes, as published",
-        "places_lt: images: ok: 106,300 of 106,300 there; train/ in "
-        "data_256/<letter>/<class>/, val/ in val_256/",
-        "places_lt: sizes: ok: 106,300 files, 0 of them empty or no file",
-        "places_lt: sample: ok: 200 of 200 images drawn at random decode",
-    ]
-    assert said(out) == [*lines, f"places_lt: {places}: ready"]
-    assert [file.name for file in checkout.iterdir()] == ["params.yaml"]
+    assert (out.splitlines(), err) == ([f"places_lt: {line}" for line in good], "")
+    assert {file.name for file in checkout.iterdir()} == {"params.yaml", "places"}
 
-    train = [
-        places / places_archives(line.split()[0])
-        for line in (places / "lists" / "Places_LT_train.txt").read_text().splitlines()
-    ]
-    train[0].unlink()
-    for file, content in zip(train[1:3], (b"", b"no image"), strict=True):
-        file.unlink()
-        file.write_bytes(content)
+    train = [places / places_archives(line.split()[0]) for line in lines["train"]]
+    train[1].write_bytes(b"")
+    train[2].write_bytes(b"no image")
     assert main(["places_lt", str(places)]) == 2
     out, err = capsys.readouterr()
-    images, sizes = said(out)[4:6]
-    assert images == (
-        "places_lt: images: WRONG: 106,299 of 106,300 there; train/ in "
-        "data_256/<letter>/<class>/, val/ in val_256/"
-    )
-    assert sizes == (
-        "places_lt: sizes: WRONG: 106,299 files, 1 of them empty or no file"
-    )
-    assert err.splitlines() == [
-        f"{places}: expected the 106,300 images of the lists, found 106,299; missing: "
-        "1 of train",
-        f"{train[0]}: expected an image, found nothing",
-        f"{train[1]}: expected an image, got an empty file",
+    assert out.splitlines()[-3:] == [
+        "places_lt: 54 files, 1 of them empty or no file",
+        "places_lt: 52 of 54 images drawn at random decode",
+        f"places_lt: {places}: not ready",
     ]
-
-
-def test_lists_that_cannot_be_used_end_the_check(tmp_path, capsys) -> None:
-    (tmp_path / "iNaturalist18_train.txt").write_text("x\n")
-    assert main(["inat18", str(tmp_path)]) == 2
-    out, err = capsys.readouterr()
-    assert said(out)[0] == "inat18: lists and layout: WRONG: cannot be used"
-    assert err.splitlines() == [
-        f"{tmp_path}: expected iNaturalist18_val.txt there or in lists/, found none",
-        f"{tmp_path}/iNaturalist18_train.txt:1: expected a path, a space and a label, "
-        "got 'x'",
+    bad = (f"{place}: expected a whole image, got no image" for place in train[1:3])
+    problems = err.splitlines()
+    assert problems[0] == f"{train[1]}: expected an image, got an empty file"
+    assert sorted(problems[1:]) == sorted(bad)
+    train[0].unlink()
+    assert main(["places_lt", str(places)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{places}: expected the 54 images of the lists, found 53; missing: 1 of train",
+        f"{train[0]}: expected an image, found nothing",
     ]
 
 
 def test_images_of_params_are_checked(checkout, write_images, capsys) -> None:
     root = write_images(checkout / "own", {"train/a": 3, "test/a": 2})
+    (root / "notes.txt").touch()
     params = checkout / "params.yaml"
     given = (
         params.read_text()
@@ -102,9 +77,11 @@ def test_images_of_params_are_checked(checkout, write_images, capsys) -> None:
     params.write_text(given)
     assert main([]) == main(["own"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[0] == (
-        "cifar100_lt: downloaded by torchvision, which checks it"
-    )
+    assert out.splitlines()[:3] == [
+        "cifar100_lt: downloaded by torchvision, which checks it",
+        "own: 1 classes; images: 2 test, 3 train",
+        "own: Not read: 1 .txt (first notes.txt).",
+    ]
     assert out.count(f"own: {root}: ready") == 2
 
 
