@@ -89,8 +89,7 @@ def start_network(
 
     The head of C classes is drawn afresh, whatever head a file has.
 
-    Raises:
-        BadInput: as `build_network` and `read_checkpoint`.
+    Raises BadInput: as `build_network` and `read_checkpoint`.
     """
     if pretrained is None or not is_file(pretrained):
         return build_network(name, num_classes, pretrained, seed)
@@ -109,10 +108,9 @@ def read_checkpoint(
     LWS's scale s of each class goes into the head: W <- s W, b <- s b.
     `with_head`: false leaves the file's head out, whatever its classes.
 
-    Raises:
-        BadInput: the file is missing, truncated or holds more than plain tensors; its
-            weights are another network's, or its head has other classes; or a line for
-            each of the first five keys that do not fit, and how many more there are.
+    Raises BadInput: the file is missing, truncated or holds more than plain tensors;
+    its weights are another network's, or its head has other classes; or a line for each
+    of the first five keys that do not fit, and how many more there are.
     """
     built = build_network(network, num_classes, None, seed=0)
     head = _head_name(path, network, built)
@@ -219,8 +217,7 @@ def _tensors(flat: Any) -> Weights:
 def _take_prefix_off(path: Path, weights: Weights, names: Collection[str]) -> list[str]:
     """Take off what a wrapper put before the network's names; a line for the rest.
 
-    Raises:
-        BadInput: the names are there under several prefixes.
+    Raises BadInput: the names are there under several prefixes.
     """
     under: Counter[str] = Counter()
     for name in weights:

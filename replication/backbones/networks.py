@@ -6,12 +6,13 @@ A network offers timm's own interface: `forward_features`, then
 
 import difflib
 import re
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from replication.core.files import BadInput
+from replication.core.files import BadInput, read_arrays
 
 _CIFAR_RESNET = re.compile(r"resnet(\d+)_cifar")
 # What networks call their stages, or what holds them.
@@ -94,8 +95,7 @@ def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequ
 def check_network(name: str) -> None:
     """Refuse a name that no network has.
 
-    Raises:
-        BadInput: neither a CIFAR ResNet of 6n + 2 layers nor a timm network.
+    Raises BadInput: neither a CIFAR ResNet of 6n + 2 layers nor a timm network.
     """
     cifar = _CIFAR_RESNET.fullmatch(name)
     if cifar:
@@ -133,8 +133,7 @@ def build_network(
 
     The head of C classes is always drawn afresh.
 
-    Raises:
-        BadInput: no such network, or its weights cannot be had.
+    Raises BadInput: no such network, or its weights cannot be had.
     """
     check_network(name)
     if pretrained is not None and pretrained.split(".")[0] != name.split(".")[0]:
@@ -164,13 +163,22 @@ def build_network(
             ) from None
 
 
+def read_network(weights: Path, name: str, num_classes: int) -> nn.Module:
+    """A network with the weights that the stage `backbone` wrote."""
+    network = build_network(name, num_classes, None, seed=0)
+    state = {
+        key: torch.from_numpy(value) for key, value in read_arrays(weights).items()
+    }
+    network.load_state_dict(state)
+    return network
+
+
 def last_block(network: nn.Module) -> nn.Module:
     """The last block of the last stage, by the stages that timm names of a network.
 
     A transformer's block is a stage of its own.
 
-    Raises:
-        BadInput: timm names no stages of this network.
+    Raises BadInput: timm names no stages of this network.
     """
     named = [info["module"] for info in getattr(network, "feature_info", None) or ()]
     stages = [name for name in named if _STAGES.fullmatch(name.split(".")[0])]

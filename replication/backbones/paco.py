@@ -204,8 +204,7 @@ def freeze_for_places(network: nn.Module) -> None:
     still train, and running statistics move on; so does all that comes after. In other
     networks linear layers, tokens and embeddings are frozen as convolutions are.
 
-    Raises:
-        BadInput: the network has no stages.
+    Raises BadInput: the network has no stages.
     """
     last = last_block(network)
     for module in network.modules():  # in the order of the forward pass
@@ -245,8 +244,7 @@ def contrast_step(
         shuffle: (W * B,) a permutation of the global batch, the same on all W
             processes.
 
-    Returns:
-        This process's loss, a scalar, and its logits (B, C), detached.
+    Returns this process's loss, a scalar, and its logits (B, C), detached.
     """
     logits, queries = module(queries_pixels)
     paco.follow()
@@ -312,13 +310,10 @@ def train_paco(
 
     `class_counts` (C,) of the training images; the rest as in `train_network`.
 
-    Returns:
-        The network, whose own head is PaCo's, without the prior; in each epoch the
-        images that do not fill a last batch are left out, others each time.
-
-    Raises:
-        BadInput: the loss is not finite, the network cannot be frozen as asked, or
-            batch, devices, queue and images do not fit one another.
+    Returns the network, whose own head is PaCo's, without the prior; in each epoch the
+    images that do not fill a last batch are left out, others each time. Raises
+    BadInput: the loss is not finite, the network cannot be frozen as asked, or batch,
+    devices, queue and images do not fit one another.
     """
     _check_sizes(fabric, len(train), settings)
     network = start_network(

@@ -73,13 +73,9 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> Tensor:
 def share_of(order: Tensor, batch_size: int, rank: int, world: int) -> Tensor:
     """One process's share: of each global batch, its own consecutive part.
 
-    Args:
-        order: (N,) the epoch's order.
-        batch_size: of all processes together; a multiple of `world`.
-
-    Returns:
-        (n,) with n equal on all processes; fewer than `world` samples at the end, which
-        do not divide evenly, are left out of the epoch.
+    `order`: (N,) the epoch's order. `batch_size`: of all processes together; a multiple
+    of `world`. Returns (n,) with n equal on all processes; fewer than `world` samples
+    at the end, which do not divide evenly, are left out of the epoch.
     """
     whole = order[: len(order) - len(order) % world]
     parts = [batch.tensor_split(world)[rank] for batch in whole.split(batch_size)]
@@ -91,9 +87,8 @@ def make_fabric(machine: MachineSettings) -> Fabric:
 
     How many there are says the launcher alone: torchrun, srun, or none.
 
-    Raises:
-        BadInput: a device that this machine does not have, or a job of SLURM that does
-            not say how many of its tasks share a machine.
+    Raises BadInput: a device that this machine does not have, or a job of SLURM that
+    does not say how many of its tasks share a machine.
     """
     try:
         launcher = _launcher()
@@ -154,8 +149,7 @@ def train_network(
 
     `val` gives a curve, and nothing is chosen by it; the rest as in `train_epochs`.
 
-    Raises:
-        BadInput: the loss is not finite, or the batch does not divide among devices.
+    Raises BadInput: the loss is not finite, or the batch does not divide among devices.
     """
     if settings.batch_size % fabric.world_size:
         raise BadInput(
@@ -207,8 +201,7 @@ def train_epochs(
             the same in all processes.
         report: told (epoch, epochs, metrics) after each epoch, in the first process.
 
-    Returns:
-        A row an epoch, with the number of processes that trained it.
+    Returns a row an epoch, with the number of processes that trained it.
     """
     optimiser = torch.optim.SGD(
         [weight for weight in model.parameters() if weight.requires_grad],

@@ -109,8 +109,7 @@ def device_name(device: torch.device) -> str:
 def pick_device(name: str) -> torch.device:
     """The device that the setting `device` names.
 
-    Raises:
-        BadInput: this machine does not have it.
+    Raises BadInput: this machine does not have it.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -62,8 +62,7 @@ def _printable(line: str) -> str:
 def replacing(path: PathLike) -> Iterator[Path]:
     """Yield a place to write to that becomes `path` when the block ends well.
 
-    Raises:
-        BadInput: the folder cannot be created or written to, or the disk is full.
+    Raises BadInput: the folder cannot be created or written to, or the disk is full.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -92,11 +91,7 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def read_text(path: PathLike) -> str:
-    """Read UTF-8 text.
-
-    Raises:
-        BadInput: the file is missing or is not UTF-8.
-    """
+    """Read UTF-8 text. Raises BadInput: the file is missing or is not UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -114,11 +109,7 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def read_json(path: PathLike) -> Any:
-    """Read JSON.
-
-    Raises:
-        BadInput: the file is missing or is not JSON.
-    """
+    """Read JSON. Raises BadInput: the file is missing or is not JSON."""
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -157,8 +148,7 @@ def _plain(value: Any) -> Any:
 def read_yaml(path: PathLike) -> Any:
     """Read YAML 1.2, in which `1e-4` is a number, as DVC reads it.
 
-    Raises:
-        BadInput: the file is missing or is not YAML; the line and column are named.
+    Raises BadInput: the file is missing or is not YAML; the line and column are named.
     """
     try:
         return copy.deepcopy(_parsed(read_text(path)))
@@ -198,8 +188,7 @@ def write_arrays(
 def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
     """Read every array of a safetensors file.
 
-    Raises:
-        BadInput: the file is missing, truncated or not safetensors.
+    Raises BadInput: the file is missing, truncated or not safetensors.
     """
     with _opened(path) as opened:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -208,8 +197,7 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
 def read_about(path: PathLike) -> dict[str, Any]:
     """Read the facts that `write_arrays` kept in the header; none in another's file.
 
-    Raises:
-        BadInput: the file is missing, truncated or not safetensors.
+    Raises BadInput: the file is missing, truncated or not safetensors.
     """
     with _opened(path) as opened:
         header = opened.metadata() or {}
@@ -259,8 +247,7 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
 def read_table(path: PathLike) -> pd.DataFrame:
     """Read what `write_table` wrote.
 
-    Raises:
-        BadInput: the file is missing or not a table.
+    Raises BadInput: the file is missing or not a table.
     """
     if Path(path).suffix == ".csv":
         return _read_csv(path)

@@ -41,9 +41,8 @@ def pixels_of(weights: str, network: str | None) -> frozenset[Pixels]:
     A file of ours says it. timm says it of a weight name (`resnet50.tv_in1k`); of any
     other file it says what each of its own weights of that network wants.
 
-    Args:
-        weights: a timm weight name, or the path of a file.
-        network: that a file is of, with timm's weight tag or without; None: not asked.
+    `weights`: a timm weight name, or the path of a file. `network`: that a file is of,
+    with timm's weight tag or without; None: not asked.
     """
     if not is_file(weights):
         return _of_timm(weights, default=True)

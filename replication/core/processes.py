@@ -4,8 +4,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from replication.core.cores import cores
 from replication.core.files import BadInput
@@ -36,11 +38,8 @@ def is_first() -> bool:
 def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
     """Run a stage's module in several processes of this machine, by torchrun.
 
-    Returns:
-        The exit code of the process that ended badly first, 0 where none did.
-
-    Raises:
-        BadInput: a process was killed.
+    Returns the exit code of the process that ended badly first, 0 where none did.
+    Raises BadInput: a process was killed.
     """
     # Not at the top: every stage would wait for what one of them needs.
     from torch.distributed import run
@@ -74,37 +73,22 @@ def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
 
 def at_work() -> int | None:
     """The process of a `dvc repro` or `dvc exp run` in this folder; None: none is."""
-    for place in Path("/proc").glob("[0-9]*"):
-        pid = int(place.name)
-        try:
-            if _is_dvc(pid) and (place / "cwd").readlink() == Path.cwd():
-                return pid
-        except OSError:  # gone, or not ours
-            continue
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        here = process.info["cwd"] == os.getcwd()
+        if here and _is_dvc(process.info["cmdline"] or []):
+            return process.pid
     return None
 
 
 def runner() -> str | None:
     """The run of DVC that started this process, by a name that no other has."""
-    for pid, started in _ancestors():
-        if _is_dvc(pid):
-            return f"dvc-{pid}-{started}"
+    for process in psutil.Process().parents():
+        with suppress(psutil.Error):  # gone, or not ours
+            if _is_dvc(process.cmdline()):
+                return f"dvc-{process.pid}-{process.create_time()}"
     return None
 
 
-def _is_dvc(pid: int) -> bool:
-    parts = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
-    called = any(Path(part).name == "dvc" for part in parts[:3])
-    return called and ("repro" in parts or {"exp", "run"} <= {*parts})
-
-
-def _ancestors() -> Iterator[tuple[int, str]]:
-    """This process's parent, that one's, and so on: id and when it started."""
-    pid = os.getppid()
-    while pid > 1:
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return
-        yield pid, fields[19]
-        pid = int(fields[1])
+def _is_dvc(command: list[str]) -> bool:
+    called = any(Path(part).name == "dvc" for part in command[:3])
+    return called and ("repro" in command or {"exp", "run"} <= {*command})

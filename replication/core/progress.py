@@ -20,8 +20,7 @@ _QUIET_SECONDS = 10.0
 def progress(what: str) -> Iterator[Tell]:
     """Show how far a long job is: a bar on a terminal, a line now and then in a log.
 
-    Yields:
-        A function told (step from 0, steps, metrics) after each step.
+    Yields a function told (step from 0, steps, metrics) after each step.
     """
     bar = Progress(
         TextColumn("{task.description}"),

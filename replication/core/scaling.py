@@ -65,8 +65,7 @@ def scaled(size: Size) -> dict[tuple[str, str], Scaled]:
 def clusters_of_row(in_use: float, default: float, printed: float) -> Scaled:
     """A printed number of clusters, in its proportion to the printed default.
 
-    Args:
-        in_use: K of the full model; `default`, what print says that it is.
+    `in_use`: K of the full model; `default`, what print says that it is.
     """
     value = max(FEWEST_CLUSTERS, round(in_use * printed / default))
     return Scaled(value, f"{in_use:,} x {printed:,} / {default:,}")

@@ -466,8 +466,7 @@ def _contradictions(params: Params) -> Iterator[str]:
 def load(path: Path = PARAMS) -> "Settings":
     """Read and check params.yaml, whatever part of it is needed.
 
-    Raises:
-        BadInput: one line for each thing that is wrong with it.
+    Raises BadInput: one line for each thing that is wrong with it.
     """
     params = read_shaped(path, Params)
     if lines := [f"{path}: {line}" for line in _contradictions(params)]:

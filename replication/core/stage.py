@@ -152,8 +152,7 @@ class Stage:
     def finish(self) -> None:
         """Check that no input changed under the run, write its record, drop its state.
 
-        Raises:
-            BadInput: an input, or a setting that was read, changed while it ran.
+        Raises BadInput: an input, or a setting that was read, changed while it ran.
         """
         inputs, now = self._inputs, load()
         changed = [name for name in inputs if _input_hash(name) != inputs[name]]
@@ -334,8 +333,7 @@ def only_one(name: str) -> Iterator[None]:
 
     Killing `dvc` leaves its stage running, and the next `dvc repro` starts a second.
 
-    Raises:
-        BadInput: another process runs this stage in this checkout.
+    Raises BadInput: another process runs this stage in this checkout.
     """
     if not is_first():
         yield

@@ -28,8 +28,7 @@ def write_state(path: PathLike, state: Mapping[str, Any]) -> None:
 def read_state(path: PathLike) -> dict[str, Any]:
     """Read a training state; nothing inside the file is executed.
 
-    Raises:
-        BadInput: the file is missing, truncated, or holds more than plain tensors.
+    Raises BadInput: the file is missing, truncated, or holds more than plain tensors.
     """
     try:
         _check_zip(path)

@@ -27,10 +27,9 @@ def decode(content: bytes, place: Path) -> Image.Image:
 
     Its EXIF orientation is not followed, as in the field's pipelines.
 
-    Raises:
-        BadInput: not an image, truncated, too large to be one, or of values whose range
-            nothing says: floating point, or more than 8 bits with the upper ones empty,
-            as sensors of 10 to 14 bits leave them.
+    Raises BadInput: not an image, truncated, too large to be one, or of values whose
+    range nothing says: floating point, or more than 8 bits with the upper ones empty,
+    as sensors of 10 to 14 bits leave them.
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:

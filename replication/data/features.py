@@ -91,8 +91,7 @@ def read_features(
         val_is_test: the benchmark is tested on its validation split and has no other
             (iNaturalist 2018): feature_val becomes test, and there is no val.
 
-    Raises:
-        BadInput: a line for each thing wrong with the files; rows count from 0.
+    Raises BadInput: a line for each thing wrong with the files; rows count from 0.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: expected a folder, found none")
@@ -142,13 +141,9 @@ def write_features(
 ) -> None:
     """Write features as `read_features` reads them, in half precision; whole heads.
 
-    Args:
-        tables: train, test and perhaps val and train_augmented -> features (N, D) and
-            labels (N,); one without samples is left out.
-        head: `weight` (C, D) and `bias` (C,), or None.
-
-    Raises:
-        BadInput: a feature is beyond what half precision has.
+    `tables`: train, test and perhaps val and train_augmented -> features (N, D) and
+    labels (N,); one without samples is left out. `head`: `weight` (C, D) and `bias`
+    (C,), or None. Raises BadInput: a feature is beyond what half precision has.
     """
     for split, name in _file_names(val_is_test).items():
         features, labels = tables.get(split, (np.empty(0), np.empty(0)))

@@ -36,8 +36,7 @@ _ENDINGS = frozenset(e for e, name in Image.EXTENSION.items() if name in FORMATS
 def split_folders(root: Path) -> dict[str, str]:
     """Split -> the folder in the root that holds it, of those that are there.
 
-    Raises:
-        BadInput: two folders for one split.
+    Raises BadInput: two folders for one split.
     """
     entries = sorted(root.iterdir()) if root.is_dir() else []
     folders = [entry.name for entry in entries if entry.is_dir()]
@@ -60,11 +59,10 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
     Classes are train's folders, numbered by their sorted names, by number where all are
     numbers, and of a benchmark of the field as the field does. Images may lie deeper.
 
-    Raises:
-        BadInput: a line for each: no train or test folder, a folder without images, a
-            class without test images, a test or val class never trained, two classes
-            that differ only in case, a file name that is no text; or classes that are
-            not the benchmark's.
+    Raises BadInput: a line for each: no train or test folder, a folder without images,
+    a class without test images, a test or val class never trained, two classes that
+    differ only in case, a file name that is no text; or classes that are not the
+    benchmark's.
     """
     folder_of = split_folders(root)
     problems = [

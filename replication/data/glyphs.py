@@ -106,8 +106,7 @@ def glyph_alphabet(num_classes: int, fine_grained: bool) -> tuple[str, ...]:
     class's rank, and so about its number of training images. Fine-grained, near twins
     (a à á â) stand on either side of the shot thresholds.
 
-    Raises:
-        ValueError: there are not so many characters.
+    Raises ValueError: there are not so many characters.
     """
     kinds = _TWIN_FAMILIES if fine_grained else _DISTINCT_KINDS
     available = sum(map(len, kinds))
@@ -143,8 +142,7 @@ def draw_glyphs(
         generator: its children are spawned: a second call draws other images.
         strain: how far drawings of a class stray from each other, in (0, 1].
 
-    Returns:
-        (N, S, S, 3) uint8, RGB.
+    Returns (N, S, S, 3) uint8, RGB.
     """
     num_samples = len(labels)
     # One stream per array, filled row by row: row i never depends on N.
@@ -187,15 +185,11 @@ def stand_in_counts(
     Args:
         histogram: published {training images of a class: number of such classes}.
         num_classes: C, from 3 to the number of published classes.
-        num_images: images that the counts may add up to; they come within about C of
-            it where step 3 had to press.
+        num_images: images that the counts may add up to; they come within about C of it
+            where step 3 had to press.
 
-    Returns:
-        (C,) int64 counts, descending.
-
-    Raises:
-        ValueError: `num_classes` is out of range, or `num_images` is less than C
-            classes need.
+    Returns (C,) int64 counts, descending. Raises ValueError: `num_classes` is out of
+    range, or `num_images` is less than C classes need.
     """
     published = np.repeat([*histogram.keys()], [*histogram.values()])
     published = np.sort(published)[::-1]

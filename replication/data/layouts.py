@@ -73,9 +73,8 @@ def _homes_of(benchmark: str, top: str) -> tuple[Home, ...]:
 def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     """List the images that the field's lists name, wherever the archive put them.
 
-    Raises:
-        BadInput: the lists are not fit to be used, an image is not there, or the
-            devkit's labels are others than the list's.
+    Raises BadInput: the lists are not fit to be used, an image is not there, or the
+    devkit's labels are others than the list's.
     """
     lists = read_lists(root, published, thinned)
     paths = np.concatenate([one.paths for one in lists.splits.values()])
@@ -131,8 +130,7 @@ def _best_home(
 ) -> tuple[Home, list[str], np.ndarray]:
     """The first home that holds every image, or else the one that holds most.
 
-    Returns:
-        The home, where it has each image, and (n,) bool: which ones it holds.
+    Returns the home, where it has each image, and (n,) bool: which ones it holds.
     """
     best, most = homes[0], np.zeros(len(listed), bool)
     for home in homes:
@@ -178,9 +176,8 @@ def _check_devkit(
 ) -> tuple[bool | None, list[str]]:
     """Hold the test list's classes against ImageNet's own labels, where they are there.
 
-    Returns:
-        Whether the devkit was there (None: the benchmark has none), and a line for
-        each of the first ten images that it labels otherwise.
+    Returns whether the devkit was there (None: the benchmark has none), and a line for
+    each of the first ten images that it labels otherwise.
     """
     if benchmark != "imagenet_lt":
         return None, []

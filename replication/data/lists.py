@@ -136,9 +136,8 @@ def read_lists(root: Path, published: Published, thinned: bool) -> Lists:
 
     Where an imbalance factor thins the training images anyway, their counts are free.
 
-    Raises:
-        BadInput: a line for each thing wrong in a list, between lists, or with the
-            class counts.
+    Raises BadInput: a line for each thing wrong in a list, between lists, or with the
+    class counts.
     """
     lists = _read(root, published)
     problems = (
@@ -180,8 +179,7 @@ def published_order(
 ) -> list[str]:
     """Classes' folders in the order in which the field numbers them.
 
-    Raises:
-        BadInput: they are not the benchmark's.
+    Raises BadInput: they are not the benchmark's.
     """
     order = sorted(names, key=lambda name: published.sorted_as.get(name, name))
     order = in_number_order(order)
@@ -265,8 +263,7 @@ def _read(root: Path, published: Published) -> dict[str, ImageList]:
 def read_list(place: Path, num_classes: int) -> ImageList:
     """Read a list: a line an image, `relative/path.jpg label`.
 
-    Raises:
-        BadInput: a line for each of the first ten lines that cannot be used.
+    Raises BadInput: a line for each of the first ten lines that cannot be used.
     """
     try:
         content = place.read_bytes()
@@ -287,8 +284,7 @@ def read_list(place: Path, num_classes: int) -> ImageList:
 def read_annotations(place: Path, num_classes: int) -> ImageList:
     """Read annotations in COCO's style: images, annotations, categories.
 
-    Raises:
-        BadInput: a line for each of the first ten entries that cannot be used.
+    Raises BadInput: a line for each of the first ten entries that cannot be used.
     """
     content = read_json(place)
     paths = _column(place, content, "images", "file_name", str)

@@ -15,8 +15,7 @@ _TRIED, _AT_ONCE = 5000, 512
 def refuse_unwritten(where: str, features: np.ndarray) -> None:
     """Refuse features (N, D) that no samples can be meant by.
 
-    Raises:
-        BadInput: two rows or more are all zero, or all rows are equal.
+    Raises BadInput: two rows or more are all zero, or all rows are equal.
     """
     zeros = ~features.any(1)
     if zeros.sum() > 1:
@@ -36,10 +35,9 @@ def doubts_of(
 ) -> tuple[list[str], list[str]]:
     """What a reader is told of features and labels by split, and what of it is doubt.
 
-    Returns:
-        A sentence's words each: a row of zeros, columns of one number; and, as reasons
-        why a number is partial, splits on unlike scales, and labels that the features
-        know nothing of.
+    Returns a sentence's words each: a row of zeros, columns of one number; and, as
+    reasons why a number is partial, splits on unlike scales, and labels that the
+    features know nothing of.
     """
     notes, doubts = [], []
     for split, (features, _) in splits.items():

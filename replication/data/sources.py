@@ -61,8 +61,7 @@ def prepare(
     `downloads` is the folder for what is downloaded; `tell` is told (image from 0,
     images, nothing) as images are opened.
 
-    Raises:
-        BadInput: a line for each thing wrong with the images, all of them at once.
+    Raises BadInput: a line for each thing wrong with the images, all of them at once.
     """
     if settings.stand_in:
         return draw_stand_in(settings)
@@ -100,8 +99,7 @@ def list_images(settings: DataSettings, downloads: Path) -> Listing:
 def is_listed(root: Path, published: Published) -> bool:
     """Whether a root holds one of the field's lists, and is no plain image folder.
 
-    Raises:
-        BadInput: it is neither.
+    Raises BadInput: it is neither.
     """
     listed = has_lists(root, published)
     if not listed and not {"train", "test"} <= {*split_folders(root)}:
@@ -145,8 +143,7 @@ def thin_listing(listing: Listing, settings: DataSettings) -> Listing:
 def download_cifar100(folder: Path) -> Path:
     """Download CIFAR-100 with torchvision and lay it out as an image folder.
 
-    Raises:
-        BadInput: the download failed.
+    Raises BadInput: the download failed.
     """
     from torchvision.datasets import CIFAR100
 

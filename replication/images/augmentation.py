@@ -148,9 +148,8 @@ def paco_views(
 ) -> tuple[v2.Compose, v2.Compose]:
     """Augmentations of queries and of keys.
 
-    Returns:
-        Two maps of one image, (3, H, W) uint8 -> (3, image_size, image_size) uint8,
-        that draw from PyTorch's global random numbers.
+    Returns two maps of one image, (3, H, W) uint8 -> (3, image_size, image_size) uint8,
+    that draw from PyTorch's global random numbers.
     """
     query, key = (_operations(kind, image_size) for kind in (kind_query, kind_key))
     return v2.Compose(query), v2.Compose(key)

@@ -87,11 +87,10 @@ def training_batches(
 ) -> Epoch:
     """Augmented, normalised batches, epoch after epoch.
 
-    Returns:
-        A function of `order` (n,), indices into the images, this process's share of
-        the epoch, and of the seed of the epoch's augmentation on this process. It
-        yields (B, 3, H, W) float32 and (B,) int64, on the device; the last batch may
-        be smaller. Its worker processes stay from one epoch to the next.
+    Returns a function of `order` (n,), indices into the images, this process's share of
+    the epoch, and of the seed of the epoch's augmentation on this process. It yields
+    (B, 3, H, W) float32 and (B,) int64, on the device; the last batch may be smaller.
+    Its worker processes stay from one epoch to the next.
     """
     if images.pixels is not None and settings.augmentation in ("cifar", "none"):
         shifted = settings.augmentation == "cifar"
@@ -303,11 +302,8 @@ class Loader:
     def batches(self, order: Tensor, seeds: Iterable[int]) -> Iterator[list[Tensor]]:
         """One epoch: images by their order (n,), what is drawn for each by its seed.
 
-        Yields:
-            (B, 3, H, W) uint8 for each view, and labels (B,) int64, on the device.
-
-        Raises:
-            BadInput: an image cannot be decoded.
+        Yields (B, 3, H, W) uint8 for each view, and labels (B,) int64, on the device.
+        Raises BadInput: an image cannot be decoded.
         """
         self.plan.asked = zip(order.tolist(), seeds, strict=False)
         for batch in self.loader:

@@ -34,9 +34,8 @@ def mcc_scores(
         labels: (N,), N >= 2.
         num_classes: C.
 
-    Returns:
-        (S, N); the mean over samples is scikit-learn's `matthews_corrcoef`: 0 where
-        one class is predicted or present alone.
+    Returns (S, N); the mean over samples is scikit-learn's `matthews_corrcoef`: 0 where
+    one class is predicted or present alone.
     """
     return np.stack([_mcc(row, labels, num_classes) for row in predictions])
 
@@ -48,9 +47,8 @@ def nmi_scores(
 
     Implements: Sect. 6, Table 1: NMI with arithmetic normalisation, natural logs.
 
-    Returns:
-        (S, N), arguments as in `mcc_scores`; the mean over samples is scikit-learn's
-        `normalized_mutual_info_score`.
+    Returns (S, N), arguments as in `mcc_scores`; the mean over samples is
+    scikit-learn's `normalized_mutual_info_score`.
     """
     return np.stack([_nmi(row, labels, num_classes) for row in predictions])
 

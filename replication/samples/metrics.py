@@ -53,12 +53,9 @@ def accuracy_weights(
     Implements: Sect. 6, 7: Overall over samples; Many, Medium, Few as the mean over the
     group's classes of the class's accuracy, as the field's code computes them.
 
-    Args:
-        labels: (N,) of the test samples.
-        train_counts: (C,) training images of each class.
-
-    Returns:
-        Metric -> (N,) weights that sum to 1; all NaN where a group has no test sample.
+    `labels`: (N,) of the test samples. `train_counts`: (C,) training images of each
+    class. Returns metric -> (N,) weights that sum to 1; all NaN where a group has no
+    test sample.
     """
     weights = {"overall": np.full(len(labels), 1 / len(labels))}
     per_class = np.bincount(labels, minlength=len(train_counts))

@@ -11,11 +11,8 @@ def swapped_classes(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
     A poor classifier answers a rare class with a common one, and the common one with
     itself; where commonest answers go round in a circle, rows have changed places.
 
-    Args:
-        answers, labels: (N,) of the samples that the classifier was trained on.
-
-    Returns:
-        Ascending; none where no circle is longer than one class.
+    `answers`, `labels`: (N,) of the samples that the classifier was trained on. Returns
+    ascending; none where no circle is longer than one class.
     """
     pairs, times = np.unique(np.stack([labels, answers]), axis=1, return_counts=True)
     samples = np.bincount(labels)

@@ -19,8 +19,7 @@ def predictions_table(
 ) -> pd.DataFrame:
     """The table that every method writes, of labels (N,) and predictions (N,).
 
-    Raises:
-        BadInput: a sample was not decided (a prediction below 0).
+    Raises BadInput: a sample was not decided (a prediction below 0).
     """
     parts = []
     for (seed, protocol), predicted in predictions.items():
@@ -45,11 +44,8 @@ def predictions_table(
 def by_seed(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray, list]:
     """One protocol's predictions as a matrix.
 
-    Returns:
-        predictions (S, N), labels (N,), and the S seeds, ascending.
-
-    Raises:
-        BadInput: samples or seeds are missing.
+    Returns predictions (S, N), labels (N,), and the S seeds, ascending. Raises
+    BadInput: samples or seeds are missing.
     """
     rows = table[table["protocol"] == protocol]
     refusal = BadInput(
@@ -80,8 +76,7 @@ class Paired:
 def paired(tables: Mapping[str, pd.DataFrame], protocol: str) -> Paired:
     """One protocol's predictions of several methods, sample by sample.
 
-    Raises:
-        BadInput: methods differ in their seeds or test samples.
+    Raises BadInput: methods differ in their seeds or test samples.
     """
     matrices = {method: by_seed(table, protocol) for method, table in tables.items()}
     first = next(iter(matrices))

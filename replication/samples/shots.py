@@ -31,8 +31,7 @@ def exponential_counts(
     The field's CIFAR-LT profile, n_i = int(n_max * IF^(-i / (C - 1))), at least 1,
     where n_max is the largest class and IF = n_max / n_min >= 1.
 
-    Returns:
-        (C,) int64.
+    Returns (C,) int64.
     """
     exponent = -np.arange(num_classes) / max(num_classes - 1, 1)
     return np.maximum((largest * imbalance_factor**exponent).astype(np.int64), 1)
@@ -56,9 +55,8 @@ def thin(
             left (the largest class usually has none left).
         generator: draws the order within each class.
 
-    Returns:
-        Indices of the training images, and of the held-out ones; both ascending and
-        disjoint.
+    Returns indices of the training images, and of the held-out ones; both ascending and
+    disjoint.
     """
     train, held_out = [], []
     for label, count in enumerate(counts):

@@ -160,8 +160,7 @@ def _freeze(
 ) -> dict[str, Any]:
     """Take a pretrained network as it is; nothing is trained.
 
-    Raises:
-        BadInput: nothing is pretrained.
+    Raises BadInput: nothing is pretrained.
     """
     recipe = _recipe(stage.settings, benchmark, objective)
     if recipe.pretrained is None:

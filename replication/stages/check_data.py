@@ -101,8 +101,7 @@ def _asked(
 ) -> Iterator[DataSettings]:
     """A benchmark on a folder, or every one that params.yaml gives images.
 
-    Raises:
-        BadInput: no such folder, or no images anywhere.
+    Raises BadInput: no such folder, or no images anywhere.
     """
     if images is not None and not Path(images).expanduser().is_dir():
         raise BadInput(f"check_data: expected a folder that exists, got {images!r}")

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 
-from replication.backbones.networks import build_network
+from replication.backbones.networks import read_network
 from replication.classifiers.decoupling import (
     fit_crt,
     fit_lws,
@@ -116,9 +116,7 @@ def _on_images(
     weights = stage.reads(
         OUTPUTS / benchmark / "ce" / "backbone" / "weights.safetensors"
     )
-    network = build_network(images.network, len(head.weight), None, seed=0)
-    state = {name: torch.from_numpy(v) for name, v in read_arrays(weights).items()}
-    network.load_state_dict(state)
+    network = read_network(weights, images.network, len(head.weight))
     network.to(device, memory_format=torch.channels_last)
     resume = stage.resume_folder(settings, images, fitted_with, device.type)
     answers: Answers = {"crt": {}, "lws": {}}

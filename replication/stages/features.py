@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from replication.backbones.extraction import extract_augmented, extract_features
-from replication.backbones.networks import build_network
+from replication.backbones.networks import read_network
 from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
@@ -73,8 +72,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
 def _extract(stage: Stage, benchmark: str, objective: str) -> tuple[int, int]:
     """Write what the network makes of each image; of some also what of its looks.
 
-    Returns:
-        The features' dimensions, and the augmented looks at each training image.
+    Returns the features' dimensions, and the augmented looks at each training image.
     """
     settings = stage.settings.images(benchmark)
     root = stage.settings.images_root(benchmark)
@@ -83,9 +81,7 @@ def _extract(stage: Stage, benchmark: str, objective: str) -> tuple[int, int]:
     folder = OUTPUTS / benchmark / objective
     weights = stage.reads(folder / "backbone" / "weights.safetensors")
     about = read_about(weights)
-    network = build_network(settings.network, about["classes"], None, seed=0)
-    state = {name: torch.from_numpy(v) for name, v in read_arrays(weights).items()}
-    network.load_state_dict(state)
+    network = read_network(weights, settings.network, about["classes"])
     parts = {
         split: read_split(OUTPUTS / benchmark / "data", split, root) for split in SPLITS
     }
@@ -137,11 +133,8 @@ def _import(
 ) -> tuple[int, int, dict[str, Sequence[str]]]:
     """Cached features as they are; without a head, one of zeros.
 
-    Returns:
-        As `_extract`; and the notes and doubts that a reader is told.
-
-    Raises:
-        BadInput: their labels are not those that `prepare` indexed.
+    Returns as `_extract`; and the notes and doubts that a reader is told. Raises
+    BadInput: their labels are not those that `prepare` indexed.
     """
     folder = OUTPUTS / benchmark / objective / "features"
     settings = stage.settings.data(benchmark)

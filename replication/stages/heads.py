@@ -88,9 +88,8 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
 def doubted(own: np.ndarray, refitted: np.ndarray, labels: np.ndarray) -> list[str]:
     """Why an imported head's rows may be other classes than the labels say.
 
-    Args:
-        own, refitted: (N,) answers to the training samples, of that head and of one
-            fitted here; labels: (N,).
+    `own`, `refitted`: (N,) answers to the training samples, of that head and of one
+    fitted here; labels: (N,).
     """
     right, expected = (float((answers == labels).mean()) for answers in (own, refitted))
     doubts = []

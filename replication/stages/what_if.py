@@ -50,8 +50,7 @@ def main() -> None:
 def settings_in(text: str) -> Iterator[tuple[str, Any]]:
     """Settings out of `a.b=1 c=[2, 3]`: their keys, and their values as YAML has them.
 
-    Raises:
-        BadInput: one that is no setting.
+    Raises BadInput: one that is no setting.
     """
     for part in filter(None, re.split(r"\s+(?=[\w.]+=)", text.strip())):
         match = _SETTING.fullmatch(part)
@@ -66,8 +65,7 @@ def settings_in(text: str) -> Iterator[tuple[str, Any]]:
 def changed(params: str, settings: list[tuple[str, Any]]) -> str:
     """params.yaml with other values, its comments kept.
 
-    Raises:
-        BadInput: a key that leads nowhere, or no setting at all.
+    Raises BadInput: a key that leads nowhere, or no setting at all.
     """
     if not settings:
         raise BadInput('S: expected settings, such as S="lambda_pure=0.3", got none')
@@ -119,8 +117,7 @@ def _check(params: str) -> None:
 def _alone() -> FileLock:
     """A lock that two what-ifs cannot both have, until one is seen as DVC.
 
-    Raises:
-        BadInput: another run is at work in this checkout.
+    Raises BadInput: another run is at work in this checkout.
     """
     (RESUME / "locks").mkdir(parents=True, exist_ok=True)
     lock = FileLock(RESUME / "locks" / "what_if.lock")

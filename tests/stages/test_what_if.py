@@ -101,7 +101,7 @@ def test_each_starts_from_the_commit_whatever_came_before(
         ),
         (
             "lambda_pure=-1",
-            "params.yaml: lambda_pure: expected a number of at least 0.0, got -1",
+            "params.yaml: lambda_pure: expected greater than or equal to 0, got -1",
         ),
         (
             "ablation=[inat18] benchmarks=[places_lt] comparison=[] confusion=[] "
