@@ -31,13 +31,14 @@ Arrays = dict[str, np.ndarray]
 class ImportedFeatures:
     """Features of every split that a folder has.
 
-    Fields: `splits` split -> features (N, D) float32 and labels (N,) int64 in [0, C),
-    with train and test always there; `augmented` the training samples under
-    augmentation, each as often, or None; `num_classes` C; `head` weight (C, D) and bias
-    (C,) float32 or None; `notes` a line for each thing that was changed, left or odd;
-    `doubts`, those of them that make a number partial.
+    Fields: `files` that were read; `splits` split -> features (N, D) float32 and labels
+    (N,) int64 in [0, C), with train and test always there; `augmented` the training
+    samples under augmentation, each as often, or None; `num_classes` C; `head` weight
+    (C, D) and bias (C,) float32 or None; `notes` a line for each thing that was
+    changed, left or odd; `doubts`, those of them that make a number partial.
     """
 
+    files: tuple[Path, ...]
     splits: Mapping[str, Split]
     augmented: Split | None
     num_classes: int
@@ -51,17 +52,6 @@ def import_features(folder: Path, settings: DataSettings) -> ImportedFeatures:
     return read_features(folder, settings.published_classes, _val_is_test(settings))
 
 
-def files_of_features(folder: Path, settings: DataSettings) -> list[Path]:
-    """Those files of a folder that `import_features` reads samples from."""
-    names = _file_names(_val_is_test(settings)).values()
-    return [path for name in names for path in _named(folder, name)]
-
-
-def file_of_head(folder: Path) -> list[Path]:
-    """The file that `import_features` reads a head from; none where there is none."""
-    return _named(folder, _HEAD)
-
-
 def _val_is_test(settings: DataSettings) -> bool:
     return settings.benchmark == "inat18"
 
@@ -71,11 +61,6 @@ def _file_names(val_is_test: bool) -> dict[str, str]:
     if val_is_test:
         return {**names, "test": "feature_val"}
     return {**names, "test": "feature_test", "val": "feature_val"}
-
-
-def _named(folder: Path, name: str) -> list[Path]:
-    paths = [folder / f"{name}{ending}" for ending in _FORMATS]
-    return [path for path in paths if path.is_file()]
 
 
 def read_features(
@@ -125,12 +110,12 @@ def read_features(
         )
     if not val_is_test and "val" not in splits:
         notes.append("no feature_val: there is no validation split")
-    read = {*paths.values(), head_path, folder / _FACTS}
-    unread = sorted(p.name for p in {*folder.iterdir()} - read)
+    files = (*paths.values(), *([head_path] if head_path else []))
+    unread = sorted(p.name for p in {*folder.iterdir()} - {*files, folder / _FACTS})
     if unread:
         notes.append(f"not read: {_listed(unread)}")
     said = (tuple(notes), tuple(doubts))
-    return ImportedFeatures(splits, augmented, num_classes, head, *said)
+    return ImportedFeatures(files, splits, augmented, num_classes, head, *said)
 
 
 def write_features(
@@ -172,7 +157,8 @@ def _paths(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     problems = []
     for split, name in {**names, _HEAD: _HEAD}.items():
-        files = _named(folder, name)
+        files = [folder / f"{name}{ending}" for ending in _FORMATS]
+        files = [file for file in files if file.is_file()]
         if len(files) > 1:
             got = " and ".join(path.name for path in files)
             problems.append(f"{folder}: expected one {name} file, found {got}")

@@ -23,11 +23,7 @@ from replication.core.files import (
 )
 from replication.core.scaling import Size
 from replication.core.stage import ABOUT, OUTPUTS, Stage, run
-from replication.data.features import (
-    file_of_head,
-    files_of_features,
-    import_features,
-)
+from replication.data.features import import_features
 from replication.data.listing import SPLITS
 from replication.images.batches import mixed_seed, read_split, worker_count
 
@@ -138,9 +134,9 @@ def _import(
     """
     folder = OUTPUTS / benchmark / objective / "features"
     settings = stage.settings.data(benchmark)
-    for file in (*files_of_features(source, settings), *file_of_head(source)):
-        stage.reads(file)
     imported = import_features(source, settings)
+    for file in imported.files:
+        stage.reads(file)
     train, labels = imported.splits["train"]
     nothing = (train[:0], labels[:0])
     index = read_table(OUTPUTS / benchmark / "data" / "index.csv")

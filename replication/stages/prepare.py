@@ -16,11 +16,7 @@ from replication.core.files import (
 from replication.core.progress import progress
 from replication.core.settings import DOWNLOADS, PUBLISHED, DataSettings
 from replication.core.stage import OUTPUTS, Stage, run
-from replication.data.features import (
-    ImportedFeatures,
-    files_of_features,
-    import_features,
-)
+from replication.data.features import ImportedFeatures, import_features
 from replication.data.listing import SPLITS, Listing
 from replication.data.repeats import find_repeats
 from replication.data.sources import Prepared, prepare
@@ -30,18 +26,18 @@ from replication.samples.shots import class_counts, shot_groups
 def main(stage: Stage, benchmark: str) -> None:
     """Write index.csv, pixels.safetensors (small images) and summary.json."""
     settings = stage.settings.data(benchmark)
-    imported = stage.settings.features(benchmark, "paco")
-    if imported is None:
+    given = stage.settings.features(benchmark, "paco")
+    if given is None:
         if settings.images is not None:
             for name in ("lists.yaml", "class_counts.json"):
                 stage.reads(PUBLISHED / name)
         with progress(stage.name) as tell:
             prepared = prepare(settings, DOWNLOADS, tell)
     else:
-        for file in files_of_features(imported, settings):
+        imported = import_features(given, settings)
+        for file in imported.files:
             stage.reads(file)
-        shipped = stage.settings.is_shipped(benchmark)
-        prepared = prepare_features(import_features(imported, settings), shipped)
+        prepared = prepare_features(imported, stage.settings.is_shipped(benchmark))
     if (classes := len(prepared.listing.class_names)) < 2:
         raise BadInput(f"{stage.name}: expected at least 2 classes, got {classes}")
     notes = (*prepared.notes, *unbalanced(prepared.listing))

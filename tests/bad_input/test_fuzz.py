@@ -9,7 +9,6 @@ DVC holds the hashes.
 
 import os
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +31,6 @@ from tests.bad_input.cases import CLASSES, NETWORK, SHIPPED, weights, write_feat
 
 TRIES = int(os.environ.get("FUZZ", "50"))
 SLOW = 10  # times as many tries of what takes milliseconds to read
-SECONDS = 10
 
 Read = Callable[[Path], Mapping[str, Any]]
 
@@ -150,7 +148,6 @@ def test_damaged_file_is_refused_or_gives_what_was_written(tmp_path, name) -> No
     ends: Counter[str] = Counter()
     for number in range(TRIES):
         path.write_bytes(damaged(whole, random.Random(f"{name} {number}")))
-        start = time.monotonic()
         try:
             found = written.read(path)
         except BadInput as error:
@@ -160,7 +157,6 @@ def test_damaged_file_is_refused_or_gives_what_was_written(tmp_path, name) -> No
             same = _equal(found, good)
             ends["same" if same else "another number"] += 1
             assert same or (not written.checked and _alike(found, good)), number
-        assert time.monotonic() - start < SECONDS, number
     assert ends["refused"] > 0
     print(f"{name}: {dict(ends)}")
 

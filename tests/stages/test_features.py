@@ -54,13 +54,13 @@ def test_files_of_imported_features_are_inputs_of_the_runs_that_read_them(
     prepare.main(Stage("prepare@own", load()), "own")
     about = read_json(OUTPUTS / "own" / "data" / "about.json")
     assert "Cached features: not read: notes.txt." in about["notes"]
-    samples = ("feature_train", "feature_test")
-    assert inputs("prepare@own") == files("paco", *samples)
+    given = ("feature_train", "feature_test", "classifier")
+    assert inputs("prepare@own") == files("paco", *given)
     for objective in GIVEN:
         backbone.main(Stage(f"backbone_{objective}@own", load()), "own", objective)
         stage = f"features_{objective}@own"
         features.main(Stage(stage, load()), "own", objective)
-        assert inputs(stage) == files(objective, *samples, "classifier")
+        assert inputs(stage) == files(objective, *given)
         about = read_json(OUTPUTS / "own" / objective / "features" / "about.json")
         assert about["source"] == "none: features are imported"
         assert about["one_folder"] is False
