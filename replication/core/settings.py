@@ -713,6 +713,13 @@ class Settings:
 
     # ---- Where the data is ----
 
+    def title(self, benchmark: str) -> str:
+        """What a reader calls the data: data of the user's own by its folder's name."""
+        doors = (self._door("own", door, "paco") for door in ("images", "features"))
+        named = [folder.name for folder in doors if folder is not None]
+        own = benchmark == "own" and named
+        return named[0] if own else read_recipe(benchmark)["title"]
+
     def is_stand_in(self, benchmark: str) -> bool:
         """Whether the benchmark has neither an input of its own nor what is shipped."""
         return self._no_input(benchmark) and not self.is_shipped(benchmark)

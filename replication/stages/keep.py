@@ -21,7 +21,7 @@ from replication.core.files import (
     write_text,
 )
 from replication.core.record import read_records, record_of, records_behind
-from replication.core.settings import PARAMS, load, read_recipe
+from replication.core.settings import PARAMS, load
 from replication.core.stage import KEPT, REPORTS, RESULTS
 from replication.reporting.kept import kept_page, kept_runs, run_page
 from replication.reporting.moved import changed_settings
@@ -123,9 +123,10 @@ def changed_stages() -> list[str]:
 
 def _about(tables: Iterable[Measurement]) -> dict[str, dict[str, Any]]:
     """Benchmark -> what a reader is told of its run."""
+    settings = load()
     return {
         table.benchmark: {
-            "title": read_recipe(table.benchmark)["title"],
+            "title": settings.title(table.benchmark),
             "features": table.about["features"],
             "source": table.about["source"],
             "grade": grade_of(table.data, table.about),

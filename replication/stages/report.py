@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from replication.core.files import read_yaml, write_json, write_table, write_text
 from replication.core.record import committed, read_records, records_behind
-from replication.core.settings import PARAMS, Settings, read_recipe
+from replication.core.settings import PARAMS, Settings
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.claims import claims_page, stand_in_tests
@@ -112,7 +112,7 @@ def main(stage: Stage) -> None:
         }
     )
     benchmarks = {table.benchmark for table in measured.values()} - {None}
-    titles = {name: read_recipe(name)["title"] for name in benchmarks}
+    titles = {name: stage.settings.title(name) for name in benchmarks}
     results = Results(measured, titles, read_records(), _real_runs(measured, titles))
     write_results(list(measured.values()))
     pages = [

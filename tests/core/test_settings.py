@@ -340,6 +340,14 @@ def test_a_door_serves_every_objective_or_each_its_own(load_with, tmp_path) -> N
     assert one.checkpoint("own", "ce") is None
 
 
+def test_data_of_ones_own_is_called_by_its_folder(load_with, tmp_path) -> None:
+    (tmp_path / "flowers").mkdir()
+    folder = str(tmp_path / "flowers")
+    settings = load_with({"inputs.own.images": folder, "inputs.inat18.images": folder})
+    titles = [settings.title(name) for name in ("own", "inat18")]
+    assert titles == ["flowers", read_recipe("inat18")["title"]]
+
+
 def test_every_row_changes_what_it_says_and_nothing_else() -> None:
     settings = load(SHIPPED)
     plain = settings.filter("places_lt", SMALL).model_dump()
