@@ -4,10 +4,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from replication.core.files import read_yaml
 from replication.core.settings import BENCHMARKS, read_recipe
 from replication.sections.settings import discrepancies, page
-from replication.sections.settings.experiment import DISCREPANCIES, InUse, counts
+from replication.sections.settings.experiment import InUse, counts
 from replication.statistics.results import Measurement
 
 PLAIN = InUse(
@@ -20,19 +19,23 @@ PLAIN = InUse(
     origin="published",
     unused=None,
 )
-ETA = {"name": "eta", "source": "guess: none", "published": 0.7}
 PLACES = [
     replace(PLAIN, value=0.3, origin="overridden"),
-    replace(PLAIN, **ETA, value=0.7, origin="guess"),
+    replace(PLAIN, name="num_clusters", source="guess: x", value=9, origin="guess"),
     replace(PLAIN, section="fig2", unused="not listed in `separation`"),
 ]
 INAT = [
-    replace(some, benchmark="inat18")
-    for some in (
-        replace(PLAIN, value=0.3, published=0.2, origin="overridden"),
-        replace(PLAIN, **ETA, value=0.5, origin="stand-in"),
-        replace(PLAIN, section="fig2", value=0.0003),
-    )
+    replace(PLAIN, benchmark="inat18", value=0.3, published=0.2, origin="overridden"),
+    replace(
+        PLAIN,
+        benchmark="inat18",
+        name="num_clusters",
+        value=47,
+        published=500,
+        source="scaled: 500 x 10,847 / 115,846",
+        origin="scaled",
+    ),
+    replace(PLAIN, benchmark="inat18", section="fig2", value=0.0003),
 ]
 
 
@@ -44,8 +47,8 @@ def measured(*entries: dict) -> Measurement:
         cells=(*counts(PLACES), *counts(INAT)),
         details={
             "titles": {"places_lt": "Places", "inat18": "iNat"},
-            "recipes": {"places_lt": "published", "inat18": "published"},
-            "sizes": {},
+            "recipes": {"places_lt": "published", "inat18": "scaled"},
+            "sizes": {"inat18": {"samples": 10847, "dimensions": 64}},
             "in_use": [asdict(some) for some in (*PLACES, *INAT)],
             "discrepancies": list(entries),
         },
@@ -61,6 +64,7 @@ def test_marks_of_a_value() -> None:
         (guess | {"value": 0.3, "origin": "overridden"}, "**0.3** (guess 0.1)"),
         ({"value": 0.3, "origin": "stand-in"}, "*0.3* (published 0.1)"),
         ({"origin": "stand-in"}, "*0.1* (as published)"),
+        ({"value": 47, "published": 500, "origin": "scaled"}, "47 (scaled from 500)"),
     ):
         assert page.value_in_use(replace(PLAIN, **changes)) == text
 
@@ -71,70 +75,37 @@ def test_every_section_of_a_recipe_has_a_title(benchmark) -> None:
 
 
 def test_the_page_of_settings() -> None:
-    text, figures = page.page(measured(), "", "figures")
-    lines = text.splitlines()
-    assert figures == {}
+    text, _ = page.page(measured(), "", "figures")
     assert page.finding(measured()) == (
-        "No source names a value for 1 of the 2 settings in use on Places, and for 0 "
+        "No source names a value for 1 of the 2 settings in use on Places, and for 1 "
         "of the 3 settings in use on iNat."
     )
-    assert "| Places | 2 | 0 | 1 | 0 | 1 | 0 | 0 | 1 |" in lines
     assert (
-        "| `lr` | **0.3** (published 0.1) <sup>1</sup> "
-        "| **0.3** (published 0.2) <sup>1</sup> |"
-    ) in lines
-    assert (
-        "| `eta` | 0.7 (guess) <sup>2</sup> | *0.5* (guess 0.7) <sup>2</sup> |" in lines
-    )
-    at = lines.index("<sup>1</sup> Sect. 5;")
-    assert lines[at + 1] == "<sup>2</sup> guess: none."
+        "The paper has no settings for iNat (10,847 training samples, 64 dimensions):"
+        " here are ImageNet-LT's, at the size of its data (recipe `scaled`).\n"
+    ) in text
+    lines = text.splitlines()
+    for line in (
+        "| Places | 2 | 0 | 1 | 0 | 1 | 0 | 0 | 1 |",
+        "| iNat | `filter.num_clusters` | 500 x 10,847 / 115,846 | samples a cluster "
+        "| 500 | 47 |",
+    ):
+        assert line in lines
     summary = "<details><summary>Separation experiment (<code>fig2</code>)</summary>"
     below = lines[lines.index(summary) :]
     assert below[2] == "| Setting | iNat |"
     assert "Not in use on Places: not listed in `separation`." in below
 
 
-def test_what_is_scaled_stands_with_its_arithmetic() -> None:
-    scaled = replace(
-        PLAIN,
-        name="num_clusters",
-        value=47,
-        published=500,
-        source="scaled: 500 x 10,847 / 115,846",
-        origin="scaled",
-    )
-    recipes = {"places_lt": "scaled", "inat18": "published"}
-    sizes = {name: {"samples": 10847, "dimensions": 64} for name in recipes}
-    made = measured()
-    details = {"in_use": [asdict(scaled)], "recipes": recipes, "sizes": sizes}
-    cells = (*counts([scaled]), *counts(INAT))
-    made = replace(made, cells=cells, details=made.details | details)
-    text = page.page(made, "", "figures")[0]
-    assert page.finding(made).startswith("No source names a value for 1 of the 1 ")
-    assert (
-        "The paper has no settings for Places (10,847 training samples, 64 dimensions):"
-        " here are ImageNet-LT's, at the size of its data (recipe `scaled`)."
-    ) in text
-    assert "for iNat" not in text
-    assert (
-        "| Places | `filter.num_clusters` | 500 x 10,847 / 115,846 "
-        "| samples a cluster | 500 | 47 |"
-    ) in text
-    assert "| `num_clusters` | 47 (scaled from 500) <sup>1</sup> |" in text
-    assert "At least 2 clusters" in text
-    assert "At least 2 clusters" not in page.page(measured(), "", "figures")[0]
-
-
-def test_paths_render_as_they_are_written() -> None:
-    """Asterisks and underscores in a code span are no emphasis."""
-    entries = read_yaml(DISCREPANCIES)
-    shown = [some | {"we_run": {"both": "-"}} for some in entries]
-    text = discrepancies.page(measured(*shown), "", "figures")[0]
-    sources = [some[who] for some in entries for who in ("supplement", "released_code")]
-    places = [source["place"] for source in sources if source != "silent"]
-    paths = [place for place in places if "_" in place or "*" in place]
-    assert len(paths) > 20
-    assert all(f"(`{path}`)." in text for path in paths)
+def test_a_section_has_a_column_a_benchmark_and_its_sources_below() -> None:
+    inat = replace(PLAIN, benchmark="inat18", source="guess: x", origin="guess")
+    made = page._section("filter", [PLAIN, inat], {"places_lt": "P", "inat18": "I"})
+    assert made["table"].splitlines() == [
+        "| Setting | P | I |",
+        "|:--|--:|--:|",
+        "| `lr` | 0.1 <sup>1</sup> | 0.1 (guess) <sup>2</sup> |",
+    ]
+    assert made["sources"] == ["Sect. 5", "guess: x"]
 
 
 def test_the_page_of_discrepancies() -> None:
@@ -175,4 +146,3 @@ def test_the_page_of_discrepancies() -> None:
     ):
         assert f"  - {line}" in folded.splitlines()
     assert "<summary>Others whose effect a page measures (1)</summary>" in folded
-    assert "What else the released code does" not in folded
