@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from replication.cascade import (
     PROTOCOLS,
@@ -63,57 +65,52 @@ class Cascades:
     folder: Path
     rungs: Mapping[str, Sequence[str]]
 
-    def decided(self, seed: int) -> Path:
-        """The file of a seed that is decided."""
-        return self.folder / f"seed-{seed}.safetensors"
+    def file(self, kind: str, seed: int, key: str) -> Path:
+        """Where the `filters` or `rungs` of a seed and a protocol are kept."""
+        return self.folder / f"{kind}-{seed}-{key}.safetensors"
 
-    def decide(self, seed: int, tell: Tell) -> None:
-        """Fit the filters of a seed, then its classifiers under each protocol."""
-        chains, about = self._filters(seed, tell)
-        setup = Setup(chains, self.splits, self.heads[seed], self.classifier, seed)
-        arrays, notes = {}, {}
-        for key in PROTOCOLS:
-            file = self.folder / f"rungs-{seed}-{key}.safetensors"
-            if not file.is_file():
-                self._climb(setup, key, file)
-            for name, predicted in read_arrays(file).items():
-                arrays[f"{key}.{name}"] = predicted
-            notes[key] = read_about(file)
-        likelihoods = _likelihoods(chains)
-        write_arrays(
-            self.decided(seed), arrays | likelihoods, {**about, "rungs": notes}
-        )
+    def decide(self, device: torch.device, tell: Tell) -> None:
+        """Fit the filters of every seed, then classifiers, protocol by protocol.
 
-    def _climb(self, setup: Setup, key: str, file: Path) -> None:
+        What a run before this one has left is not fitted again.
+        """
+        pairs = list(product(self.heads, PROTOCOLS))
+        fits = [
+            partial(self._fit, seed)
+            for seed in self.heads
+            if not all(self.file("filters", seed, key).is_file() for key in PROTOCOLS)
+        ]
+        run_pieces(fits, len(self.heads), device, tell)
+        climbs = [
+            partial(self._climb, *pair)
+            for pair in pairs
+            if not self.file("rungs", *pair).is_file()
+        ]
+        run_pieces(climbs, len(pairs), device, tell)
+
+    def chains(self, seed: int) -> dict[str, list[Level]]:
+        """Levels of each protocol, as they were fitted."""
+        files = {key: self.file("filters", seed, key) for key in PROTOCOLS}
+        device = self.splits["train"].labels.device
+        sigma = self.filter_settings.sigma
+        return {
+            key: levels_from_arrays(
+                read_arrays(file), read_about(file)["levels"], sigma, device
+            )
+            for key, file in files.items()
+        }
+
+    def _climb(self, seed: int, key: str, _: Tell) -> None:
+        head, chains = self.heads[seed], self.chains(seed)
+        setup = Setup(chains, self.splits, head, self.classifier, seed)
         climbed = setup.climb(self.rungs[key], PROTOCOLS[key])
         write_arrays(
-            file,
+            self.file("rungs", seed, key),
             {name: rung.predicted for name, rung in climbed.items()},
             {name: rung.notes for name, rung in climbed.items()},
         )
 
-    def _filters(
-        self, seed: int, tell: Tell
-    ) -> tuple[dict[str, list[Level]], dict[str, Any]]:
-        """Levels of each protocol, fitted unless a run before this one did so."""
-        files = {
-            key: self.folder / f"filters-{seed}-{key}.safetensors" for key in PROTOCOLS
-        }
-        if not all(file.is_file() for file in files.values()):
-            self._fit(seed, files, tell)
-        facts = {key: read_about(file) for key, file in files.items()}
-        device = self.splits["train"].labels.device
-        sigma = self.filter_settings.sigma
-        levels = {
-            key: levels_from_arrays(
-                read_arrays(file), facts[key]["levels"], sigma, device
-            )
-            for key, file in files.items()
-        }
-        filters = {key: fact["filters"] for key, fact in facts.items()}
-        return levels, {"filters": filters}
-
-    def _fit(self, seed: int, files: Mapping[str, Path], tell: Tell) -> None:
+    def _fit(self, seed: int, tell: Tell) -> None:
         def told(epoch: int, of: int, metrics: Mapping[str, float]) -> None:
             tell(epoch, of, {"seed": seed, **metrics})
 
@@ -129,7 +126,7 @@ class Cascades:
         for key, chain in chains.items():
             arrays, facts = levels_as_arrays(chain.levels)
             about = {"levels": facts, "filters": chain.diagnoses}
-            write_arrays(files[key], arrays, about)
+            write_arrays(self.file("filters", seed, key), arrays, about)
 
 
 def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
@@ -158,23 +155,18 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
         stage.resume_folder(*settings.values(), device.type),
         _rungs(settings["classifier"].second_terms, variant, objective),
     )
-    pieces = [
-        partial(cascades.decide, seed)
-        for seed in seeds
-        if not cascades.decided(seed).is_file()
-    ]
     with progress(stage.name) as tell:
-        run_pieces(pieces, len(seeds), device, tell)
+        cascades.decide(device, tell)
     target = stage.makes(folder / "dlsa" / variant)
     labels = {name: splits[name].labels.cpu().numpy() for name in ("train", "test")}
-    _write(target, cascades, seeds, labels, np.array(data["class_counts"]))
+    _write(target, cascades, labels, np.array(data["class_counts"]))
     facts = {name: of.model_dump() for name, of in settings.items()}
     stage.states(
         target,
         folder / "heads",
         recipe=stage.settings.recipe(benchmark),
         size=asdict(size),
-        epochs_kept=_epochs_kept([cascades.decided(seed) for seed in seeds]),
+        epochs_kept=_epochs_kept(cascades),
         **facts,
     )
     stage.notes(
@@ -209,7 +201,6 @@ def _row(stage: Stage, variant: str) -> Row:
 def _write(
     target: Path,
     cascades: Cascades,
-    seeds: Sequence[int],
     labels: Mapping[str, np.ndarray],
     counts: np.ndarray,
 ) -> None:
@@ -222,17 +213,20 @@ def _write(
     rungs: dict[str, dict[tuple[int, str], np.ndarray]] = {}
     likelihoods = {f"labels.{split}": some for split, some in labels.items()}
     diagnostics, notes = {}, {}
-    for seed in seeds:
-        file = cascades.decided(seed)
-        arrays, about = read_arrays(file), read_about(file)
+    for seed in cascades.heads:
+        filters, classifiers = {}, {}
         for key, names in cascades.rungs.items():
+            file = cascades.file("rungs", seed, key)
+            predicted, classifiers[key] = read_arrays(file), read_about(file)
+            filters[key] = read_about(cascades.file("filters", seed, key))["filters"]
             for name in names:
-                rungs.setdefault(name, {})[seed, key] = arrays.pop(f"{key}.{name}")
-        likelihoods |= {f"{seed}.{name}": some for name, some in arrays.items()}
-        notes[str(seed)] = about["rungs"]
+                rungs.setdefault(name, {})[seed, key] = predicted[name]
+        for name, some in _likelihoods(cascades.chains(seed)).items():
+            likelihoods[f"{seed}.{name}"] = some
+        notes[str(seed)] = classifiers
         diagnostics[str(seed)] = {
-            "filters": about["filters"],
-            "classifiers": {key: of[dlsa] for key, of in about["rungs"].items()},
+            "filters": filters,
+            "classifiers": {key: of[dlsa] for key, of in classifiers.items()},
         }
     tables = {
         name: predictions_table(labels["test"], predictions)
@@ -254,11 +248,13 @@ def _write(
     write_json(target / "metrics.json", _means(scores))
 
 
-def _epochs_kept(files: Sequence[Path]) -> dict[str, list[list[int]]]:
+def _epochs_kept(cascades: Cascades) -> dict[str, list[list[int]]]:
     """Protocol -> for each seed which epoch of each filter was kept, by depth."""
-    filters = [read_about(file)["filters"] for file in files]
     return {
-        key: [[fitted["epoch"] for fitted in of_seed[key]] for of_seed in filters]
+        key: [
+            [level["epoch"] for level in read_about(file)["levels"]]
+            for file in (cascades.file("filters", seed, key) for seed in cascades.heads)
+        ]
         for key in PROTOCOLS
     }
 

@@ -1,5 +1,6 @@
 """One variant under a seed: what was fitted is not fitted again."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from replication.ladder import rungs_of
 from replication.samples.features import Samples
 from replication.stages import dlsa
 
-CLASSES, DIMENSIONS = 5, 8
+CLASSES, DIMENSIONS, CPU = 5, 8, torch.device("cpu")
 FILTER = FilterSettings(
     lambda_mle=2.0,
     lambda_bal=0.6,
@@ -70,7 +71,7 @@ def test_what_a_killed_run_had_fitted_is_taken_up(
 ) -> None:
     """Killed before the rungs of a protocol: what was before is not fitted again."""
     undisturbed, killed = cascades(tmp_path / "u"), cascades(tmp_path / "k")
-    undisturbed.decide(0, silent)
+    undisturbed.decide(CPU, silent)
     climb, asked = dlsa.Setup.climb, []
 
     def spy(setup: dlsa.Setup, names: object, protocol: Protocol) -> object:
@@ -85,28 +86,27 @@ def test_what_a_killed_run_had_fitted_is_taken_up(
     with monkeypatch.context() as patch:
         patch.setattr(dlsa.Setup, "climb", kill)
         with pytest.raises(KeyError):
-            killed.decide(0, silent)
-    assert not killed.decided(0).exists()
+            killed.decide(CPU, silent)
     monkeypatch.setattr(dlsa, "fit_chains", lambda *_: pytest.fail("fitted again"))
     monkeypatch.setattr(dlsa.Setup, "climb", spy)
-    killed.decide(0, silent)
+    killed.decide(CPU, silent)
     assert asked == ["validated", "as_released"]
-    files = undisturbed.decided(0), killed.decided(0)
-    arrays, again = map(read_arrays, files)
-    assert arrays.keys() == again.keys()
-    for name, values in arrays.items():
-        assert np.array_equal(values, again[name], equal_nan=True), name
-    about, later = map(read_about, files)
-    for kind in ("filters", "rungs"):
-        assert about[kind] == later[kind]
+    for kind, key in product(("filters", "rungs"), PROTOCOLS):
+        files = [some.file(kind, 0, key) for some in (undisturbed, killed)]
+        arrays, again = map(read_arrays, files)
+        assert arrays.keys() == again.keys()
+        for name, values in arrays.items():
+            assert np.array_equal(values, again[name], equal_nan=True), name
+        about, later = map(read_about, files)
+        assert about == later
 
 
 def test_the_tables_hold_every_rung_and_who_had_left(tmp_path) -> None:
     """`predictions` and `plain` are two of the ladder's; log P(x) is of who remains."""
     some = cascades(tmp_path / "resume")
-    some.decide(0, silent)
+    some.decide(CPU, silent)
     labels = {split: some.splits[split].labels.numpy() for split in ("train", "test")}
-    dlsa._write(tmp_path, some, [0], labels, np.bincount(labels["train"]))
+    dlsa._write(tmp_path, some, labels, np.bincount(labels["train"]))
     ladder = read_table(tmp_path / "ladder.predictions.safetensors")
     assert set(ladder["rung"]) == set(rungs_of(PROTOCOLS["as_released"]))
     for file, rung in (("predictions", "drawn"), ("plain.predictions", "plain")):
