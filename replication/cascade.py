@@ -33,7 +33,6 @@ from replication.core.settings import (
     FilterSettings,
 )
 from replication.flow_filter.fitting import (
-    FilterEpoch,
     Fitted,
     Report,
     Trained,
@@ -44,49 +43,11 @@ from replication.flow_filter.fitting import (
     read_clusters,
 )
 from replication.flow_filter.flow import FlowFilter
+from replication.protocols import Given, Protocol, given_to_dlsa
 from replication.samples.features import Samples
 from replication.samples.shots import shot_groups
 
 SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What the text leaves open, decided one way.
-
-    Fields: `filter_epoch`: which epoch of a filter is kept. `chosen_on`: the split
-    whose samples choose a classifier's epoch; the last epoch stands where it is empty.
-    `latents`: whether the second term sees z, or x once more; `rest_twice`, whether the
-    last classifier too has a second term, of x once more. `removed_count`: whether
-    cluster frequencies still count training samples that left before, and the prior of
-    the last classifier all training samples.
-    """
-
-    key: str
-    filter_epoch: FilterEpoch
-    chosen_on: str
-    latents: bool
-    rest_twice: bool
-    removed_count: bool
-
-
-VALIDATED = Protocol(
-    "validated",
-    filter_epoch="last",
-    chosen_on="val",
-    latents=True,
-    rest_twice=False,
-    removed_count=False,
-)
-AS_RELEASED = Protocol(
-    "as_released",
-    filter_epoch="purest",
-    chosen_on="test",
-    latents=False,
-    rest_twice=True,
-    removed_count=True,
-)
-PROTOCOLS = {protocol.key: protocol for protocol in (VALIDATED, AS_RELEASED)}
 
 
 @dataclass(frozen=True)
@@ -264,28 +225,6 @@ def levels_from_arrays(
         fitted = Fitted(flow.eval(), fact["epoch"], [])
         levels.append(Level(fitted, fact["threshold"], **of_kind))
     return levels
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a classifier is given beside the head that it starts from.
-
-    Fields: `second` input, z or x once more; `frequencies` of the classes in a sample's
-    cluster; `own_prior`: whether the prior counts the samples that it is fitted to,
-    otherwise all; `drawn`: whether terms beyond the first start as drawn, otherwise at
-    zero; `trained`: False leaves all terms as they start.
-    """
-
-    second: bool = True
-    frequencies: bool = True
-    own_prior: bool = True
-    drawn: bool = True
-    trained: bool = True
-
-
-def given_to_dlsa(settings: ClassifierSettings) -> Given:
-    """What DLSA's classifiers are given."""
-    return Given(drawn=settings.second_terms == "drawn")
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from replication.cascade import (
-    VALIDATED,
-    Classifiers,
-    Level,
-    aided_inputs,
-    fit_levels,
-    given_to_dlsa,
-)
+from replication.cascade import Classifiers, Level, aided_inputs, fit_levels
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Rows, Term, logits_of
 from replication.core.device import pick_device
@@ -41,6 +34,7 @@ from replication.core.settings import (
     read_recipe,
 )
 from replication.flow_filter.fitting import read_clusters
+from replication.protocols import VALIDATED, given_to_dlsa
 from replication.samples.features import Features, Samples, place
 
 _AT_ONCE = 4096

@@ -9,12 +9,9 @@ from torch import Tensor
 
 import replication.cascade as cascade
 from replication.cascade import (
-    AS_RELEASED,
     SPLITS,
-    VALIDATED,
     Classifiers,
     Level,
-    Protocol,
     cluster_frequencies,
     diagnose,
     fit_chains,
@@ -36,6 +33,7 @@ from replication.flow_filter.fitting import (
     read_clusters,
 )
 from replication.flow_filter.flow import FlowFilter
+from replication.protocols import AS_RELEASED, VALIDATED, Protocol
 from replication.samples.features import Samples, Streamed
 
 CLASSES, DIMENSIONS = 6, 8

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
 from replication import DLSA
-from replication.cascade import VALIDATED, Classifiers, fit_levels
+from replication.cascade import Classifiers, fit_levels
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Term
 from replication.core.settings import (
@@ -19,6 +19,7 @@ from replication.core.settings import (
     FilterSettings,
     HeadSettings,
 )
+from replication.protocols import VALIDATED
 from replication.samples.features import Samples
 from tests.conftest import ROOT
 

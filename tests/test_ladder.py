@@ -8,24 +8,24 @@ import pytest
 import torch
 
 import replication.cascade as cascade
-import replication.ladder as ladder
-from replication.cascade import (
-    AS_RELEASED,
-    PROTOCOLS,
-    VALIDATED,
-    Classifiers,
-    Decided,
-    Given,
-    Level,
-    Protocol,
-    fit_chains,
-    moved,
-)
+from replication.cascade import Classifiers, Decided, Level, fit_chains, moved
 from replication.classifiers.fitting import Problem, Watched, fit_classifiers
 from replication.classifiers.heads import Rows, Term, predict
 from replication.core.settings import CascadeSettings, ClassifierSettings
 from replication.flow_filter.flow import FlowFilter
-from replication.ladder import Rung, Setup, random_levels, rungs_of
+from replication.ladder import Setup, random_levels
+from replication.protocols import (
+    AS_RELEASED,
+    BESIDE,
+    LADDER,
+    PROTOCOLS,
+    VALIDATED,
+    Given,
+    Protocol,
+    Rung,
+    dlsa_rung,
+    rungs_of,
+)
 from tests.sections import checkout
 from tests.sections.checkout import CLASSIFIER, COUNTS, FILTER, drawn_splits
 
@@ -88,7 +88,7 @@ def test_with_second_terms_at_zero_dlsa_is_the_rung_before(chains, protocol) -> 
     at_zero = FAST.model_copy(update={"second_terms": "zero"})
     expected = dlsa(chains[protocol.key], protocol, at_zero).predicted
     rungs = climbed(chains, protocol, "frequencies", "drawn")
-    assert ladder.dlsa_rung("zero") == "frequencies"
+    assert dlsa_rung("zero") == "frequencies"
     assert rungs["frequencies"].predicted.tolist() == expected.tolist()
     assert rungs["drawn"].predicted.tolist() != expected.tolist()
 
@@ -97,8 +97,8 @@ def test_with_second_terms_at_zero_dlsa_is_the_rung_before(chains, protocol) -> 
 def test_a_split_with_the_head_unchanged_changes_nothing(
     monkeypatch, chains, protocol
 ) -> None:
-    unchanged = Rung("unchanged", "own", ladder.LADDER["head"].given)
-    monkeypatch.setitem(ladder.BESIDE, "unchanged", unchanged)
+    unchanged = Rung("unchanged", "own", LADDER["head"].given)
+    monkeypatch.setitem(BESIDE, "unchanged", unchanged)
     rung = climbed(chains, protocol, "unchanged")["unchanged"]
     assert rung.predicted.tolist() == of_head()
     assert [note["where"] for note in rung.notes] == ["depth 1", "depth 2", "rest"]
@@ -164,7 +164,7 @@ def test_what_is_alike_is_fitted_once(monkeypatch, chains) -> None:
         return fit_classifiers(problem, settings)
 
     monkeypatch.setattr(cascade, "fit_classifiers", spy)
-    climbed(chains, VALIDATED, *ladder.LADDER)
+    climbed(chains, VALIDATED, *LADDER)
     # Plain; on both depths five rungs of [x], [x; z] and [x; z; p]; on the rest the
     # prior of all and its own.
     assert sorted(asked) == sorted([1, *2 * [2, 1, 2], 2])

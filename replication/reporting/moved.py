@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from replication.ladder import HEAD, LADDER
+from replication.protocols import HEAD, LADDER
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,

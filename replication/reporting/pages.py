@@ -8,7 +8,7 @@ from replication.reporting.provenance import Run, disagreements, origin
 from replication.statistics.results import Claim
 
 # What protocol `as_released` does otherwise than `validated`: a word on each field of
-# `cascade.Protocol`, so that pages count them alike.
+# `protocols.Protocol`, so that pages count them alike.
 HABITS = {
     "filter_epoch": "keeps a filter's purest epoch and not its last",
     "chosen_on": "keeps each classifier's best epoch **on the test set**",

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 
 from replication.cascade import (
-    PROTOCOLS,
     SPLITS,
     Level,
     fit_chains,
@@ -41,7 +40,8 @@ from replication.core.settings import (
     Row,
 )
 from replication.core.stage import OUTPUTS, Stage, run
-from replication.ladder import HEAD, PLAIN, Setup, dlsa_rung, rungs_of
+from replication.ladder import Setup
+from replication.protocols import HEAD, PLAIN, PROTOCOLS, dlsa_rung, rungs_of
 from replication.published.reader import read_published_tables
 from replication.samples.features import Samples, Streamed
 from replication.samples.metrics import accuracies

@@ -65,7 +65,7 @@ def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(said) -> N
     assert f"OMP_WAIT_POLICY = '{said or 'PASSIVE'}'" in done.stderr
 
 
-@pytest.mark.parametrize("stage", ["prepare", "section", "what_if"])
+@pytest.mark.parametrize("stage", ["prepare", "section", "what_if", "report"])
 def test_what_computes_on_no_device_does_not_wait_for_pytorch(stage: str) -> None:
     loads = f"import replication.stages.{stage}, sys; print('torch' in sys.modules)"
     done = subprocess.run(

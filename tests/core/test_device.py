@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from replication.cascade import PROTOCOLS, Classifiers, Samples, fit_chains
+from replication.cascade import Classifiers, Samples, fit_chains
 from replication.classifiers.heads import Term
 from replication.core import device
 from replication.core.settings import (
@@ -14,6 +14,7 @@ from replication.core.settings import (
     ClassifierSettings,
     FilterSettings,
 )
+from replication.protocols import PROTOCOLS
 
 # --- the device of a record
 

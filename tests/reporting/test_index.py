@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from replication.cascade import AS_RELEASED, VALIDATED, Protocol
+from replication.protocols import AS_RELEASED, VALIDATED, Protocol
 from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.index import WAY, index_page, scoreboard
 from replication.reporting.pages import HABITS, Page

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from replication.cascade import PROTOCOLS, Protocol
 from replication.classifiers.heads import Term
 from replication.core.files import read_about, read_arrays, read_json, read_table
 from replication.core.settings import (
@@ -15,7 +14,7 @@ from replication.core.settings import (
     ClassifierSettings,
     FilterSettings,
 )
-from replication.ladder import rungs_of
+from replication.protocols import PROTOCOLS, Protocol, rungs_of
 from replication.samples.features import Samples
 from replication.stages import dlsa
 

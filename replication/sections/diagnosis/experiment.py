@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import VALIDATED, Classifiers, Given, Level
+from replication.cascade import Classifiers, Level
 from replication.classifiers.heads import Term, predict
 from replication.core.settings import ClassifierSettings
+from replication.protocols import VALIDATED, Given
 from replication.samples.features import Samples
 from replication.samples.metrics import ACCURACIES, accuracy_weights
 from replication.sections.diagnosis.search import (

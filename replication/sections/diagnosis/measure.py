@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from replication.cascade import SPLITS, VALIDATED
+from replication.cascade import SPLITS
 from replication.classifiers.fitting import fit_balanced_softmax_heads
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
@@ -24,6 +24,7 @@ from replication.core.settings import (
     Settings,
 )
 from replication.core.stage import ABOUT, OUTPUTS, Stage
+from replication.protocols import VALIDATED
 from replication.samples.features import Samples
 from replication.samples.predictions import predictions_table
 from replication.sections.basis import read_basis, read_data

@@ -8,13 +8,7 @@ from typing import Any
 
 import torch
 
-from replication.cascade import (
-    VALIDATED,
-    Level,
-    fit_levels,
-    levels_as_arrays,
-    levels_from_arrays,
-)
+from replication.cascade import Level, fit_levels, levels_as_arrays, levels_from_arrays
 from replication.classifiers.heads import Term
 from replication.core.files import (
     BadInput,
@@ -25,6 +19,7 @@ from replication.core.files import (
 )
 from replication.core.parallel import Tell, run_pieces
 from replication.core.settings import ClassifierSettings, FilterSettings
+from replication.protocols import VALIDATED
 from replication.samples.features import Samples
 from replication.sections.diagnosis.experiment import (
     DECIDED,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.cascade import PROTOCOLS
-from replication.ladder import BESIDE, HEAD, LADDER, dlsa_rung, labels_of
+from replication.protocols import BESIDE, HEAD, LADDER, PROTOCOLS, dlsa_rung, labels_of
 from replication.samples.metrics import ACCURACIES, accuracy_weights
 from replication.samples.predictions import paired
 from replication.statistics.intervals import estimate

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from replication.cascade import PROTOCOLS
+from replication.protocols import PROTOCOLS
 from replication.samples.shots import SHOT_GROUPS, shot_groups
 from replication.statistics.intervals import Estimate, estimate
 from replication.statistics.results import Cell, Claim, estimated

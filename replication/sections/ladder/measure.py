@@ -1,8 +1,8 @@
 """ladder: from the head to DLSA, and whether its filters separate, on one benchmark."""
 
-from replication.cascade import PROTOCOLS
 from replication.core.files import read_arrays, read_json, read_table
 from replication.core.stage import OUTPUTS, Stage
+from replication.protocols import PROTOCOLS
 from replication.sections.basis import read_basis
 from replication.sections.ladder.experiment import ladder_cells
 from replication.sections.ladder.filters import Filters, filter_cells, filter_claims

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from replication.ladder import BESIDE, HEAD, LADDER, dlsa_rung
+from replication.protocols import BESIDE, HEAD, LADDER, dlsa_rung
 from replication.reporting.figures import finished, paired_panel, panels, styled
 from replication.reporting.rendering import covered, epochs_sentence, section_page
 from replication.reporting.tables import (

@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from replication.cascade import VALIDATED, Classifiers, Level, fit_levels
+from replication.cascade import Classifiers, Level, fit_levels
 from replication.classifiers.heads import Term
 from replication.core.files import BadInput
 from replication.core.settings import (
@@ -27,6 +27,7 @@ from replication.flow_filter.centres import (
     squared_reading,
 )
 from replication.flow_filter.flow import FlowFilter
+from replication.protocols import VALIDATED
 from replication.samples.features import Features, Samples, in_turn
 from replication.samples.metrics import ACCURACIES, accuracy_weights
 from replication.statistics.intervals import LEVEL, Estimate, estimate

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from replication.cascade import VALIDATED
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
@@ -22,6 +21,7 @@ from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
 from replication.core.scaling import Size
 from replication.core.stage import OUTPUTS, Stage
+from replication.protocols import VALIDATED
 from replication.samples.predictions import predictions_table
 from replication.sections.sigma.experiment import (
     PRINTED_DIMENSIONS,

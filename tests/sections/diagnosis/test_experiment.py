@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from replication.cascade import (
-    VALIDATED,
     Classifiers,
     Level,
     fit_levels,
@@ -19,6 +18,7 @@ from replication.cascade import (
 from replication.classifiers.heads import Rows, Term, predict
 from replication.core.files import read_about, read_arrays, write_arrays
 from replication.core.settings import CascadeSettings
+from replication.protocols import VALIDATED
 from replication.sections.diagnosis import experiment, search
 from replication.sections.diagnosis.experiment import Answers, Tried
 from replication.sections.diagnosis.search import Setting

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication.cascade import AS_RELEASED
-from replication.ladder import LADDER, rungs_of
+from replication.protocols import AS_RELEASED, LADDER, rungs_of
 from replication.samples.predictions import by_seed
 from replication.sections.ladder.experiment import (
     deciding_step,

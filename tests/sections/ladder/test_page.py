@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from replication.ladder import BESIDE
+from replication.protocols import BESIDE
 from replication.sections.ladder.experiment import ladder_cells
 from replication.sections.ladder.filters import filter_cells, filter_claims
 from replication.sections.ladder.page import finding, page

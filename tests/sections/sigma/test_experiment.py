@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from replication.cascade import VALIDATED, Classifiers, fit_levels
+from replication.cascade import Classifiers, fit_levels
 from replication.core.settings import CascadeSettings
 from replication.flow_filter.flow import FlowFilter
+from replication.protocols import VALIDATED
 from replication.samples.features import Samples, Streamed
 from replication.sections.sigma import experiment
 from replication.sections.sigma.experiment import Sweep, Swept, Tried
