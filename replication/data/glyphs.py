@@ -14,21 +14,13 @@ from replication.samples.shots import FEW_BELOW, MANY_ABOVE, shot_groups
 
 # Sans, mono and serif in four styles each, and a second serif in two. matplotlib's
 # other fonts lack glyphs of the alphabets below or place them at private codes.
-_FONT_FILES = (
-    "DejaVuSans.ttf",
-    "DejaVuSans-Bold.ttf",
-    "DejaVuSans-Oblique.ttf",
-    "DejaVuSans-BoldOblique.ttf",
-    "DejaVuSansMono.ttf",
-    "DejaVuSansMono-Bold.ttf",
-    "DejaVuSansMono-Oblique.ttf",
-    "DejaVuSansMono-BoldOblique.ttf",
-    "DejaVuSerif.ttf",
-    "DejaVuSerif-Bold.ttf",
-    "DejaVuSerif-Italic.ttf",
-    "DejaVuSerif-BoldItalic.ttf",
-    "STIXGeneral.ttf",
-    "STIXGeneralBol.ttf",
+_FONT_FILES = tuple(
+    """
+    DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique
+    DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique
+    DejaVuSansMono-BoldOblique DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic
+    DejaVuSerif-BoldItalic STIXGeneral STIXGeneralBol
+    """.split()
 )
 
 # Kinds of character. Of letters that differ only in size (C c), and of twins across
@@ -44,35 +36,12 @@ _DISTINCT_KINDS = (
 )
 
 # Near twins: one base letter each, with its accents.
-_TWIN_FAMILIES = (
-    "aàáâãäåāăą",
-    "eèéêëēĕėęě",
-    "oòóôõöøōŏő",
-    "uùúûüũūŭůűų",
-    "iìíîïĩīĭįı",
-    "nñńņňŋ",
-    "cçćĉċč",
-    "sśŝşš",
-    "zźżž",
-    "yýÿŷ",
-    "gĝğġģ",
-    "rŕŗř",
-    "tţťŧ",
-    "lĺļľŀł",
-    "AÀÁÂÃÄÅĀĂĄ",
-    "EÈÉÊËĒĔĖĘĚ",
-    "NÑŃŅŇ",
-    "GĜĞĠĢ",
-    "HĤĦ",
-    "LĹĻĽĿŁ",
-    "RŔŖŘ",
-    "TŢŤŦ",
-    "IÌÍÎÏĨĪĬĮİ",
-    "DĎĐ",
-    "YÝŶŸ",
-    "kķ",
-    "dďđ",
-    "hĥħ",
+_TWIN_FAMILIES = tuple(
+    """
+    aàáâãäåāăą eèéêëēĕėęě oòóôõöøōŏő uùúûüũūŭůűų iìíîïĩīĭįı nñńņňŋ cçćĉċč sśŝşš zźżž
+    yýÿŷ gĝğġģ rŕŗř tţťŧ lĺļľŀł AÀÁÂÃÄÅĀĂĄ EÈÉÊËĒĔĖĘĚ NÑŃŅŇ GĜĞĠĢ HĤĦ LĹĻĽĿŁ RŔŖŘ TŢŤŦ
+    IÌÍÎÏĨĪĬĮİ DĎĐ YÝŶŸ kķ dďđ hĥħ
+    """.split()
 )
 
 # How far one drawing of a class strays from another; chosen so that a small residual
@@ -234,7 +203,7 @@ def _font(font_index: int, em_pixels: int) -> ImageFont.FreeTypeFont:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     # The basic layout is the one that every build of Pillow has.
     return ImageFont.truetype(
-        str(folder / _FONT_FILES[font_index]),
+        str(folder / f"{_FONT_FILES[font_index]}.ttf"),
         em_pixels,
         layout_engine=ImageFont.Layout.BASIC,
     )
