@@ -14,14 +14,12 @@ from replication.samples.shots import FEW_BELOW, MANY_ABOVE, shot_groups
 
 # Sans, mono and serif in four styles each, and a second serif in two. matplotlib's
 # other fonts lack glyphs of the alphabets below or place them at private codes.
-_FONT_FILES = tuple(
-    """
-    DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique
-    DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique
-    DejaVuSansMono-BoldOblique DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic
-    DejaVuSerif-BoldItalic STIXGeneral STIXGeneralBol
-    """.split()
-)
+_FONT_FILES = (
+    "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique",
+    "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique",
+    "DejaVuSansMono-BoldOblique", "DejaVuSerif", "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic", "STIXGeneral", "STIXGeneralBol",
+)  # fmt: skip
 
 # Kinds of character. Of letters that differ only in size (C c), and of twins across
 # scripts (Latin, Greek and Cyrillic A), one is left out.
@@ -36,13 +34,12 @@ _DISTINCT_KINDS = (
 )
 
 # Near twins: one base letter each, with its accents.
-_TWIN_FAMILIES = tuple(
-    """
-    aàáâãäåāăą eèéêëēĕėęě oòóôõöøōŏő uùúûüũūŭůűų iìíîïĩīĭįı nñńņňŋ cçćĉċč sśŝşš zźżž
-    yýÿŷ gĝğġģ rŕŗř tţťŧ lĺļľŀł AÀÁÂÃÄÅĀĂĄ EÈÉÊËĒĔĖĘĚ NÑŃŅŇ GĜĞĠĢ HĤĦ LĹĻĽĿŁ RŔŖŘ TŢŤŦ
-    IÌÍÎÏĨĪĬĮİ DĎĐ YÝŶŸ kķ dďđ hĥħ
-    """.split()
-)
+_TWIN_FAMILIES = (
+    "aàáâãäåāăą", "eèéêëēĕėęě", "oòóôõöøōŏő", "uùúûüũūŭůűų", "iìíîïĩīĭįı", "nñńņňŋ",
+    "cçćĉċč", "sśŝşš", "zźżž", "yýÿŷ", "gĝğġģ", "rŕŗř", "tţťŧ", "lĺļľŀł", "AÀÁÂÃÄÅĀĂĄ",
+    "EÈÉÊËĒĔĖĘĚ", "NÑŃŅŇ", "GĜĞĠĢ", "HĤĦ", "LĹĻĽĿŁ", "RŔŖŘ", "TŢŤŦ", "IÌÍÎÏĨĪĬĮİ",
+    "DĎĐ", "YÝŶŸ", "kķ", "dďđ", "hĥħ",
+)  # fmt: skip
 
 # How far one drawing of a class strays from another; chosen so that a small residual
 # network is right on 30% to 80% of a class-balanced test set.

@@ -113,8 +113,7 @@ def _train(
     classes = data["classes"]
     train: Callable[..., tuple[nn.Module, list[dict[str, float]]]]
     recipe = _recipe(stage.settings, benchmark, objective)
-    if recipe.pretrained is not None and is_file(recipe.pretrained):
-        stage.reads(Path(recipe.pretrained).expanduser())
+    start = _pretrained(stage, recipe)
     if isinstance(recipe, PacoSettings):
         counts = torch.tensor(data["class_counts"])
         train = partial(train_paco, fabric, *splits, classes, counts, recipe)
@@ -150,9 +149,9 @@ def _train(
         precision=machine.precision,
         history=history.to_dict("list"),
     )
-    start = "" if recipe.pretrained is None else f", {_named(recipe.pretrained)},"
-    words = f"a {recipe.network}{start} {how}"
-    return {"source": "trained here", "features": words, "backbone": _facts(recipe)}
+    words = f"a {recipe.network}{f', {start},' if start else ''} {how}"
+    facts = recipe.model_dump() | {"pretrained": start}
+    return {"source": "trained here", "features": words, "backbone": facts}
 
 
 def _freeze(
@@ -168,13 +167,13 @@ def _freeze(
             f"{objective}.epochs: expected at least 1, since nothing is pretrained "
             "(backbone.pretrained, ce.from_scratch), got 0"
         )
-    if is_file(recipe.pretrained):
-        stage.reads(Path(recipe.pretrained).expanduser())
-    start = (recipe.network, classes, recipe.pretrained, recipe.seed)
-    _write(folder, start_network(*start), recipe, classes, None)
-    source = f"{_named(recipe.pretrained)}, frozen, not trained on this data"
+    start = _pretrained(stage, recipe)
+    given = (recipe.network, classes, recipe.pretrained, recipe.seed)
+    _write(folder, start_network(*given), recipe, classes, None)
+    source = f"{start}, frozen, not trained on this data"
+    facts = recipe.model_dump() | {"pretrained": start}
     words = f"a {recipe.network}, {source}"
-    return {"source": source, "features": words, "backbone": _facts(recipe)}
+    return {"source": source, "features": words, "backbone": facts}
 
 
 def _import(
@@ -217,19 +216,15 @@ def _write(
     write_arrays(folder / "weights.safetensors", network.state_dict(), about)
 
 
-def _named(pretrained: str) -> str:
+def _pretrained(stage: Stage, recipe: BackboneSettings | PacoSettings) -> str | None:
     """Pretrained weights in words: timm's, or a file by its name and content."""
-    if not is_file(pretrained):
-        return f"timm's weights {pretrained}"
-    path = Path(pretrained).expanduser()
+    if recipe.pretrained is None:
+        return None
+    if not is_file(recipe.pretrained):
+        return f"timm's weights {recipe.pretrained}"
+    path = stage.reads(Path(recipe.pretrained).expanduser())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return f"pretrained weights {path.name} (SHA-256 {digest[:16]})"
-
-
-def _facts(recipe: BackboneSettings | PacoSettings) -> dict[str, Any]:
-    start = recipe.pretrained
-    named = None if start is None else _named(start)
-    return recipe.model_dump() | {"pretrained": named}
 
 
 def _pixels(settings: Settings, benchmark: str) -> list[str]:
