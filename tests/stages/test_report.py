@@ -31,12 +31,6 @@ from tests.reporting.made import DATA, cell, claim, gap, measurement, record
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE2 = "outputs/tables/places_lt/table2.json"
-LATER = {
-    "started": "2027-06-05T04:03:02+00:00",
-    "seconds": 77.0,
-    "commit": "c" * 40,
-    "peak_memory_mb": 123,
-}
 FREE = claim(benchmark=None, grade="none needed", id="free", section="audit")
 MEASURED = measurement(
     cells=(
@@ -186,27 +180,6 @@ def test_a_page_ends_with_the_runs_behind_it_and_no_others(checkout) -> None:
     assert stages == ["prepare@places_lt", "table2@places_lt"]
 
 
-def test_what_differs_between_identical_runs_stands_in_one_block(checkout) -> None:
-    """Time, memory, dates and commit change; nothing else does, nor any result."""
-
-    def written() -> dict[str, str]:
-        folder = checkout.folder
-        files = [*folder.glob("reports/**/*.*"), *folder.glob("results/*")]
-        return {str(file): file.read_text() for file in files}
-
-    def without_block(text: str) -> str:
-        return re.sub(rf"{FOLDED}.*?</details>", "", text, flags=re.DOTALL)
-
-    checkout.folder = checkout()
-    before = written()
-    checkout(**LATER)
-    after = written()
-    changed = {Path(name).name for name in before if before[name] != after[name]}
-    all_runs = {"claims.md", "evidence.md", "reproducibility.md"}
-    assert changed == {"table2.md", "audit.md", *all_runs}
-    assert {name: without_block(text) for name, text in before.items()} == {
-        name: without_block(text) for name, text in after.items()
-    }
 
 
 def test_a_listed_benchmark_that_was_not_measured_is_refused(checkout, refused) -> None:

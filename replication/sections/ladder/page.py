@@ -11,11 +11,14 @@ from replication.reporting.tables import (
     PROTOCOL_NAMES,
     claims_table,
     emphasised,
+    entry,
     in_unit,
     markdown_table,
     percent,
+    protocol_headings,
     seen,
     shown,
+    under_protocols,
 )
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.ladder.experiment import TERMS, deciding_step, whole
@@ -70,8 +73,7 @@ def finding(measured: Measurement) -> str:
 
 
 def _origin(measured: Measurement, protocol: str) -> str:
-    given = (measured.cells, protocol, measured.details["second_terms"])
-    gap, (step, shown_alone) = whole(*given), deciding_step(*given)
+    gap, step, shown_alone = _deciding(measured, protocol)
     if gap.verdict == "undecided":
         why = "which is not told from zero; the longest step is"
     elif shown_alone:
@@ -84,6 +86,12 @@ def _origin(measured: Measurement, protocol: str) -> str:
     )
 
 
+def _deciding(measured: Measurement, protocol: str) -> tuple[Cell, Cell, bool]:
+    """DLSA minus its head; the step that it comes from, and whether that is shown."""
+    given = (measured.cells, protocol, measured.details["second_terms"])
+    return whole(*given), *deciding_step(*given)
+
+
 def _plainly(cell: Cell) -> str:
     return cell.label.removesuffix(": DLSA")
 
@@ -91,21 +99,15 @@ def _plainly(cell: Cell) -> str:
 def _mechanism(measured: Measurement) -> str:
     """Whether the first filter separates, on test images and beside training images."""
     claims = {c.id: c for c in measured.claims if c.protocol == "validated"}
-    separates, generalises = (
-        claims[name].verdict for name in ("filter_separates", "filter_generalises")
-    )
-    if separates == "not run":
+    if claims["filter_separates"].verdict == "not run":
         return "There are no Few or no Many classes, so that nothing is to separate."
-    (train, left), (test, gone) = (
-        [
-            _filter(measured.cells, "validated", 1, split, m)
-            for m in (AUROC, "few_leaves")
-        ]
-        for split in SPLITS
-    )
     opening = _GENERALISES.get(
-        generalises,
+        claims["filter_generalises"].verdict,
         "Whether the first filter separates test images less well is undecided",
+    )
+    (train, test), (left, gone) = (
+        [_filter(measured.cells, "validated", 1, split, metric) for split in SPLITS]
+        for metric in (AUROC, "few_leaves")
     )
     return (
         f"{opening}: Few against Many, AUROC {train.mean:.2f} on training and "
@@ -117,39 +119,28 @@ def _mechanism(measured: Measurement) -> str:
 # ---- Tables -------------------------------------------------------------------------
 
 
-def _columns(cells: Sequence[Cell], name: str, minus: str | None) -> list[str]:
-    """A rung's Overall, or a difference, under each protocol."""
-    found = (
-        pick(cells, method=name, minus=minus, protocol=protocol)
-        for protocol in PROTOCOL_NAMES
-    )
-    return [emphasised(cell) if cell else "—" for cell in found]
-
-
-def _header(*columns: str) -> list[str]:
-    return [f"{name}, {words}" for name in columns for words in PROTOCOL_NAMES.values()]
+def _rung_row(cells: Sequence[Cell], name: str, before: str) -> list[str]:
+    """A rung's Overall, minus another and minus the head, under each protocol."""
+    row = [_rung_label(cells, name)]
+    for minus in (None, before, HEAD):
+        row += under_protocols(cells, method=name, minus=minus)
+    return row
 
 
 def _steps_table(cells: Sequence[Cell]) -> str:
     """A row a rung: Overall, the step to it, and all of it from the head."""
-    rows, before = [], HEAD
-    for name in LADDER:
-        values = (_columns(cells, name, minus) for minus in (None, before, HEAD))
-        rows.append([_rung_label(cells, name), *(text for of in values for text in of)])
-        before = name
-    return markdown_table(["", *_header("Overall", "Step", "From the head")], rows)
+    rungs = zip(LADDER, (HEAD, *LADDER), strict=False)
+    rows = [_rung_row(cells, name, before) for name, before in rungs]
+    header = ["", *protocol_headings("Overall", "Step", "From the head")]
+    return markdown_table(header, rows)
 
 
 def _beside_table(cells: Sequence[Cell], dlsa: str) -> str:
     """A row a change to DLSA: Overall, minus DLSA and minus the head."""
-    rows = []
-    for name in BESIDE:
-        if of := [cell for cell in cells if cell.method == name]:
-            values = (_columns(of, name, minus) for minus in (None, dlsa, HEAD))
-            rows.append([of[0].label, *(text for some in values for text in some)])
-    return markdown_table(
-        ["", *_header("Overall", "Minus DLSA", "From the head")], rows
-    )
+    measured = {cell.method for cell in cells}
+    rows = [_rung_row(cells, name, dlsa) for name in BESIDE if name in measured]
+    header = ["", *protocol_headings("Overall", "Minus DLSA", "From the head")]
+    return markdown_table(header, rows)
 
 
 def _groups_table(cells: Sequence[Cell]) -> str:
@@ -158,22 +149,18 @@ def _groups_table(cells: Sequence[Cell]) -> str:
     for name in LADDER:
         for protocol, words in PROTOCOL_NAMES.items():
             rung = [c for c in cells if c.method == name and c.protocol == protocol]
-            gaps = (pick(rung, metric=group, minus=HEAD) for group in SHOT_GROUPS)
-            moved = [pick(rung, metric=metric) for metric in TERMS]
-            rows.append(
-                [
-                    *(rung[0].label, words),
-                    *(emphasised(gap) if gap else "—" for gap in gaps),
-                    percent(pick(rung, metric="changed").mean),
-                    *(
-                        f"{c.mean:.2g}" if c and c.mean is not None else "—"
-                        for c in moved
-                    ),
-                ]
-            )
+            row = [rung[0].label, words]
+            row += [entry(rung, metric=group, minus=HEAD) for group in SHOT_GROUPS]
+            row.append(percent(pick(rung, metric="changed").mean))
+            row += [entry(rung, _moved, metric=metric) for metric in TERMS]
+            rows.append(row)
     header = ["", "Protocol", *(METRIC_NAMES[group] for group in SHOT_GROUPS)]
     header += ["Changed, %", *(f"Moved: {words}" for words in _MOVED.values())]
     return markdown_table(header, rows, words=2)
+
+
+def _moved(cell: Cell) -> str:
+    return "—" if cell.mean is None else f"{cell.mean:.2g}"
 
 
 def _filter(
@@ -185,26 +172,27 @@ def _filter(
 
 def _filters_table(cells: Sequence[Cell]) -> str:
     """A row a protocol and depth: AUROC and who leaves, training beside test."""
-    header = ["Protocol", "Depth", *(f"AUROC, {name}" for name in ("training", "test"))]
-    header += ["Difference"]
+    header = ["Protocol", "Depth", "AUROC, training", "AUROC, test", "Difference"]
     header += [
         f"{g} leave, {s}, %" for g in ("Few", "Many") for s in ("training", "test")
     ]
     rows = []
-    for gap in cells:
-        if gap.metric != AUROC or gap.minus is None:
-            continue
+    for gap in (cell for cell in cells if cell.metric == AUROC and cell.minus):
         depth = int(gap.minus.split()[1].rstrip(","))
-        of = [c for c in cells if c.protocol == gap.protocol]
-        ends = [_filter(of, gap.protocol, depth, split) for split in SPLITS]
+        auroc = [_filter(cells, gap.protocol, depth, split) for split in SPLITS]
+        texts = [*map(shown, auroc), emphasised(gap)]
         shares = [
-            percent(_filter(of, gap.protocol, depth, split, f"{group}_leaves").mean, 0)
+            _filter(cells, gap.protocol, depth, split, f"{group}_leaves").mean
             for group in ("few", "many")
             for split in SPLITS
         ]
-        row = [PROTOCOL_NAMES[gap.protocol], str(depth), *map(shown, ends)]
-        row = [text.replace(" AUROC", "") for text in (*row, emphasised(gap))]
-        rows.append([*row, *shares])
+        rows.append(
+            [
+                *(PROTOCOL_NAMES[gap.protocol], str(depth)),
+                *(text.replace(" AUROC", "") for text in texts),
+                *(percent(share, 0) for share in shares),
+            ]
+        )
     return markdown_table(header, rows)
 
 
@@ -238,15 +226,15 @@ def _rung_label(cells: Sequence[Cell], name: str) -> str:
 
 def _title(measured: Measurement) -> str:
     """What the figure shows: the deciding step of each protocol."""
-    words = []
+    lines = []
     for protocol, name in PROTOCOL_NAMES.items():
-        given = (measured.cells, protocol, measured.details["second_terms"])
-        gap, (step, shown_alone) = whole(*given), deciding_step(*given)
+        gap, step, shown_alone = _deciding(measured, protocol)
         effect = {"supported": "gain", "contradicted": "loss"}.get(gap.verdict)
         if effect is None:
-            words.append(f"{name}: DLSA is not shown to differ from its head")
+            said = "DLSA is not shown to differ from its head"
         elif shown_alone:
-            words.append(f"{name}: the {effect} comes from “{_plainly(step)}”")
+            said = f"the {effect} comes from “{_plainly(step)}”"
         else:
-            words.append(f"{name}: no step alone makes the {effect}")
-    return "\n".join(word[0].upper() + word[1:] for word in words)
+            said = f"no step alone makes the {effect}"
+        lines.append(f"{name.capitalize()}: {said}")
+    return "\n".join(lines)

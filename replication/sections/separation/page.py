@@ -1,7 +1,6 @@
 """The page of Fig. 2's experiment: accuracy over p, its claim, what is left open."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from replication.reporting.rendering import section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
     emphasised,
+    entry,
     in_unit,
     markdown_table,
     percent,
@@ -37,12 +37,7 @@ _CURVES = {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
-    """The page of Fig. 2's experiment on one benchmark, and its figures by file name.
-
-    Args:
-        title: of the benchmark.
-        folder: of the figures, as linked from the page.
-    """
+    """The page of Fig. 2's experiment on one benchmark, and its figure by file name."""
     variant, boundary = _first(measured)
     text = section_page(
         measured,
@@ -74,10 +69,12 @@ def finding(measured: Measurement) -> str:
         f"**{claim.verdict}**."
     )
     remarks = []
-    if fallen := _steps(measured, variant, boundary, "contradicted"):
-        remarks.append(f"It falls from p = {fallen}.")
-    if flat := _steps(measured, variant, boundary, "undecided"):
-        remarks.append(f"No rise is shown from p = {flat}.")
+    for verdict, words in (
+        ("contradicted", "It falls from"),
+        ("undecided", "No rise is shown from"),
+    ):
+        if steps := _steps(measured, variant, boundary, verdict):
+            remarks.append(f"{words} p = {', '.join(map(_of_step, steps))}.")
     if any(not fit["at_rest"] for fit in measured.details["fits"]):
         remarks.append(
             "Classifiers were still improving when their training ended: accuracies "
@@ -102,24 +99,21 @@ def _cell(
     return pick(measured.cells, method=variant, at=at, metric=metric, minus=None)
 
 
-def _shown(*where: Any) -> str:
-    cell = _cell(*where)
-    return shown(cell) if cell else "not run"
-
-
 def _claim_of(measured: Measurement, variant: str, boundary: str) -> Claim | None:
     return pick(measured.claims, id=f"larger_p_{variant}_{boundary}")
 
 
-def _steps(measured: Measurement, variant: str, boundary: str, verdict: str) -> str:
-    """The steps of a curve with this verdict: `0.5 to 0.7, 0.9 to 1`."""
-    return ", ".join(
-        _of_step(cell)
+def _steps(
+    measured: Measurement, variant: str, boundary: str, verdict: str | None = None
+) -> list[Cell]:
+    """The steps of a curve, those with this verdict alone."""
+    return [
+        cell
         for cell in measured.cells
         if cell.minus
-        and cell.verdict == verdict
         and is_of_curve(cell, variant, boundary)
-    )
+        and verdict in (None, cell.verdict)
+    ]
 
 
 def _of_step(cell: Cell) -> str:
@@ -147,11 +141,7 @@ def accuracy_figure(measured: Measurement) -> str:
     left.set_ylim(0, min(left.get_ylim()[1], 100))
     left.set_ylabel("accuracy, %")
     left.set_title("Overall, and means over head and tail classes")
-    steps = [
-        cell
-        for cell in measured.cells
-        if cell.minus and is_of_curve(cell, variant, boundary)
-    ]
+    steps = _steps(measured, variant, boundary)
     rows = [(f"p = {_of_step(cell)}", cell, DLSA_COLOUR) for cell in steps]
     claim = _claim_of(measured, variant, boundary)
     if steps:
@@ -184,19 +174,18 @@ def _values_table(measured: Measurement) -> str:
     variant, boundary = _first(measured)
     rows = []
     for p in measured.details["probabilities"]:
-        row = [_shown(measured, variant, boundary, p, name) for name in _TABLE]
-        at = point(p, boundary)
-        steps = [c for c in measured.cells if c.minus and c.method == variant]
-        step = pick(steps, at=at)
-        rows.append([f"{p:g}", *row, emphasised(step) if step else "—"])
+        of = {"method": variant, "at": point(p, boundary)}
+        values = [c for c in measured.cells if c.minus is None]
+        row = [entry(values, metric=name, missing="not run", **of) for name in _TABLE]
+        steps = [c for c in measured.cells if c.minus]
+        rows.append([f"{p:g}", *row, entry(steps, **of)])
     header = ["p", *(_METRICS[metric] for metric in _TABLE), "Overall, step"]
     return markdown_table(header, rows)
 
 
 def _curves_table(measured: Measurement) -> str:
     """A row a kind of classifier and reading of "head": Overall, and the verdict."""
-    shares = measured.details["probabilities"]
-    rows = []
+    shares, rows = measured.details["probabilities"], []
     for variant in measured.details["variants"]:
         for head in measured.details["boundaries"]:
             if claim := _claim_of(measured, variant, head["name"]):
@@ -206,7 +195,7 @@ def _curves_table(measured: Measurement) -> str:
                         *(VARIANTS[variant], BOUNDARIES[head["name"]]),
                         f"{head['head_classes']} of {head['classes']}",
                         percent(head["share"]),
-                        *(_shown(*where, p, "overall") for p in shares),
+                        *(shown(_cell(*where, p, "overall")) for p in shares),
                         *(emphasised(claim), claim.verdict),
                     ]
                 )
