@@ -58,6 +58,12 @@ def section_page(
     )
 
 
+def unless_published(measured: Measurement, of_paper: str) -> str | None:
+    """For `section_page`, where the paper has settings for its own benchmarks alone."""
+    known = measured.data["stand_in"] or measured.about["recipe"] == "published"
+    return None if known else of_paper
+
+
 def covered(seeds: Sequence[str | int]) -> str:
     """What an interval covers, in words."""
     if len(seeds) == 1:

@@ -10,14 +10,14 @@ from replication.reporting.figures import (
     panels,
     styled,
 )
-from replication.reporting.rendering import section_page
+from replication.reporting.rendering import section_page, unless_published
 from replication.reporting.tables import (
     METRIC_NAMES,
     emphasised,
+    entry,
     in_unit,
     markdown_table,
     percent,
-    shown,
 )
 from replication.samples.metrics import ACCURACIES
 from replication.sections.diagnosis.experiment import (
@@ -35,12 +35,11 @@ _BETTER = {"supported": "yes", "contradicted": "no, worse"}
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """The page of the search on one benchmark, and its figure by file name."""
     details, cells = measured.details, measured.cells
-    known = measured.data["stand_in"] or measured.about["recipe"] == "published"
     plain = details["settings"]["plain"]
     text = section_page(
         measured,
         title,
-        None if known else "benchmarks",
+        unless_published(measured, "benchmarks"),
         finding=finding(measured),
         figures=folder,
         validation=measured.data["images"]["val"],
@@ -64,41 +63,37 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """Whether tuning helps DLSA, and whether the cascade is what it helps."""
     tuned, head = (_overall(measured, name) for name in ("chosen", "head"))
-    gap = _overall(measured, "chosen", "head")
-    does = {
-        "supported": "beats",
-        "contradicted": "loses to",
-        "undecided": "is not shown to differ from",
-    }[gap.verdict]
+    of_head, of_plain = (
+        _overall(measured, "chosen", minus) for minus in ("head", "plain")
+    )
+    does = {"supported": "beats", "contradicted": "loses to"}.get(
+        of_head.verdict, "is not shown to differ from"
+    )
     first = (
         f"Tuned on validation images, DLSA {does} the head that it starts from: "
         f"{percent(tuned.mean)} % Overall on test against {percent(head.mean)} %, "
-        f"{in_unit(gap)}."
+        f"{in_unit(of_head)}."
     )
     if not measured.details["steps"]:
         first = (
             f"No other settings help DLSA on validation images; with those in use it "
-            f"reaches {percent(tuned.mean)} % Overall on test, {in_unit(gap)} against "
-            "the head that it starts from."
+            f"reaches {percent(tuned.mean)} % Overall on test, {in_unit(of_head)} "
+            "against the head that it starts from."
         )
-    gap = _overall(measured, "chosen", "plain")
     words = {
         "supported": "the cascade itself helps",
         "contradicted": "the cascade itself costs accuracy",
-        "undecided": "no gain of the cascade itself is shown",
-    }[gap.verdict]
+    }.get(of_plain.verdict, "no gain of the cascade itself is shown")
     return (
         f"{first} Against a plain classifier without any cascade, tuned in the same "
-        f"way, it makes {in_unit(gap)}: {words}."
+        f"way, it makes {in_unit(of_plain)}: {words}."
     )
 
 
 def _overall(measured: Measurement, method: str, minus: str | None = None) -> Cell:
     """Overall on test of a method, or a difference of two."""
     wanted = {"method": method, "minus": minus, "metric": "overall", "at": ""}
-    cell = pick(measured.cells, **wanted)
-    assert cell is not None
-    return cell
+    return pick(measured.cells, **wanted)
 
 
 # ---- Tables -----------------------------------------------------------------------
@@ -111,13 +106,12 @@ def _methods_table(cells: Sequence[Cell]) -> str:
     rows = []
     for method, label in METHODS.items():
         values = [c for c in cells if c.method == method and c.minus is None]
-        validation = pick(values, at="validation")
-        diverged = pick(values, metric="diverged")
-        if diverged:
+        if diverged := pick(values, metric="diverged"):
             share = percent(diverged.mean, 0)
             label += f" (diverged under {share} % of the seeds, counted as wrong)"
-        tested = (shown(pick(values, metric=m, at="")) for m in ACCURACIES)
-        rows.append([label, percent(validation.mean), *tested])
+        tested = (entry(values, metric=metric, at="") for metric in ACCURACIES)
+        validation = percent(pick(values, at="validation").mean)
+        rows.append([label, validation, *tested])
     return markdown_table(header, rows)
 
 
@@ -126,29 +120,23 @@ def _differences_table(cells: Sequence[Cell]) -> str:
     header = ["First", "minus second", *(METRIC_NAMES[m] for m in ACCURACIES)]
     rows = []
     for first, second in PAIRS:
-        gaps = [
-            pick(cells, method=first, minus=second, metric=metric, at="")
-            for metric in ACCURACIES
-        ]
-        better = _BETTER.get(gaps[0].verdict, gaps[0].verdict)
-        rows.append([METHODS[first], METHODS[second], *map(emphasised, gaps), better])
+        of = {"method": first, "minus": second, "at": ""}
+        gaps = (entry(cells, metric=metric, **of) for metric in ACCURACIES)
+        verdict = pick(cells, metric="overall", **of).verdict
+        better = _BETTER.get(verdict, verdict)
+        rows.append([METHODS[first], METHODS[second], *gaps, better])
     return markdown_table([*header, "Overall: is the first better?"], rows, words=2)
 
 
 def _features_table(cells: Sequence[Cell]) -> str:
     """A row a model: fitted to clean features minus to augmented ones; may be empty."""
-    rows = {
-        cell.label: [
-            emphasised(gap)
-            for gap in cells
-            if gap.minus == AUGMENTED and gap.label == cell.label
-        ]
-        for cell in cells
-        if cell.minus == AUGMENTED
-    }
+    gaps = [cell for cell in cells if cell.minus == AUGMENTED]
     header = ["", *(METRIC_NAMES[metric] for metric in ACCURACIES)]
-    body = ([label, *gaps] for label, gaps in rows.items())
-    return markdown_table(header, body) if rows else ""
+    rows = [
+        [label, *(entry(gaps, label=label, metric=metric) for metric in ACCURACIES)]
+        for label in dict.fromkeys(gap.label for gap in gaps)
+    ]
+    return markdown_table(header, rows) if rows else ""
 
 
 def _part_tables(cells: Sequence[Cell]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from replication.reporting.figures import finished, panels, styled
-from replication.reporting.rendering import section_page
+from replication.reporting.rendering import section_page, unless_published
 from replication.reporting.tables import (
     claims_table,
     markdown_table,
@@ -39,20 +39,14 @@ _ERRORS = {
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
-    """The page of Sect. 2 on one benchmark, and its figures by file name.
-
-    Args:
-        title: of the benchmark.
-        folder: of the figures, as linked from the page.
-    """
+    """The page of Sect. 2 on one benchmark, and its figures by file name."""
     settings = measured.details["settings"]
     eta = settings["filter"]["eta"]
-    known = measured.data["stand_in"] or measured.about["recipe"] == "published"
     unit, errors = _errors_table(measured)
     text = section_page(
         measured,
         title,
-        None if known else "ImageNet-LT, Places-LT or iNaturalist18",
+        unless_published(measured, "ImageNet-LT, Places-LT or iNaturalist18"),
         finding=finding(measured),
         figures=folder,
         settings=settings,

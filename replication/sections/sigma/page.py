@@ -7,19 +7,18 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
 from replication.reporting.figures import DLSA_COLOUR, finished, panels, styled
-from replication.reporting.rendering import section_page
+from replication.reporting.rendering import section_page, unless_published
 from replication.reporting.tables import (
     METRIC_NAMES,
     claims_table,
-    emphasised,
+    entry,
     markdown_table,
     percent,
     points,
-    shown,
 )
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.sigma.experiment import READINGS, point
-from replication.statistics.results import Cell, Claim, Measurement, pick
+from replication.statistics.results import Claim, Measurement, pick
 
 _WHY = {
     "published": "published",
@@ -36,18 +35,12 @@ _MARKS = {
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
-    """The page of Sect. 3 on one benchmark, and its figures by file name.
-
-    Args:
-        title: of the benchmark.
-        folder: of the figures, as linked from the page.
-    """
+    """The page of Sect. 3 on one benchmark, and its figure by file name."""
     details = measured.details
-    known = measured.data["stand_in"] or measured.about["recipe"] == "published"
     text = section_page(
         measured,
         title,
-        None if known else "benchmarks",
+        unless_published(measured, "benchmarks"),
         finding=finding(measured),
         figures=folder,
         compared=_short(details["compared"]),
@@ -110,15 +103,10 @@ def _sigmas(measured: Measurement) -> list[float]:
     return [tried["sigma"] for tried in measured.details["sweep"]]
 
 
-def _accuracy(
-    measured: Measurement, sigma: float, metric: str, split: str = "test"
-) -> Cell | None:
-    at = f"{point(sigma)}, split={split}"
-    return pick(measured.cells, at=at, metric=metric, minus=None)
-
-
-def _filter(measured: Measurement, sigma: float, metric: str) -> Cell:
-    return pick(measured.cells, at=point(sigma), metric=metric)
+def _entropy(measured: Measurement) -> np.ndarray:
+    """(σ, seeds) entropy of the first filter's cluster posterior, in percent."""
+    cells = [c for c in measured.cells if c.metric == "entropy"]
+    return 100 * np.array([cell.per_seed for cell in cells], dtype=float)
 
 
 def _short(value: float) -> str:
@@ -132,26 +120,28 @@ def _accuracies_table(measured: Measurement) -> str:
     """A row a sigma: Overall with its interval, and the compared one minus it."""
     header = ["σ", "Why", "Overall, validation", "Overall, test"]
     header.append(f"σ = {_short(measured.details['compared'])} minus this, test")
-    rows = []
+    cells, rows = measured.cells, []
+    values = [cell for cell in cells if cell.minus is None]
     for tried in measured.details["sweep"]:
-        sigma = tried["sigma"]
-        row = [_short(sigma), ", ".join(_WHY[reason] for reason in tried["why"])]
-        for split in ("val", "test"):
-            cell = _accuracy(measured, sigma, "overall", split)
-            row.append(shown(cell) if cell else "n/a")
-        gap = pick(measured.cells, minus=point(sigma))
-        rows.append([*row, emphasised(gap) if gap else "—"])
+        at = point(tried["sigma"])
+        overall = (
+            entry(values, missing="n/a", at=f"{at}, split={split}", metric="overall")
+            for split in ("val", "test")
+        )
+        why = ", ".join(_WHY[reason] for reason in tried["why"])
+        rows.append([_short(tried["sigma"]), why, *overall, entry(cells, minus=at)])
     return markdown_table(header, rows, words=2)
 
 
 def _groups_table(measured: Measurement) -> str:
     """A row a sigma: accuracy of the shot groups, and what the first filter did."""
-    header = ["σ", *(METRIC_NAMES[group] for group in SHOT_GROUPS)]
     rows = []
     for sigma in _sigmas(measured):
-        cells = [_accuracy(measured, sigma, group) for group in SHOT_GROUPS]
-        cells += [_filter(measured, sigma, m) for m in ("entropy", "out_of_reach")]
-        rows.append([_short(sigma), *map(shown, cells)])
+        at = point(sigma)
+        wanted = [{"at": f"{at}, split=test", "metric": group} for group in SHOT_GROUPS]
+        wanted += [{"at": at, "metric": m} for m in ("entropy", "out_of_reach")]
+        rows.append([_short(sigma), *(entry(measured.cells, **of) for of in wanted)])
+    header = ["σ", *(METRIC_NAMES[group] for group in SHOT_GROUPS)]
     return markdown_table([*header, "Entropy", "Out of reach"], rows)
 
 
@@ -180,19 +170,15 @@ def sweep_figure(measured: Measurement) -> str:
     sigmas, sweep = _sigmas(measured), measured.details["sweep"]
     compared = measured.details["compared"]
     left, right = panels(3.5, 1, 2)
-    cells = [_filter(measured, sigma, "entropy") for sigma in sigmas]
-    seeds = 100 * np.array([cell.per_seed for cell in cells], dtype=float)
+    seeds = _entropy(measured)
     left.plot(sigmas, seeds, ".", color="#000000", markersize=4, alpha=0.6)
     left.plot(sigmas, seeds.mean(1), color="#000000", linewidth=1.4)
     left.set_ylim(0, 102)
     left.set_ylabel("entropy of the cluster posterior, %")
     left.set_title("Overlap of the clusters (100 %: whole)")
     gaps = {s: pick(measured.cells, minus=point(s)) for s in sigmas if s != compared}
-    ends = ("mean", "low", "high")
-    mean, low, high = (
-        -100 * np.array([getattr(gap, end) for gap in gaps.values()], dtype=float)
-        for end in ends
-    )
+    ends = [(gap.mean, gap.low, gap.high) for gap in gaps.values()]
+    mean, low, high = -100 * np.array(ends, dtype=float).T
     reach = [mean - high, low - mean]  # what is subtracted changes sides
     right.errorbar([*gaps], mean, reach, fmt="o", color=DLSA_COLOUR, markersize=5)
     right.axhline(0, color="#444444", linewidth=0.8)
