@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
-from matplotlib.figure import Figure
-
 from replication.published.reader import PublishedTable
-from replication.reporting.figures import DLSA_COLOUR, STYLE, interval_panel, svg_text
+from replication.reporting.figures import (
+    MARKS,
+    finished,
+    interval_panel,
+    panels,
+    styled,
+)
 from replication.reporting.headlines import ASKED, OF_HEADLINES, answers
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
@@ -36,7 +39,6 @@ _TITLES = {
     "plain": "minus a plain classifier\nof equal budget",
     "balanced_softmax": "minus Balanced Softmax\nrefitted",
 }
-_MARKS = {"validated": (-0.14, "o", DLSA_COLOUR), "as_released": (0.14, "s", "#D55E00")}
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,20 @@ class RealRun:
         return self.grade.removeprefix("real data, ")
 
     def gap(self, minus: str, protocol: str) -> Cell | None:
-        """DLSA minus another row in Overall."""
-        return self._overall(protocol, minus=_of_table_1(minus))
+        """DLSA minus another row of Table 2, or Table 1's row of that kind."""
+        return self._overall(protocol, ("full", minus))
 
     def value(self, method: str, protocol: str) -> Cell | None:
         """Overall of a row."""
-        return self._overall(protocol, minus=(None,), method=_of_table_1(method))
+        return self._overall(protocol, (method, None))
 
-    def _overall(self, protocol: str, **among: Sequence[str | None]) -> Cell | None:
+    def _overall(self, protocol: str, row: tuple[str, str | None]) -> Cell | None:
+        in_table_1 = tuple(_IN_TABLE_1.get(name) for name in row)
         for cell in self.cells:
-            if (cell.protocol, cell.metric) == (protocol, "overall") and all(
-                getattr(cell, name) in names for name, names in among.items()
-            ):
+            asked = (cell.protocol, cell.metric) == (protocol, "overall")
+            if asked and (cell.method, cell.minus) in (row, in_table_1):
                 return cell
         return None
-
-
-def _of_table_1(row: str) -> tuple[str, str]:
-    """A row's name in Table 2, and in Table 1."""
-    return row, _IN_TABLE_1[row]
 
 
 def evidence_page(
@@ -170,31 +167,26 @@ def evidence_table(runs: Sequence[RealRun]) -> str:
     return markdown_table(header, body, words=3) if runs else ""
 
 
+@styled
 def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
     """Paired differences: a panel a comparison, a row a run, print's gain below."""
-    labels = [f"{run.name}\n({run.settings})" for run in runs]
-    with matplotlib.rc_context(STYLE):
-        size = (9.2, 1.5 + 0.6 * (len(runs) + 1))
-        figure = Figure(figsize=size, layout="constrained", facecolor="white")
-        panels = figure.subplots(1, len(COMPARED), sharex=True, sharey=True)
-        for axes, minus in zip(panels, COMPARED, strict=True):
-            for protocol, (shift, marker, colour) in _MARKS.items():
-                gaps = [run.gap(minus, protocol) for run in runs]
-                rows = list(zip(labels, gaps, [colour] * len(runs), strict=True))
-                interval_panel(axes, rows, False, shift, marker)
-            axes.set_title(_TITLES[minus])
-            axes.set_xlabel("points of Overall")
-            axes.set_ylim(len(runs) + 0.5, -0.5)
-        panels[0].plot(
-            *(100 * printed, len(runs), "D"), color="#444444", fillstyle="none"
-        )
-        panels[0].set_yticks(range(len(runs) + 1), [*labels, "printed: iNat18"])
-        for protocol, (_, marker, colour) in _MARKS.items():
-            panels[0].plot([], [], marker, color=colour, label=PROTOCOL_NAMES[protocol])
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2)
-        figure.suptitle(_figure_title(runs), x=0.01, ha="left", fontweight="bold")
-        return svg_text(figure)
+    labels = [f"{run.name}\n({run.settings})".replace(", ", ",\n") for run in runs]
+    height = 1.5 + 0.7 * (len(runs) + 1)
+    drawn = panels(height, 1, len(COMPARED), sharex=True, sharey=True)
+    for axes, minus in zip(drawn, COMPARED, strict=True):
+        for protocol, (shift, marker, colour) in MARKS.items():
+            rows = [
+                (label, run.gap(minus, protocol), colour)
+                for label, run in zip(labels, runs, strict=True)
+            ]
+            name = PROTOCOL_NAMES[protocol]
+            interval_panel(axes, rows, False, shift, marker, name)
+        axes.set_title(_TITLES[minus])
+        axes.set_xlabel("points of Overall")
+        axes.set_ylim(len(runs) + 0.5, -0.5)
+    drawn[0].plot(100 * printed, len(runs), "D", color="#444444", fillstyle="none")
+    drawn[0].set_yticks(range(len(runs) + 1), [*labels, "printed: iNat18"])
+    return finished(drawn[0].figure, _figure_title(runs), columns=2)
 
 
 def _figure_title(runs: Sequence[RealRun]) -> str:

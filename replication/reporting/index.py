@@ -1,6 +1,7 @@
 """reports/README.md: what was found, one scoreboard, a few words, the way."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from replication.published.reader import PublishedTable, Sentence
 from replication.reporting.pages import HABITS, Page, file_of
@@ -111,96 +112,120 @@ def scoreboard(
         tables: as printed.
         titles: of the benchmarks.
     """
+    board = _Board(tables, titles)
     by_quote, _ = by_sentence(sentences, claims)
-    best = _best_benchmark(claims)
-    rows = _does_it_help(best, claims, tables, titles)
-    rows += _printed_numbers(cells, titles)
-    on_data, of_print, algebra, silent = [], [], [], []
+    rows = [*board.does_it_help(claims), *board.printed_numbers(cells)]
+    on_data, of_print, algebra, silent = [], [], {}, []
     for sentence, tests in by_quote.items():
         words = overall(sentence, tests)
         on = [grade for grade in GRADES[:3] if grade in words]
         if on:
-            on_data += _on_data(sentence, tests, on[0], words, tables, titles)
+            on_data += board.on_data(sentence, tests, on[0], words)
         if (word := words.get("none needed")) == "supported":
-            algebra.append((sentence, tests))
+            claim = _deciding(tests, "none needed", word)
+            algebra.setdefault(claim.section, []).append(sentence.short)
         elif word:
             claim = _deciding(tests, "none needed", word)
-            of_print.append(_row(sentence, claim, word, titles))
+            of_print.append(board.row(sentence.short, sentence.printed, claim, word))
         if not on and not word:
-            silent.append(_not_run(sentence))
+            short, printed = sentence.short, sentence.printed or _NONE
+            silent.append([short, printed, _NONE, _NONE, "not run", _NONE])
     of_print.sort(key=lambda row: "**" not in row[4])  # what is decided first
-    rows += [*of_print, *on_data, *_algebra(algebra), *silent]
+    holds = [  # without any data: a row a page
+        [
+            *(", ".join(shorts), _NONE, f"{len(shorts)} of {len(shorts)} hold"),
+            *("none needed", "**supported**", f"[{section}]({section}.md)"),
+        ]
+        for section, shorts in algebra.items()
+    ]
+    rows += [*of_print, *on_data, *holds, *silent]
     return markdown_table(_HEADER, rows, words=len(_HEADER))
 
 
-def _best_benchmark(claims: Iterable[Claim]) -> tuple[str, str | None] | None:
-    """Section and benchmark that speak for DLSA: of the best grade, Table 2 first."""
-    asked = [c for c in claims if c.id in _HELP and c.grade in GRADES[:3]]
-    ranked = sorted(asked, key=lambda c: (GRADES.index(c.grade), c.section != "table2"))
-    return (ranked[0].section, ranked[0].benchmark) if ranked else None
+@dataclass(frozen=True)
+class _Board:
+    """Rows of the scoreboard, by printed tables and titles of benchmarks."""
 
+    tables: Mapping[str, PublishedTable]
+    titles: Mapping[str | None, str]
 
-def _does_it_help(
-    best: tuple[str, str | None] | None,
-    claims: Iterable[Claim],
-    tables: Mapping[str, PublishedTable],
-    titles: Mapping[str | None, str],
-) -> list[list[str]]:
-    rows = []
-    for protocol, name in PROTOCOL_NAMES.items():
-        for claim in claims:
-            if (claim.section, claim.benchmark) != best or claim.protocol != protocol:
-                continue
-            if claim.id in _HELP:
-                under = "" if protocol == "validated" else f", *{name}*"
-                label = f"{_HELP[claim.id]}{under}"
-                printed = _printed_difference(claim.id, tables)
-                rows.append(_cells(label, printed, claim, claim.verdict, titles))
-    return rows
-
-
-def _printed_numbers(
-    cells: Iterable[Cell], titles: Mapping[str | None, str]
-) -> list[list[str]]:
-    """Overall of DLSA's own rows, on the paper's own benchmark."""
-    return [
-        [
-            f"Overall of {cell.label}, %",
-            percent(cell.printed),
-            shown(cell),
-            titles[cell.benchmark],
-            cell.verdict or _NONE,
-            f"[{cell.section}]({cell.section}.md)",
-        ]
-        for cell in cells
-        if cell.method in ("paco_dlsa", "full")
-        and (cell.metric, cell.protocol, cell.minus) == ("overall", "validated", None)
-        and cell.printed is not None
-        and cell.data != "stand-in"
-    ]
-
-
-def _on_data(
-    sentence: Sentence,
-    tests: Sequence[Claim],
-    grade: str,
-    words: Mapping[str, str],
-    tables: Mapping[str, PublishedTable],
-    titles: Mapping[str | None, str],
-) -> list[list[str]]:
-    """A row; one a test where each has a printed number of its own."""
-    asked = _asked(tests, grade)
-    printed = {claim: _printed_difference(claim.id, tables) for claim in asked}
-    if sentence.quantifier == "every" and all(map(bool, printed.values())):
+    def row(self, label: str, printed: str, claim: Claim, word: str) -> list[str]:
+        """A claim with the word for it."""
+        data = claim.grade
+        if data != "none needed":
+            title = self.titles.get(claim.benchmark)
+            data = f"{title}, {claim.grade.removeprefix('real data, ')}"
         return [
-            _cells(claim.statement.rstrip("."), number, claim, claim.verdict, titles)
-            for claim, number in printed.items()
+            label,
+            printed or _NONE,
+            in_unit(claim).removesuffix(" points"),
+            data,
+            f"**{word}**" if word in DECIDED else word,
+            f"[{claim.section}]({file_of(claim)})",
         ]
-    claim = _deciding(tests, grade, words[grade])
-    row = _row(sentence, claim, words[grade], titles)
-    if "none needed" in words:  # its algebra has a row elsewhere
-        row[0] = claim.statement
-    return [row]
+
+    def does_it_help(self, claims: Iterable[Claim]) -> Iterator[list[str]]:
+        """DLSA minus what it is compared with: on the best grade, Table 2 first."""
+        asked = [c for c in claims if c.id in _HELP and c.grade in GRADES[:3]]
+        asked.sort(key=lambda c: (GRADES.index(c.grade), c.section != "table2"))
+        for protocol, name in PROTOCOL_NAMES.items():
+            under = "" if protocol == "validated" else f", *{name}*"
+            for claim in asked:
+                best = asked[0].section, asked[0].benchmark, protocol
+                if (claim.section, claim.benchmark, claim.protocol) == best:
+                    printed = self.printed_difference(claim.id)
+                    label = f"{_HELP[claim.id]}{under}"
+                    yield self.row(label, printed, claim, claim.verdict)
+
+    def printed_numbers(self, cells: Iterable[Cell]) -> list[list[str]]:
+        """Overall of DLSA's own rows, on the paper's own benchmark."""
+        return [
+            [
+                f"Overall of {cell.label}, %",
+                percent(cell.printed),
+                shown(cell),
+                self.titles[cell.benchmark],
+                cell.verdict or _NONE,
+                f"[{cell.section}]({cell.section}.md)",
+            ]
+            for cell in cells
+            if cell.method in ("paco_dlsa", "full")
+            and cell.metric == "overall"
+            and (cell.protocol, cell.minus) == ("validated", None)
+            and cell.printed is not None
+            and cell.data != "stand-in"
+        ]
+
+    def on_data(
+        self,
+        sentence: Sentence,
+        tests: Sequence[Claim],
+        grade: str,
+        words: Mapping[str, str],
+    ) -> list[list[str]]:
+        """A row; one a test where each has a printed number of its own."""
+        asked = _asked(tests, grade)
+        printed = [self.printed_difference(claim.id) for claim in asked]
+        if sentence.quantifier == "every" and all(printed):
+            return [
+                self.row(claim.statement.rstrip("."), number, claim, claim.verdict)
+                for claim, number in zip(asked, printed, strict=True)
+            ]
+        claim = _deciding(tests, grade, words[grade])
+        # Where its algebra has a row of its own, this one says what was tested.
+        label = claim.statement if "none needed" in words else sentence.short
+        return [self.row(label, sentence.printed, claim, words[grade])]
+
+    def printed_difference(self, test: str) -> str:
+        """What print has for a difference in Overall, in points; empty: nothing."""
+        table, more, less = "table2", "full", test.removeprefix("drop_")
+        if test == "gain_overall":
+            table, more, less = "table1", "paco_dlsa", "paco"
+        rows = self.tables[table].rows
+        if less not in rows:
+            return ""
+        gap = rows[more].values["overall"] - rows[less].values["overall"]
+        return points(gap / 100)
 
 
 def _asked(tests: Iterable[Claim], grade: str) -> list[Claim]:
@@ -220,65 +245,3 @@ def _deciding(tests: Iterable[Claim], grade: str, word: str) -> Claim:
     asked = _asked(tests, grade)
     like = [claim for claim in asked if claim.verdict.startswith(word.split()[0])]
     return (like or asked)[0]
-
-
-def _row(
-    sentence: Sentence, claim: Claim, word: str, titles: Mapping[str | None, str]
-) -> list[str]:
-    return _cells(sentence.short, sentence.printed, claim, word, titles)
-
-
-def _cells(
-    label: str,
-    printed: str,
-    claim: Claim,
-    word: str,
-    titles: Mapping[str | None, str],
-) -> list[str]:
-    free = claim.grade == "none needed"
-    data = f"{titles.get(claim.benchmark)}, {claim.grade.removeprefix('real data, ')}"
-    return [
-        label,
-        printed or _NONE,
-        in_unit(claim).removesuffix(" points"),
-        claim.grade if free else data,
-        f"**{word}**" if word in DECIDED else word,
-        f"[{claim.section}]({file_of(claim)})",
-    ]
-
-
-def _algebra(
-    supported: Iterable[tuple[Sentence, Sequence[Claim]]],
-) -> list[list[str]]:
-    """What holds without any data: a row a page."""
-    pages: dict[str, list[str]] = {}
-    for sentence, tests in supported:
-        claim = _deciding(tests, "none needed", "supported")
-        pages.setdefault(claim.section, []).append(sentence.short)
-    return [
-        [
-            ", ".join(shorts),
-            _NONE,
-            f"{len(shorts)} of {len(shorts)} hold",
-            "none needed",
-            "**supported**",
-            f"[{section}]({section}.md)",
-        ]
-        for section, shorts in pages.items()
-    ]
-
-
-def _not_run(sentence: Sentence) -> list[str]:
-    return [sentence.short, sentence.printed or _NONE, _NONE, _NONE, "not run", _NONE]
-
-
-def _printed_difference(test: str, tables: Mapping[str, PublishedTable]) -> str:
-    """What print has for a difference in Overall, in points; empty: nothing."""
-    table, more, less = "table2", "full", test.removeprefix("drop_")
-    if test == "gain_overall":
-        table, more, less = "table1", "paco_dlsa", "paco"
-    rows = tables[table].rows
-    if less not in rows:
-        return ""
-    gap = rows[more].values["overall"] - rows[less].values["overall"]
-    return points(gap / 100)

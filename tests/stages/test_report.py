@@ -180,8 +180,6 @@ def test_a_page_ends_with_the_runs_behind_it_and_no_others(checkout) -> None:
     assert stages == ["prepare@places_lt", "table2@places_lt"]
 
 
-
-
 def test_a_listed_benchmark_that_was_not_measured_is_refused(checkout, refused) -> None:
     Path(TABLE2).unlink()
     assert refused(checkout) == [
