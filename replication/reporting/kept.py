@@ -17,7 +17,7 @@ from replication.reporting.rendering import render
 from replication.reporting.tables import PROTOCOL_NAMES, emphasised, markdown_table
 from replication.statistics.intervals import over_seeds
 from replication.statistics.results import Cell, Claim, estimated
-from replication.statistics.verdicts import judge_claim
+from replication.statistics.verdicts import judged
 
 # Parts of params.yaml that change no number of Table 2.
 _ELSEWHERE = {
@@ -153,12 +153,11 @@ def _over_backbones(runs: Sequence[KeptRun]) -> str:
     rows = []
     for group in groups.values():
         backbones = {run.backbone for run in group}
-        if len(backbones) == 1:
-            continue
         about = [group[0].found.title, group[0].found.grade, str(len(backbones))]
-        for protocol, words in PROTOCOL_NAMES.items():
-            gaps = [backbone_gap(group, other, protocol) for other in COMPARED]
-            rows.append([*about, words, *map(_judged, gaps)])
+        for protocol, words in PROTOCOL_NAMES.items() if len(backbones) > 1 else ():
+            gaps = (backbone_gap(group, other, protocol) for other in COMPARED)
+            said = (f"{emphasised(g)}, {g.verdict}" if g else "not run" for g in gaps)
+            rows.append([*about, words, *said])
     if not rows:
         return (
             "No two of these runs differ in their backbone alone, so that no "
@@ -192,16 +191,4 @@ def backbone_gap(runs: Sequence[KeptRun], other: str, protocol: str) -> Cell | N
             return None
         of_backbone.setdefault(run.backbone, []).append(gap.mean)
     values = over_seeds([float(np.mean(some)) for some in of_backbone.values()])
-    verdict = judge_claim(values.low, values.high)
-    return replace(
-        gap,
-        **estimated(values),
-        p_value=values.p_value,
-        detectable=values.detectable,
-        printed=None,
-        verdict=verdict,
-    )
-
-
-def _judged(gap: Cell | None) -> str:
-    return f"{emphasised(gap)}, {gap.verdict}" if gap else "not run"
+    return replace(gap, printed=None, **estimated(values) | judged([values]))

@@ -85,9 +85,7 @@ def moved_block(
     seeds = sorted({seed for move in moves or () for seed in move.seeds})
     return render(
         "reporting/templates/moved.md.j2",
-        settings=[
-            f"`{key}` from {_value(old)} to {_value(new)}" for key, old, new in settings
-        ],
+        settings=[f"`{k}` from {_value(a)} to {_value(b)}" for k, a, b in settings],
         compared=moves is not None,
         moved=len(moves or ()),
         more=sum(move.change.verdict == MORE for move in moves or ()),

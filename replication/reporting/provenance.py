@@ -9,14 +9,8 @@ Run = Mapping[str, Any]
 
 FOLDED = "<details><summary>Where these numbers come from</summary>"
 _HEADER = (
-    "Stage",
-    "Commit",
-    "Code as committed",
-    "Settings",
-    "Device",
-    "Seconds",
-    "Memory, MB",
-    "GPU memory, MB",
+    *("Stage", "Commit", "Code as committed", "Settings", "Device"),
+    *("Seconds", "Memory, MB", "GPU memory, MB"),
 )
 
 
@@ -33,13 +27,13 @@ def disagreements(runs: Sequence[Run]) -> dict[str, str]:
     said = {}
     commits = _stages_by(runs, lambda run: run["commit"])
     if len(commits) > 1 and (changed := _of_two_contents(runs, "code")):
-        stages = "; ".join(
-            f"({number}) {', '.join(of)}"
-            for number, of in enumerate(commits.values(), start=1)
-        )
-        said[
+        stages = (f"({n}) {', '.join(of)}" for n, of in enumerate(commits.values(), 1))
+        what = (
             f"{len(commits)} commits made these numbers, and code changed between them"
-        ] = f"Commits: {stages}. Changed between them: {_paths(changed)}."
+        )
+        said[what] = (
+            f"Commits: {'; '.join(stages)}. Changed between them: {_paths(changed)}."
+        )
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
         said["Uncommitted code ran"] = f"Uncommitted code ran in {', '.join(dirty)}."
     if edited := [run for run in runs if run["edited_while_running"]]:
@@ -60,9 +54,8 @@ def disagreements(runs: Sequence[Run]) -> dict[str, str]:
     for what, groups in differ.items():
         if len(groups) > 1:
             stages = (f"{of or 'none'} in {', '.join(on)}" for of, on in groups.items())
-            said[f"Different {what} were used"] = (
-                f"Different {what}: {'; '.join(stages)}."
-            )
+            whole = f"Different {what}: {'; '.join(stages)}."
+            said[f"Different {what} were used"] = whole
     return said
 
 

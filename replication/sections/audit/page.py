@@ -60,17 +60,12 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """Which rows cannot be, and why, in a sentence a row."""
     rows = _rows([Bound(**row) for row in measured.details["bounds"]])
-    wrong = {
-        where: next(bound for bound in of_row.values() if not bound.possible)
-        for where, of_row in rows.items()
-        if not all(bound.possible for bound in of_row.values())
-    }
-    narrow = {
-        where: bound
-        for where, of_row in rows.items()
-        for bound in of_row.values()
-        if bound.number == 1
-    }
+    bounds = [(where, b) for where, of_row in rows.items() for b in of_row.values()]
+    wrong = {}
+    for where, bound in bounds:
+        if not bound.possible:
+            wrong.setdefault(where, bound)
+    narrow = {where: bound for where, bound in bounds if bound.number == 1}
     number = {0: "None", 1: "One"}.get(len(wrong), str(len(wrong)))
     sentences = [f"{number} of the {len(rows)} printed rows cannot be."]
     for (table, label), bound in [*wrong.items(), *narrow.items()]:
@@ -128,30 +123,26 @@ def _bounds_table(rows: Sequence[Mapping[str, Bound]]) -> str:
 
 def _difference_table(gaps: Sequence[Difference]) -> str:
     """A row a difference: from which discordance D on it is within sampling error."""
-    header = ["Best row minus", "Metric", "Printed, points"]
-    header += [
-        "1.96 SE, unrelated errors",
-        "More as long as D, %",
-        "D can be, %",
-        "More than chance?",
+    limits = {BEYOND_ANY: "is anything", WITHIN: "never"}
+    rows = [
+        [
+            gap.label,
+            METRIC_NAMES[gap.metric],
+            points(gap.published),
+            percent(gap.unpaired, 2),
+            limits.get(gap.verdict, f"≤ {percent(gap.threshold)}"),
+            f"{percent(gap.least_discordance)} to {percent(gap.greatest_discordance)}",
+            gap.verdict + ("" if gap.robust else " †"),
+        ]
+        for gap in gaps
     ]
-    rows = []
-    for gap in gaps:
-        limit = {BEYOND_ANY: "is anything", WITHIN: "never"}.get(
-            gap.verdict, f"≤ {percent(gap.threshold)}"
-        )
-        least, most = gap.least_discordance, gap.greatest_discordance
-        rows.append(
-            [
-                gap.label,
-                METRIC_NAMES[gap.metric],
-                points(gap.published),
-                percent(gap.unpaired, 2),
-                limit,
-                f"{percent(least)} to {percent(most)}",
-                gap.verdict + ("" if gap.robust else " †"),
-            ]
-        )
+    header = [
+        "Best row minus",
+        "Metric",
+        "Printed, points",
+        "1.96 SE, unrelated errors",
+    ]
+    header += ["More as long as D, %", "D can be, %", "More than chance?"]
     return markdown_table(header, rows, words=2)
 
 
@@ -181,25 +172,16 @@ def _bounds_figure(rows: Mapping[tuple[str, str], Mapping[str, Bound]]) -> str:
     axis.tick_params(axis="y", length=0)
     for place, of_row in enumerate(shown.values()):
         bound = of_row["mcc"]
-        low, high, printed = (
-            100 * number for number in (bound.low, bound.high, bound.published)
-        )
+        low, high, printed = (100 * n for n in (bound.low, bound.high, bound.published))
         colour = _COLOURS[bound.possible]
-        axis.plot(
-            [low, high], [place] * 2, color="#009E73", lw=9, solid_capstyle="butt"
-        )
+        style = {"color": "#009E73", "lw": 9, "solid_capstyle": "butt"}
+        axis.plot([low, high], [place] * 2, **style)
         axis.plot(printed, place, "D", color=colour, markersize=8)
+        style = {"ha": "center", "va": "top", "color": colour, "fontweight": "bold"}
+        axis.annotate(f"printed {printed:.1f}", (printed, place + 0.2), **style)
+        allowed = outward(bound.low, bound.high, 2)
         axis.annotate(
-            f"printed {printed:.1f}",
-            (printed, place + 0.2),
-            ha="center",
-            va="top",
-            color=colour,
-            fontweight="bold",
-        )
-        axis.annotate(
-            f"Overall {percent(of_row['overall'].published)} allows "
-            f"{outward(bound.low, bound.high, 2)}",
+            f"Overall {percent(of_row['overall'].published)} allows {allowed}",
             ((low + high) / 2, place - 0.2),
             ha="center",
             color="#00664b",
