@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from replication.published.reader import read_published_claims
-from replication.reporting.claims import claims_page, stand_in_tests
+from replication.reporting.claims import claims_page
 from replication.statistics.results import Claim
 from replication.statistics.verdicts import UNDECIDED_AFTER
 from tests.reporting.made import REAL, claim
@@ -32,12 +32,6 @@ def test_each_sentence_counts_once_a_grade() -> None:
         f"- **Not run**: {len(SENTENCES) - 3}.",
     ):
         assert line in text.splitlines()
-
-
-def test_tests_on_glyphs_lead_to_the_stand_ins_pages() -> None:
-    drawn = of_sentence("s7_losses", grade="stand-in")
-    table = stand_in_tests([drawn], TITLES)
-    assert "](table2.md)" in table and "Places-LT, stand-in" in table
 
 
 def test_every_quote_is_there_whether_it_was_run_or_not() -> None:

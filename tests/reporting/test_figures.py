@@ -30,9 +30,6 @@ def test_labels_are_text_and_print_stands_in_the_row_of_its_estimate() -> None:
     assert (mean.get_xdata()[0], mean.get_ydata()[0]) == (40.0, 0.0)
     assert printed.get_xdata() == [42.1] and printed.get_marker() == "D"
     assert [line.get_label() for line in legend] == ["validated", "printed"]
-
-
-def test_a_difference_is_seen_against_zero_and_without_ends_is_a_point() -> None:
     figure, _ = drawn([("w/o L_MLE", gap(low=None, high=None), "#000000")])
     assert [0, 0] in [list(line.get_xdata()) for line in figure.axes[0].lines]
 
