@@ -15,6 +15,7 @@ from replication.core.settings import PUBLISHED, Row
 from replication.published.reader import PublishedTable, read_published_tables
 from replication.samples.metrics import accuracies
 from replication.sections.audit import differences as gaps
+from replication.sections.audit import printed
 from replication.sections.audit.bounds import (
     greatest_concentration,
     greatest_mcc,
@@ -36,7 +37,7 @@ SMALL = Design("small", {200: 1, 100: 1, 20: 1, 5: 1}, 10)
 
 
 def fractions(**percents: float) -> dict[str, Fraction]:
-    return {name: Fraction(str(value)) / 100 for name, value in percents.items()}
+    return printed.fractions(percents)
 
 
 def table(rows: dict[str, dict[str, float | None]]) -> PublishedTable:
@@ -64,8 +65,8 @@ def every_prediction(classes: int, per_class: int) -> dict[int, list[np.ndarray]
 )
 def test_overall_by_hand(overall, possible) -> None:
     """0.25 * 80 + 0.5 * 60 + 0.25 * 40 = 60, give or take 0.05, as Overall is."""
-    printed = fractions(overall=overall, many=80.0, medium=60.0, few=40.0)
-    bound = overall_bound(printed, SMALL, STATED)
+    of_print = fractions(overall=overall, many=80.0, medium=60.0, few=40.0)
+    bound = overall_bound(of_print, SMALL, STATED)
     assert (bound.low, bound.high, bound.possible) == (0.5995, 0.6005, possible)
     assert bound.arithmetic.startswith(
         "(1 × 80.0 + 2 × 60.0 + 1 × 40.0) / 4 = 60.000, with rounding [59.950, 60.050];"
@@ -148,12 +149,12 @@ def test_what_was_measured_is_always_possible(seed) -> None:
 
 def test_whole_images_see_what_shares_do_not() -> None:
     """8 of 10, 12 of 20 and 4 of 10 are 24 of 40; no class of 10 prints 85.5."""
-    printed = fractions(overall=60.0, many=80.0, medium=60.0, few=40.0)
-    bound = right_images_bound(printed, SMALL, STATED)
+    of_print = fractions(overall=60.0, many=80.0, medium=60.0, few=40.0)
+    bound = right_images_bound(of_print, SMALL, STATED)
     assert (bound.possible, bound.counts, bound.number) == (True, (24, 24), 1)
-    printed = fractions(overall=61.4, many=85.5, medium=60.0, few=40.0)
-    assert overall_bound(printed, SMALL, STATED).possible
-    bound = right_images_bound(printed, SMALL, STATED)
+    of_print = fractions(overall=61.4, many=85.5, medium=60.0, few=40.0)
+    assert overall_bound(of_print, SMALL, STATED).possible
+    bound = right_images_bound(of_print, SMALL, STATED)
     assert (bound.possible, bound.counts, bound.number) == (False, None, 0)
     assert bound.arithmetic.endswith("No whole number of images gives many.")
 
@@ -231,8 +232,8 @@ def test_the_impossible_mcc_is_a_claim_with_its_number() -> None:
     (0.7275 - 1/C) / (1 - 1/C) = 0.72747 is in reach.
     """
     counts = read_json(PUBLISHED / "class_counts.json")
-    printed = read_published_tables()["table1"]
-    bounds = table_bounds("table1", printed, design_of("inat18", counts))
+    table1 = read_published_tables()["table1"]
+    bounds = table_bounds("table1", table1, design_of("inat18", counts))
     plain, dlsa = mcc_claims(bounds)
     assert (plain.verdict, dlsa.verdict) == ("contradicted", "supported")
     assert plain.high == pytest.approx(-0.00597, abs=1e-5)

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -38,7 +37,7 @@ def test_the_finding_names_the_impossible_row_and_the_narrow_one(shipped) -> Non
 
 
 def test_the_page_shows_bounds_and_differences(shipped) -> None:
-    text, figures = page(shipped, "", "figures")
+    text, _ = page(shipped, "", "figures")
     lines = text.splitlines()
     assert (
         "| PaCo + BalSoftmax | 71.8 | 71.666 to 71.767 | 71.1 | 71.746 to 74.877 | 0 "
@@ -48,9 +47,6 @@ def test_the_page_shows_bounds_and_differences(shipped) -> None:
         "| cRT | Many | +2.2 | 2.41 | ≤ 31.9 | 2.2 to 51.4 "
         "| only if errors are shared |"
     ) in lines
-    assert "(figures/bounds.svg)" in text
-    assert ElementTree.fromstring(figures["bounds.svg"]).tag.endswith("svg")
-    assert page(shipped, "", "figures")[1] == figures
 
 
 def test_a_table_without_a_fault_or_a_comparison(shipped) -> None:

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -126,41 +125,33 @@ def test_all_that_was_tried_is_counted(done) -> None:
 
 def test_the_page_has_a_row_a_model_pair_part_and_factor(done, tmp_path) -> None:
     details = done[1].details
-    text, figures = page(as_read(done[1], tmp_path), "Places-LT", "figures")
-    assert text.startswith("> **Stand-in data.**")
+    text, _ = page(as_read(done[1], tmp_path), "Places-LT", "figures")
     assert f"{details['tried']['cascades']} settings of the cascade and 4 of" in text
     lines = text.splitlines()
     first_cells = [line.split(" | ")[0] for line in lines if line.startswith("| ")]
     for label in (*METHODS.values(), "leaving at depth 1", "plain classifier"):
         assert f"| {label}" in first_cells
     assert any(line.startswith("| DLSA, tuned | Head, refitted | ") for line in lines)
-    assert "(figures/models.svg)" in text
-    assert ElementTree.fromstring(figures["models.svg"]).tag.endswith("svg")
-    assert page(done[1], "Places-LT", "figures")[1] == figures
 
 
 @pytest.mark.parametrize(
-    ("against_head", "against_plain", "head", "cascade"),
+    ("verdict", "head", "cascade"),
     [
-        ("supported", "supported", "beats", "itself helps"),
-        ("contradicted", "contradicted", "loses to", "costs accuracy"),
-        ("undecided", "undecided", "is not shown to differ from", "no gain of"),
+        ("supported", "beats", "itself helps"),
+        ("contradicted", "loses to", "costs accuracy"),
+        ("undecided", "is not shown to differ from", "no gain of"),
     ],
 )
-def test_the_finding_can_come_out_every_way(
-    done, against_head, against_plain, head, cascade
-) -> None:
-    verdicts = {("chosen", "head"): against_head, ("chosen", "plain"): against_plain}
+def test_the_finding_can_come_out_every_way(done, verdict, head, cascade) -> None:
     cells = tuple(
-        replace(cell, verdict=verdicts.get((cell.method, cell.minus), cell.verdict))
+        replace(cell, verdict=verdict) if cell.method == "chosen" else cell
         for cell in done[1].cells
     )
     step = {"factor": "lr", "old": 0.01, "new": 0.3, "before": 0.1, "after": 0.2}
     details = done[1].details | {"steps": [step]}
     said = finding(replace(done[1], cells=cells, details=details))
     assert f"images, DLSA {head} the head" in said and cascade in said
-    details["steps"] = []
-    still = replace(done[1], cells=cells, details=details)
+    still = replace(done[1], cells=cells, details=details | {"steps": []})
     assert "No other settings help DLSA on validation images" in finding(still)
     assert "Nothing: no change helped." in page(still, "Places-LT", "figures")[0]
 
@@ -191,28 +182,26 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     assert not (checkout / ".resume" / NAME).exists()
 
 
-def test_augmented_training_features_are_held_against_clean_ones(
+def test_augmented_training_features_are_compared_with_clean_ones(
     done, checkout, tmp_path
 ) -> None:
-    """A row a model; with looks that are the images' own features nothing differs."""
+    """A row a model, and the search may choose clean ones."""
     assert "clean or augmented" not in page(done[1], "Places-LT", "f")[0]
     folder = checkout / "outputs" / BENCHMARK / "paco" / "features"
     arrays = read_arrays(folder / "train.safetensors")
-    for looks, noise in (("same", 0.0), ("other", 3.0)):
-        drawn = np.random.default_rng(0).standard_normal(arrays["features"].shape)
-        features = (arrays["features"] + noise * drawn).astype(np.float32)
-        augmented = {"features": features, "labels": arrays["labels"]}
-        write_arrays(folder / "train_augmented.safetensors", augmented)
-        about = read_json(folder / "about.json") | {"train": "augmented"}
-        write_json(folder / "about.json", about)
-        measured = ran()
-        gaps = [cell for cell in measured.cells if cell.minus == AUGMENTED]
-        names = ["refitted", "plain", "published"]
-        assert list(dict.fromkeys(gap.method for gap in gaps)) == names
-        assert any(gap.mean for gap in gaps) == (looks == "other")
-        text, _ = page(as_read(measured, tmp_path), "Places-LT", "f")
-        assert "## Training features, clean or augmented" in text
-        assert "| training features | clean | augmented |" in text
+    drawn = np.random.default_rng(0).standard_normal(arrays["features"].shape)
+    features = (arrays["features"] + 3.0 * drawn).astype(np.float32)
+    augmented = {"features": features, "labels": arrays["labels"]}
+    write_arrays(folder / "train_augmented.safetensors", augmented)
+    about = read_json(folder / "about.json") | {"train": "augmented"}
+    write_json(folder / "about.json", about)
+    measured = ran()
+    gaps = [cell for cell in measured.cells if cell.minus == AUGMENTED]
+    assert {gap.method for gap in gaps} == {"refitted", "plain", "published"}
+    assert any(gap.mean for gap in gaps)
+    text, _ = page(as_read(measured, tmp_path), "Places-LT", "f")
+    assert "## Training features, clean or augmented" in text
+    assert "| training features | clean | augmented |" in text
 
 
 def one_after_the_other(pieces, of, device, tell) -> None:

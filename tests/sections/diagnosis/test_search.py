@@ -1,6 +1,6 @@
 """The search and what it tries: worked searches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -80,22 +80,22 @@ def test_the_plain_head_gets_the_same_learning_rates_and_starts() -> None:
     assert both == plain + [replace(some, clean=True) for some in plain]
 
 
-class Worth:
-    """A made-up validation accuracy, and what it was asked about."""
+Score = Callable[[Sequence[Setting]], dict[Setting, float]]
 
-    def __init__(self, **worth: Any) -> None:
-        self.worth = worth
-        self.asked: set[Setting] = set()
 
-    def __call__(self, settings: Sequence[Setting]) -> dict[Setting, float]:
-        self.asked |= set(settings)
+def scoring(asked: list[Setting], **worth: Any) -> Score:
+    """A made-up validation accuracy by factor and value; notes what it is asked."""
+
+    def score(settings: Sequence[Setting]) -> dict[Setting, float]:
+        asked.extend(settings)
         return {
             setting: sum(
-                gain.get(getattr(setting, factor), 0)
-                for factor, gain in self.worth.items()
+                gain.get(getattr(setting, factor), 0) for factor, gain in worth.items()
             )
             for setting in settings
         }
+
+    return score
 
 
 OTHERS = {
@@ -109,8 +109,9 @@ OTHERS = {
 
 
 def test_the_search_finds_what_helps_and_says_each_step() -> None:
-    score = Worth(lr={0.5: 3, 5.0: 2}, drawn={False: 1}, sigma={0.5: 1, 1.0: 2})
-    chosen = search.choose(BASE, OTHERS, score)
+    asked: list[Setting] = []
+    worth = {"lr": {0.5: 3, 5.0: 2}, "drawn": {False: 1}, "sigma": {0.5: 1, 1.0: 2}}
+    chosen = search.choose(BASE, OTHERS, scoring(asked, **worth))
     assert chosen.named["chosen"] == replace(BASE, lr=0.5, drawn=False, sigma=1.0)
     assert list(chosen.steps) == [
         {"factor": "lr", "old": 0.05, "new": 0.5, "before": 0, "after": 3},
@@ -119,9 +120,14 @@ def test_the_search_finds_what_helps_and_says_each_step() -> None:
     ]
     # Filters are the costly part: each value alone, and with the classifiers found.
     tuned = replace(BASE, lr=0.5, drawn=False)
-    wide = {some for some in score.asked if some.sigma == 0.5}
+    wide = {some for some in asked if some.sigma == 0.5}
     assert wide == {replace(some, sigma=0.5) for some in (BASE, tuned)}
-    assert replace(tuned, num_clusters=20) in score.asked
+    assert replace(tuned, num_clusters=20) in asked
+    # Each is asked about once and counted; three rates of a plain head, two starts.
+    assert len(asked) == len(set(asked)) == chosen.cascades + chosen.plain
+    assert chosen.plain == 6 and chosen.named["plain"].lr == 0.5
+    assert chosen.named["head"] == replace(search.plain_head(BASE), trained=False)
+    assert chosen.named["refitted"] == replace(chosen.named["head"], refitted=True)
 
 
 @pytest.mark.parametrize(
@@ -153,21 +159,3 @@ def test_the_way_of_a_greedy_search(worth, way) -> None:
         path.append(replace(path[-1], **changes))
     scored = lambda settings: {some: worth(some) for some in settings}  # noqa: E731
     assert search.search(BASE, OTHERS, scored) == path
-
-
-def test_each_setting_is_asked_about_once_and_counted() -> None:
-    """The plain head's six, and the cascade's."""
-    asked: list[Setting] = []
-    score = Worth(lr={0.5: 3, 5.0: 2}, drawn={False: 1})
-
-    def once(settings: Sequence[Setting]) -> dict[Setting, float]:
-        asked.extend(settings)
-        return score(settings)
-
-    chosen = search.choose(BASE, OTHERS, once)
-    assert len(asked) == len(set(asked)) == chosen.cascades + chosen.plain
-    assert chosen.plain == 6  # three rates from two starts
-    assert chosen.named["head"] == replace(search.plain_head(BASE), trained=False)
-    assert chosen.named["refitted"] == replace(chosen.named["head"], refitted=True)
-    assert chosen.named["plain"].lr == 0.5
-    assert len(chosen.named) == 5
