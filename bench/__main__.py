@@ -60,12 +60,18 @@ LOADED: list[tuple[str, dict[str, int], int]] = [
 
 
 def run_figure(
-    name: str, way: str, device: str, threads: int, repeats: int, size: Mapping
+    name: str,
+    way: str,
+    device: str,
+    threads: int,
+    repeats: int,
+    size: Mapping,
+    wait: str = "PASSIVE",
 ) -> dict[str, Any]:
-    """One figure one way, in a process of its own."""
+    """One figure one way, in a process of its own whose threads `wait` so."""
     numbers = [f"{key}={value}" for key, value in size.items()]
     words = (name, way, device, str(threads), str(repeats), *numbers)
-    return in_fresh_process("bench.figures", *words)
+    return in_fresh_process("bench.figures", *words, OMP_WAIT_POLICY=wait)
 
 
 def measure(
@@ -81,12 +87,18 @@ def measure(
 
 
 def loaded(name: str, size: Mapping[str, int], repeats: int) -> dict[str, Any]:
-    """One figure on the clock, as the suite runs it: alone, and beside busy work."""
+    """One figure on the clock, as the suite runs it: alone, and beside busy work.
+
+    Alone once more with threads that spin while they wait for one another.
+    """
     given = (name, SUITE, "cpu", 0, repeats, size)
-    quiet = run_figure(*given)["waited"]
+    times = {"quiet": run_figure(*given)["waited"]}
+    times["spinning"] = run_figure(*given, "ACTIVE")["waited"]
     with beside_load(2 * cores()):
-        busy = run_figure(*given)["waited"]
-    return {"name": name, "size": dict(size), "quiet": quiet, "busy": busy}
+        times["busy"] = run_figure(*given)["waited"]
+    row = {"name": name, "size": dict(size), **times}
+    print(" · ".join(page.loaded_cells(row)), flush=True)
+    return row
 
 
 def main() -> None:

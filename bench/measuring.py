@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from replication.core.cores import cores
@@ -25,6 +26,7 @@ from replication.core.products import linear
 
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = "5"  # proc(5): /proc/pid/clear_refs
+_LOOK = 2.0  # seconds in which it is seen how busy the machine is
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def product_rate(device: torch.device, repeats: int = 8) -> float:
 
 
 def about_machine(device: torch.device) -> dict[str, Any]:
-    """Device, versions, date, and how busy the machine was; no path, no host's name."""
+    """Device, versions, date, cores that others use; no path, no host's name."""
     return {
         "device": device_name(device),
         "kind": device.type,
@@ -108,7 +110,7 @@ def about_machine(device: torch.device) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "load": round(os.getloadavg()[0], 1),
+        "load": round(psutil.cpu_percent(_LOOK) / 100 * psutil.cpu_count(), 1),
     }
 
 
@@ -130,14 +132,15 @@ def beside_load(processes: int) -> Iterator[None]:
             process.wait()
 
 
-def in_fresh_process(module: str, *arguments: str) -> dict[str, Any]:
+def in_fresh_process(module: str, *arguments: str, **environment: str) -> Any:
     """Run a module by itself, so that its peak is its own; it ends with JSON.
 
     Raises:
         BadInput: it failed; the last line that it said.
     """
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    given = os.environ | environment
+    done = subprocess.run(command, capture_output=True, text=True, env=given)
     if done.returncode:
         said = (done.stderr.strip() or "nothing was said").splitlines()[-1]
         raise BadInput(f"{' '.join(command[1:])}: exit {done.returncode}: {said}")
