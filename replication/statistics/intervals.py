@@ -21,11 +21,13 @@ Four choices make a 95 % interval hold the truth 93 to 97 times in 100, or nearl
   moves: by 1 where seeds agree on a sample, by 1/S where each errs on its own.
 - **Strata.** Samples vary within the groups whose size the test set fixes. Of a group
   with few test samples little is known, of one with a single sample nothing: each is
-  given four samples more, which vary as those of all groups do within theirs.
+  given eight samples more, which vary as those of all groups do within theirs.
 - **Heavy samples.** Where classes of few test samples count as much as others, a mean
-  over them is no normal number: a coin that decides a tenth is 0.05 off, never 0.1.
-  Half the width is then that of the sum itself, whose samples vary as those of all
-  groups do within theirs, each with its weight; the seeds' part is normal.
+  over them is no normal number: a coin that decides a tenth is 0.05 off, never 0.1, and
+  an image that is right in nine of ten cases is far off on one side alone. The ends are
+  then where the weighted sum itself has 2.5 % beyond: each sample varies as those of
+  its group do, and the eight that it is given as those of the groups in turn and of one
+  more, whose share of right answers may be anything; the seeds' effect is normal.
 """
 
 from collections.abc import Sequence
@@ -39,15 +41,15 @@ LEVEL = 0.95
 POWER = 0.80
 _EVENTS = 2.0  # supposed on either side, as Agresti and Coull do
 _BEND = 1.25  # 1 would be Cochran's rule
-_BORROWED = 4.0  # samples that a stratum is given
-_VALUES = 50  # of a sample's residual, at most
+_BORROWED = 8.0  # samples that a stratum is given
+_VALUES = 25  # of a sample's residual, on either side
 _HEAVY = 0.005  # of the variance: what one sample may have and count as normal
-# A number's distance from 0 in its standard deviations, at least 95 % of the time below
-# 4.5 (Chebyshev), out of its characteristic function at so many points.
+# A number's distribution at so many distances from its mean, in standard deviations,
+# out of its characteristic function at so many points (Gil-Pelaez).
 _POINTS = (np.arange(480) + 0.5) / 10
-_DISTANCES = np.arange(30, 500) / 100
-_WITHIN = np.sin(np.outer(_DISTANCES, _POINTS)) / _POINTS / (5 * np.pi)
-_WITHIN *= np.exp(-((0.06 * _POINTS) ** 2) / 2)  # steps are rounded, they do not ring
+_DISTANCES = np.arange(-225, 226) / 50
+_SMOOTH = np.exp(-((0.06 * _POINTS) ** 2) / 2)  # steps are rounded, they do not ring
+_TURNS = np.exp(-1j * np.outer(_DISTANCES, _POINTS)) * _SMOOTH / _POINTS / (10 * np.pi)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Estimate:
 
     Fields: `mean`; `low`, `high` of the interval; `per_seed`; `seed_variance` and
     `test_variance` of the mean, which add up to the square of its standard error;
-    Student's `freedom`.
+    Student's `freedom`; `sides`, how many errors down and up a normal number's one is.
     """
 
     mean: float
@@ -66,6 +68,7 @@ class Estimate:
     seed_variance: float
     test_variance: float
     freedom: float
+    sides: tuple[float, float] = (1.0, 1.0)
 
     @property
     def error(self) -> float:
@@ -77,7 +80,8 @@ class Estimate:
         if not self.freedom > 0:
             return self.low, self.high
         half = float(stdtrit(self.freedom, 0.5 + level / 2)) * self.error
-        return self.mean - half, self.mean + half
+        down, up = self.sides
+        return self.mean - down * half, self.mean + up * half
 
     def within(self, least: float, most: float) -> "Estimate":
         """With an interval that ends where the estimated value must: [0, 1] of a share.
@@ -98,7 +102,8 @@ class Estimate:
             return float("nan")
         if self.error == 0:
             return float(self.mean == 0)
-        return float(2 * stdtr(self.freedom, -abs(self.mean) / self.error))
+        error = self.error * self.sides[self.mean < 0]
+        return float(2 * stdtr(self.freedom, -abs(self.mean) / error))
 
     @property
     def detectable(self) -> float:
@@ -110,7 +115,8 @@ class Estimate:
         if np.isnan(self.mean) or not self.freedom > 0:
             return float("nan")
         reach = stdtrit(self.freedom, 0.5 + LEVEL / 2)
-        return float(nctdtrinc(self.freedom, 1 - POWER, reach) * self.error)
+        error = self.error * max(self.sides)
+        return float(nctdtrinc(self.freedom, 1 - POWER, reach) * error)
 
 
 def estimate(
@@ -161,53 +167,95 @@ def estimate(
     squares = float((weights**2).sum())
     apart = max(both - shared, 0.0) + events * moved**2 * squares**2
     test_variance = apart / (1 + 2 * events * squares)
+    sides = (1.0, 1.0)
+    if alike and np.ptp(weights[weights > 0]) > 1e-9 * weights.max():
+        if seeds > 1:  # less the luck that these samples had, not what luck is usual
+            luck_here = weights**2 @ scores.var(0, ddof=1) / seeds
+            seed_variance = max(seed_variance - float(luck_here), 0.0)
+        value, chances = _chances(scores.mean(0), groups, step, moved)
+        test_variance, sides = _sides(value, chances, weights, groups, seed_variance)
     total = seed_variance + test_variance
     freedom = _freedom(seed_variance / total if total else 0.0, seeds - 1, test_freedom)
-    if alike and np.ptp(weights[weights > 0]) > 1e-9 * weights.max():
-        residuals = _residuals(scores.mean(0)[groups >= 0], groups[groups >= 0])
-        supposed = np.repeat([moved, -moved], round(events))
-        values = np.concatenate([residuals, supposed])
-        total *= _reach(values, weights[weights > 0], seed_variance) ** 2
-        test_variance = max(total - seed_variance, 0.0)
-    return _student(per_seed, seed_variance, test_variance, freedom, level)
+    return _student(per_seed, seed_variance, test_variance, freedom, level, sides)
 
 
-def _residuals(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Of samples in strata of two or more: from their mean, as spread as one more."""
-    size = np.bincount(groups)
-    centre = np.bincount(groups, scores) / size
-    more = size[groups] > 1
-    groups = groups[more]
-    return (scores[more] - centre[groups]) * (size / np.maximum(size - 1, 1))[
-        groups
-    ] ** 0.5
-
-
-def _reach(values: np.ndarray, weights: np.ndarray, normal: float) -> float:
-    """Half the width that holds 95 % of a weighted sum, over a normal number's.
+def _chances(
+    scores: np.ndarray, groups: np.ndarray, step: float, moved: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """By how much a sample may be off its group's mean.
 
     Args:
-        values: that every sample takes, as often; their mean does not count.
-        weights: (N,) of the samples.
-        normal: variance of a normal number in the sum.
+        scores: (N,); groups: (N,) stratum, -1 where not counted; step, moved: by how
+            much one answer more moves a score under one seed, and the mean over seeds.
+
+    Returns:
+        (V,) values, and (C, V) how likely each is in each stratum.
     """
-    unit = float(np.ptp(values)) / _VALUES or 1.0
-    value, times = np.unique(np.round(values / unit), return_counts=True)
-    value, share = value * unit, times / len(values)
-    value = value - share @ value
-    spread = weights**2 * float(share @ value**2)
-    variance = float(spread.sum() + normal)
-    if variance == 0:
-        return 1.0
-    points = _POINTS / variance**0.5
-    heavy = spread > _HEAVY * variance
-    normal += float(spread[~heavy].sum())
-    turned = np.exp(-(points**2) * normal / 2).astype(complex)
-    weights = weights[heavy]
-    for weight, number in zip(*np.unique(weights, return_counts=True), strict=True):
-        turned *= (np.exp(1j * np.outer(points * weight, value)) @ share) ** number
-    held = _WITHIN @ turned.real
-    return float(_DISTANCES[np.argmax(held >= LEVEL)] / ndtri(0.5 + LEVEL / 2))
+    scores, groups = scores[groups >= 0], groups[groups >= 0]
+    size = np.bincount(groups)
+    off = scores - (np.bincount(groups, scores) / size)[groups]
+    off *= (size / np.maximum(size - 1, 1))[groups] ** 0.5
+    furthest = (step * moved) ** 0.5  # seeds that agree move together
+    unit = max(float(np.abs(off).max()), furthest) / _VALUES or 1.0
+    value = np.arange(-_VALUES, _VALUES + 1)
+    at = groups * len(value) + np.round(off / unit).astype(int) + _VALUES
+    own = np.bincount(at, minlength=len(size) * len(value))
+    own = own.reshape(len(size), -1) / size[:, None]
+    known = (size - 1) / (size - 1 + _BORROWED)
+    lent = known / (known.sum() or 1.0)
+    others = lent @ own
+    if step:
+        # As of so many samples in so many strata of equal weight (Kish).
+        samples = 1 / (float((lent**2 / size).sum()) or np.inf)
+        strata = 1 / (float((lent**2).sum()) or np.inf)
+        events = np.isin(np.abs(value), round(moved / unit)) * _EVENTS
+        any_share = np.maximum(furthest / unit - np.abs(value), 0.0)
+        others = (samples * others + events) / (samples + events.sum())
+        others = (strata * others + any_share / any_share.sum()) / (strata + 1)
+    known = known[:, None]
+    return value * unit, known * own + (1 - known) * others
+
+
+def _sides(
+    value: np.ndarray,
+    chances: np.ndarray,
+    weights: np.ndarray,
+    groups: np.ndarray,
+    normal: float,
+) -> tuple[float, tuple[float, float]]:
+    """How far a weighted sum may be off its mean.
+
+    Args:
+        value, chances: as of `_chances`; weights, groups: (N,) of the samples; normal:
+            variance of a normal number in the sum.
+
+    Returns:
+        Variance of the samples' part; and for the lower and upper end of an interval,
+        how many standard errors a normal number's one is.
+    """
+    centre = chances @ value
+    variance = chances @ value**2 - centre**2
+    kinds = (groups + 1j * weights)[groups >= 0]  # a stratum and a weight
+    kind, number = np.unique(kinds, return_counts=True)
+    stratum, weight = kind.real.astype(int), kind.imag
+    spread = weight**2 * variance[stratum]
+    sampled = float(number @ spread)
+    total = sampled + normal
+    if total == 0:
+        return 0.0, (1.0, 1.0)
+    points = _POINTS / total**0.5
+    heavy = spread > _HEAVY * total
+    light = normal + float(number[~heavy] @ spread[~heavy])
+    turned = np.exp(-(points**2) * light / 2).astype(complex)
+    for each in np.unique(weight[heavy]):
+        of = heavy & (weight == each)
+        waves = np.exp(1j * np.outer(points * each, value)) @ chances[stratum[of]].T
+        waves *= np.exp(-1j * np.outer(points * each, centre[stratum[of]]))
+        turned *= (waves ** number[of]).prod(1)
+    below = np.maximum.accumulate(0.5 - (_TURNS @ turned).imag)
+    tail = (1 - LEVEL) / 2
+    low, high = np.interp([tail, 1 - tail], below, _DISTANCES) / ndtri(1 - tail)
+    return sampled, (float(high), -float(low))
 
 
 def over_seeds(values: Sequence[float | None]) -> Estimate:
@@ -237,18 +285,20 @@ def _student(
     test_variance: float,
     freedom: float,
     level: float = LEVEL,
+    sides: tuple[float, float] = (1.0, 1.0),
 ) -> Estimate:
     mean = float(per_seed.mean())
     half = float(stdtrit(freedom, 0.5 + level / 2))
     half *= (seed_variance + test_variance) ** 0.5
     return Estimate(
         mean=mean,
-        low=mean - half,
-        high=mean + half,
+        low=mean - sides[0] * half,
+        high=mean + sides[1] * half,
         per_seed=tuple(per_seed.tolist()),
         seed_variance=seed_variance,
         test_variance=test_variance,
         freedom=freedom,
+        sides=sides,
     )
 
 
