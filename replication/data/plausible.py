@@ -9,25 +9,37 @@ from replication.core.files import BadInput
 
 _ALIKE = 1.5  # ratio of two splits' scales that draws of one network's features stay in
 _ENOUGH = 100  # samples of which a scale, or a share beside chance, says something
+_NOTHING = 1e-6  # of the largest number: what a sample has more of
+_REPEATED, _FEW = 0.1, 10  # share, and number, of equal rows that are samples still
 _TRIED, _AT_ONCE = 5000, 512
 
 
 def refuse_unwritten(where: str, features: np.ndarray) -> None:
     """Refuse features (N, D) that no samples can be meant by.
 
-    Raises BadInput: two rows or more are all zero, or all rows are equal.
+    Raises BadInput: two rows or more are nothing beside the others, as memory is that
+    was never written; or one row is there again and again.
     """
-    zeros = ~features.any(1)
-    if zeros.sum() > 1:
+    size = np.maximum(features.max(1), -features.min(1))
+    nothing = size <= _NOTHING * size.max()
+    if nothing.sum() > 1:
         raise BadInput(
-            f"{where}: expected a sample in every row, got only zeros in "
-            f"{zeros.sum():,} of {len(zeros):,} rows, first row {zeros.argmax()}: they "
-            "were not written; leave them out"
+            f"{where}: expected a sample in every row, got only zeros, or next to "
+            f"them, in {_rows(nothing)}: they were not written; leave them out"
         )
-    if len(features) > 1 and (features.min(0) == features.max(0)).all():
+    sums = features.sum(1)
+    value, times = np.unique(sums, return_counts=True)
+    again = sums == value[times.argmax()]
+    many = again.sum() > min(_REPEATED * len(again) + _FEW, max(len(again) - 1, 1))
+    if many and (features[again] == features[again.argmax()]).all():
         raise BadInput(
-            f"{where}: expected samples that differ, got {len(features):,} equal rows"
+            f"{where}: expected samples that differ, got one again and again, in "
+            f"{_rows(again)}"
         )
+
+
+def _rows(of: np.ndarray) -> str:
+    return f"{of.sum():,} of {len(of):,} rows, first row {of.argmax()}"
 
 
 def doubts_of(

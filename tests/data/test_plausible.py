@@ -9,6 +9,8 @@ from replication.data.plausible import doubts_of, refuse_unwritten
 
 CLASSES, COLUMNS = 5, 8
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+EMPTY = "a sample in every row, got only zeros, or next to them, in"
+AGAIN = "samples that differ, got one again and again, in"
 NEAR = "samples lie nearest to their own class's mean no more often than by chance"
 
 
@@ -95,20 +97,26 @@ def test_splits_on_unlike_scales_are_doubted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "problem"),
+    ("place", "value", "problem"),
     [
-        (148, "a sample in every row, got only zeros in 2 of 150 rows, first row 148"),
-        (0, "a sample in every row, got only zeros in 150 of 150 rows, first row 0"),
-        (None, "samples that differ, got 150 equal rows"),
+        (np.s_[148:], 0, f"{EMPTY} 2 of 150 rows, first row 148"),
+        (np.s_[:], 0, f"{EMPTY} 150 of 150 rows, first row 0"),
+        (np.s_[100:], 1e-30, f"{EMPTY} 50 of 150 rows, first row 100"),
+        (np.s_[:99], 1e30, f"{EMPTY} 51 of 150 rows, first row 99"),
+        (np.s_[:], 3, f"{AGAIN} 150 of 150 rows, first row 0"),
+        (np.s_[:30], 0.5, f"{AGAIN} 30 of 150 rows, first row 0"),
     ],
 )
 def test_rows_that_no_sample_can_be_meant_by_are_refused(
-    refused, written, problem
+    refused, place, value, problem
 ) -> None:
-    features, _ = made()["test"]
-    if written is None:
-        features[:] = features[0]
-    else:
-        features[written:] = 0
+    """Not written, or memory as it was found; or a batch's last row up to the end."""
+    features, _ = change("test", put(place, value))["test"]
     (line,) = refused(lambda: refuse_unwritten("x.npz: features", features))
     assert line.startswith(f"x.npz: features: expected {problem}")
+
+
+def test_few_samples_may_be_there_again() -> None:
+    features, _ = change("test", put(np.s_[:20], 0.5))["test"]
+    refuse_unwritten("x", features)
+    refuse_unwritten("x", features[:1])
