@@ -211,7 +211,9 @@ def _tensors(flat: Any) -> Weights:
     from timm.models import clean_state_dict
 
     items = flat.items() if isinstance(flat, Mapping) else ()
-    return clean_state_dict({str(k): v for k, v in items if isinstance(v, Tensor)})
+    tensors = {str(k): v for k, v in items if isinstance(v, Tensor)}
+    tensors.pop("n_averaged", None)  # PyTorch's AveragedModel counts in it
+    return clean_state_dict(tensors)
 
 
 def _take_prefix_off(path: Path, weights: Weights, names: Collection[str]) -> list[str]:

@@ -193,6 +193,9 @@ WRAPPED: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
         "state_dict": under("model.", w) | {"loss.weight": torch.ones(7)}
     },
     "a part of a model": lambda w: {"state_dict": only("backbone.", w)},
+    "PyTorch's average": lambda w: (
+        under("module.", w) | {"n_averaged": torch.tensor(5)}
+    ),
     "the average alone": lambda w: {"state_dict_ema": w},
     "a name of one's own": lambda w: {"model_state_dict": w, "epoch": 3},
     "timm's training": lambda w: {
