@@ -21,13 +21,7 @@ _CAVEAT = " †"
 
 
 def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
-    """The page.
-
-    Args:
-        claims: of all sections and benchmarks but the stand-in's, as `corrected`
-            leaves them.
-        titles: of the benchmarks.
-    """
+    """The page, of all claims but the stand-in's, as `corrected` leaves them."""
     sentences = read_published_claims()
     by_quote, beyond = by_sentence(sentences, claims)
     words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}

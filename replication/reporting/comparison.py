@@ -37,12 +37,9 @@ def row_tables(
     tests: Mapping[str, str],
     minus: str,
 ) -> dict[str, Any]:
-    """What both templates show of the rows.
+    """What both templates show of the rows; `minus` heads those subtracted.
 
-    Args:
-        metrics: of the printed table.
-        tests: method -> id of the Claim on its difference.
-        minus: heading of the rows that are subtracted.
+    `tests`: method -> id of the Claim on its difference.
     """
     cells = beside_print(measured)
     gaps = [cell for cell in cells if cell.minus]
@@ -62,11 +59,7 @@ def row_tables(
 def overall_table(
     cells: Sequence[Cell], claims: Sequence[Claim], tests: Mapping[str, str]
 ) -> str:
-    """A row a method: Overall, and the full row minus it; print, then both protocols.
-
-    Args:
-        tests: method -> id of the Claim on its difference.
-    """
+    """A row a method: Overall, and the full row minus it; print, both protocols."""
     overall = [cell for cell in cells if cell.metric == "overall"]
     printed = any(cell.printed is not None for cell in overall)
     body = []
@@ -116,9 +109,7 @@ def _beside(
 def metrics_table(cells: Sequence[Cell], metrics: Sequence[str], first: str) -> str:
     """A row a label; a second where its numbers as released are others.
 
-    Args:
-        cells: values, or differences: a label stands for one method.
-        first: heading of the labels.
+    Of values, or of differences: a label stands for one method. `first`: its heading.
     """
     cells = [cell for cell in cells if cell.metric in metrics]
     printed = {cell.metric for cell in cells if cell.printed is not None}

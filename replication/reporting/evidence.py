@@ -86,12 +86,7 @@ class RealRun:
 def evidence_page(
     runs: Sequence[RealRun], print_table: PublishedTable, folder: str
 ) -> tuple[str, dict[str, str]]:
-    """Markdown, and its figure by file name.
-
-    Args:
-        print_table: Table 1 as printed: its gain stands beside ours.
-        folder: of the figure, relative to the page.
-    """
+    """Markdown, and its figure by file name; beside Table 1's printed gain."""
     rows = print_table.rows
     printed = (
         rows["paco_dlsa"].values["overall"] - rows["paco"].values["overall"]

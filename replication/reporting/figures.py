@@ -55,9 +55,7 @@ def paired_panel(
 ) -> None:
     """Paired differences in points under both protocols, print's as a diamond.
 
-    Args:
-        by: the field whose value is a row.
-        labels: the values, in their order, and what a reader calls them.
+    A row a value of the field `by`, in the order of the `labels`.
     """
     for protocol, (shift, marker, colour) in MARKS.items():
         rows = [

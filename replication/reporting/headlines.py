@@ -23,11 +23,7 @@ _OPEN = "DLSA neither clearly helps nor clearly hurts"
 
 
 def answers(claims: Iterable[Claim]) -> str:
-    """Whether DLSA helps in Overall, a sentence a protocol, and what that rests on.
-
-    Args:
-        claims: of Table 1 or 2 on one benchmark.
-    """
+    """Whether DLSA helps in Overall, a sentence a protocol, by claims of one table."""
     claims, sentences = list(claims), []
     for protocol, under in _UNDER.items():
         asked = {

@@ -45,14 +45,7 @@ def index_page(
     scoreboard: str,
     what_moved: str = "",
 ) -> str:
-    """Markdown.
-
-    Args:
-        evidence: whether DLSA helps, over all runs, in words.
-        of_print: what of print is contradicted without any data, with its page.
-        scoreboard: as `scoreboard` makes it.
-        what_moved: what this run changed against the last commit; empty: nothing.
-    """
+    """The index, of what its parts have in words; `what_moved` is empty for nothing."""
     headings = {name: heading for heading, names in WAY.items() for name in names}
     way: dict[str, list[str]] = {heading: [] for heading in (*WAY, ELSEWHERE)}
     for page in sorted(pages, key=lambda page: _place(page.file)):
@@ -104,13 +97,8 @@ def scoreboard(
 ) -> str:
     """A row a question, sentence or printed number; findings before algebra.
 
-    A sentence is shown on the best data at hand: never on the stand-in.
-
-    Args:
-        sentences: of the supplement.
-        claims, cells: of all sections and benchmarks, as `corrected` leaves them.
-        tables: as printed.
-        titles: of the benchmarks.
+    A sentence is shown on the best data at hand: never on the stand-in. Claims and
+    cells are of all sections and benchmarks, as `corrected` leaves them.
     """
     board = _Board(tables, titles)
     by_quote, _ = by_sentence(sentences, claims)

@@ -56,10 +56,8 @@ class KeptRun:
 def read_kept(folder: Path, link: str) -> list[KeptRun]:
     """A kept run, one entry for each benchmark with real data, from its run/.
 
-    Its cells and claims are those of Table 2, or else of Table 1.
-
-    Args:
-        link: to its pages, for a reader.
+    Its cells and claims are those of Table 2, or else of Table 1; `link` leads a reader
+    to its pages.
     """
     place = folder / "run"
     about, params = read_json(place / "about.json"), read_yaml(place / "params.yaml")
@@ -176,13 +174,8 @@ def _over_backbones(runs: Sequence[KeptRun]) -> str:
 def backbone_gap(runs: Sequence[KeptRun], other: str, protocol: str) -> Cell | None:
     """DLSA minus another row in Overall over backbones, with the spread between them.
 
-    Args:
-        runs: that differ in nothing but their backbone; several of one backbone count
-            as one, by their mean.
-
-    Returns:
-        Mean with Student's 95 % interval, of as many backbones less one degrees of
-        freedom; None where a run has no such row.
+    Of runs that differ in nothing else; several of one backbone count as one, by their
+    mean. Student's interval; None where a run has no such row.
     """
     of_backbone: dict[int, list[float]] = {}
     for run in runs:

@@ -65,11 +65,8 @@ def moved_block(
     """Markdown; empty where no setting differs.
 
     Args:
-        settings: of `changed_settings`.
         moves: None where the commit has no decisions to compare with.
-        tables: measurements of this run, as `corrected` leaves their claims.
-        titles: of the benchmarks.
-        before: claims of the commit.
+        tables: of this run; `before`: claims of the commit.
     """
     if not settings:
         return ""

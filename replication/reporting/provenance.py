@@ -89,14 +89,8 @@ def origin(
     """The folded block that says what made a page's numbers, and what that took.
 
     What differs between two runs of the same settings (commit, time, memory) stands in
-    this block of a page, in the warnings, and nowhere else.
-
-    Args:
-        runs: run records behind the page, in the order of the graph.
-        command: that makes the numbers again.
-        data_hash: of the data; None where there is none.
-        notes: on the input. What the page says of them and of the runs in a few words
-            stands here whole.
+    this block of a page, in the warnings, and nowhere else. What the page says in a few
+    words of its runs and input stands here whole.
     """
     data = f"Data hash `{data_hash}`. " if data_hash else ""
     began = min((run["started"] for run in runs), default="never")

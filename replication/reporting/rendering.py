@@ -38,12 +38,7 @@ HOW_JUDGED = (
 def section_page(
     measured: Measurement, title: str, of_paper: str | None, **values: Any
 ) -> str:
-    """A section's page: what each says of its data, then what is its own.
-
-    Args:
-        title: of the benchmark.
-        of_paper: as for `notice`.
-    """
+    """A section's page: what each says of its data, then what is its own."""
     data = measured.data
     return render(
         f"sections/{measured.section}/page.md.j2",
@@ -87,10 +82,8 @@ def relinked(
 ) -> str:
     """A page's text with every link to another page where that one is.
 
-    Args:
-        page: its file; `pages`, all that there are.
-        folders: where to look for a page that is not in this one's folder. A link to a
-            page that is nowhere becomes plain text.
+    A page that is not in this one's folder is looked for in others; a link to one that
+    is nowhere becomes plain text.
     """
 
     def found(link: re.Match[str]) -> str:

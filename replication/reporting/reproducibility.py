@@ -21,12 +21,9 @@ def reproducibility_page(
     """Markdown.
 
     Args:
-        sentences: of the supplement.
-        claims: of all sections and benchmarks, as `corrected` leaves them.
         real: every run on real data.
         guesses: benchmark, in words -> for how many of its settings no source has a
-            value.
-        discrepancies: points at which the sources differ.
+            value; `discrepancies`: points at which the sources differ.
     """
     by_quote, _ = by_sentence(sentences, claims)
     words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}

@@ -3,19 +3,10 @@
 from typing import Any
 
 from replication.statistics.results import Cell, Claim, Measurement
+from tests.made import summary
 
 REAL = "real data, scaled"
-DATA = {
-    "benchmark": "places_lt",
-    "stand_in": False,
-    "input": "images",
-    "hash": "da7a",
-    "classes": 100,
-    "shot_groups": {"many": 35, "medium": 35, "few": 30},
-    "images": {"train": 10847, "val": 1980, "test": 10000},
-    "largest": 500,
-    "smallest": 5,
-}
+DATA = summary("places_lt") | {"hash": "da7a"}
 
 
 def cell(**changes: Any) -> Cell:
