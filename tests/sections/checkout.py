@@ -18,6 +18,7 @@ from replication.core.settings import (
 from replication.core.stage import Stage
 from replication.samples.features import Samples
 from replication.statistics.results import Measurement
+from tests.made import summary
 
 BENCHMARK = "places_lt"
 COUNTS = [120, 110, 40, 8]
@@ -59,20 +60,10 @@ def write_checkout(folder: Path, stand_in: bool = False) -> None:
     (folder / "params.yaml").write_text("")
     data = folder / "outputs" / BENCHMARK / "data"
     paco = folder / "outputs" / BENCHMARK / "paco"
-    summary = {
-        "benchmark": BENCHMARK,
-        "stand_in": stand_in,
-        "input": "features",
-        "hash": "0123abcd",
-        "classes": len(COUNTS),
-        "class_counts": COUNTS,
-        "class_names": ["a", "b", "c", "d"],
-        "shot_groups": {"many": 2, "medium": 1, "few": 1},
-        "images": {split: sum(counts) for split, counts in SIZES.items()},
-        "largest": max(COUNTS),
-        "smallest": min(COUNTS),
-    }
-    write_json(data / "summary.json", summary)
+    about = {"classes": len(COUNTS), "class_counts": COUNTS, "class_names": [*"abcd"]}
+    images = {split: sum(counts) for split, counts in SIZES.items()}
+    drawn = summary(BENCHMARK, stand_in) | about | {"images": images}
+    write_json(data / "summary.json", drawn)
     for split, part in drawn_splits().items():
         file = paco / "features" / f"{split}.safetensors"
         write_arrays(file, {"features": part.features, "labels": part.labels})
