@@ -63,14 +63,15 @@ class RealRun:
 
     @property
     def settings(self) -> str:
-        """Whose the settings are, in a word."""
-        return self.grade.removeprefix("real data, ")
+        """Whose the settings are, in a word; under how many seeds."""
+        whose, full = self.grade.removeprefix("real data, "), self.value("full")
+        return f"{whose}, {len(full.per_seed)} seeds" if full else whose
 
     def gap(self, minus: str, protocol: str) -> Cell | None:
         """DLSA minus another row of Table 2, or Table 1's row of that kind."""
         return self._overall(protocol, ("full", minus))
 
-    def value(self, method: str, protocol: str) -> Cell | None:
+    def value(self, method: str, protocol: str = "validated") -> Cell | None:
         """Overall of a row."""
         return self._overall(protocol, (method, None))
 
@@ -105,7 +106,7 @@ def evidence_page(
 
 def finding(runs: Sequence[RealRun]) -> str:
     """How often DLSA is shown to gain or to lose, by rule, protocol *validated*."""
-    counted = [run for run in runs if run.grade in OF_HEADLINES]
+    counted = _counted(runs)
     if not counted:
         return "No run on real data, with settings made for it, is there yet."
     where = f"On {counted[0].title}"
@@ -117,6 +118,12 @@ def finding(runs: Sequence[RealRun]) -> str:
         if (verdicts := _verdicts(counted, test))
     ]
     return f"{where} DLSA is shown {'; '.join(said)}."
+
+
+def _counted(runs: Sequence[RealRun]) -> list[RealRun]:
+    """Runs that a headline rests on: of several on one data and network the first."""
+    first = {run.name: run for run in reversed(runs) if run.grade in OF_HEADLINES}
+    return [run for run in runs if run is first.get(run.name)]
 
 
 def _shown(other: str, verdicts: Sequence[str]) -> str:
@@ -185,6 +192,7 @@ def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
 
 
 def _figure_title(runs: Sequence[RealRun]) -> str:
+    runs = _counted(runs) or runs
     verdicts = _verdicts(runs, COMPARED["plain"])
     above, below = (verdicts.count(word) for word in ("supported", "contradicted"))
     if len(runs) == 1:
@@ -192,7 +200,7 @@ def _figure_title(runs: Sequence[RealRun]) -> str:
         return f"DLSA is shown {word} than a plain classifier of equal budget"
     return (
         "DLSA is shown better than a plain classifier of equal budget in "
-        f"{above or 'none'} of {len(verdicts)} runs, worse in {below or 'none'}"
+        f"{above or 'none'} of {len(verdicts)} networks, worse in {below or 'none'}"
     )
 
 

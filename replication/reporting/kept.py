@@ -62,7 +62,9 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
     place = folder / "run"
     about, params = read_json(place / "about.json"), read_yaml(place / "params.yaml")
     known = pd.read_csv(place / "cells.csv").filter([f.name for f in fields(Cell)])
-    known = known[known["section"].isin(["table1", "table2"])].drop(columns="per_seed")
+    known = known[known["section"].isin(["table1", "table2"])]
+    seeds = known["per_seed"].fillna("").astype(str).str.split()
+    known["per_seed"] = [tuple(map(float, values)) for values in seeds]
     cells = [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
     claims = [Claim(**raw) for raw in read_json(place / "claims.json")]
     runs = []

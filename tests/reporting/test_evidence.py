@@ -33,7 +33,8 @@ def run(verdict: str, grade: str = REAL) -> RealRun:
 def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None:
     runs = [
         run("supported"),
-        run("undecided"),
+        replace(run("undecided"), title="Plankton"),
+        run("contradicted"),  # on data and a network that are counted already
         run("contradicted", "real data, verbatim"),
     ]
     text = finding(runs)
@@ -42,13 +43,13 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
         "In 2 runs with settings made for their data (*scaled*) DLSA is shown "
         f"better than {head} in 1 of 2; better than {plain} in 1 of 2; "
     )
-    assert "No run on real data" in finding(runs[2:])
+    assert "No run on real data" in finding(runs[3:])
     worse = [replace(claim, verdict="contradicted") for claim in runs[1].claims[:2]]
     text = finding([runs[0], replace(runs[1], claims=worse)])
     assert f"better than {head} in 1 of 2, worse than {head} in 1 of 2; " in text
     assert text.endswith(f"better than {refitted}.")
     assert f"neither better nor worse than {head} in any of 2; " in finding(
-        [runs[1], runs[1]]
+        [replace(runs[1], title=title) for title in ("A", "B")]
     )
 
 
@@ -68,7 +69,9 @@ def test_the_printed_gain_stands_beside_ours() -> None:
     text, figures = evidence_page([run("supported")], TABLE1, "figures/evidence")
     assert "prints (+1.0 points)" in text
     assert "![DLSA minus what it is compared with](figures/evidence/diff" in text
-    assert "| [CIFAR, net](table2.md) | scaled | validated | 40.0 ± 2.0 |" in text
+    assert (
+        "| [CIFAR, net](table2.md) | scaled, 2 seeds | validated | 40.0 ± 2.0 |" in text
+    )
     assert "printed: iNat18" in figures["differences.svg"]
     text, figures = evidence_page([], TABLE1, "figures/evidence")
     assert figures == {} and "![" not in text

@@ -54,6 +54,7 @@ def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -
     first, second, third = kept_runs(tmp_path, "kept")
     assert [len(run.found.cells) for run in (first, second, third)] == [3, 1, 0]
     assert first.found.gap("start", "validated").mean == -0.02
+    assert first.found.settings == "scaled, 2 seeds"
     assert [run.found.claims[0].id for run in (first, second)] == [
         "gain_overall",
         "of_table1",
