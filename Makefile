@@ -40,7 +40,6 @@ test: $(READY)
 
 bench: $(READY)
 	python -m bench
-	python -m bench.statistics
 
 rehearse: $(READY)
 	python -m bench --rehearse '$(or $(SCRATCH),$(error make rehearse: expected SCRATCH=<folder with 20 GB>))' $(ARGS)

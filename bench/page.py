@@ -35,8 +35,8 @@ _EARLIER = """\
   by default, on two cores that 8 to 13 processes wanted: a filter's step (B 512, D 64,
   K 500, as it was before 2026-11-30) 0.05 and 0.4 s, of ResNet-32 (64 images) 1.1 and
   5.9 s. AMD EPYC, 2 threads, 2026-11-30.
-- All filters of CIFAR-100-LT at D = 64 (10,847 samples, depth 3, both protocols), beside
-  those of the day before: 2.4 times as fast at this data's size (K 47, B 96), 2.2 times
+- All filters of CIFAR-100-LT (10,847 samples × 64, depth 3, both protocols), beside
+  the same by autograd: 2.4 times as fast at this data's size (K 47, B 96), 2.2 times
   as published (K 500, B 1,024); 2.5 was aimed at. Their classifiers: 1.35 times; 3 was
   aimed at. Four epochs of the filters and ten of the classifiers, versions in turn,
   medians of two or three runs on a busy machine; AMD EPYC, processor time of one
