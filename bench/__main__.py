@@ -51,11 +51,11 @@ PLAN: list[tuple[str, dict[str, int], int]] = [
     ("extraction", {"B": 8, "layers": 50, "pixels": 224}, 3),
     ("extraction", {"B": 8, "layers": 152, "pixels": 224}, 3),
 ]
-# ... and beside load: a filter epoch's, a classifier's and a training epoch's steps.
+# ... and beside load, seconds of each: steps of a filter, a classifier and a network.
 LOADED: list[tuple[str, dict[str, int], int]] = [
-    ("filter step", {"B": 512, "K": 500, "D": 64}, 60),
-    ("plain epoch", {"N": 10240, "B": 128, "K": 100, "D": 64, "C": 100}, 12),
-    ("training step", {"B": 32, "layers": 32, "pixels": 32}, 12),
+    ("filter step", {"B": 512, "K": 500, "D": 64}, 400),
+    ("plain epoch", {"N": 10240, "B": 128, "K": 100, "D": 64, "C": 100}, 400),
+    ("training step", {"B": 32, "layers": 32, "pixels": 32}, 20),
 ]
 
 

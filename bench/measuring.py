@@ -34,8 +34,10 @@ class Taken:
     """What a figure took.
 
     Fields: `seconds` of a GPU, or of processor time over all threads, which other jobs
-    hardly change, and `waited` on the clock: medians of its repetitions, the first left
-    out; `peak_mb` most memory while it ran, beyond what was there before it began.
+    hardly change: the median of its repetitions; `waited` on the clock: their mean,
+    since a core is shared in slices that are longer than many of them; the first
+    repetition left out. `peak_mb` most memory while it ran, beyond what was there
+    before it began.
     """
 
     seconds: float
@@ -56,8 +58,9 @@ def take(work: Callable[[], Any], repeats: int, device: torch.device) -> Taken:
         work()
         end = _now(device)
         times.append((end[0] - start[0], end[1] - start[1]))
-    seconds, waited = map(statistics.median, zip(*times[1:], strict=True))
-    return Taken(seconds, waited, _peak(device) - before)
+    seconds, waited = zip(*times[1:], strict=True)
+    spent = statistics.median(seconds), statistics.mean(waited)
+    return Taken(*spent, _peak(device) - before)
 
 
 def _now(device: torch.device) -> tuple[float, float]:
