@@ -25,13 +25,13 @@ def launched() -> bool:
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return True
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
     return tasks > 1 and os.environ.get("SLURM_JOB_NAME") not in _INTERACTIVE
 
 
 def is_first() -> bool:
     """Whether this is the process that locks, writes, records and speaks."""
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0
     return not launched() or int(rank) == 0
 
 

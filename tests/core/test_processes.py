@@ -53,6 +53,7 @@ def told(monkeypatch) -> Callable[[Mapping[str, str]], None]:
     [
         ({}, False, True),
         (BATCH, False, True),
+        ({**BATCH, "SLURM_STEP_NUM_TASKS": ""}, False, True),
         (SHELL, False, True),
         ({**SHELL, "SLURM_PROCID": "2"}, False, True),
         (TASK, True, True),
