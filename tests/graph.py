@@ -1,13 +1,9 @@
-"""dvc.yaml as DVC itself reads it, and what the code behind a stage reaches.
-
-`python -m tests.graph sections.sigma.measure` prints the modules that one imports.
-"""
+"""dvc.yaml as DVC itself reads it, and what the code behind a stage reaches."""
 
 import ast
 import inspect
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +180,3 @@ def _text(node: ast.expr, benchmark: str) -> str | None:
         parts = (getattr(part, "value", None) for part in node.values)
         return "".join(p if isinstance(p, str) else benchmark for p in parts)
     return node.value if isinstance(node, ast.Constant) else None
-
-
-if __name__ == "__main__":
-    print("\n".join(sorted(closure(f"{PACKAGE}.{sys.argv[1]}"))))

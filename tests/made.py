@@ -1,13 +1,40 @@
-"""Made predictions, and a measurement as its page reads it: through its file."""
+"""What tests of several folders make: settings, images, predictions, measurements."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from ruamel.yaml import YAML
 
+from replication.core.files import read_yaml
 from replication.samples.predictions import predictions_table
 from replication.statistics.results import PROTOCOLS, Measurement
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
+    """Write params.yaml: what is there, else the shipped one, with changes.
+
+    Of a section, and of a section's sections, only the settings that are named change.
+    """
+    path = folder / "params.yaml"
+    params = read_yaml(path if path.is_file() else ROOT / "params.yaml")
+    _change(params, changes)
+    path.unlink(missing_ok=True)  # it may be a link to another project's
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(params, file)
+    return path
+
+
+def _change(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(settings[name], dict):
+            _change(settings[name], value)
+        else:
+            settings[name] = value
 
 
 def predicted(

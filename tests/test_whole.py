@@ -1,29 +1,25 @@
-"""The whole graph on a very small stand-in: complete, repeatable, safe from kills."""
+"""The whole graph on a very small stand-in: complete and repeatable."""
 
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
 from replication.core.files import read_arrays, read_json, read_table
 from replication.core.record import record_of
 from replication.published.reader import read_published_claims
 from replication.reporting.provenance import FOLDED
 from replication.statistics.verdicts import DECIDED, UNDECIDED_AFTER
-from tests.faults.project import start_server, started
 from tests.graph import ROOT, Node, graph, within
+from tests.made import write_params
 
 pytestmark = pytest.mark.whole
 
@@ -98,7 +94,7 @@ def checkout(folder: Path, changes: Mapping[str, object] = SMALL) -> Path:
     for name in ("shipped", "kept", "bench"):  # without what is in them
         (folder / name).mkdir()
         shutil.copy(ROOT / name / "README.md", folder / name)
-    set_params(folder, changes)
+    write_params(folder, changes)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     commit(folder)
     return folder
@@ -109,18 +105,6 @@ def commit(folder: Path) -> None:
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
     for command in (["add", "-A"], ["commit", "-qm", "small"]):
         subprocess.run([*git, *command], cwd=folder, check=True)
-
-
-def set_params(folder: Path, changes: Mapping[str, object]) -> None:
-    """Change params.yaml, of sections the named settings alone."""
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    for name, value in changes.items():
-        if isinstance(value, dict):
-            params[name].update(value)
-        else:
-            params[name] = value
-    yaml.dump(params, folder / "params.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -321,102 +305,6 @@ def test_params_read_are_params_declared(
             for key in read
             if not any(key == p or key.startswith(f"{p}.") for p in node.params)
         ], node.name
-
-
-# What a stage has written when it is in the middle of its work; others: their lock.
-MIDDLE = {
-    "backbone_ce": "state.pt",
-    "backbone_paco": "state.pt",
-    "dlsa": "filters-0-as_released.safetensors",  # before any classifier
-    "dlsa_ce": "filters-0-as_released.safetensors",
-    "sigma": "*.safetensors",
-    "estimator": "seed-0.json",
-    "separation": "*.safetensors",
-}
-
-
-def test_a_killed_stage_starts_again_and_ends_the_same(
-    stages: list[Node], again: tuple[Path, dict[str, set[str]]], tmp_path: Path
-) -> None:
-    """SIGKILL in the middle of each stage, of which no process stays behind.
-
-    Run again, the graph equals an undisturbed one.
-    """
-    folder = tmp_path / "killed"
-    shutil.copytree(again[0], folder, symlinks=True)
-    shutil.rmtree(folder / ".resume")
-    start_server()
-    killed = [node for node in stages if not node.name.startswith(("ablation", "sett"))]
-    for node in reversed(killed):  # so that what each reads is there
-        for place in node.outs:
-            _remove(folder / place)  # as DVC does before it runs a stage
-        module, *arguments = node.command[2:]
-        words = (node.name, module.rpartition(".")[2], *arguments)
-        process = started(folder, words, tmp_path / "log")
-        assert _kill_in_the_middle(folder, node, process) == -signal.SIGKILL, node.name
-    run(folder, "-c", DRIVER, *map(line, killed))
-    assert predictions(folder) == predictions(again[0])
-    left = [one for one in Path("/proc").glob("[0-9]*") if _works_in(one, folder)]
-    assert left == []
-
-
-def _remove(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
-
-
-def _works_in(process: Path, folder: Path) -> bool:
-    """Whether a process, one that a killed stage left behind say, is in a folder."""
-    try:
-        return (process / "cwd").readlink() == folder
-    except OSError:
-        return False
-
-
-def _kill_in_the_middle(
-    folder: Path, node: Node, process: ForkServerProcess
-) -> int | None:
-    state = folder / ".resume" / node.name
-    group = node.name.split("@")[0]
-    if group in MIDDLE:
-        _wait_for(process, state, MIDDLE[group])
-    else:
-        _wait_for(process, folder / ".resume" / "locks", f"{node.name}.lock")
-    process.kill()
-    process.join()
-    return process.exitcode
-
-
-def _wait_for(process: ForkServerProcess, folder: Path, pattern: str) -> None:
-    """Until a file appears, or the process ends."""
-    end = time.monotonic() + 120
-    while not list(folder.rglob(pattern)):
-        assert process.exitcode is None and time.monotonic() < end, f"no {pattern}"
-        time.sleep(0.001)
-
-
-def test_crt_and_lws_on_images(
-    stages: list[Node], again: tuple[Path, dict[str, set[str]]], tmp_path: Path
-) -> None:
-    """As published: images through the frozen network, whose batch-norm moves on."""
-    folder = tmp_path / "images"
-    shutil.copytree(again[0], folder, symlinks=True)
-    set_params(folder, {"decoupling": {"inputs": "images"}})
-    node = next(node for node in stages if node.name.startswith("decoupling"))
-    before = predictions(folder)
-    done = run(folder, "-c", DRIVER, line(node))
-    after = predictions(folder)
-    place = "outputs/places_lt/ce/decoupling"
-    assert {path for path in after if after[path] != before[path]} == {
-        f"{place}/{name}.predictions.safetensors" for name in ("crt", "lws")
-    }
-    allowed = (*node.deps, *node.outs, ".resume", *TOOLS)
-    for said in done.stdout.splitlines():
-        path = said.split(" ", 2)[-1]
-        if said.startswith("OPENED ") and path.endswith((".csv", ".safetensors")):
-            assert any(within(path, place) for place in allowed), path
 
 
 def of_own(stages: list[Node]) -> list[str]:

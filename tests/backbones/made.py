@@ -1,9 +1,11 @@
 """What the tests of both objectives share: settings, images, comparisons."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from replication.core.settings import MachineSettings, PacoSettings
@@ -53,6 +55,15 @@ def images(number: int = 24, side: int = 8, seed: int = 0) -> ImageSplit:
     pixels = torch.randint(100, shape, generator=generator, dtype=torch.uint8)
     pixels[torch.arange(number), labels] += 120
     return ImageSplit(labels, pixels, ())
+
+
+def as_files(split: ImageSplit, folder: Path) -> ImageSplit:
+    """The same split with its images in files."""
+    folder.mkdir(exist_ok=True)
+    paths = tuple(folder / f"{row:03d}.png" for row in range(len(split)))
+    for image, path in zip(split.pixels, paths, strict=True):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    return ImageSplit(split.labels, None, paths)
 
 
 def silent(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:

@@ -26,6 +26,7 @@ from replication.core.files import write_arrays
 from replication.core.pixels import agreed, pixels_of
 from replication.core.settings import ImageSettings
 from replication.images.batches import ImageSplit, plain_batches
+from tests.bad_input.cases import Malicious
 
 CLASSES = 7
 SMALL = "resnet8_cifar"
@@ -197,6 +198,7 @@ WRAPPED: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
         under("module.", w) | {"n_averaged": torch.tensor(5)}
     ),
     "the average alone": lambda w: {"state_dict_ema": w},
+    "in a model": lambda w: {"model": w, "epoch": 3},
     "a name of one's own": lambda w: {"model_state_dict": w, "epoch": 3},
     "timm's training": lambda w: {
         "state_dict": w,
@@ -254,26 +256,17 @@ HOWEVER: dict[str, Callable[[nn.Module], Any]] = {
     "Decouple: latest": lambda b: {"epoch": 12, "state_dict": decouple(b)},
     "Decouple: without prefix": lambda b: best(decouple(b, prefix=False)),
     "torchvision or timm: bare": lambda b: b.state_dict(),
-    "torchvision or timm: wrapped": lambda b: {"model": b.state_dict(), "epoch": 3},
     "torchvision or timm: parallel": lambda b: nn.DataParallel(b).state_dict(),
-    "torchvision or timm: compiled": lambda b: _prefixed("_orig_mod.", b),
     "torchvision or timm: averaged": lambda b: {
-        "state_dict": _prefixed("", unlike_fresh(copy.deepcopy(b), 3)),
+        "state_dict": unlike_fresh(copy.deepcopy(b), 3).state_dict(),
         "state_dict_ema": b.state_dict(),
     },
 }
 
 
-def _prefixed(prefix: str, network: nn.Module) -> dict[str, Tensor]:
-    return {prefix + name: value for name, value in network.state_dict().items()}
-
-
-@pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("how", HOWEVER)
-def test_every_format_however_it_was_saved(
-    tmp_path: Path, little, pixels, how, legacy
-) -> None:
-    path = saved(HOWEVER[how](little), tmp_path / "a.pth", legacy)
+def test_every_format_however_it_was_saved(tmp_path: Path, little, pixels, how) -> None:
+    path = saved(HOWEVER[how](little), tmp_path / "a.pth", legacy="best" in how)
     imported = read_checkpoint(path, SMALL, CLASSES)
     assert imported.source == how.split(":")[0]
     assert_same(imported, little, pixels)
@@ -530,50 +523,26 @@ def test_what_has_no_weights_or_no_linear_head_is_refused(
     assert line.startswith(f"{path}: {problem}")
 
 
-def test_the_closest_two_resnets_are_told_apart(tmp_path: Path, refused) -> None:
-    with torch.device("meta"):
-        state = torchvision.models.resnet101(num_classes=3).state_dict()
-    zeros = {
-        name: torch.zeros((), dtype=v.dtype).expand(v.shape)
-        for name, v in state.items()
-    }
-    path = saved(zeros, tmp_path / "a.pth")
-    (problem,) = refused(lambda: read_checkpoint(path, "resnet152", 3))
-    assert problem.startswith(
-        f"{path}: backbone.network: expected weights of resnet152, got others: "
-    )
-
-
-# --- files that cannot be opened, or must not be
-
-
-class Malicious:
-    """Unpickling this makes a folder."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.mark),)
+# --- files that must not be opened
 
 
 @pytest.mark.parametrize("layout", ["zip", "legacy", "pickle", "hidden"])
 def test_what_would_run_is_refused_by_its_name_and_does_not_run(
     tmp_path: Path, refused, small, layout
 ) -> None:
-    path, mark = tmp_path / "a.pth", tmp_path / "ran"
-    content = {"state_dict": small, "acc": Malicious(mark)}
+    path, malicious = tmp_path / "a.pth", Malicious(tmp_path)
     if layout == "pickle":
-        path.write_bytes(pickle.dumps(Malicious(mark), protocol=2))
+        path.write_bytes(pickle.dumps(malicious, protocol=2))
     elif layout == "hidden":
         state = OrderedDict(small)
-        state._metadata = {"": Malicious(mark)}
+        state._metadata = {"": malicious}
         saved(state, path)
     else:
+        content = {"state_dict": small, "acc": malicious}
         saved(content, path, legacy=layout == "legacy")
     needs = f"{os.name}.mkdir"
     assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
         f"{path}: expected a file of plain tensors, got one that needs {needs}; "
         "nothing in a file is run here: re-save its state_dict alone as .safetensors"
     ]
-    assert not mark.exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
-from PIL import Image
 
 from replication.backbones.training import (
     History,
@@ -23,7 +22,15 @@ from replication.backbones.training import (
 )
 from replication.core.settings import BackboneSettings, MachineSettings
 from replication.images.batches import ImageSplit
-from tests.backbones.made import CPU, Killed, TwoProcesses, equal, images, silent
+from tests.backbones.made import (
+    CPU,
+    Killed,
+    TwoProcesses,
+    as_files,
+    equal,
+    images,
+    silent,
+)
 
 
 def machine(device: str) -> MachineSettings:
@@ -119,18 +126,7 @@ def test_last_batch_of_one_image_is_no_crash(
 # --- resuming
 
 
-def as_files(split: ImageSplit, folder: Path) -> ImageSplit:
-    folder.mkdir()
-    paths = []
-    assert split.pixels is not None
-    for i, image in enumerate(split.pixels):
-        paths.append(folder / f"{i:03d}.png")
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(paths[-1])
-    return ImageSplit(split.labels, None, tuple(paths))
-
-
-@pytest.mark.parametrize("source", ["packed", "files"])
-@pytest.mark.parametrize("killed_in", [1, 2])
+@pytest.mark.parametrize(("source", "killed_in"), [("packed", 1), ("files", 2)])
 def test_resumed_run_equals_one_that_was_not_stopped(
     fabric, backbone_settings, tmp_path, source, killed_in
 ) -> None:

@@ -1,4 +1,4 @@
-"""Malformed input, made by hand and by rule: each case spoils one thing.
+"""Malformed input, made by hand: each case spoils one thing; test_fuzz damages files.
 
 A case writes what a user might give into a folder. What reads it is the kind's reader.
 """
@@ -107,14 +107,6 @@ NEVER: Mapping[str, Any] = {
     "not a number": float("nan"),
     "list of mappings": [{}],
 }
-_LISTS: Mapping[str, Any] = {
-    "seeds a number": {"seeds": 0},
-    "benchmarks none": {"benchmarks": []},
-    "benchmarks unknown": {"benchmarks": ["imagenet"]},
-    "benchmarks outside": {"benchmarks": ["../../etc"]},
-    "inputs a list": {"inputs": []},
-    "inputs unknown": {"inputs": {"../x": {}}},
-}
 
 
 def settings_cases() -> Iterator[Case]:
@@ -139,8 +131,6 @@ def settings_cases() -> Iterator[Case]:
             assert changed != text
             spoil = partial(_write, "params.yaml", changed.encode("utf-8"))
             yield Case("settings", f"{door} {name}", spoil, f"inputs.own.{door}")
-    for name, change in _LISTS.items():
-        yield Case("settings", name, partial(_changed, change), next(iter(change)))
 
 
 @lru_cache
@@ -198,7 +188,7 @@ def classifier() -> dict[str, np.ndarray]:
     return {"weight": np.ones((3, 4), np.float32), "bias": np.zeros(3, np.float32)}
 
 
-def write_arrays_as(path: Path, arrays: Mapping[str, Any]) -> None:
+def write_arrays_as(path: Path, arrays: Mapping[str, Any]) -> Path:
     """Write arrays in the format that the ending names."""
     if path.suffix == ".h5":
         with h5py.File(path, "w") as file:
@@ -208,6 +198,7 @@ def write_arrays_as(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(path, **arrays)
     else:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path)
+    return path
 
 
 def write_features(folder: Path, ending: str) -> None:
@@ -245,24 +236,9 @@ def _with_labels(name: str, fill: Callable[[h5py.File], Any]) -> tuple[str, Any]
     return name, partial(_in_h5, both)
 
 
-def _elsewhere(file: h5py.File) -> str:
-    other = Path(file.filename).with_name("other.h5")
-    with h5py.File(other, "w") as there:
-        there["features"] = _X
-    return str(other)
-
-
-def _linked(file: h5py.File) -> None:
-    file["features"] = h5py.ExternalLink(_elsewhere(file), "/features")
-
-
 def _chunked(shape: tuple[int, ...], file: h5py.File) -> None:
     chunks = tuple(min(size, 1000) for size in shape)
     file.create_dataset("features", shape, "f4", chunks=chunks)
-
-
-def _half_written(file: h5py.File) -> None:
-    file.create_dataset("features", (6, 4), "f4", chunks=(2, 4))[:4] = _X[:4]
 
 
 def _typed(dtype: Any, file: h5py.File) -> None:
@@ -271,7 +247,6 @@ def _typed(dtype: Any, file: h5py.File) -> None:
 
 _H5: Mapping[str, Any] = dict(
     (
-        _with_labels("link to another file", _linked),
         _with_labels(
             "link to itself",
             lambda f: f.__setitem__("features", h5py.SoftLink("/features")),
@@ -281,7 +256,6 @@ _H5: Mapping[str, Any] = dict(
         ),
         _with_labels("10^15 values", partial(_chunked, (10**12, 1000))),
         _with_labels("never written", partial(_chunked, (6, 4))),
-        _with_labels("half written", _half_written),
         _with_labels("group", lambda f: f.create_group("features")),
         _with_labels(
             "no value", lambda f: f.create_dataset("features", data=h5py.Empty("f"))
@@ -362,23 +336,12 @@ def _pickled_object(path: Path) -> None:
     _zipped({"features.npy": _npy(array)}, path)
 
 
-def _cut(share: float, path: Path) -> None:
-    write_arrays_as(path, _GOOD)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-
-
 def features_cases() -> Iterator[Case]:
     """feature_train in every format, spoilt; and folders that are not complete."""
     of = partial(Case, "features")
     for ending in ("h5", "npz", "safetensors"):
         train = partial(_spoilt, ending, "feature_train")
-        for share in (0, 0.1, 0.5, 0.99):
-            write = partial(_cut, share)
-            yield of(f"{ending}: cut at {share:.0%}", partial(train, write))
         for name, content in (
-            ("zero bytes", bytes(300)),
-            ("text", b"features: none\n" * 20),
             ("HTML", b"<!doctype html><title>404</title>"),
             ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\n"),
         ):
@@ -430,7 +393,6 @@ def _everywhere(value: float, shape: tuple[int, ...]) -> torch.Tensor:
 @lru_cache
 def _states() -> dict[str, Any]:
     head = weights()["fc.weight"]
-    nan = head * float("nan")
     quantized = torch.quantize_per_tensor(head, 0.1, 0, torch.qint8)
     itself: dict[str, Any] = {}
     itself["state_dict"] = itself
@@ -442,17 +404,11 @@ def _states() -> dict[str, Any]:
         "itself": itself,
         "20 keys more": {**weights(), **{f"x.{i}": head for i in range(20)}},
         "line break in a key": {**weights(), "a\nb\x1b[31m": head},
-        "NaN": _one(nan),
-        "beyond float32": _one(head.double() * 1e300),
-        "variance below 0": _one(-torch.ones(16), "bn1.running_var"),
         "8 bits": _one(head.to(torch.float8_e4m3fn)),
         "quantized": _one(quantized),
-        "sparse": _one(head.to_sparse()),
         "of no device": _one(head.to("meta")),
         "10^13 columns in one number": _one(_everywhere(0, (CLASSES, 10**12))),
-        "one number repeated": _one(_everywhere(0, tuple(head.shape))),
         "no column": _one(head[:, :0]),
-        "another class": _one(head[:-1], **{"fc.bias": torch.zeros(CLASSES - 1)}),
         "scalars for the head": _one(
             torch.tensor(1.0),
             **{"fc.bias": torch.tensor(1.0)},
@@ -488,18 +444,6 @@ def _whole_network(folder: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), folder / "weights.pth")
 
 
-def _rewritten(change: Callable[[bytes], bytes], legacy: bool, folder: Path) -> None:
-    save(weights(), legacy, folder)
-    path = folder / "weights.pth"
-    path.write_bytes(change(path.read_bytes()))
-
-
-def _bit(whole: bytes) -> bytes:
-    """One bit of a convolution flipped: only a checksum shows it."""
-    place = whole.find(weights()["layer2.0.conv1.weight"].numpy().tobytes()[:16])
-    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
-
-
 def _bomb(folder: Path) -> None:
     path = folder / "weights.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -512,14 +456,10 @@ def checkpoint_cases() -> Iterator[Case]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tensors that torch half supports
         states = _states()
+    for name, content in states.items():
+        yield of(name, partial(save, content, legacy=False))
     for legacy, how in ((False, "zip"), (True, "legacy")):
-        for name, content in states.items():
-            yield of(f"{how}: {name}", partial(save, content, legacy))
-        for share in (0, 0.02, 0.3, 0.7, 0.99):
-            spoil = partial(_rewritten, partial(_part, share), legacy)
-            yield of(f"{how}: cut at {share:.0%}", spoil)
         yield of(f"{how}: malicious", partial(_malicious, legacy))
-    yield of("zip: one bit", partial(_rewritten, _bit, False))
     yield of("a whole network", _whole_network)
     yield of("zip bomb", _bomb)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -527,8 +467,6 @@ def checkpoint_cases() -> Iterator[Case]:
         yield of(f"malicious pickle, protocol {protocol}", spoil)
     for name, content in (
         ("empty", b""),
-        ("zero bytes", bytes(1000)),
-        ("text", b"weights\n"),
         ("HTML", b"<!doctype html><title>404</title>"),
         ("PK alone", b"PK"),
         ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\n"),
@@ -538,10 +476,6 @@ def checkpoint_cases() -> Iterator[Case]:
         ("pickle that grows", b"\x80\x02]" + b"2" * 10**5 + b"."),
     ):
         yield of(name, partial(_write, "weights.pth", content))
-
-
-def _part(share: float, whole: bytes) -> bytes:
-    return whole[: int(share * len(whole))]
 
 
 def _bare_pickle(protocol: int, folder: Path) -> None:

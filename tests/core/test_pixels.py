@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
-from replication.core.files import read_yaml, write_arrays
+from replication.core.files import write_arrays
 from replication.core.pixels import agreed, pixels_of
 from replication.core.settings import Settings, load
+from tests.made import write_params
 
 ROOT = Path(__file__).resolve().parents[2]
 HALF, IMAGENET = [0.5] * 3, [0.485, 0.456, 0.406]
@@ -23,12 +23,9 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     """Settings whose `own` has images, with changes by section."""
 
     def make(**changes: Mapping[str, Any]) -> Settings:
-        params = read_yaml(ROOT / "params.yaml")
-        params["inputs"]["own"]["images"] = str(tmp_path)
-        for section, values in changes.items():
-            params[section] |= values
-        YAML(typ="safe").dump(params, tmp_path / "params.yaml")
-        return load(tmp_path / "params.yaml")
+        (tmp_path / "params.yaml").unlink(missing_ok=True)
+        write_params(tmp_path, {"inputs": {"own": {"images": str(tmp_path)}}})
+        return load(write_params(tmp_path, changes))
 
     return make
 
@@ -78,15 +75,13 @@ def test_a_weight_tag_says_it_for_a_checkpoint_too(tmp_path, settings) -> None:
 
 def test_weights_of_the_recipes_own_network_come_with_its_pixels(tmp_path) -> None:
     """iNat18's published mean is not its ImageNet weights', and stays."""
-    params = read_yaml(ROOT / "params.yaml")
-    params["inputs"]["inat18"]["images"] = str(tmp_path)
+    write_params(tmp_path, {"inputs": {"inat18": {"images": str(tmp_path)}}})
     published = [0.466, 0.471, 0.380]
     path = tmp_path / "resnet50.pth"
     path.touch()
     for pretrained in (None, "resnet50.tv_in1k", str(path)):
-        params["backbone"]["pretrained"] = pretrained
-        YAML(typ="safe").dump(params, tmp_path / "params.yaml")
-        images = load(tmp_path / "params.yaml").images("inat18")
+        params = write_params(tmp_path, {"backbone": {"pretrained": pretrained}})
+        images = load(params).images("inat18")
         assert (images.mean, images.resize) == (published, 256)
 
 

@@ -8,10 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_table
 from replication.core.processes import is_first, launched
@@ -19,6 +17,7 @@ from replication.core.record import record_of
 from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.stages import backbone, prepare
+from tests.made import write_params
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -157,38 +156,23 @@ def wait_for(what: Callable[[], object], process: subprocess.Popen) -> None:
 
 EPOCHS = 5
 SMALL = {
-    "device": "cpu",
-    "devices": 2,
-    "network": "resnet8_cifar",
-    "num_classes": 8,
-    "num_images": 400,
-    "validation_per_class": 4,
-    "test_per_class": 4,
-    "epochs": EPOCHS,
-    "workers": 0,
+    "machine": {"device": "cpu", "devices": 2, "workers": 0},
+    "backbone": {"network": "resnet8_cifar"},
+    "data": {
+        "num_classes": 8,
+        "num_images": 400,
+        "validation_per_class": 4,
+        "test_per_class": 4,
+    },
+    "ce": {"epochs": EPOCHS},
 }
-
-
-def write_params(folder: Path, **changes: Any) -> None:
-    """The shipped settings, with every setting of a name changed."""
-    params = YAML().load(ROOT / "params.yaml")
-
-    def change(section: Any) -> None:
-        for name, value in section.items():
-            if name in changes:
-                section[name] = changes[name]
-            elif isinstance(value, dict):
-                change(value)
-
-    change(params)
-    YAML().dump(params, folder / "params.yaml")
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Path:
     """A checkout whose images are prepared."""
     folder = tmp_path_factory.mktemp("prepared")
-    write_params(folder, **SMALL)
+    write_params(folder, SMALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         prepare.main(Stage("prepare@places_lt", load()), "places_lt")
@@ -209,7 +193,7 @@ def by_srun(prepared: Path, tmp_path_factory) -> Path:
     """The stage as srun starts it: two machines of one task each."""
     folder = tmp_path_factory.mktemp("srun") / "project"
     shutil.copytree(prepared, folder)
-    write_params(folder, **SMALL | {"devices": 1})  # the launcher's number counts
+    write_params(folder, {"machine": {"devices": 1}})  # the launcher's number counts
     job = {
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_STEP_NUM_TASKS": "2",
@@ -278,7 +262,8 @@ def test_nothing_to_train_waits_for_nobody(
 ) -> None:
     """Whatever SLURM told; of several tasks, the others leave without a word."""
     (project / "given").mkdir()
-    write_params(project, **SMALL, features=str(project / "given"))
+    features = {"features": str(project / "given")}
+    write_params(project, {"inputs": {"places_lt": features}})
     monkeypatch.chdir(project)
     assert backbone.processes(load(), "places_lt", "ce") == 1
     about = MADE / "backbone" / "about.json"

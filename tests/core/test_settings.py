@@ -1,18 +1,16 @@
 """Settings: null is the published recipe, and what cannot be is one line."""
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from replication.core.files import read_yaml
-from replication.core.scaling import IMAGENET_LT, Size
+from replication.core.scaling import Size
 from replication.core.settings import (
     BENCHMARKS,
     LISTS,
@@ -30,15 +28,7 @@ DOORS = ("images", "checkpoint", "features")
 SMALL = Size(10_847, 64)  # CIFAR-100-LT, imbalance factor 100, ResNet-32
 
 
-class _Gone:
-    """Stands for a key that is taken out."""
-
-    def __repr__(self) -> str:
-        return "gone"
-
-
-GONE = _Gone()
-
+GONE = ...  # stands for a key that is taken out
 Changes = Mapping[str, Any]
 LoadWith = Callable[[Changes], Settings]
 
@@ -89,65 +79,21 @@ def test_shipped_settings_load() -> None:
         assert settings.is_stand_in(benchmark) != settings.is_shipped(benchmark)
 
 
-# What README and params.yaml tell a user to type after `-S`.
-OVERRIDES = (
-    ["lambda_pure=0.3"],
-    ["recipe=verbatim"],
-    ["inputs.places_lt.features=/tmp"],
-    ["inputs.inat18.checkpoint={ce: /tmp/a, paco: /tmp/b}"],
-    ["data.imbalance_factor=50", "backbone.network=resnet50", "machine.devices=4"],
-    *([f"{name}=[]"] for name in LISTS[1:] if shipped()[name]),
-    [f"{name}=[own]" for name in LISTS],
-)
-
-
-@pytest.mark.parametrize("overrides", OVERRIDES, ids=str)
-def test_an_override_by_dvc_changes_its_own_lines_alone(tmp_path, overrides) -> None:
-    """DVC rewrites the whole file; it must stay YAML, and all else as it was."""
-    path = tmp_path / "params.yaml"
-    path.write_text(SHIPPED.read_text())
-    apply_overrides(path, overrides)
-    changed_keys = {override.split("=")[0].split(".")[0] for override in overrides}
-    after, before = read_yaml(path), shipped()
-    assert {key for key in before if after[key] != before[key]} == changed_keys
-    lines = [set(file.read_text().splitlines()) for file in (path, SHIPPED)]
-    assert len(lines[1] - lines[0]) <= 1 + 2 * len(overrides)
-
-
 # --- what cannot be
 
 KNOWN = "expected a known setting, got this one"
 NOTHING = "expected a value or null, got nothing"
-BY_NAME = "expected a valid dictionary"
-WHOLE = "expected a valid integer"
-LIST = "'imagenet_lt', 'places_lt', 'inat18', 'cifar100_lt' or 'own'"
 
-# One of each kind; that every setting has its line is tests/bad_input's.
+# What is ours to say, and two of pydantic's; that every setting has its line is
+# tests/bad_input's.
 MALFORMED: list[tuple[Changes, list[str]]] = [
     ({"lamda_pure": 1}, [f"lamda_pure: {KNOWN}; did you mean lambda_pure?"]),
     ({1: 2}, [f"1: {KNOWN}"]),
-    (
-        {"inputs.own.features": {"ce": "/tmp", "paco": "/tmp", "pako": "/tmp"}},
-        [f"inputs.own.features.pako: {KNOWN}"],
-    ),
     ({"inputs.own.features": {"ce": "/tmp"}}, [f"inputs.own.features.paco: {NOTHING}"]),
     ({"recipe": "small"}, ["recipe: expected 'scaled' or 'verbatim', got 'small'"]),
-    ({"filter": "fast"}, [f"filter: {BY_NAME}, got 'fast'"]),
-    ({"view.mean": 0.5}, ["view.mean: expected a valid list, got 0.5"]),
     ({"view.mean": [0.5]}, ["view.mean: expected at least 3 items, got [0.5]"]),
-    ({"view.std": ["a", 0.1, 0.1]}, ["view.std.0: expected a valid number, got 'a'"]),
-    ({"lambda_pure": math.nan}, ["lambda_pure: expected a finite number, got nan"]),
-    ({"num_clusters": 2.5}, [f"num_clusters: {WHOLE}, got 2.5"]),
-    ({"sigma": 0}, ["sigma: expected greater than 0, got 0"]),
-    ({"ce.momentum": 1}, ["ce.momentum: expected less than 1, got 1"]),
-    (
-        {"view.mean": [0, 0, 2]},
-        ["view.mean.2: expected less than or equal to 1, got 2"],
-    ),
-    ({"data.seed": None}, [f"data.seed: {WHOLE}, got None"]),
-    ({"seeds": []}, ["seeds: expected at least 1 item, got []"]),
+    ({"num_clusters": 2.5}, ["num_clusters: expected a valid integer, got 2.5"]),
     ({"seeds": [1, 2, 1]}, ["seeds: expected each once, got [1, 2, 1]"]),
-    ({"ablation": ["places"]}, [f"ablation.0: expected {LIST}, got 'places'"]),
     (
         {"ablation": ["own"]},
         [
@@ -161,10 +107,6 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
             "inputs.own: expected images or features, since benchmarks lists own, "
             "got null"
         ],
-    ),
-    (
-        {"inputs.own.features": {"ce": "/tmp", "paco": None}},
-        ["inputs.own.features.paco: expected a valid string, got None"],
     ),
     (
         {"inputs.own.checkpoint": 5},
@@ -186,13 +128,6 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
         [
             "inputs.own.images: expected a folder, since inputs.own.checkpoint needs "
             "images to turn into features, got null"
-        ],
-    ),
-    (
-        {"machine.device": "cuda:x"},
-        [
-            r"machine.device: expected pattern '^(auto|cpu|cuda(:\d+)?)$', got "
-            "'cuda:x'"
         ],
     ),
     (
@@ -377,17 +312,6 @@ def test_only_what_the_paper_has_no_settings_for_is_scaled(
     assert used["verbatim"] == (500, 0.05, 1e-4)
     assert (used["scaled"] == used["verbatim"]) == printed
     assert printed or used["scaled"][0] == 47
-
-
-def test_at_imagenet_lts_size_nothing_changes(load_with, tmp_path) -> None:
-    for section in AT_SIZE:
-        scaled, verbatim = (
-            getattr(load_with(all_inputs(tmp_path) | {"recipe": recipe}), section)(
-                "own", IMAGENET_LT
-            )
-            for recipe in ("scaled", "verbatim")
-        )
-        assert scaled == verbatim
 
 
 def test_a_scaled_settings_source_is_its_arithmetic_and_an_override_wins(

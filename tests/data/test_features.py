@@ -7,25 +7,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from replication.data.features import read_features
+from tests.bad_input.cases import write_arrays_as
 
 FORMATS = ("h5", "npz", "safetensors")
 Arrays = Mapping[str, Any]
-
-
-def write(path: Path, arrays: Arrays) -> Path:
-    """Write arrays in the format that the ending names."""
-    if path.suffix == ".h5":
-        with h5py.File(path, "w") as file:
-            for name, value in arrays.items():
-                file[name] = value
-    elif path.suffix == ".npz":
-        np.savez(path, **arrays)
-    else:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path)
-    return path
 
 
 def rows(number: int = 6, dimension: int = 4, seed: int = 0) -> np.ndarray:
@@ -50,7 +37,7 @@ def make_folder(
         else:
             splits[split] = splits[split] | dict(change)
     for split, arrays in splits.items():
-        write(folder / f"feature_{split}.{ending}", arrays)
+        write_arrays_as(folder / f"feature_{split}.{ending}", arrays)
     return splits
 
 
@@ -69,7 +56,7 @@ def assert_split(read: tuple[np.ndarray, np.ndarray], written: Arrays) -> None:
 def test_augmented_training_samples_come_back(tmp_path: Path, ending) -> None:
     looks = {"features": rows(12, seed=8), "labels": np.repeat([0, 1, 2], 4)}
     make_folder(tmp_path, ending)
-    write(tmp_path / f"feature_train_augmented.{ending}", looks)
+    write_arrays_as(tmp_path / f"feature_train_augmented.{ending}", looks)
     read = read_features(tmp_path, 3, val_is_test=False)
     assert read.splits.keys() == {"train", "test", "val"} and read.notes == ()
     assert read.augmented is not None
@@ -83,7 +70,7 @@ def test_looks_that_are_not_each_class_as_often_are_refused(
     make_folder(tmp_path, "npz")
     path = tmp_path / "feature_train_augmented.npz"
     looks = rows(len(labels))
-    write(path, {"features": looks, "labels": np.array(labels)})
+    write_arrays_as(path, {"features": looks, "labels": np.array(labels)})
     assert refused(lambda: read_features(tmp_path, 3, val_is_test=False)) == [
         f"{path}: expected the 6 training samples, all as often, got {len(labels)} "
         "samples of other class counts"
@@ -94,7 +81,7 @@ def test_looks_that_are_not_each_class_as_often_are_refused(
 def test_every_format_comes_back(tmp_path: Path, ending) -> None:
     written = make_folder(tmp_path, ending)
     head = {"weight": rows(3, 4, seed=5), "bias": rows(3, 1, seed=6)[:, 0]}
-    write(tmp_path / f"classifier.{ending}", head)
+    write_arrays_as(tmp_path / f"classifier.{ending}", head)
     read = read_features(tmp_path, None, val_is_test=False)
     assert read.splits.keys() == {"train", "test", "val"}
     for split, arrays in written.items():
@@ -119,9 +106,9 @@ def test_what_is_cast_or_not_there_is_noted(tmp_path: Path, ending) -> None:
     """The authors' layout: label in the singular, no val, other files beside."""
     features = rows(seed=7).astype(np.float64)
     train = {"features": features, "label": whole()["labels"].astype(np.float32)}
-    write(tmp_path / f"feature_train.{ending}", train)
+    write_arrays_as(tmp_path / f"feature_train.{ending}", train)
     test = {"features": rows(), "label": np.zeros(6, np.uint8)}
-    write(tmp_path / f"feature_test.{ending}", test)
+    write_arrays_as(tmp_path / f"feature_test.{ending}", test)
     (tmp_path / "final_model_checkpoint.pth").touch()
     read = read_features(tmp_path, 3, val_is_test=False)
     assert_split(read.splits["train"], whole() | {"features": features.astype("f4")})
@@ -144,8 +131,8 @@ def problems(folder: Path, refused, num_classes: int | None = 3) -> list[str]:
 def test_missing_folder_and_files_are_refused(tmp_path: Path, refused) -> None:
     none = tmp_path / "none"
     assert problems(none, refused) == [f"{none}: expected a folder, found none"]
-    write(tmp_path / "feature_test.h5", whole())
-    write(tmp_path / "feature_test.npz", whole())
+    write_arrays_as(tmp_path / "feature_test.h5", whole())
+    write_arrays_as(tmp_path / "feature_test.npz", whole())
     assert problems(tmp_path, refused) == [
         f"{tmp_path}: expected feature_train.h5, .npz or .safetensors, found none",
         f"{tmp_path}: expected one feature_test file, found feature_test.h5 and "
@@ -187,8 +174,10 @@ def test_arrays_that_cannot_be_used_are_refused(
 
 def test_every_file_is_read_before_any_is_refused(tmp_path: Path, refused) -> None:
     make_folder(tmp_path)
-    train = write(tmp_path / "feature_train.h5", {"feats": rows(), "labels_": rows()})
-    test = write(tmp_path / "feature_test.h5", {"features": rows()})
+    train = write_arrays_as(
+        tmp_path / "feature_train.h5", {"feats": rows(), "labels_": rows()}
+    )
+    test = write_arrays_as(tmp_path / "feature_test.h5", {"features": rows()})
     assert problems(tmp_path, refused) == [
         f"{train}: expected an array features, got feats, labels_",
         f"{train}: expected an array labels or label, got feats, labels_",
@@ -230,7 +219,7 @@ def test_a_classifier_that_does_not_fit_is_refused(
     tmp_path: Path, refused, head, line
 ) -> None:
     make_folder(tmp_path)
-    path = write(tmp_path / "classifier.npz", head)
+    path = write_arrays_as(tmp_path / "classifier.npz", head)
     assert problems(tmp_path, refused) == [f"{path}: {line}"]
 
 
@@ -257,7 +246,7 @@ def test_an_array_that_was_half_written_is_refused(tmp_path: Path, refused) -> N
 def test_values_of_another_file_are_refused(tmp_path: Path, refused) -> None:
     """They would enter no run record."""
     make_folder(tmp_path, test=None)
-    write(tmp_path / "other.h5", whole())
+    write_arrays_as(tmp_path / "other.h5", whole())
     path = tmp_path / "feature_test.h5"
     with h5py.File(path, "w") as file:
         file["features"] = h5py.ExternalLink("other.h5", "/features")

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-from PIL import Image
 
 from replication.core.settings import DataSettings
 from replication.data import sources
 from replication.data.layouts import list_official
-from replication.data.lists import Published, read_published, remarks
+from replication.data.lists import (
+    Published,
+    published_order,
+    read_published,
+    remarks,
+)
 from replication.data.sources import list_images, prepare
 from replication.stages.prepare import index_of, summarise
 from tests.data.official import (
@@ -182,7 +186,7 @@ def test_root_without_lists_or_splits_is_refused(
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_plain_folder_of_a_benchmark_is_numbered_as_the_field_does(
+def test_plain_folders_of_a_benchmark_are_numbered_as_the_field_does(
     shared, tmp_path, benchmark
 ) -> None:
     """Every class of the real lists: as text, iNaturalist's 8,142 would all move."""
@@ -191,18 +195,23 @@ def test_plain_folder_of_a_benchmark_is_numbered_as_the_field_does(
     place = shared / "data" / benchmark / known.lists["test"].file
     parts = [line.rpartition(" ") for line in place.read_text().splitlines()]
     folder_of = {int(label): path.split("/")[-2] for path, _, label in parts}
-    Image.new("RGB", (1, 1)).save(tmp_path / "x.png")
-    for name in folder_of.values():
-        for split in ("train", "test"):
-            (tmp_path / split / name).mkdir(parents=True)
-            (tmp_path / split / name / "0.png").symlink_to(tmp_path / "x.png")
-    listing = list_images(settings_of(tmp_path, benchmark), tmp_path)
-    assert dict(enumerate(listing.class_names)) == dict(sorted(folder_of.items()))
-    assert listing.origin is None
+    order = published_order(tmp_path, sorted(folder_of.values()), known)
+    assert dict(enumerate(order)) == dict(sorted(folder_of.items()))
+
+
+def test_a_plain_folder_of_other_counts_is_said(
+    laid_out, tmp_path, write_images
+) -> None:
+    _, _, lines = laid_out("places_lt")
+    names = tuple(dict.fromkeys(line.split("/")[-2] for line in lines["train"]))
+    images = {f"{split}/{name}": 1 for split in ("train", "test") for name in names}
+    root = write_images(tmp_path / "plain", images)
+    listing = list_images(settings_of(root, "places_lt"), tmp_path)
+    assert listing.class_names == names and listing.origin is None
     assert listing.notes == (
         "The class counts of this folder are not the published ones.",
     )
-    thinned = settings_of(tmp_path, benchmark, imbalance_factor=2.0)
+    thinned = settings_of(root, "places_lt", imbalance_factor=2.0)
     assert list_images(thinned, tmp_path).notes == ()
 
 

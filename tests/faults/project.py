@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ruamel.yaml import YAML
 
 from replication.core.files import read_json
 from replication.core.stage import record_of
-from tests.graph import ROOT
+from tests.made import write_params
 
 Stage = tuple[str, ...]
 PACO, CE = ("places_lt", "paco"), ("places_lt", "ce")
@@ -189,25 +188,11 @@ def _run(folder: Path, stage: Stage, log: Path, largest: int | None) -> None:
     runpy.run_module(f"replication.stages.{module}", run_name="__main__")
 
 
-def settings(folder: Path, changes: Mapping[str, Any]) -> None:
-    """Change params.yaml of a project."""
-    yaml, path = YAML(), folder / "params.yaml"
-    params = yaml.load(path)
-    for name, value in changes.items():
-        if isinstance(value, Mapping):
-            params[name].update(value)
-        else:
-            params[name] = value
-    path.unlink()  # it may share its content with the undisturbed project's
-    yaml.dump(params, path)
-
-
 def undisturbed(folder: Path) -> Project:
     """Run every stage once."""
     start_server()
     folder.mkdir(parents=True)
-    shutil.copy(ROOT / "params.yaml", folder)
-    settings(folder, SMALL)
+    write_params(folder, SMALL)
     made: dict[str, tuple[str, ...]] = {}
     seconds: dict[str, float] = {}
     for name, stage in {"prepare": PREPARE, **STAGES}.items():

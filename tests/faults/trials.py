@@ -23,9 +23,9 @@ from tests.faults.project import (
     ended,
     rewritten,
     run,
-    settings,
     started,
 )
+from tests.made import write_params
 
 # A setting of each stage that changes what it makes.
 CHANGES: Mapping[str, Mapping[str, Any]] = {
@@ -197,7 +197,7 @@ class Trials:
         process.kill()
         ended(process, log, since)
         for one in (folder, fresh):
-            settings(one, CHANGES[name])
+            write_params(one, CHANGES[name])
         codes = [run(one, STAGES[name]).code for one in (folder, fresh)]
         other = Project(fresh, self.project.made, {})
         wrong = other.differences(name, folder)

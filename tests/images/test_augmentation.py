@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -25,6 +24,7 @@ from replication.images.batches import (
     view_batches,
 )
 from replication.images.colour import ColorJitter
+from tests.backbones.made import as_files
 
 CPU = torch.device("cpu")
 KINDS = ("randcls", "sim", "cifar_strong", "cifar_sim")
@@ -279,12 +279,7 @@ def test_views_follow_the_seed_and_the_sample_alone() -> None:
 
 def test_files_and_packed_pixels_give_the_same_views(tmp_path) -> None:
     packed = split(6)
-    assert packed.pixels is not None
-    paths = []
-    for i, image in enumerate(packed.pixels):
-        paths.append(tmp_path / f"{i}.png")
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(paths[-1])
-    files = ImageSplit(packed.labels, None, tuple(paths))
+    files = as_files(packed, tmp_path)
     order = torch.tensor([4, 0, 5])
     assert same(joined(batches(packed, order)), joined(batches(files, order)))
 

@@ -24,6 +24,7 @@ from replication.images.batches import (
     training_batches,
     worker_count,
 )
+from tests.backbones import made
 
 CPU = torch.device("cpu")
 
@@ -39,24 +40,10 @@ def packed(number: int) -> ImageSplit:
     return ImageSplit(torch.arange(number) % 5, noise(number), ())
 
 
-def save(pixels: Tensor, path: Path) -> Path:
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-    return path
-
-
 @pytest.fixture
 def as_files(tmp_path) -> Callable[[ImageSplit], ImageSplit]:
     """The same split with its images in files."""
-
-    def write(split: ImageSplit) -> ImageSplit:
-        assert split.pixels is not None
-        paths = [
-            save(image, tmp_path / f"{i:03d}.png")
-            for i, image in enumerate(split.pixels)
-        ]
-        return ImageSplit(split.labels, None, tuple(paths))
-
-    return write
+    return lambda split: made.as_files(split, tmp_path)
 
 
 def epoch(

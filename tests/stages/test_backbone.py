@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from replication.backbones.networks import build_network, features_of
-from replication.core.files import read_about, read_arrays, read_json, read_yaml
+from replication.core.files import read_about, read_arrays, read_json
 from replication.core.record import record_of
 from replication.core.settings import load
 from replication.core.stage import OUTPUTS, Stage
 from replication.images.batches import normalise, read_split
 from replication.stages import backbone, features, prepare
+from tests.made import write_params
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = "resnet8_cifar"
 
 
@@ -27,14 +26,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_images) -> P
     folders = {f"{split}/{c}": 2 for split in ("train", "test") for c in "abc"}
     write_images(tmp_path / "images", folders)
     torch.save(build_network(SMALL, 5, None, seed=3).state_dict(), "start.pth")
-    params = read_yaml(ROOT / "params.yaml")
-    params["inputs"]["own"]["images"] = "images"
-    params["backbone"] |= {"network": SMALL, "pretrained": "start.pth"}
-    params["view"] |= {"image_size": 32, "resize": 32}
-    params["ce"]["epochs"] = params["paco"]["epochs"] = 0
-    params["extraction"]["augmented_passes"] = 2
-    params["machine"]["device"] = "cpu"
-    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+    changes = {
+        "inputs": {"own": {"images": "images"}},
+        "backbone": {"network": SMALL, "pretrained": "start.pth"},
+        "view": {"image_size": 32, "resize": 32},
+        "ce": {"epochs": 0},
+        "paco": {"epochs": 0},
+        "extraction": {"augmented_passes": 2},
+        "machine": {"device": "cpu"},
+    }
+    write_params(tmp_path, changes)
     return tmp_path
 
 
@@ -70,12 +71,10 @@ def test_frozen_features_are_those_of_the_file(checkout, objective) -> None:
 def test_pixels_that_are_not_the_weights_own_are_named(checkout) -> None:
     """A file of ours states its pixels; what params.yaml sets instead is said."""
     run_to_features("paco")
-    params = read_yaml(checkout / "params.yaml")
     weights = "weights.safetensors"
     (OUTPUTS / "own" / "paco" / "backbone" / weights).rename(checkout / weights)
-    params["backbone"]["pretrained"] = weights
-    params["view"] |= {"mean": [0.5] * 3}
-    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    changes = {"backbone": {"pretrained": weights}, "view": {"mean": [0.5] * 3}}
+    write_params(checkout, changes)
     run_to_features("paco")
     about = read_json(OUTPUTS / "own" / "paco" / "features" / "about.json")
     assert about["notes"] == [
@@ -85,9 +84,7 @@ def test_pixels_that_are_not_the_weights_own_are_named(checkout) -> None:
 
 
 def test_nothing_pretrained_is_nothing_to_freeze(checkout, refused) -> None:
-    params = read_yaml(checkout / "params.yaml")
-    params["backbone"]["pretrained"] = None
-    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    write_params(checkout, {"backbone": {"pretrained": None}})
     assert refused(lambda: run_to_features("ce")) == [
         "ce.epochs: expected at least 1, since nothing is pretrained "
         "(backbone.pretrained, ce.from_scratch), got 0"

@@ -6,12 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from replication.backbones.networks import build_network
 from replication.core.files import (
     read_table,
-    read_yaml,
     write_arrays,
     write_json,
     write_text,
@@ -20,19 +18,16 @@ from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.samples.predictions import by_seed
 from replication.stages import decoupling
+from tests.made import write_params
 
-ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = Path("outputs/places_lt")
 LABELS = np.repeat(np.arange(3), 2)
 
 
 def set_params(**changes: object) -> None:
-    params = read_yaml(ROOT / "params.yaml")
-    params |= {"seeds": [0, 1]}
-    params["machine"]["device"] = "cpu"
-    params["decoupling"]["inputs"] = "images"
-    params["head"] |= {"epochs": 1} | changes
-    YAML(typ="safe").dump(params, Path("params.yaml"))
+    sections = {"decoupling": {"inputs": "images"}, "head": {"epochs": 1} | changes}
+    machine = {"device": "cpu"}
+    write_params(Path("."), {"seeds": [0, 1], "machine": machine} | sections)
 
 
 @pytest.fixture

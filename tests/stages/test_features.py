@@ -5,17 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from replication.classifiers.loading import read_splits
-from replication.core.files import read_arrays, read_json, read_yaml
+from replication.core.files import read_arrays, read_json
 from replication.core.record import record_of
 from replication.core.settings import load
 from replication.core.stage import OUTPUTS, Stage
 from replication.data.listing import Listing
 from replication.stages import backbone, features, prepare
+from tests.made import write_params
 
-ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {"paco": "theirs/paco", "ce": "theirs/ce"}
 
 
@@ -33,9 +32,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         weight, bias = np.ones((3, 4)), np.zeros(3)
         np.savez(folder / "classifier.npz", weight=weight, bias=bias)
         (folder / "notes.txt").write_text("not read")
-    params = read_yaml(ROOT / "params.yaml")
-    params["inputs"]["own"]["features"] = GIVEN
-    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+    write_params(tmp_path, {"inputs": {"own": {"features": GIVEN}}})
     return tmp_path
 
 
@@ -86,16 +83,19 @@ def trained(checkout, monkeypatch, write_images) -> Path:
     """A checkout with images, whose PaCo network has trained for an epoch."""
     folders = {f"{split}/{c}": 4 for split in ("train", "test") for c in "abc"}
     write_images(checkout / "images", folders)
-    params = read_yaml(ROOT / "params.yaml")
-    params["inputs"]["own"]["images"] = "images"
-    params["backbone"]["network"] = "resnet8_cifar"
-    params["view"] |= {"image_size": 32, "resize": 32}
-    params["machine"] |= {"device": "cpu", "workers": 0}
-    small = {"epochs": 1, "batch_size": 4, "queue_size": 8, "projection_dim": 8}
-    params["paco"] |= small | {"query_view": "glyph", "key_view": "glyph"}
-    params["ce"] |= {"epochs": 1, "batch_size": 4}
-    params["extraction"]["augmented_passes"] = 2
-    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    small = {"epochs": 1, "batch_size": 4}
+    changes = {
+        "inputs": {"own": {"images": "images", "features": None}},
+        "backbone": {"network": "resnet8_cifar"},
+        "view": {"image_size": 32, "resize": 32},
+        "machine": {"device": "cpu", "workers": 0},
+        "paco": small
+        | {"queue_size": 8, "projection_dim": 8}
+        | {"query_view": "glyph", "key_view": "glyph"},
+        "ce": small,
+        "extraction": {"augmented_passes": 2},
+    }
+    write_params(checkout, changes)
     prepare.main(Stage("prepare@own", load()), "own")
     return checkout
 
@@ -160,9 +160,8 @@ def test_a_run_killed_between_looks_goes_on_there(trained, monkeypatch) -> None:
 
 
 def test_imported_looks_are_fitted_to_by_pacos_methods_alone(checkout) -> None:
-    params = read_yaml(checkout / "params.yaml")
-    params["inputs"]["own"]["features"] = GIVEN["paco"]
-    YAML(typ="safe").dump(params, checkout / "params.yaml")
+    (checkout / "params.yaml").unlink()
+    write_params(checkout, {"inputs": {"own": {"features": GIVEN["paco"]}}})
     looks = np.random.default_rng(1).standard_normal((45, 4)).astype(np.float32)
     labels = np.tile(np.repeat(np.arange(3), 5), 3)
     path = Path(GIVEN["paco"]) / "feature_train_augmented.npz"

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
-from replication.core.files import read_json, read_yaml
+from replication.core.files import read_json
 from replication.core.settings import load
 from replication.core.stage import OUTPUTS, Stage
 from replication.stages import backbone, features, heads, prepare
+from tests.made import write_params
 
-ROOT = Path(__file__).resolve().parents[2]
 CENTRES = 4 * np.eye(12, 16)
 
 
@@ -34,10 +33,9 @@ def stated(rows: list[int]) -> dict:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("theirs").mkdir()
-    params = read_yaml(ROOT / "params.yaml") | {"seeds": [0]}
-    params["inputs"]["own"]["features"] = "theirs"
-    params["head"] |= {"epochs": 20, "lr": 0.5}
-    YAML(typ="safe").dump(params, Path("params.yaml"))
+    inputs = {"own": {"features": "theirs"}}
+    head = {"epochs": 20, "lr": 0.5}
+    write_params(tmp_path, {"seeds": [0], "inputs": inputs, "head": head})
 
 
 def test_rows_in_the_order_of_the_labels_give_no_doubt() -> None:
