@@ -299,6 +299,7 @@ def test_resume_folder_is_of_settings_inputs_code_and_arithmetic(
     stage, monkeypatch
 ) -> None:
     """The same again is taken up; anything else has a new one, and the old stays."""
+    monkeypatch.setattr(stages, "code_hash", lambda: "code")  # read once is enough
     settings = stage.settings.head("places_lt")
     folder = stage.resume_folder(settings, 1)
     assert stage.resume_folder(settings, 1) == folder
@@ -315,6 +316,3 @@ def test_resume_folder_is_of_settings_inputs_code_and_arithmetic(
         monkeypatch.setattr(Settings, name, lambda _: True)
         folders.append(stage.resume_folder(settings, 2))
     assert len(set(folders)) == len(folders) == 7
-
-
-# --- the record

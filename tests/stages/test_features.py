@@ -106,8 +106,19 @@ def extracted(objective: str) -> Path:
     return OUTPUTS / "own" / objective / "features"
 
 
-def test_pacos_training_features_are_of_its_query_view(trained) -> None:
-    folder = extracted("paco")
+def test_pacos_training_features_are_of_its_query_view_cross_entropys_clean(
+    trained,
+) -> None:
+    """What is fitted to is the augmented table where there is one."""
+    folder, plain = extracted("paco"), extracted("ce")
+    assert read_json(plain / "about.json")["train"] == "clean"
+    assert not (plain / "train_augmented.safetensors").exists()
+    names = ("train", "train_clean", "test")
+    for place, number in ((folder, 24), (plain, 12)):
+        splits = read_splits(Stage("heads", load()), place, names, torch.device("cpu"))
+        assert [len(splits[name].labels) for name in names] == [number, 12, 12]
+        clean = read_arrays(place / "train.safetensors")["features"]
+        np.testing.assert_array_equal(splits["train_clean"].features, clean)
     about = read_json(folder / "about.json")
     assert (about["train"], about["augmented_passes"]) == ("augmented", 2)
     assert about["features"] == (
@@ -122,22 +133,6 @@ def test_pacos_training_features_are_of_its_query_view(trained) -> None:
     passes = np.split(looks["features"], 2)
     assert not np.isclose(passes[0], passes[1]).all(1).any()
     assert not np.isclose(passes[0], clean["features"]).all(1).any()
-
-
-def test_cross_entropys_training_features_are_clean(trained) -> None:
-    folder = extracted("ce")
-    assert read_json(folder / "about.json")["train"] == "clean"
-    assert not (folder / "train_augmented.safetensors").exists()
-
-
-def test_what_is_fitted_to_is_the_augmented_table_where_there_is_one(trained) -> None:
-    cpu, names = torch.device("cpu"), ("train", "train_clean", "test")
-    for objective, number in (("paco", 24), ("ce", 12)):
-        folder = extracted(objective)
-        splits = read_splits(Stage("heads", load()), folder, names, cpu)
-        assert [len(splits[name].labels) for name in names] == [number, 12, 12]
-        clean = read_arrays(folder / "train.safetensors")["features"]
-        np.testing.assert_array_equal(splits["train_clean"].features, clean)
 
 
 def test_a_run_killed_between_looks_goes_on_there(trained, monkeypatch) -> None:
