@@ -457,7 +457,7 @@ def checkpoint_cases() -> Iterator[Case]:
         warnings.simplefilter("ignore")  # of tensors that torch half supports
         states = _states()
     for name, content in states.items():
-        yield of(name, partial(save, content, legacy=False))
+        yield of(name, partial(save, content, False))
     for legacy, how in ((False, "zip"), (True, "legacy")):
         yield of(f"{how}: malicious", partial(_malicious, legacy))
     yield of("a whole network", _whole_network)
