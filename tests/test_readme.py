@@ -19,7 +19,7 @@ def committed(page: str) -> str:
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"{page}: no committed page to compare with")
-    return done.stdout
+    return done.stdout.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_readme_has_findings() -> None:

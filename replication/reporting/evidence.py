@@ -113,11 +113,11 @@ def finding(runs: Sequence[RealRun]) -> str:
     if len(counted) > 1:
         where = f"In {len(counted)} runs with settings made for their data (*scaled*)"
     said = [
-        _shown(ASKED[test], verdicts)
+        _shown(ASKED[test], verdicts, counted=len(counted) > 1)
         for test in COMPARED.values()
         if (verdicts := _verdicts(counted, test))
     ]
-    return f"{where} DLSA is shown {'; '.join(said)}."
+    return f"{where}, DLSA is {'; it is '.join(said)}."
 
 
 def _counted(runs: Sequence[RealRun]) -> list[RealRun]:
@@ -126,20 +126,18 @@ def _counted(runs: Sequence[RealRun]) -> list[RealRun]:
     return [run for run in runs if run is first.get(run.name)]
 
 
-def _shown(other: str, verdicts: Sequence[str]) -> str:
-    """`better than its head in 1 of 3`; of a single run without the count."""
+def _shown(other: str, verdicts: Sequence[str], counted: bool) -> str:
+    """`better than its head in 1 of 3`; where it is not `counted`, of a single run."""
     counts = {
         "better": verdicts.count("supported"),
         "worse": verdicts.count("contradicted"),
     }
-    of = f" of {len(verdicts)}" if len(verdicts) > 1 else ""
     shown = [
-        f"{word} than {other}" + (f" in {count}{of}" if of else "")
+        f"{word} than {other}" + f" in {count} of {len(verdicts)}" * counted
         for word, count in counts.items()
         if count
     ]
-    none = f"neither better nor worse than {other}" + (f" in any{of}" if of else "")
-    return ", ".join(shown) or none
+    return ", ".join(shown) or f"not shown to be better or worse than {other}"
 
 
 def conclusion(run: RealRun) -> str:
@@ -153,7 +151,7 @@ def conclusion(run: RealRun) -> str:
 def evidence_table(runs: Sequence[RealRun]) -> str:
     """A row a run and protocol: accuracies, and the paired differences."""
     header = ["Run", "Settings", "Protocol", "Its head", "DLSA"]
-    header += [f"DLSA {title}".replace("\n", " ") for title in _TITLES.values()]
+    header += [f"M{title[1:]}".replace("\n", " ") for title in _TITLES.values()]
     body = []
     for run in runs:
         for protocol, words in PROTOCOL_NAMES.items():

@@ -127,7 +127,13 @@ def scoreboard(
         for section, shorts in algebra.items()
     ]
     rows += [*of_print, *on_data, *holds, *silent]
-    return markdown_table(_HEADER, rows, words=len(_HEADER))
+    data = {row[3] for row in rows} - {"none needed", _NONE}
+    said = ""
+    if len(data) == 1:  # the same in every row: once, below
+        said = f"\n\n*This run's* data: {data.pop()}."
+        for row in rows:
+            row[3] = row[3] if row[3] in ("none needed", _NONE) else "this run's"
+    return markdown_table(_HEADER, rows, words=len(_HEADER)) + said
 
 
 @dataclass(frozen=True)

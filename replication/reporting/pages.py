@@ -21,13 +21,15 @@ HABITS = {
 STAND_IN = "stand_in/"  # pages on drawn glyphs, below reports/
 
 
-_SHARE = re.compile(r"([\d,]+) of ([\d,]+) ")  # `4 of 10,000 test samples are ...`
+_SHARE = re.compile(
+    r"(?:^|: )([\d,]+) of ([\d,]+) "
+)  # `4 of 10,000 test samples are ...`
 _LITTLE = 0.001  # of the samples: less than a tenth of a point of accuracy
 
 
-def _matters(doubt: str) -> bool:
-    """Whether a doubt is about more than a few samples."""
-    if not (share := _SHARE.match(doubt)):
+def _matters(note: str) -> bool:
+    """Whether a note or doubt is about more than a few samples."""
+    if not (share := _SHARE.search(note)):
         return True
     some, of = (int(number.replace(",", "")) for number in share.groups())
     return some > _LITTLE * of
@@ -59,8 +61,9 @@ class Part:
         return bool(disagreements(self.runs)) or any(map(_matters, self.doubts))
 
     def warnings(self) -> list[str]:
-        """What a reader must beware of, in a few words each: the rest is folded."""
-        notes = (note.partition(", the first")[0].rstrip(".") for note in self.notes)
+        """What a reader must beware of, in a few words each; the rest is folded."""
+        notes = filter(_matters, self.notes)
+        notes = (note.partition(", the first")[0].rstrip(".") for note in notes)
         said = {"Warning": [*disagreements(self.runs)], "Of the input": [*notes]}
         return [f"**{what}.** {'. '.join(of)}." for what, of in said.items() if of]
 

@@ -17,6 +17,10 @@ _RECIPES = {
     "scaled": "*Scaled*: ImageNet-LT's, at the size of this data",
     "verbatim": "*Verbatim*: ImageNet-LT's as they stand, on data of another size",
 }
+# Spaces inside a number and its interval, range or percent sign: no line ends there.
+_HELD = re.compile(
+    r"(?<=\d) (?=[±%]|to \d)|(?<=±) (?=\d)|(?<=\d to) (?=\d)|(?<=\d,) (?=\S+\d\])"
+)
 _LINK = re.compile(  # words with brackets in them too: E[x]
     r"\[(?P<words>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<file>\w+\.md)(?P<place>[^)]*)\)"
 )
@@ -83,7 +87,7 @@ def relinked(
     """A page's text with every link to another page where that one is.
 
     A page that is not in this one's folder is looked for in others; a link to one that
-    is nowhere becomes plain text.
+    is nowhere becomes plain text. No line ends inside a number with its interval.
     """
 
     def found(link: re.Match[str]) -> str:
@@ -93,7 +97,7 @@ def relinked(
                 return f"[{link['words']}]({way}{link['place']})"
         return link["words"]
 
-    return _LINK.sub(found, text)
+    return _HELD.sub("\N{NO-BREAK SPACE}", _LINK.sub(found, text))
 
 
 def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:

@@ -201,4 +201,4 @@ def seen(cells: Iterable[Cell | Claim]) -> str:
     if not words:
         return ""
     joined = " or ".join(words)
-    return f"Such a run detects, 80 times in 100, a difference of {joined} points."
+    return f"A true difference of {joined} points would be found 80 times in 100."

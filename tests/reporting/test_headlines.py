@@ -33,11 +33,18 @@ def test_of_print_only_what_needs_no_data_is_said() -> None:
     free = {"grade": "none needed", "verdict": "contradicted"}
     claims = [
         claim(statement="Three apart.", **free, unit="", mean=1.7, low=None, high=None),
-        claim(statement="MCC.", **free, section="audit"),
+        claim(
+            statement="MCC.",
+            **free,
+            section="audit",
+            mean=-0.013,
+            low=-0.024,
+            high=-0.002,
+        ),
         claim(verdict="contradicted"),
         claim(grade="none needed"),
     ]
     assert of_print(claims) == [
-        "MCC. Off by +1.3 ± 1.1 points.",
-        "Three apart. It is 1.7.",
+        "“MCC”: it is off by 1.3 ± 1.1 points.",
+        "“Three apart”: it is 1.7.",
     ]

@@ -21,7 +21,8 @@ def rows(claims: Sequence[Claim], cells: Sequence[Cell] = ()) -> list[list[str]]
     """Cells of the scoreboard, less its header."""
     tables = read_published_tables()
     text = scoreboard(SENTENCES, claims, cells, tables, TITLES)
-    return [line.strip("| ").split(" | ") for line in text.splitlines()[2:]]
+    body = [line for line in text.splitlines()[2:] if line.startswith("|")]
+    return [line.strip("| ").split(" | ") for line in body]
 
 
 def of(sentence: str | None, name: str, verdict: str, **changes: Any) -> Claim:
@@ -47,7 +48,8 @@ def test_findings_stand_before_print_data_algebra_and_what_was_not_run() -> None
         "Eq. 1, Eq. 2",
     ]
     gain, mcc, _, algebra, larger_p, *silent = made
-    assert gain[1:4] == ["+1.0", "+1.3 ± 1.1", "Places-LT, scaled"]
+    assert gain[1:4] == ["+1.0", "+1.3 ± 1.1", "this run's"]
+    assert mcc[3] == "none needed"
     assert mcc[4:] == ["**contradicted**", "[audit](audit.md)"]
     assert algebra[2] == "2 of 2 hold"
     assert larger_p[2:5] == ["—", "—", "not run"]
@@ -72,16 +74,19 @@ def test_print_has_a_row_for_each_of_its_numbers() -> None:
 
 def test_the_best_data_at_hand_speaks_and_one_case_decides() -> None:
     paper = {"grade": "paper's data", "benchmark": "inat18"}
-    made = rows(
-        [
-            of("s6_bold", "gain_few", "supported", **paper),
-            of("s6_bold", "gain_many", "contradicted", **paper, mean=-0.1, low=-0.1),
-            of("s6_bold", "gain_overall", "undecided", grade=REAL),
-            of(None, "gain_overall", "supported", **paper),
-        ]
-    )
-    help_, bold = made[0], made[1]
-    assert help_[3] == "iNaturalist 2018, paper's data"
+    claims = [
+        of("s6_bold", "gain_few", "supported", **paper),
+        of("s6_bold", "gain_many", "contradicted", **paper, mean=-0.1, low=-0.1),
+        of("s6_bold", "gain_overall", "undecided", grade=REAL),
+        of(None, "gain_overall", "supported", **paper),
+    ]
+    board = scoreboard(SENTENCES, claims, [], read_published_tables(), TITLES)
+    assert board.endswith("|\n\n*This run's* data: iNaturalist 2018, paper's data.")
+    bold = rows(claims)[1]
+    two = rows([*claims, of("s4_dark", "dark", "undecided")])
+    assert {row[3] for row in two} == {
+        *("iNaturalist 2018, paper's data", "Places-LT, scaled", "—")
+    }
     assert bold[2].startswith("−10.0") and bold[4] == "**contradicted**"
 
 

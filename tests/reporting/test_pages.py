@@ -30,7 +30,8 @@ def test_what_to_beware_of_stands_below_the_finding() -> None:
     """Of runs that disagree, and of the input; which and where is said at the end."""
     runs = [record("dlsa@x", clean=False)]
     notes = ["Half is missing, the first a.", "The rest too."]
-    warned = part("First", runs=runs, notes=notes)
+    few = "X: 4 of 10,000 test samples are training samples too."
+    warned = part("First", runs=runs, notes=[*notes, few])
     warning = (
         "> **Warning.** Uncommitted code ran.<br>\n"
         "> **Of the input.** Half is missing. The rest too.\n\nThe rest."
@@ -39,7 +40,7 @@ def test_what_to_beware_of_stands_below_the_finding() -> None:
     bare = part("First", runs=runs, notes=notes, text="# First\n\nFound.\n\nThe rest.")
     assert bare.whole().startswith(f"# First\n\nFound.\n\n{warning}")
     behind = warned.whole().split(FOLDED)[1]
-    for said in ("Uncommitted code ran in dlsa@x.", *notes):
+    for said in ("Uncommitted code ran in dlsa@x.", *notes, few):
         assert f"\n- {said}\n" in behind
     assert warned.warnings() and not part("First").warnings()
 

@@ -35,3 +35,10 @@ def test_a_link_leads_to_where_the_page_is_or_is_no_link() -> None:
     assert relinked("[x](a.md)", Path("k/m/p.md"), pages, [Path("r")]) == (
         "[x](../../r/a.md)"
     )
+
+
+def test_no_line_ends_inside_a_number() -> None:
+    held = relinked(
+        "1.2 ± 0.3 points, 95 % of 3 to 4 [−1.2, +0.6]", Path("p.md"), [], []
+    )
+    assert held == "1.2\xa0±\xa00.3 points, 95\xa0% of 3\xa0to\xa04 [−1.2,\xa0+0.6]"

@@ -98,8 +98,9 @@ def test_what_a_run_could_have_seen_is_a_line() -> None:
     """Least and most of the detectable differences, under each protocol."""
     paper = [gap(detectable=value) for value in (0.0123, 0.004, None, math.nan)]
     released = gap(protocol="as_released", detectable=0.02)
-    assert tables.seen([*paper, released]).endswith(
-        "a difference of 0.4 to 1.2 (validated) or 2.0 (as released) points."
+    assert tables.seen([*paper, released]) == (
+        "A true difference of 0.4 to 1.2 (validated) or 2.0 (as released) points would "
+        "be found 80 times in 100."
     )
     assert tables.seen([gap()]) == ""
 

@@ -75,11 +75,11 @@ def finding(measured: Measurement) -> str:
 def _origin(measured: Measurement, protocol: str) -> str:
     gap, step, shown_alone = _deciding(measured, protocol)
     if gap.verdict == "undecided":
-        why = "which is not told from zero; the longest step is"
+        why = "which cannot be told from zero; the largest step is"
     elif shown_alone:
         why = "and the step that does it is"
     else:
-        why = "which no step alone is shown to do; the longest is"
+        why = "but no step alone is shown to do so; the largest is"
     return (
         f"{_UNDER[protocol]}, DLSA moves the Overall accuracy of its head by "
         f"{in_unit(gap)}, {why} “{_plainly(step)}” ({in_unit(step)})."

@@ -1,6 +1,7 @@
 """The page of sigma's selection: the sweep, both readings, its claims."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from replication.reporting.rendering import section_page, unless_published
 from replication.reporting.tables import (
     METRIC_NAMES,
     claims_table,
+    emphasised,
     entry,
     markdown_table,
     percent,
@@ -18,11 +20,11 @@ from replication.reporting.tables import (
 )
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.sigma.experiment import READINGS, point
-from replication.statistics.results import Claim, Measurement, pick
+from replication.statistics.results import Cell, Claim, Measurement, pick
 
 _WHY = {
     "published": "published",
-    "used": "in use",
+    "used": "in use here",
     "squared": "squared distance 3",
     "distance": "distance 3",
     "tried": "tried",
@@ -70,10 +72,9 @@ def _moved(measured: Measurement) -> str:
     sigmas = _sigmas(measured)
     span = f"between {_short(sigmas[0])} and {_short(sigmas[-1])}"
     gaps = [
-        f"σ = {_short(sigma)} ({points(-gap.mean)} points)"
-        for sigma in sigmas
-        if (gap := pick(measured.cells, minus=point(sigma)))
-        and gap.verdict != "undecided"
+        f"σ = {_short(sigma)} ({points(gap.mean)} points)"
+        for sigma, gap in _gaps(measured).items()
+        if gap.verdict != "undecided"
     ]
     if not gaps:
         return f"No σ {span} is shown to change Overall."
@@ -103,6 +104,16 @@ def _sigmas(measured: Measurement) -> list[float]:
     return [tried["sigma"] for tried in measured.details["sweep"]]
 
 
+def _gaps(measured: Measurement) -> dict[float, Cell]:
+    """σ -> Overall minus that under the compared one, which the cells have reversed."""
+    gaps = {s: pick(measured.cells, minus=point(s)) for s in _sigmas(measured)}
+    return {
+        sigma: replace(gap, mean=-gap.mean, low=-gap.high, high=-gap.low)
+        for sigma, gap in gaps.items()
+        if gap
+    }
+
+
 def _entropy(measured: Measurement) -> np.ndarray:
     """(σ, seeds) entropy of the first filter's cluster posterior, in percent."""
     cells = [c for c in measured.cells if c.metric == "entropy"]
@@ -117,11 +128,11 @@ def _short(value: float) -> str:
 
 
 def _accuracies_table(measured: Measurement) -> str:
-    """A row a sigma: Overall with its interval, and the compared one minus it."""
+    """A row a sigma: Overall with its interval, and minus the compared one."""
     header = ["σ", "Why", "Overall, validation", "Overall, test"]
-    header.append(f"σ = {_short(measured.details['compared'])} minus this, test")
-    cells, rows = measured.cells, []
-    values = [cell for cell in cells if cell.minus is None]
+    header.append(f"Minus σ = {_short(measured.details['compared'])}, test")
+    gaps, rows = _gaps(measured), []
+    values = [cell for cell in measured.cells if cell.minus is None]
     for tried in measured.details["sweep"]:
         at = point(tried["sigma"])
         overall = (
@@ -129,7 +140,8 @@ def _accuracies_table(measured: Measurement) -> str:
             for split in ("val", "test")
         )
         why = ", ".join(_WHY[reason] for reason in tried["why"])
-        rows.append([_short(tried["sigma"]), why, *overall, entry(cells, minus=at)])
+        gap = emphasised(gaps[tried["sigma"]]) if tried["sigma"] in gaps else "—"
+        rows.append([_short(tried["sigma"]), why, *overall, gap])
     return markdown_table(header, rows, words=2)
 
 
@@ -176,10 +188,10 @@ def sweep_figure(measured: Measurement) -> str:
     left.set_ylim(0, 102)
     left.set_ylabel("entropy of the cluster posterior, %")
     left.set_title("Overlap of the clusters (100 %: whole)")
-    gaps = {s: pick(measured.cells, minus=point(s)) for s in sigmas if s != compared}
+    gaps = _gaps(measured)
     ends = [(gap.mean, gap.low, gap.high) for gap in gaps.values()]
-    mean, low, high = -100 * np.array(ends, dtype=float).T
-    reach = [mean - high, low - mean]  # what is subtracted changes sides
+    mean, low, high = 100 * np.array(ends, dtype=float).T
+    reach = [mean - low, high - mean]
     right.errorbar([*gaps], mean, reach, fmt="o", color=DLSA_COLOUR, markersize=5)
     right.axhline(0, color="#444444", linewidth=0.8)
     right.set_ylabel("points")

@@ -94,7 +94,7 @@ def finding(measured: Measurement) -> str:
     gain = gain_in_words(measured, FULL, START, COMPARATOR, "The full model")
     return (
         f"Sect. 7 says that each of {len(drops)} changes to the full model lowers "
-        f"accuracy. Here {lower} is shown to, and {higher} to raise it. {gain}"
+        f"accuracy. Here {lower} is shown to lower it, {higher} to raise it. {gain}"
     )
 
 

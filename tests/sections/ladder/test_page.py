@@ -65,9 +65,9 @@ def test_filters_are_told_in_a_sentence(measured) -> None:
         (
             "contradicted",
             "undecided",
-            "which no step alone is shown to do; the longest",
+            "but no step alone is shown to do so; the largest",
         ),
-        ("undecided", "supported", "which is not told from zero; the longest step"),
+        ("undecided", "supported", "which cannot be told from zero; the largest step"),
     ],
 )
 def test_the_finding_names_the_step(measured, verdict, step, words) -> None:
