@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from replication.protocols import BESIDE, HEAD, LADDER, dlsa_rung
 from replication.reporting.figures import finished, paired_panel, panels, styled
-from replication.reporting.rendering import covered, epochs_sentence, section_page
+from replication.reporting.rendering import covered, section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
@@ -54,7 +54,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         groups=_groups_table(cells),
         filters=_filters_table(cells),
         claims=claims_table(measured.claims),
-        epochs=epochs_sentence(measured.about),
         covered=covered(measured.details["seeds"]),
     )
     return text, {"ladder.svg": _figure(measured)}
