@@ -64,8 +64,14 @@ class RealRun:
     @property
     def settings(self) -> str:
         """Whose the settings are, in a word; under how many seeds."""
-        whose, full = self.grade.removeprefix("real data, "), self.value("full")
-        return f"{whose}, {len(full.per_seed)} seeds" if full else whose
+        whose = self.grade.removeprefix("real data, ")
+        return f"{whose}, {self.seeds} seeds" if self.seeds else whose
+
+    @property
+    def seeds(self) -> int:
+        """How many there are; 0 where DLSA was not measured."""
+        full = self.value("full")
+        return len(full.per_seed) if full else 0
 
     def gap(self, minus: str, protocol: str) -> Cell | None:
         """DLSA minus another row of Table 2, or Table 1's row of that kind."""
@@ -121,9 +127,14 @@ def finding(runs: Sequence[RealRun]) -> str:
 
 
 def _counted(runs: Sequence[RealRun]) -> list[RealRun]:
-    """Runs that a headline rests on: of several on one data and network the first."""
-    first = {run.name: run for run in reversed(runs) if run.grade in OF_HEADLINES}
-    return [run for run in runs if run is first.get(run.name)]
+    """Runs that a headline rests on: on one data and network that of most seeds."""
+    most: dict[str, RealRun] = {}
+    for run in runs:
+        if run.grade in OF_HEADLINES and (
+            run.name not in most or run.seeds > most[run.name].seeds
+        ):
+            most[run.name] = run
+    return list(most.values())
 
 
 def _shown(other: str, verdicts: Sequence[str], counted: bool) -> str:

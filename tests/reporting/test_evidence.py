@@ -52,6 +52,11 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
     assert none in finding([replace(runs[1], title=title) for title in ("A", "B")])
 
 
+def test_of_runs_on_one_data_and_network_that_of_most_seeds_counts() -> None:
+    three = replace(run("contradicted"), cells=[cell(per_seed=(0.4, 0.4, 0.4))])
+    assert finding([run("supported"), three]) == finding([three])
+
+
 def test_a_single_run_is_said_without_counting() -> None:
     head, plain, refitted = ASKED.values()
     mixed = run("undecided after correction")
