@@ -166,6 +166,7 @@ def test_a_what_if_opens_the_index_and_nothing_does_where_nothing_differs(
     params = read_yaml("params.yaml") | {"lambda_pure": 0.03}
     YAML(typ="safe").dump(params, Path("params.yaml"))
     block = index().split("## What this run changed")[1].split("\n## ")[0]
+    block = block.replace("\N{NO-BREAK SPACE}", " ")
     assert "`lambda_pure` from the recipe's to `0.03`." in block
     assert "| Full model | Places-LT | validated | 50.0 " in block
     assert "Seeds" not in block and "(0, 1) that both runs have" in block
