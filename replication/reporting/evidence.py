@@ -20,6 +20,7 @@ from replication.reporting.tables import (
     points,
     shown,
 )
+from replication.sections.ladder.filters import CHANCE
 from replication.statistics.results import Cell, Claim, Grade
 
 # Rows of Table 2 -> the claim that asks about the difference.
@@ -46,7 +47,8 @@ class RealRun:
     """A run on real data.
 
     Fields: `title` of the benchmark; `features` in words; `grade` of evidence; `link`
-    to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other.
+    to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other;
+    `filters`, cells of its ladder.
     """
 
     title: str
@@ -55,6 +57,7 @@ class RealRun:
     link: str
     cells: Sequence[Cell]
     claims: Sequence[Claim]
+    filters: Sequence[Cell] = ()
 
     @property
     def name(self) -> str:
@@ -72,6 +75,20 @@ class RealRun:
         """How many there are; 0 where DLSA was not measured."""
         full = self.value("full")
         return len(full.per_seed) if full else 0
+
+    def auroc(self, split: str, protocol: str = "validated") -> Cell | None:
+        """Of the first filter's log P(x), Few against Many, on a split."""
+        for cell in self.filters:
+            asked = (cell.protocol, cell.metric, cell.at, cell.minus)
+            if asked == (protocol, "auroc", f"depth 1, {split}", None):
+                return cell if cell.low is not None else None
+        return None
+
+    @property
+    def separates(self) -> bool:
+        """Whether its first filter ranks Few above Many where it was fitted."""
+        train = self.auroc("train")
+        return train is None or train.low > CHANCE
 
     def gap(self, minus: str, protocol: str) -> Cell | None:
         """DLSA minus another row of Table 2, or Table 1's row of that kind."""
@@ -123,16 +140,30 @@ def finding(runs: Sequence[RealRun]) -> str:
         for test in COMPARED.values()
         if (verdicts := _verdicts(counted, test))
     ]
-    return f"{where}, DLSA is {'; it is '.join(said)}."
+    return f"{where}, DLSA is {'; it is '.join(said)}.{_without_a_filter(runs)}"
+
+
+def _without_a_filter(runs: Sequence[RealRun]) -> str:
+    """Which runs do not test the method, since their filter is none."""
+    names = dict.fromkeys(
+        run.name for run in runs if run.grade in OF_HEADLINES and not run.separates
+    )
+    if not names:
+        return ""
+    return (
+        f" Not counted: {' and '.join(names)}, whose first filter does not rank Few "
+        "above Many even on the images that it was fitted to."
+    )
 
 
 def _counted(runs: Sequence[RealRun]) -> list[RealRun]:
-    """Runs that a headline rests on: on one data and network that of most seeds."""
+    """Runs that a headline rests on, whose filter is one: of those on one data and
+    network that of most seeds.
+    """
     most: dict[str, RealRun] = {}
     for run in runs:
-        if run.grade in OF_HEADLINES and (
-            run.name not in most or run.seeds > most[run.name].seeds
-        ):
+        fair = run.grade in OF_HEADLINES and run.separates
+        if fair and (run.name not in most or run.seeds > most[run.name].seeds):
             most[run.name] = run
     return list(most.values())
 
@@ -153,15 +184,22 @@ def _shown(other: str, verdicts: Sequence[str], counted: bool) -> str:
 
 def conclusion(run: RealRun) -> str:
     """What a run found, in a paragraph that can be cited."""
+    unfair = ""
+    if not run.separates:
+        unfair = (
+            " It is no test of the method: its first filter does not rank Few above "
+            "Many even on the images that it was fitted to "
+            f"({shown(run.auroc('train'))})."
+        )
     return (
-        f"**[{run.name}]({run.link})** ({run.grade}). {answers(run.claims)} Features: "
-        f"{run.features}."
+        f"**[{run.name}]({run.link})** ({run.grade}). {answers(run.claims)}{unfair} "
+        f"Features: {run.features}."
     )
 
 
 def evidence_table(runs: Sequence[RealRun]) -> str:
     """A row a run and protocol: accuracies, and the paired differences."""
-    header = ["Run", "Settings", "Protocol", "Its head", "DLSA"]
+    header = ["Run", "Settings", "Protocol", "Filter", "Its head", "DLSA"]
     header += [f"M{title[1:]}".replace("\n", " ") for title in _TITLES.values()]
     body = []
     for run in runs:
@@ -171,11 +209,18 @@ def evidence_table(runs: Sequence[RealRun]) -> str:
             body.append(
                 [
                     *(f"[{run.name}]({run.link})", run.settings, words),
+                    _both_splits(run, protocol),
                     *(shown(cell) if cell else "not run" for cell in values),
                     *(emphasised(cell) if cell else "—" for cell in gaps),
                 ]
             )
     return markdown_table(header, body, words=3) if runs else ""
+
+
+def _both_splits(run: RealRun, protocol: str) -> str:
+    """AUROC on training and on test images: `0.92, 0.60`."""
+    both = [run.auroc(split, protocol) for split in ("train", "test")]
+    return "—" if None in both else ", ".join(f"{cell.mean:.2f}" for cell in both)
 
 
 @styled

@@ -62,7 +62,7 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
     place = folder / "run"
     about, params = read_json(place / "about.json"), read_yaml(place / "params.yaml")
     known = pd.read_csv(place / "cells.csv").filter([f.name for f in fields(Cell)])
-    known = known[known["section"].isin(["table1", "table2"])]
+    known = known[known["section"].isin(["table1", "table2", "ladder"])]
     seeds = known["per_seed"].fillna("").astype(str).str.split()
     known["per_seed"] = [tuple(map(float, values)) for values in seeds]
     cells = [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
@@ -78,6 +78,7 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
             link=link,
             cells=[c for c in cells if (c.benchmark, c.section) == of],
             claims=[c for c in claims if (c.benchmark, c.section) == of],
+            filters=[c for c in cells if (c.benchmark, c.section) == (name, "ladder")],
         )
         runs.append(KeptRun(found, params, facts["source"], facts["settings"]))
     return runs

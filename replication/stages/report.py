@@ -167,6 +167,12 @@ def _real_runs(
             link=f"{table.section}.md",
             cells=table.cells,
             claims=table.claims,
+            filters=[
+                cell
+                for ladder in measured.values()
+                if (ladder.section, ladder.benchmark) == ("ladder", table.benchmark)
+                for cell in ladder.cells
+            ],
         )
         for table in _evidence_tables(measured).values()
     ]

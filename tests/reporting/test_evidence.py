@@ -5,6 +5,7 @@ from dataclasses import replace
 from replication.published.reader import read_published_tables
 from replication.reporting.evidence import (
     RealRun,
+    conclusion,
     evidence_page,
     evidence_table,
     finding,
@@ -57,6 +58,25 @@ def test_of_runs_on_one_data_and_network_that_of_most_seeds_counts() -> None:
     assert finding([run("supported"), three]) == finding([three])
 
 
+def test_a_run_whose_filter_separates_nothing_does_not_count() -> None:
+    made = run("contradicted")
+
+    def filtered(low: float) -> RealRun:
+        train, test = (
+            cell(metric="auroc", at=f"depth 1, {split}", mean=0.5, low=low, high=0.9)
+            for split in ("train", "test")
+        )
+        return replace(made, filters=[train, test])
+
+    blind, sees = filtered(0.5), filtered(0.51)
+    assert finding([sees]) == finding([made])
+    assert finding([blind, replace(sees, title="Other")]).startswith("On Other, ")
+    assert "Not counted: CIFAR, net, whose first filter" in finding([blind, sees])
+    assert "| 0.50, 0.50 |" in evidence_table([sees])
+    assert "It is no test of the method" in conclusion(blind)
+    assert "It is no test of the method" not in conclusion(sees)
+
+
 def test_a_single_run_is_said_without_counting() -> None:
     head, plain, refitted = ASKED.values()
     mixed = run("undecided after correction")
@@ -73,9 +93,8 @@ def test_the_printed_gain_stands_beside_ours() -> None:
     text, figures = evidence_page([run("supported")], TABLE1, "figures/evidence")
     assert "prints (+1.0 points)" in text
     assert "![DLSA minus what it is compared with](figures/evidence/diff" in text
-    assert (
-        "| [CIFAR, net](table2.md) | scaled, 2 seeds | validated | 40.0 ± 2.0 |" in text
-    )
+    row = "| [CIFAR, net](table2.md) | scaled, 2 seeds | validated | — | 40.0 ± 2.0 |"
+    assert row in text
     assert "printed: iNat18" in figures["differences.svg"]
     text, figures = evidence_page([], TABLE1, "figures/evidence")
     assert figures == {} and "![" not in text

@@ -95,6 +95,7 @@ class Filters:
         seeds: list[str],
     ) -> None:
         self.arrays, self.thresholds, self._seeds = arrays, thresholds, seeds
+        self.train_counts = train_counts
         self._labels = {split: arrays[f"labels.{split}"] for split in SPLITS}
         self._groups = {
             split: {
@@ -158,13 +159,34 @@ def _unless_missing(weights: np.ndarray, scores: ArrayLike) -> np.ndarray:
     return weights * (np.nan if np.isnan(scores).any() else 1.0)
 
 
-def filter_cells(filters: Filters, cell: Callable[..., Cell]) -> list[Cell]:
-    """AUROC and who leaves, on training and test samples at every depth.
+def classes_weighed(train_counts: np.ndarray, exponent: float) -> float:
+    """Classes of equal weight that L_MLE's weights amount to, 1 / sum of w^2.
 
     Args:
+        train_counts: (C,).
+        exponent: q of w proportional to n^-q.
+    """
+    weights = np.power(train_counts / train_counts.min(), -float(exponent))
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def filter_cells(
+    filters: Filters, exponent: float, cell: Callable[..., Cell]
+) -> list[Cell]:
+    """AUROC and who leaves, at every depth; how many classes L_MLE sees.
+
+    Args:
+        exponent: q of the class weights n^-q in L_MLE.
         cell: makes a Cell; section, benchmark and data are given.
     """
-    cells = []
+    weighed = cell(
+        method="filter",
+        label="classes of equal weight that L_MLE's weights amount to",
+        metric="classes_weighed",
+        unit="classes",
+        mean=classes_weighed(filters.train_counts, exponent),
+    )
+    cells = [weighed]
     for protocol in PROTOCOLS:
         for depth in range(1, len(filters.thresholds[protocol]) + 1):
             label = f"Flow Filter {depth}"

@@ -34,8 +34,10 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     rungs = {name: rows for name, rows in table.groupby("rung", observed=True)}
     second_terms = basis.about["classifier"]["second_terms"]
     ladder = (rungs, notes, basis.train_counts, second_terms)
+    exponent = basis.about["filter"]["weight_exponent"]
+    separate = filter_cells(filters, exponent, basis.cell)
     return basis.measured(
-        [*ladder_cells(*ladder, basis.cell), *filter_cells(filters, basis.cell)],
+        [*ladder_cells(*ladder, basis.cell), *separate],
         filter_claims(filters, basis.claim),
         {"second_terms": second_terms, "seeds": seeds},
         decisions(rungs),

@@ -22,7 +22,7 @@ from replication.reporting.tables import (
 )
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.ladder.experiment import TERMS, deciding_step, whole
-from replication.sections.ladder.filters import SPLITS
+from replication.sections.ladder.filters import CHANCE, SPLITS
 from replication.statistics.results import Cell, Measurement, pick
 
 _UNDER = {
@@ -54,6 +54,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         groups=_groups_table(cells),
         filters=_filters_table(cells),
         claims=claims_table(measured.claims),
+        weighed=_weighed(measured),
         covered=covered(measured.details["seeds"]),
     )
     return text, {"ladder.svg": _figure(measured)}
@@ -100,18 +101,31 @@ def _mechanism(measured: Measurement) -> str:
     claims = {c.id: c for c in measured.claims if c.protocol == "validated"}
     if claims["filter_separates"].verdict == "not run":
         return "There are no Few or no Many classes, so that nothing is to separate."
-    opening = _GENERALISES.get(
-        claims["filter_generalises"].verdict,
-        "Whether the first filter separates test images less well is undecided",
-    )
     (train, test), (left, gone) = (
         [_filter(measured.cells, "validated", 1, split, metric) for split in SPLITS]
         for metric in (AUROC, "few_leaves")
     )
+    opening = _GENERALISES.get(
+        claims["filter_generalises"].verdict,
+        "Whether the first filter separates test images less well is undecided",
+    )
+    if train.low <= CHANCE:
+        opening = "The first filter does not separate even what it was fitted to"
     return (
         f"{opening}: Few against Many, AUROC {train.mean:.2f} on training and "
         f"{test.mean:.2f} on test images; {percent(left.mean, 0)} % of Few's training "
         f"images leave at it, {percent(gone.mean, 0)} % of its test images."
+    )
+
+
+def _weighed(measured: Measurement) -> str:
+    """How many classes L_MLE sees, by its class weights."""
+    weighed = pick(measured.cells, metric="classes_weighed").mean
+    exponent = measured.about["filter"]["weight_exponent"]
+    classes = measured.data["classes"]
+    return (
+        f"L_MLE gives a class of n images the weight n^−{exponent:g}: the {classes:,} "
+        f"classes here then weigh as much as {weighed:.3g} equal ones would."
     )
 
 

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from replication.sections.ladder.filters import (
     Filters,
     auroc_scores,
+    classes_weighed,
     filter_cells,
     filter_claims,
     group_weights,
@@ -102,7 +103,7 @@ def filters(apart: dict[str, float], counts=COUNTS, seeds: int = 3) -> Filters:
 
 def test_cells_by_hand() -> None:
     some = filters({"train": 3.0, "test": 1.0})
-    cells = filter_cells(some, NEW)
+    cells = filter_cells(some, 2.0, NEW)
     labels = some.arrays["labels.test"]
     values = some.arrays["1.validated.1.test"]
     of = {"protocol": "validated", "at": "depth 1, test", "minus": None}
@@ -124,6 +125,14 @@ def test_cells_by_hand() -> None:
     assert gap.mean == pytest.approx(test.mean - train.mean)
     apart = train.test_variance + test.test_variance
     assert gap.test_variance == pytest.approx(apart)
+
+
+def test_classes_weighed_by_hand() -> None:
+    """Weights 1, 1/4: (5/4)^2 / (17/16) = 25/17; with q = 0 all count alike."""
+    assert classes_weighed(np.array([3, 6]), 2.0) == pytest.approx(25 / 17)
+    assert classes_weighed(np.array([3, 6, 900]), 0.0) == pytest.approx(3)
+    cells = filter_cells(filters({"train": 1.0, "test": 1.0}), 0.0, NEW)
+    assert pick(cells, metric="classes_weighed").mean == pytest.approx(3)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +161,7 @@ def test_without_few_classes_nothing_is_tested() -> None:
     none = filters({"train": 1.0, "test": 1.0}, counts=np.array([200, 50, 60]))
     claims = filter_claims(none, NEW_CLAIM)
     assert {claim.verdict for claim in claims} == {"not run"}
-    cells = filter_cells(none, NEW)
+    cells = filter_cells(none, 2.0, NEW)
     assert math.isnan(pick(cells, metric="auroc").mean)
     assert math.isnan(pick(cells, metric="few_leaves").mean)
     assert not math.isnan(pick(cells, metric="many_leaves").mean)

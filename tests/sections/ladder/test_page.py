@@ -22,12 +22,12 @@ def measured(tmp_path_factory) -> Measurement:
     made = Measurement(
         section="ladder",
         benchmark="places_lt",
-        cells=(*cells, *filter_cells(some, NEW)),
+        cells=(*cells, *filter_cells(some, 2.0, NEW)),
         claims=tuple(filter_claims(some, NEW_CLAIM)),
         data=summary("places_lt"),
         about={
             "recipe": "published",
-            "filter": {"epochs": 50},
+            "filter": {"epochs": 50, "weight_exponent": 2.0},
             "epochs_kept": {key: [[50, 49], [50, 48]] for key in PROTOCOLS},
         },
         details={"second_terms": "drawn", "seeds": ["0", "1", "2"]},
@@ -52,6 +52,13 @@ def test_filters_are_told_in_a_sentence(measured) -> None:
         "The first filter separates test images less than training images: Few against "
         r"Many, AUROC 0\.\d\d on training and 0\.\d\d on test images; \d+ % of Few's",
         finding(measured),
+    )
+    low = tuple(
+        replace(cell, low=0.4) if cell.metric == "auroc" else cell
+        for cell in measured.cells
+    )
+    assert "not separate even what it was fitted to: Few against Many" in finding(
+        replace(measured, cells=low)
     )
     without = tuple(replace(claim, verdict="not run") for claim in measured.claims)
     assert "nothing is to separate" in finding(replace(measured, claims=without))
