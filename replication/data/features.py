@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from replication.core.files import BadInput, first_line, write_arrays
 from replication.core.settings import DataSettings
+from replication.data.listing import deeper
 from replication.data.plausible import doubts_of, refuse_unwritten
 
 _HEAD = "classifier"
@@ -166,7 +167,8 @@ def _paths(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
             paths[split] = files[0]
         elif split in ("train", "test"):
             expected = f"{name}.h5, .npz or .safetensors"
-            problems.append(f"{folder}: expected {expected}, found none")
+            below = deeper(folder, lambda at, name=name: [*at.glob(f"{name}.*")])
+            problems.append(f"{folder}: expected {expected}, found none{below}")
     _refuse_any(problems)
     return paths
 

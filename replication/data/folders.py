@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from replication.core.files import BadInput
-from replication.data.listing import SPLITS, Listing, first_of
+from replication.data.listing import SPLITS, Listing, deeper, first_of
 from replication.data.lists import Published, in_number_order, published_order
 
 # What the folder of a split may be called, in any case.
@@ -53,6 +54,11 @@ def split_folders(root: Path) -> dict[str, str]:
     return {split: names[0] for split, names in called.items() if names}
 
 
+def has_splits(root: Path) -> bool:
+    """Whether folders of a training and a test split lie in the root."""
+    return {"train", "test"} <= {*split_folders(root)}
+
+
 def list_folder(root: Path, published: Published | None = None) -> Listing:
     """List an image folder with splits train, test and val.
 
@@ -61,25 +67,23 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
 
     Raises BadInput: a line for each: no train or test folder, a folder without images,
     a class without test images, a test or val class never trained, two classes that
-    differ only in case, a file name that is no text; or classes that are not the
-    benchmark's.
+    differ only in case or Unicode form, a file name that is no text; or classes that
+    are not the benchmark's.
     """
     folder_of = split_folders(root)
-    problems = [
-        f"{root}: expected a folder {split}/, found none"
-        for split in ("train", "test")
-        if split not in folder_of
-    ]
-    if problems:
-        raise BadInput(problems)
+    if missing := [f"{split}/" for split in ("train", "test") if split not in folder_of]:
+        raise BadInput(
+            f"{root}: expected folders train/ and test/, found no "
+            f"{' and no '.join(missing)}{deeper(root, has_splits)}"
+        )
     classes, unread = {}, _beside(root, folder_of)
     for split in SPLITS:
-        inside = _inside(root / folder_of[split]) if split in folder_of else ([], [])
+        inside = _inside(root / folder_of[split]) if split in folder_of else ({}, [])
         classes[split] = inside[0]
         unread += [f"{folder_of[split]}/{name}" for name in inside[1]]
     places = {split: root / name for split, name in folder_of.items()}
     problems = _class_problems(places, classes)
-    names = in_number_order(classes["train"])
+    names = in_number_order(sorted(classes["train"]))
     if published is not None:
         names = published_order(places["train"], names, published)
     number = {name: label for label, name in enumerate(names)}
@@ -87,7 +91,7 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
     labels: list[int] = []
     splits: list[str] = []
     for split, name in ((s, name) for s in SPLITS for name in classes[s]):
-        below = f"{folder_of[split]}/{name}"
+        below = f"{folder_of[split]}/{classes[split][name]}"
         entries = list(_walk(root / below))
         files = [f"{below}/{file}" for file, is_read in entries if is_read]
         unread += [f"{below}/{file}" for file, is_read in entries if not is_read]
@@ -105,7 +109,8 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
         raise BadInput(first_of(problems, root, "problems"))
     notes = [
         *_other_names(folder_of),
-        *([] if published else _order_in_words(names)),
+        *_other_forms(folder_of, classes),
+        *([] if published else _order_in_words(names, classes["train"])),
         *_deeper(paths),
         *_unvalidated(classes),
         *_unread_in_words(unread),
@@ -133,14 +138,23 @@ def _beside(root: Path, folder_of: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _inside(split: Path) -> tuple[list[str], list[str]]:
-    """A split's classes, sorted, and what else lies in it."""
-    classes, unread = [], []
+def _inside(split: Path) -> tuple[dict[str, str], list[str]]:
+    """The folder of each class in a split, and what else lies in it.
+
+    A class's name is composed (NFC); archives made on a Mac spell accents apart.
+    Raises BadInput: two folders with one name.
+    """
+    classes: dict[str, str] = {}
+    unread = []
     for entry in sorted(split.iterdir()):
-        if entry.is_dir() and not _is_left_behind(entry.name):
-            classes.append(entry.name)
-        else:
+        name = unicodedata.normalize("NFC", entry.name)
+        if not entry.is_dir() or _is_left_behind(name):
             unread.append(entry.name + "/" * entry.is_dir())
+        elif classes.setdefault(name, entry.name) != entry.name:
+            raise BadInput(
+                f"{split}: expected class names that differ by more than Unicode form, "
+                f"got {classes[name]!a} and {entry.name!a}"
+            )
     return classes, unread
 
 
@@ -180,9 +194,9 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _class_problems(
-    places: Mapping[str, Path], classes: Mapping[str, Sequence[str]]
+    places: Mapping[str, Path], classes: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
-    trained = classes["train"]
+    trained = sorted(classes["train"])
     if not trained:
         raise BadInput(f"{places['train']}: expected a folder a class, found none")
     by_lower_case = {name.casefold(): name for name in reversed(trained)}
@@ -215,8 +229,28 @@ def _other_names(folder_of: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _order_in_words(names: Sequence[str]) -> list[str]:
-    """Where classes as text and by the numbers in their names come in two orders."""
+def _other_forms(
+    folder_of: Mapping[str, str], classes: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    others = [
+        f"{folder_of[split]}/{folder}"
+        for split, folders in classes.items()
+        for name, folder in folders.items()
+        if folder != classes["train"][name]
+    ]
+    if not others:
+        return []
+    return [
+        f"{len(others):,} class folders are named in another Unicode form than "
+        f"{folder_of['train']}/'s and count as the same, the first {others[0]!a}."
+    ]
+
+
+def _order_in_words(names: Sequence[str], folders: Mapping[str, str]) -> list[str]:
+    """Where classes come in another order as text, by number, or as they are spelled.
+
+    `folders`: name -> folder, which may be in another Unicode form.
+    """
     as_text = sorted(names)
     by_number = sorted(
         names,
@@ -225,9 +259,11 @@ def _order_in_words(names: Sequence[str]) -> list[str]:
             for part in re.findall(r"\d+|\D+", name)
         ],
     )
-    if as_text == by_number:
+    orders = (as_text, by_number, sorted(names, key=lambda name: folders[name]))
+    other = next((order for order in orders if order != [*names]), names)
+    if other == names:
         return []
-    row = next(i for i, name in enumerate(as_text) if name != by_number[i])
+    row = next(i for i, name in enumerate(names) if name != other[i])
     how = "as text" if names == as_text else "as numbers"
     return [
         f"Classes are numbered by their folders' names {how}: class {row} is "
@@ -245,7 +281,7 @@ def _deeper(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def _unvalidated(classes: Mapping[str, Sequence[str]]) -> list[str]:
+def _unvalidated(classes: Mapping[str, Mapping[str, str]]) -> list[str]:
     without = sorted({*classes["train"]} - {*classes["val"]})
     if not classes["val"] or not without:
         return []

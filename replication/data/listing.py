@@ -1,11 +1,14 @@
 """A benchmark as a list of images, before any is opened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from replication.core.files import BadInput
 
 SPLITS = ("train", "val", "test")
 _NAMED = 10
@@ -28,6 +31,16 @@ class Listing:
     class_names: tuple[str, ...]
     origin: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+
+
+def deeper(root: Path, are_here: Callable[[Path], object]) -> str:
+    """In words, the folders in the root that hold what was looked for in it; or ""."""
+    there = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        with suppress(OSError, BadInput):
+            there += [str(folder)] if folder.is_dir() and are_here(folder) else []
+    which = "that" if len(there) == 1 else "one of them"
+    return f"; such lie in {' and '.join(there)}: give {which}" if there else ""
 
 
 def first_of(problems: Sequence[str], where: object, what: str) -> list[str]:

@@ -14,10 +14,10 @@ from replication.core.files import BadInput, read_json
 from replication.core.progress import Tell
 from replication.core.settings import PUBLISHED, DataSettings
 from replication.data.decoding import decode, read_image
-from replication.data.folders import list_folder, split_folders
+from replication.data.folders import has_splits, list_folder
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
 from replication.data.layouts import list_official
-from replication.data.listing import SPLITS, Listing, first_of
+from replication.data.listing import SPLITS, Listing, deeper, first_of
 from replication.data.lists import (
     Published,
     has_lists,
@@ -102,10 +102,11 @@ def is_listed(root: Path, published: Published) -> bool:
     Raises BadInput: it is neither.
     """
     listed = has_lists(root, published)
-    if not listed and not {"train", "test"} <= {*split_folders(root)}:
+    if not listed and not has_splits(root):
+        below = deeper(root, lambda at: has_lists(at, published) or has_splits(at))
         raise BadInput(
             f"{root}: expected {wanted(published)} there or in lists/, or folders "
-            "train/<class>/ and test/<class>/, found neither"
+            f"train/<class>/ and test/<class>/, found neither{below}"
         )
     return listed
 

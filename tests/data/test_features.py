@@ -138,6 +138,12 @@ def test_missing_folder_and_files_are_refused(tmp_path: Path, refused) -> None:
         f"{tmp_path}: expected one feature_test file, found feature_test.h5 and "
         "feature_test.npz",
     ]
+    make_folder(tmp_path / "none/paco")
+    assert problems(none, refused) == [
+        f"{none}: expected feature_{split}.h5, .npz or .safetensors, found none; such "
+        f"lie in {none}/paco: give that"
+        for split in ("train", "test")
+    ]
 
 
 FINITE = "features: expected numbers that are finite in float32, got NaN or infinity"

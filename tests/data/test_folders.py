@@ -110,3 +110,45 @@ def test_order_of_classes_is_said_where_there_are_two(
     else:
         (note,) = listing.notes
         assert note.startswith(f"Classes are numbered by their folders' names {said}")
+
+
+# "é" as one letter (NFC), and as a letter and an accent (NFD), as a Mac spells it.
+ONE, TWO = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("spelled", [(ONE, TWO), (TWO, ONE), (TWO, TWO)], ids=ascii)
+def test_classes_are_the_same_in_either_unicode_form(
+    tmp_path, write_images, spelled
+) -> None:
+    """In one order too: "café" comes behind "cafz", though "e" comes before "z"."""
+    train, test = spelled
+    images = {f"train/{train}": 2, "train/cafz": 1, f"test/{test}": 1, "test/cafz": 3}
+    listing = list_folder(write_images(tmp_path, images))
+    assert listing.class_names == ("cafz", ONE)
+    assert listing.paths[listing.labels == 1].tolist() == [
+        *(f"train/{train}/{i}.png" for i in (0, 1)),
+        f"test/{test}/0.png",
+    ]
+    notes = []
+    if train != test:
+        notes = [
+            "1 class folders are named in another Unicode form than train/'s and count "
+            f"as the same, the first {f'test/{test}'!a}."
+        ]
+    if train == TWO:
+        notes += [
+            "Classes are numbered by their folders' names as text: class 0 is cafz; "
+            "rows of weights made elsewhere must have that order."
+        ]
+    assert listing.notes == (*notes,)
+
+
+def test_two_folders_of_one_name_are_told_apart(
+    tmp_path, write_images, refused
+) -> None:
+    images = {f"train/{ONE}": 1, f"train/{TWO}": 1, f"test/{ONE}": 1}
+    root = write_images(tmp_path, images)
+    assert refused(lambda: list_folder(root)) == [
+        f"{root}/train: expected class names that differ by more than Unicode form, "
+        r"got 'cafe\u0301' and 'caf\xe9'"
+    ]

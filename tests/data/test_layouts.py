@@ -178,11 +178,19 @@ def test_root_without_lists_or_splits_is_refused(
     tmp_path, write_images, refused
 ) -> None:
     root = write_images(tmp_path, {"train/n01440764": 1, "val/n01440764": 1})
-    assert refused(lambda: list_images(settings_of(root, "imagenet_lt"), root)) == [
+    expected = (
         f"{root}: expected ImageNet_LT_train.txt, ImageNet_LT_val.txt, "
         "ImageNet_LT_test.txt there or in lists/, or folders train/<class>/ and "
         "test/<class>/, found neither"
-    ]
+    )
+
+    def problems() -> list[str]:
+        return refused(lambda: list_images(settings_of(root, "imagenet_lt"), root))
+
+    assert problems() == [expected]
+    (root / "ilsvrc/lists").mkdir(parents=True)
+    (root / "ilsvrc/lists/ImageNet_LT_val.txt").write_text("")
+    assert problems() == [f"{expected}; such lie in {root}/ilsvrc: give that"]
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
