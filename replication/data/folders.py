@@ -71,7 +71,7 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
     are not the benchmark's.
     """
     folder_of = split_folders(root)
-    if missing := [f"{split}/" for split in ("train", "test") if split not in folder_of]:
+    if missing := [f"{s}/" for s in ("train", "test") if s not in folder_of]:
         raise BadInput(
             f"{root}: expected folders train/ and test/, found no "
             f"{' and no '.join(missing)}{deeper(root, has_splits)}"

@@ -1,6 +1,7 @@
 """prepare: a benchmark's input becomes an index with label, split and content hash."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,16 @@ from replication.core.files import (
     write_table,
 )
 from replication.core.progress import progress
-from replication.core.settings import DOWNLOADS, PUBLISHED, DataSettings
+from replication.core.settings import (
+    DOWNLOADS,
+    PUBLISHED,
+    CascadeSettings,
+    DataSettings,
+)
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.data.features import ImportedFeatures, import_features
 from replication.data.listing import SPLITS, Listing
-from replication.data.repeats import find_repeats
+from replication.data.repeats import find_repeats, one_hash_up_to_rounding
 from replication.data.sources import Prepared, prepare
 from replication.samples.shots import class_counts, shot_groups
 
@@ -53,6 +59,9 @@ def main(stage: Stage, benchmark: str) -> None:
     summary = summarise(prepared, settings)
     write_json(folder / "summary.json", summary)
     stage.states(folder, notes=notes, doubts=prepared.doubts)
+    # Behind what is stated: no fact of the data, but what training would stop at.
+    cascade = stage.settings.cascade(benchmark)
+    refuse_short_cascade(stage.name, summary["class_counts"], cascade)
     stage.finish()
     for note in notes:
         print(f"{benchmark}: {note}")
@@ -87,12 +96,36 @@ def prepare_features(imported: ImportedFeatures, shipped: bool = False) -> Prepa
         for features, _ in imported.splits.values()
         for row in features
     ]
-    repeats = find_repeats(listing, np.array(hashes))
     notes = tuple(f"Cached features: {note}." for note in imported.notes)
     doubts = imported.doubts
     if not shipped:
+        features = [features for features, _ in imported.splits.values()]
+        alike = one_hash_up_to_rounding(features, np.array(hashes))
+        repeats = find_repeats(listing, alike)
         notes, doubts = (*notes, *repeats.notes), (*doubts, *repeats.doubts)
+        if rounded := int((alike != hashes).sum()):
+            notes += (f"{rounded:,} samples are another one's but for rounding.",)
     return Prepared(listing, np.array(hashes), None, notes, doubts)
+
+
+def refuse_short_cascade(
+    name: str, counts: Sequence[int], cascade: CascadeSettings
+) -> None:
+    """Refuse filters that one class alone may be left for, before anything trains.
+
+    counts: (C,) training samples of each class. Raises BadInput: the first filter, for
+    which rare classes are likelier, may take out all of them but the largest.
+    """
+    total, rarer = sum(counts), sum(counts) - max(counts)
+    leaving = total - int(total * (1 - cascade.leaving_share))
+    if cascade.depth > 1 and rarer <= leaving:
+        raise BadInput(
+            f"{name}: expected 2 classes for each of {cascade.depth} filters, got "
+            f"perhaps 1 after the first: rare classes leave first, {leaving:,} of "
+            f"{total:,} samples leave, and all classes but the largest have "
+            f"{rarer:,}; set cascade.depth to 1, or cascade.leaving_share, which is "
+            f"{cascade.leaving_share:g}, lower"
+        )
 
 
 def unbalanced(listing: Listing) -> list[str]:

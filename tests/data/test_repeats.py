@@ -1,11 +1,13 @@
 """Equal samples: between splits, under two labels, within a split."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from replication.data.listing import Listing
-from replication.data.repeats import Repeats, find_repeats
+from replication.data.repeats import Repeats, find_repeats, one_hash_up_to_rounding
 
 
 def repeats(*samples: tuple[str, int, str]) -> Repeats:
@@ -48,3 +50,44 @@ def test_one_sample_under_two_labels_and_one_twice_are_counted() -> None:
         "train/3.",
     )
     assert got.doubts == ()
+
+
+# --- rows that differ by rounding
+
+
+def rounded_to(bits: int) -> Callable[[np.ndarray], np.ndarray]:
+    """To so many bits of the mantissa: half precision keeps 11, bfloat16 8."""
+
+    def change(rows: np.ndarray) -> np.ndarray:
+        mantissa, exponent = np.frexp(rows)
+        return np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change", [rounded_to(11), rounded_to(8), lambda rows: rows + 1e-6], ids=str
+)
+@pytest.mark.parametrize("columns", [4, 6, 200])
+def test_rows_that_differ_by_rounding_have_one_hash(columns, change) -> None:
+    """Also of a row that is there twice; what lies a twentieth apart stays two."""
+    generator = np.random.default_rng(0)
+    train = generator.standard_normal((300, columns)).astype(np.float32)
+    test = generator.standard_normal((100, columns)).astype(np.float32)
+    test[:40] = change(train[20:60])
+    train[299] = train[20]
+    apart = generator.standard_normal((20, columns))
+    apart *= 0.05 * columns**0.5 / np.linalg.norm(apart, axis=1, keepdims=True)
+    test[40:60] = train[60:80] + apart
+    hashes = np.array([str(row.tobytes()) for row in (*train, *test)])
+    alike = one_hash_up_to_rounding([train, test], hashes)
+    assert alike[300:340].tolist() == alike[20:60].tolist()
+    assert alike[299] == alike[300] == alike[20]
+    assert len({*alike}) == 300 - 1 + 60
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_few_columns_lie_close_by_chance(columns) -> None:
+    rows = np.random.default_rng(0).standard_normal((500, columns))
+    hashes = np.arange(500).astype(str)
+    assert (one_hash_up_to_rounding([rows], hashes) == hashes).all()

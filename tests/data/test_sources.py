@@ -76,7 +76,9 @@ def test_folder_becomes_an_index(tmp_path, write_images) -> None:
 
 def test_missing_split_is_refused(tmp_path, write_images, refused) -> None:
     root = write_images(tmp_path, {"val/a": 1})
-    expected = f"{root}: expected folders train/ and test/, found no train/ and no test/"
+    expected = (
+        f"{root}: expected folders train/ and test/, found no train/ and no test/"
+    )
     assert refused(lambda: prepared(root)) == [expected]
     write_images(root, {"pets/Train/a": 1, "pets/testing/a": 1, "more/train/a": 1})
     assert refused(lambda: prepared(root)) == [

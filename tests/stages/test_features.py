@@ -9,7 +9,7 @@ import torch
 from replication.classifiers.loading import read_splits
 from replication.core.files import read_arrays, read_json
 from replication.core.record import record_of
-from replication.core.settings import load
+from replication.core.settings import CascadeSettings, load
 from replication.core.stage import OUTPUTS, Stage
 from replication.data.listing import Listing
 from replication.stages import backbone, features, prepare
@@ -73,6 +73,58 @@ def test_one_class_alone_is_refused_before_anything_trains(checkout, refused) ->
     assert refused(lambda: prepare.main(Stage("prepare@own", load()), "own")) == [
         "prepare@own: expected at least 2 classes, got 1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "depth", "leaving"),
+    [
+        *(([300, 10], 2, 93), ([300, 10], 1, None), ([70, 20, 10], 3, 30)),
+        *(([69, 20, 11], 3, None), ([100, 100], 3, None)),
+    ],
+)
+def test_classes_that_one_filter_may_take_out_are_refused_before_anything_trains(
+    refused, counts, depth, leaving
+) -> None:
+    """Of 310 samples 217 stay, of 100 70: all other classes have room in the rest."""
+    cascade = CascadeSettings(depth=depth, leaving_share=0.3)
+
+    def check() -> None:
+        prepare.refuse_short_cascade("prepare@own", counts, cascade)
+
+    if leaving is None:
+        return check()
+    assert refused(check) == [
+        f"prepare@own: expected 2 classes for each of {depth} filters, got perhaps 1 "
+        f"after the first: rare classes leave first, {leaving} of {sum(counts)} "
+        f"samples leave, and all classes but the largest have {sum(counts[1:])}; set "
+        "cascade.depth to 1, or cascade.leaving_share, which is 0.3, lower"
+    ]
+
+
+def test_a_data_set_that_the_cascade_cannot_take_is_not_prepared(
+    checkout, refused
+) -> None:
+    """By the stage itself, under the share that the settings have."""
+    write_params(checkout, {"cascade": {"leaving_share": 0.9}})
+    (problem,) = refused(lambda: prepare.main(Stage("prepare@own", load()), "own"))
+    assert problem.startswith("prepare@own: expected 2 classes for each of 3 filters")
+    assert problem.endswith("cascade.leaving_share, which is 0.9, lower")
+
+
+def test_leaked_rows_are_found_though_they_were_rounded(checkout) -> None:
+    """Two training rows, in half precision and a millionth off, are test rows too."""
+    train, test = (Path(GIVEN["paco"]) / f"feature_{s}.npz" for s in ("train", "test"))
+    rows, labels = np.load(train).values()
+    leaked = np.stack([rows[1].astype(np.float16), rows[7] + 1e-6, *rows[10:11] + 9])
+    np.savez(test, features=leaked, labels=labels[[1, 7, 10]])
+    prepare.main(Stage("prepare@own", load()), "own")
+    about = read_json(OUTPUTS / "own" / "data" / "about.json")
+    reason = "2 of 3 test samples are training samples too"
+    assert about["doubts"] == [reason]
+    assert {
+        f"{reason}, the first test/0 (train/1).",
+        "2 samples are another one's but for rounding.",
+    } <= {*about["notes"]}
 
 
 # --- training features under augmentation
