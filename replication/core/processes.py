@@ -12,9 +12,9 @@ import psutil
 from replication.core.cores import cores
 from replication.core.files import BadInput
 
-# Names by which SLURM knows a job whose shell has a step's variables, but no tasks;
-# Lightning Fabric goes by them too.
-_INTERACTIVE = ("bash", "interactive")
+# What SLURM calls a job that is a shell to type in: its step's variables are there, but
+# what is typed is no task. Lightning Fabric goes by the first two.
+_SHELLS = {"interactive", "bash", "zsh", "fish", "sh", "dash", "ksh", "csh", "tcsh"}
 
 
 def launched() -> bool:
@@ -25,8 +25,12 @@ def launched() -> bool:
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return True
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
-    return tasks > 1 and os.environ.get("SLURM_JOB_NAME") not in _INTERACTIVE
+    told = os.environ.get
+    if int(told("SLURM_STEP_NUM_TASKS") or 1) == 1:
+        return False
+    if told("SLURM_TASK_PID") == str(os.getpid()):
+        return True  # also where srun was typed in such a shell, which left its mark
+    return "SLURM_PTY_PORT" not in os.environ and told("SLURM_JOB_NAME") not in _SHELLS
 
 
 def is_first() -> bool:

@@ -31,13 +31,14 @@ ENVIRONMENT = {
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
 SHELL = {**BATCH, "SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "bash"}
 TASK = {**BATCH, "SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "python"}
+PTY = {**TASK, "SLURM_JOB_NAME": "mine", "SLURM_PTY_PORT": "4", "SLURM_TASK_PID": "1"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "SLURM_PROCID": "1"}
 
 
 @pytest.fixture
 def told(monkeypatch) -> Callable[[Mapping[str, str]], None]:
     """Be a process that its launcher told so."""
-    for name in (*TASK, *TORCHRUN):
+    for name in (*PTY, *TORCHRUN):
         monkeypatch.delenv(name, raising=False)
 
     def call(environment: Mapping[str, str]) -> None:
@@ -55,6 +56,10 @@ def told(monkeypatch) -> Callable[[Mapping[str, str]], None]:
         ({**BATCH, "SLURM_STEP_NUM_TASKS": ""}, False, True),
         (SHELL, False, True),
         ({**SHELL, "SLURM_PROCID": "2"}, False, True),
+        ({**SHELL, "SLURM_JOB_NAME": "zsh"}, False, True),
+        (PTY, False, True),
+        ({**PTY, "SLURM_TASK_PID": str(os.getpid())}, True, True),
+        ({**SHELL, "SLURM_TASK_PID": str(os.getpid())}, True, True),
         (TASK, True, True),
         ({**TASK, "SLURM_PROCID": "2"}, True, False),
         (TORCHRUN, True, True),
