@@ -65,7 +65,9 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
     known = known[known["section"].isin(["table1", "table2", "ladder"])]
     seeds = known["per_seed"].fillna("").astype(str).str.split()
     known["per_seed"] = [tuple(map(float, values)) for values in seeds]
-    cells = [Cell(**row.dropna().to_dict()) for _, row in known.iterrows()]
+    cells = [
+        Cell(**{"mean": None} | row.dropna().to_dict()) for _, row in known.iterrows()
+    ]
     claims = [Claim(**raw) for raw in read_json(place / "claims.json")]
     runs = []
     for name, facts in about.items():

@@ -49,11 +49,14 @@ def write_run(folder: Path, *cells: Cell) -> None:
 
 def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -> None:
     write_run(tmp_path / "a", *CELLS)
-    write_run(tmp_path / "b", cell(section="table1"), cell(section="ladder"))
+    seen = {"section": "ladder", "metric": "auroc", "at": "depth 1, train"}
+    nothing = cell(section="ladder", metric="few_leaves", mean=None)
+    write_run(tmp_path / "b", cell(section="table1"), cell(**seen), nothing)
     write_run(tmp_path / "c", cell(section="estimator", benchmark=None))
     first, second, third = kept_runs(tmp_path, "kept")
     assert [len(run.found.cells) for run in (first, second, third)] == [3, 1, 0]
     assert first.found.gap("start", "validated").mean == -0.02
+    assert second.found.auroc("train").mean == cell().mean
     assert first.found.settings == "scaled, 2 seeds"
     assert [run.found.claims[0].id for run in (first, second)] == [
         "gain_overall",
