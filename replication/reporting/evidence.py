@@ -61,8 +61,10 @@ class RealRun:
 
     @property
     def name(self) -> str:
-        """Data and network, which tell runs apart: `CIFAR-100-LT, resnet32_cifar`."""
-        return f"{self.title}, {self.features.removeprefix('a ').split()[0]}".strip(",")
+        """Data and network, which tell runs apart: `PlanktonSet, resnet50, frozen`."""
+        network = self.features.removeprefix("a ").split()[0].strip(",")
+        frozen = ", frozen" if ", frozen" in self.features else ""
+        return f"{self.title}, {network}{frozen}"
 
     @property
     def settings(self) -> str:

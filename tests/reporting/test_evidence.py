@@ -56,6 +56,9 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
 def test_of_runs_on_one_data_and_network_that_of_most_seeds_counts() -> None:
     three = replace(run("contradicted"), cells=[cell(per_seed=(0.4, 0.4, 0.4))])
     assert finding([run("supported"), three]) == finding([three])
+    frozen = replace(three, features="a net, of timm, frozen, not trained on this data")
+    assert frozen.name == "CIFAR, net, frozen"
+    assert finding([run("supported"), frozen]).startswith("In 2 runs")
 
 
 def test_a_run_whose_filter_separates_nothing_does_not_count() -> None:
