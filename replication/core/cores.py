@@ -8,6 +8,8 @@ from pathlib import Path
 
 _OF_THIS_PROCESS = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
+# How OpenMP's threads wait; how often GNU's look before they sleep.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 # mallopt(3) of glibc, and the largest block that it lets a heap have.
 _TRIM_ABOVE, _MAP_ABOVE, _LARGEST = -1, -3, 2**25
 
@@ -46,13 +48,15 @@ def _quotas(process: Path, cgroups: Path) -> Iterator[float]:
 
 
 def share_the_machine() -> None:
-    """Have threads sleep while they wait, and be no more than the quota allows.
+    """Have threads wait awake for a moment, then sleep; no more than the quota allows.
 
-    Threads that spin while they wait take the time of those that they wait for, as soon
-    as anything else runs. It holds where PyTorch is not loaded yet, and whatever the
-    user has set stays.
+    Threads that stay awake take the time of those that they wait for, as soon as
+    anything else runs; those that sleep at once are woken at every step, which costs
+    more than a small step takes. It holds where PyTorch is not loaded yet, and whatever
+    the user has set stays.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not os.environ.keys() & WAITING.keys():
+        os.environ |= WAITING
     if cores() < cores(process=Path(os.devnull)):  # PyTorch goes by the latter alone
         os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
 

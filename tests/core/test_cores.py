@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.core.cores import cores
+from replication.core.cores import WAITING, cores
 
 BOUND = len(os.sched_getaffinity(0))
 
@@ -47,22 +47,31 @@ def test_quota_of_a_group_or_of_one_above_it_limits_the_cores(
     assert cores(tmp_path / "self", tmp_path) == expected
 
 
-@pytest.mark.parametrize("said", [None, "ACTIVE"])
-def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(said) -> None:
+@pytest.mark.parametrize(
+    ("said", "policy", "looks"),
+    [
+        ({}, "PASSIVE", "3000"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", "30000000000"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "PASSIVE", "0"),
+        ({"GOMP_SPINCOUNT": "7"}, "PASSIVE", "7"),
+    ],
+)
+def test_threads_soon_sleep_while_they_wait_unless_the_user_says_otherwise(
+    said: dict[str, str], policy: str, looks: str
+) -> None:
     """Set before PyTorch loads, whose OpenMP says what it goes by."""
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-    if said is not None:
-        environment["OMP_WAIT_POLICY"] = said
+    environment = {k: v for k, v in os.environ.items() if k not in WAITING}
     script = "import replication.core.cores, sys; assert 'torch' not in sys.modules\n"
     script += "import torch; torch.ones(9).sum()"
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=environment | {"OMP_DISPLAY_ENV": "TRUE"},
+        env=environment | {"OMP_DISPLAY_ENV": "VERBOSE"} | said,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert f"OMP_WAIT_POLICY = '{said or 'PASSIVE'}'" in done.stderr
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    assert f"GOMP_SPINCOUNT = '{looks}'" in done.stderr
 
 
 @pytest.mark.parametrize("stage", ["prepare", "section", "what_if", "report"])
