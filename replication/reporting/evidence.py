@@ -1,7 +1,8 @@
 """Does DLSA help? Every run on real data, this one and the kept ones, on one page."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from replication.published.reader import PublishedTable
 from replication.reporting.figures import (
@@ -34,6 +35,11 @@ _IN_TABLE_1 = {
     "plain": "paco_plain",
     "balanced_softmax": "paco_refit",
 }
+# Sections and settings of params.yaml that are DLSA's own.
+OF_DLSA = {
+    *("lambda_mle", "lambda_bal", "lambda_pure", "num_clusters", "sigma"),
+    *("filter", "cascade", "classifier"),
+}
 _CHANCE = 0.5  # AUROC of a filter that knows nothing
 _TITLES = {
     "start": "minus its head",
@@ -48,7 +54,7 @@ class RealRun:
 
     Fields: `title` of the benchmark; `features` in words; `grade` of evidence; `link`
     to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other;
-    `filters`, cells of its ladder.
+    `filters`, cells of its ladder; `changed`, its settings that are not the recipe's.
     """
 
     title: str
@@ -58,6 +64,7 @@ class RealRun:
     cells: Sequence[Cell]
     claims: Sequence[Claim]
     filters: Sequence[Cell] = ()
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -68,9 +75,14 @@ class RealRun:
 
     @property
     def settings(self) -> str:
-        """Whose the settings are, in a word; under how many seeds."""
-        whose = self.grade.removeprefix("real data, ")
-        return f"{whose}, {self.seeds} seeds" if self.seeds else whose
+        """Whose the settings are; which of DLSA's are others; how many seeds."""
+        said = [self.grade.removeprefix("real data, ")]
+        said += [
+            f"{key} {value}"
+            for key, value in self.changed.items()
+            if key.split(".")[0] in OF_DLSA
+        ]
+        return ", ".join([*said, f"{self.seeds} seeds"] if self.seeds else said)
 
     @property
     def seeds(self) -> int:
@@ -205,17 +217,18 @@ def evidence_table(runs: Sequence[RealRun]) -> str:
     header += [f"M{title[1:]}".replace("\n", " ") for title in _TITLES.values()]
     body = []
     for run in runs:
+        names = [f"[{run.name}]({run.link})", run.settings]
         for protocol, words in PROTOCOL_NAMES.items():
             values = [run.value(method, protocol) for method in ("start", "full")]
             gaps = [run.gap(minus, protocol) for minus in COMPARED]
             body.append(
                 [
-                    *(f"[{run.name}]({run.link})", run.settings, words),
-                    _both_splits(run, protocol),
+                    *(*names, words, _both_splits(run, protocol)),
                     *(shown(cell) if cell else "not run" for cell in values),
                     *(emphasised(cell) if cell else "—" for cell in gaps),
                 ]
             )
+            names = ["", ""]  # once a run
     return markdown_table(header, body, words=3) if runs else ""
 
 
@@ -228,7 +241,7 @@ def _both_splits(run: RealRun, protocol: str) -> str:
 @styled
 def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
     """Paired differences: a panel a comparison, a row a run, print's gain below."""
-    labels = [f"{run.name}\n({run.settings})".replace(", ", ",\n") for run in runs]
+    labels = [f"{run.name}\n({run.settings})".replace(", ", ",\n", 1) for run in runs]
     height = 1.5 + 0.7 * (len(runs) + 1)
     drawn = panels(height, 1, len(COMPARED), sharex=True, sharey=True)
     for axes, minus in zip(drawn, COMPARED, strict=True):

@@ -80,6 +80,7 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
             link=link,
             cells=[c for c in cells if (c.benchmark, c.section) == of],
             claims=[c for c in claims if (c.benchmark, c.section) == of],
+            changed=facts["settings"],
             filters=[c for c in cells if (c.benchmark, c.section) == (name, "ladder")],
         )
         runs.append(KeptRun(found, params, facts["source"], facts["settings"]))

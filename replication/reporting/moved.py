@@ -55,6 +55,11 @@ def changed_settings(
             yield f"{above}{name}", old, new
 
 
+def given_settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting that is not null, by its dotted key."""
+    return {key: value for key, _, value in changed_settings({}, params)}
+
+
 def moved_block(
     settings: Sequence[tuple[str, Any, Any]],
     moves: Sequence[Move] | None,

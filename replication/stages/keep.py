@@ -24,7 +24,7 @@ from replication.core.record import read_records, record_of, records_behind
 from replication.core.settings import PARAMS, load
 from replication.core.stage import KEPT, REPORTS, RESULTS
 from replication.reporting.kept import kept_page, kept_runs, run_page
-from replication.reporting.moved import changed_settings
+from replication.reporting.moved import given_settings
 from replication.reporting.rendering import relinked
 from replication.stages.report import SECTIONS
 from replication.statistics.results import Measurement, grade_of
@@ -91,8 +91,9 @@ def _real_tables() -> dict[Path, Measurement]:
 
 def _as_read_elsewhere(target: Path) -> None:
     """Links to pages that are not kept lead to reports/; folders lose their place."""
-    values = (value for value in _params().values() if isinstance(value, str))
-    places = [place for place in map(Path, values) if place.is_absolute()]
+    values = given_settings(read_yaml(PARAMS)).values()
+    named = (Path(value) for value in values if isinstance(value, str))
+    places = [place for place in named if place.is_absolute()]
     written = [*REPORTS.glob("*.md"), *target.glob("*.md")]
     for file in target.rglob("*.*"):
         text = read_text(file)
@@ -132,7 +133,7 @@ def _about(tables: Iterable[Measurement]) -> dict[str, dict[str, Any]]:
             "grade": grade_of(table.data, table.about),
             "settings": {
                 key: value
-                for key, value in _params().items()
+                for key, value in given_settings(read_yaml(PARAMS)).items()
                 if key in table.about["departures"]
                 or key.startswith(f"inputs.{table.benchmark}.")
             },
@@ -140,11 +141,6 @@ def _about(tables: Iterable[Measurement]) -> dict[str, dict[str, Any]]:
         for table in tables
         if table.section == "ladder"
     }
-
-
-def _params() -> dict[str, Any]:
-    """Every setting that is not null, by its dotted key."""
-    return {key: value for key, _, value in changed_settings({}, read_yaml(PARAMS))}
 
 
 def write_overview() -> None:

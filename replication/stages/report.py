@@ -21,7 +21,12 @@ from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import of_print
 from replication.reporting.index import index_page, scoreboard, stand_in_page
 from replication.reporting.kept import kept_runs
-from replication.reporting.moved import changed_settings, moved_block, of_interest
+from replication.reporting.moved import (
+    changed_settings,
+    given_settings,
+    moved_block,
+    of_interest,
+)
 from replication.reporting.pages import STAND_IN, Page, Part
 from replication.reporting.rendering import relinked, settings_sentence
 from replication.reporting.reproducibility import reproducibility_page
@@ -159,6 +164,7 @@ def _evidence_tables(measured: Mapping[Path, Measurement]) -> dict[Path, Measure
 def _real_runs(
     measured: Mapping[Path, Measurement], titles: Mapping[str | None, str]
 ) -> list[RealRun]:
+    given = given_settings(read_yaml(PARAMS))
     here = [
         RealRun(
             title=titles[table.benchmark],
@@ -167,6 +173,11 @@ def _real_runs(
             link=f"{table.section}.md",
             cells=table.cells,
             claims=table.claims,
+            changed={
+                key: value
+                for key, value in given.items()
+                if key in table.about["departures"]
+            },
             filters=[
                 cell
                 for ladder in measured.values()

@@ -66,6 +66,7 @@ def measurement(**changes: Any) -> Measurement:
             "features": "a network",
             "notes": [],
             "doubts": [],
+            "departures": [],
             "recipe": "scaled",
             "guesses": {"count": 41, "of": 74},
         },

@@ -80,6 +80,13 @@ def test_a_run_whose_filter_separates_nothing_does_not_count() -> None:
     assert "It is no test of the method" not in conclusion(sees)
 
 
+def test_settings_of_dlsa_that_are_not_the_recipes_are_named() -> None:
+    changed = {"view.resize": 224, "filter.lr": 0.02, "lambda_pure": 0}
+    assert replace(run("undecided"), changed=changed).settings == (
+        "scaled, filter.lr 0.02, lambda_pure 0, 2 seeds"
+    )
+
+
 def test_a_single_run_is_said_without_counting() -> None:
     head, plain, refitted = ASKED.values()
     mixed = run("undecided after correction")
