@@ -164,6 +164,31 @@ def test_a_checkout_that_cannot_be_written_is_one_line(checkout, asked) -> None:
     assert asked("lambda_pure=0.3") == (2, ["what_if: .resume/locks: Not a directory"])
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_who_commits_is_named_where_git_knows_nobody(
+    checkout, asked, monkeypatch, known
+) -> None:
+    """As in a container; a name that there is stays."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    names = [f"GIT_{who}_{what}" for who in ("AUTHOR", "COMMITTER")
+             for what in ("NAME", "EMAIL")]  # fmt: skip
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    if known:
+        subprocess.run(["git", "config", "user.name", "a"], check=True)
+        subprocess.run(["git", "config", "user.email", "a@b"], check=True)
+    before = dict(os.environ)
+    try:
+        assert asked("lambda_pure=0.3")[0] == 3
+        given = [os.environ.get(name) for name in names]
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    ours = ["what-if", "what-if@localhost"] * 2
+    assert given == [None] * 4 if known else given == ours
+
+
 def test_another_owners_checkout_is_told_what_to_do(
     checkout, asked, monkeypatch
 ) -> None:
