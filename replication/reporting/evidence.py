@@ -160,7 +160,9 @@ def finding(runs: Sequence[RealRun]) -> str:
 def _without_a_filter(runs: Sequence[RealRun]) -> str:
     """Which runs do not test the method, since their filter is none."""
     names = dict.fromkeys(
-        run.name for run in runs if run.grade in OF_HEADLINES and not run.separates
+        f"{run.name} ({run.settings})"
+        for run in runs
+        if run.grade in OF_HEADLINES and not run.separates
     )
     if not names:
         return ""
