@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from replication.classifiers.heads import Rows, Term
+from replication.core.products import linear
 
 _ROOM = 2**24  # bytes of inputs that are gathered at once, if a batch needs no more
 
@@ -85,8 +86,7 @@ class Stack:
         batches = max(_ROOM // (batch_size * width * self.start.element_size()), 1)
         self.inputs = self.start.new_empty(batches * batch_size, width)
         self.inputs[:, -1] = self.biases.length
-        self.logits = self.start.new_empty(batch_size * len(heads), prior.shape[1])
-        self.error = torch.empty_like(self.logits)
+        self.error = self.start.new_empty(batch_size * len(heads), prior.shape[1])
 
     def descend(
         self, inputs: Sequence[Rows], labels: Tensor, order: Tensor, lr: float
@@ -102,16 +102,16 @@ class Stack:
             inputs: (B, D), the columns of the blocks.
             labels: (B H, 1), each sample's once for each head.
         """
-        logits, error = self.logits[: len(labels)], self.error[: len(labels)]
-        size = len(inputs)
-        torch.addmm(self.prior, inputs, self.weight.T, out=logits.view(size, -1))
-        torch.softmax(logits, 1, out=error)
+        size, error = len(inputs), self.error[: len(labels)]
+        logits = linear(inputs, self.weight, self.prior)
+        torch.softmax(logits.view(error.shape), 1, out=error)
         error.scatter_add_(1, labels, error.new_full(labels.shape, -1.0))
         error = error.view(size, -1)
         if self.velocity is None:
-            self.weight.addmm_(error.T, inputs, alpha=-lr / size)
+            self.weight.add_(linear(error.T, inputs.T), alpha=-lr / size)
             return
-        self.velocity.addmm_(error.T, inputs, beta=self.momentum, alpha=1 / size)
+        self.velocity.mul_(self.momentum)
+        self.velocity.add_(linear(error.T, inputs.T), alpha=1 / size)
         self.velocity.add_(self.weight, alpha=self.weight_decay)
         self.weight.add_(self.velocity, alpha=-lr)
 
@@ -120,8 +120,7 @@ class Stack:
         everyone = torch.arange(len(labels), device=labels.device)
         right = self.prior.new_zeros(len(self.heads))
         for rows, wanted in self._batches(inputs, labels, everyone):
-            logits = self.logits[: len(wanted)]
-            torch.mm(rows, self.weight.T, out=logits.view(len(rows), -1))
+            logits = linear(rows, self.weight).view(len(wanted), -1)
             right += (logits.argmax(1, True) == wanted).view(len(rows), -1).sum(0)
         return right / len(labels)
 
@@ -138,7 +137,7 @@ class Stack:
         """Inputs and labels of a step; gathered for as many as there is room for."""
         seen = [block.seen(inputs) for block in self.blocks]
         number = len(self.heads)
-        size = len(self.logits) // number
+        size = len(self.error) // number
         for some in samples.split(len(self.inputs)):
             gathered = self.inputs[: len(some)]
             for (block, columns), rows in zip(self._cut(gathered), seen, strict=True):

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 # oneDNN's product; `torch.mm` takes MKL's, which leaves half of a CPU idle that is not
 # Intel's (bench/README.md). PyTorch's own compiler calls it; it has no gradient.
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_LARGE = 2**21  # terms of a product; below, what each call costs tells
 
 
 def linear(
@@ -16,8 +17,8 @@ def linear(
 
     For gradients written by hand: autograd does not see it.
     """
-    some = x.numel() and weight.numel()
-    if _ONEDNN and some and x.device.type == "cpu" and x.dtype == torch.float32:
+    large = x.numel() * len(weight) >= _LARGE
+    if _ONEDNN and large and x.device.type == "cpu" and x.dtype == torch.float32:
         # A weight that lies in memory neither way would be multiplied term by term.
         if not (weight.is_contiguous() or weight.T.is_contiguous()):
             weight = weight.contiguous()
