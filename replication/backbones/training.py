@@ -94,7 +94,7 @@ def make_fabric(machine: MachineSettings) -> Fabric:
         launcher = _launcher()
     except RuntimeError as error:  # SLURM's settings, by Fabric's own words
         raise BadInput(f"srun: {error}") from None
-    by_srun = os.environ.get("SLURM_NTASKS_PER_NODE", "1")
+    by_srun = os.environ.get("SLURM_NTASKS_PER_NODE") or "1"
     here = int(os.environ.get("LOCAL_WORLD_SIZE", by_srun)) if launched() else 1
     world = launcher.world_size()
     accelerator, chosen = _devices(machine.device, here, world)

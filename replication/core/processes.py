@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from replication.core.cores import cores
 from replication.core.files import BadInput
 
 # What SLURM calls a job that is a shell to type in: its step's variables are there, but
@@ -46,13 +45,13 @@ def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
     Raises BadInput: a process was killed.
     """
     # Not at the top: every stage would wait for what one of them needs.
+    from torch import get_num_threads
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.disable(logging.ERROR)  # what has to be said, the processes say themselves
-    threads = int(os.environ.get("OMP_NUM_THREADS", cores()))
-    os.environ["OMP_NUM_THREADS"] = str(max(threads // number, 1))
+    os.environ["OMP_NUM_THREADS"] = str(max(get_num_threads() // number, 1))
     asked = ["--standalone", f"--nproc-per-node={number}", "-m", module, *arguments]
     try:
         run.run(run.parse_args(asked))

@@ -181,7 +181,12 @@ def _is_left_behind(name: str) -> bool:
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    """By its ending; what has none that Pillow knows, by its first bytes."""
+    """By its ending; what has none that Pillow knows, by its first bytes.
+
+    A pipe or a device is none; a link that leads nowhere is, and refused when read.
+    """
+    if not entry.is_file() and not entry.is_symlink():
+        return False
     if Path(entry.name).suffix.lower() in _ENDINGS:
         return True
     try:
@@ -297,7 +302,8 @@ def _unread_in_words(unread: Sequence[str]) -> list[str]:
     for path in unread:
         kinds.setdefault(_kind(path), []).append(path)
     words = [f"{len(of):,} {kind} (first {of[0]})" for kind, of in kinds.items()]
-    return [f"Not read: {', '.join(words)}."] if words else []
+    text = ", ".join(words).encode(errors="backslashreplace").decode()  # no UTF-8
+    return [f"Not read: {text}."] if words else []
 
 
 def _kind(path: str) -> str:

@@ -118,7 +118,10 @@ def ends(tmp_path_factory) -> dict[str, tuple[int, list[str]]]:
         (place / case).mkdir()
         shutil.copy(ROOT / "params.yaml", place / case)
         running[case] = started(
-            ["toy", case], place / case, PYTHONPATH=f"{ROOT}:{place}"
+            ["toy", case],
+            place / case,
+            PYTHONPATH=f"{ROOT}:{place}",
+            OMP_NUM_THREADS="2,1",  # as OpenMP takes it, a number a level
         )
     begun = [place / "interrupted" / f"begun{rank}" for rank in (0, 1)]
     wait_for(lambda: all(path.exists() for path in begun), running["interrupted"])

@@ -1,6 +1,7 @@
 """Image folders: what is read, in which order, and that the rest is named."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,22 @@ def test_what_systems_leave_is_no_class_and_is_named(tmp_path, write_images) -> 
         "Not read: 3 .txt (first classes.txt), 1 beside the splits (first more/), 5 "
         "hidden or a system's own (first train/.ipynb_checkpoints/), 1 empty or a link "
         "(first train/b/old/), 1 .heic (first train/b/raw.heic).",
+    )
+
+
+def test_a_pipe_and_a_name_that_is_no_text_are_not_read_and_named(
+    tmp_path, write_images
+) -> None:
+    """Reading the one would wait for ever; the other can be printed and written."""
+    root = write_images(tmp_path, WHOLE)
+    os.mkfifo(root / "train/a/pipe.png")
+    (root / "train/a" / os.fsdecode(b"\xff.txt")).write_text("x")
+    listing = list_folder(root)
+    assert len(listing.paths) == sum(WHOLE.values())
+    (note,) = listing.notes
+    assert note.encode() == (
+        rb"Not read: 1 .png (first train/a/pipe.png), "
+        rb"1 .txt (first train/a/\udcff.txt)."
     )
 
 
