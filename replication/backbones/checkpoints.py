@@ -343,6 +343,8 @@ def _fitted(
         lines[_NAMED:] = [f"{path}: {more} more of {len(names)} keys like these"]
     if lines or problems:
         raise BadInput(lines + problems)
+    if not any(weights[n].any() for n, value in expected.items() if value.ndim > 1):
+        raise BadInput(f"{path}: expected trained weights, got zeros throughout")
     return {n: weights[n].detach().to(value.dtype) for n, value in expected.items()}
 
 

@@ -40,13 +40,18 @@ def read_state(path: PathLike) -> dict[str, Any]:
         raise BadInput(f"{path}: expected a file, found nothing") from None
     except pickle.UnpicklingError as error:
         needs = re.search(r"GLOBAL ([\w.]+)", str(error))
-        raise BadInput(
-            f"{path}: expected a file of plain tensors, got one that needs "
-            f"{needs[1] if needs else 'to run code'}; nothing in a file is run here: "
-            "re-save its state_dict alone as .safetensors"
-        ) from None
+        if needs is None:  # a web page, a pointer to a file, an archive of another kind
+            with Path(path).open("rb") as file:
+                got = f"one that begins with {file.read(24)!r}"
+        else:
+            got = (
+                f"one that needs {needs[1]}; nothing in a file is run here: re-save "
+                "its state_dict alone as .safetensors"
+            )
+        raise BadInput(f"{path}: expected a file of plain tensors, got {got}") from None
     except Exception as error:  # torch raises half a dozen kinds on a broken file
-        got = f"{type(error).__name__}: {first_line(error)}{remedy(path)}"
+        said = first_line(error).partition(". ")[0]  # not how to run what is in it
+        got = f"{type(error).__name__}: {said}{remedy(path)}"
         raise BadInput(f"{path}: expected a file of plain tensors, got {got}") from None
 
 

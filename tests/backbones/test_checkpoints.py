@@ -546,3 +546,35 @@ def test_what_would_run_is_refused_by_its_name_and_does_not_run(
         "nothing in a file is run here: re-save its state_dict alone as .safetensors"
     ]
     assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"<!DOCTYPE html><html lang=en>", "b'<!DOCTYPE html><html lan'"),
+        (b"version https://git-lfs.github", "b'version https://git-lfs.'"),
+        (b"\x1f\x8b\x08\x00abc", r"b'\x1f\x8b\x08\x00abc'"),
+    ],
+    ids=["a web page", "a pointer", "packed"],
+)
+def test_what_is_no_file_of_weights_is_told_by_its_beginning(
+    tmp_path: Path, refused, content, got
+) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(content)
+    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
+        f"{path}: expected a file of plain tensors, got one that begins with {got}"
+    ]
+
+
+def test_weights_that_were_never_written_are_refused(
+    tmp_path: Path, refused, small
+) -> None:
+    """All zero; a head of zeros, as some start with, is none of them."""
+    path = tmp_path / "a.pth"
+    torch.save({name: torch.zeros_like(value) for name, value in small.items()}, path)
+    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
+        f"{path}: expected trained weights, got zeros throughout"
+    ]
+    torch.save({**small, "fc.weight": torch.zeros_like(small["fc.weight"])}, path)
+    assert read_checkpoint(path, SMALL, 3).head is not None
