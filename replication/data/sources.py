@@ -68,8 +68,10 @@ def prepare(
     listing = list_images(settings, downloads)
     side = settings.image_size
     how = Image.Resampling[settings.interpolation.upper()]
-    hashes, pixels, notes = read_images(listing, settings.resize, side, how, tell)
-    repeats = find_repeats(listing, hashes)
+    hashes, shown, pixels, notes = read_images(
+        listing, settings.resize, side, how, tell
+    )
+    repeats = find_repeats(listing, shown)
     notes = (*listing.notes, *notes, *repeats.notes)
     return Prepared(listing, hashes, pixels, notes, repeats.doubts)
 
@@ -176,11 +178,12 @@ def read_images(
     side: int,
     how: Image.Resampling,
     tell: Tell = lambda *_: None,
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """Open every image once: hash its content, prove it whole, keep it if it is small.
 
     Returns:
         hashes: (N,) text, 16 hexadecimal digits of SHA-256 of the file.
+        shown: (N,) likewise, of what it shows, however it was saved.
         pixels: (N, side, side, 3) uint8, shorter side resized and centre cropped,
             where they are small; else None.
         notes: a sentence for each kind of image that shows next to nothing.
@@ -191,7 +194,7 @@ def read_images(
     """
     packed = side <= PACKED_SIDE
 
-    def read(path: str) -> tuple[str, np.ndarray | None, int, int] | BadInput:
+    def read(path: str) -> tuple[str, str, np.ndarray | None, int, int] | BadInput:
         try:
             content = read_image(listing.root / path)
             image = decode(content, listing.root / path)
@@ -200,11 +203,12 @@ def read_images(
         pixels = _centred(image, resize, side, how) if packed else None
         ends = image.getextrema()
         spread = max(high - low for low, high in ends)
-        return _digest(content), pixels, spread, max(high for _, high in ends)
+        shown = _digest(b"%d %d " % image.size + image.tobytes())
+        return _digest(content), shown, pixels, spread, max(high for _, high in ends)
 
     paths = listing.paths.tolist()
     parts = [paths[i : i + _AT_ONCE] for i in range(0, len(paths), _AT_ONCE)]
-    results: list[tuple[str, np.ndarray | None, int, int] | BadInput] = []
+    results: list[tuple[str, str, np.ndarray | None, int, int] | BadInput] = []
     with ThreadPoolExecutor() as threads:
         for part in threads.map(lambda part: [read(path) for path in part], parts):
             results += part
@@ -212,7 +216,7 @@ def read_images(
     problems = [str(result) for result in results if isinstance(result, BadInput)]
     if problems:
         raise BadInput(first_of(problems, listing.root, "images"))
-    hashes, pixels, spread, brightest = zip(*results, strict=True)
+    hashes, shown, pixels, spread, brightest = zip(*results, strict=True)
     constant, dark = np.array(spread) == 0, np.array(brightest) < _DARK
     notes = [
         *_counted(paths, constant, "are of one colour throughout"),
@@ -222,7 +226,8 @@ def read_images(
             "have no pixel brighter than a quarter of the range",
         ),
     ]
-    return np.array(hashes), np.stack(pixels) if packed else None, tuple(notes)
+    packed_pixels = np.stack(pixels) if packed else None
+    return np.array(hashes), np.array(shown), packed_pixels, tuple(notes)
 
 
 def _counted(paths: Sequence[str], are_so: np.ndarray, words: str) -> list[str]:

@@ -128,7 +128,7 @@ def test_what_prepare_packs_is_read_the_same_from_files(
         image.save(tmp_path / split / "a" / f"x.{ending}")
     listing = list_folder(tmp_path)
     settings = backbone_settings()
-    _, pixels, _ = read_images(listing, 32, 32, Image.Resampling.BILINEAR)
+    _, _, pixels, _ = read_images(listing, 32, 32, Image.Resampling.BILINEAR)
     labels = torch.from_numpy(listing.labels)
     kept = ImageSplit(labels, torch.from_numpy(pixels).permute(0, 3, 1, 2), ())
     files = ImageSplit(labels, None, tuple(tmp_path / p for p in listing.paths))
