@@ -9,6 +9,7 @@ Each figure runs in a process of its own, so that its peak memory is its own.
 import argparse
 import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench.measuring import (
     product_rate,
     slug,
 )
-from replication.core.cores import cores
+from replication.core.cores import WAITING, cores
 from replication.core.device import pick_device
 from replication.core.files import BadInput, write_json
 
@@ -57,6 +58,7 @@ LOADED: list[tuple[str, dict[str, int], int]] = [
     ("plain epoch", {"N": 10240, "B": 128, "K": 100, "D": 64, "C": 100}, 400),
     ("training step", {"B": 32, "layers": 32, "pixels": 32}, 20),
 ]
+_AWAKE = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "INFINITE"}
 
 
 def run_figure(
@@ -66,12 +68,12 @@ def run_figure(
     threads: int,
     repeats: int,
     size: Mapping,
-    wait: str = "PASSIVE",
+    waiting: Mapping[str, str] = WAITING,
 ) -> dict[str, Any]:
-    """One figure one way, in a process of its own whose threads `wait` so."""
+    """One figure one way, in a process of its own whose threads wait so."""
     numbers = [f"{key}={value}" for key, value in size.items()]
     words = (name, way, device, str(threads), str(repeats), *numbers)
-    return in_fresh_process("bench.figures", *words, OMP_WAIT_POLICY=wait)
+    return in_fresh_process("bench.figures", *words, **waiting)
 
 
 def measure(
@@ -86,17 +88,20 @@ def measure(
     return row
 
 
-def loaded(name: str, size: Mapping[str, int], repeats: int) -> dict[str, Any]:
-    """One figure on the clock, as the suite runs it: alone, and beside busy work.
+def loaded(
+    name: str, size: Mapping[str, int], repeats: int, threads: int
+) -> dict[str, Any]:
+    """One figure on the clock: alone, and beside busy work.
 
-    Alone once more with threads that spin while they wait for one another.
+    On several threads alone once more, with threads that never sleep.
     """
-    given = (name, SUITE, "cpu", 0, repeats, size)
+    given = (name, SUITE, "cpu", threads, repeats, size)
     times = {"quiet": run_figure(*given)["waited"]}
-    times["spinning"] = run_figure(*given, "ACTIVE")["waited"]
+    if threads > 1:
+        times["awake"] = run_figure(*given, _AWAKE)["waited"]
     with beside_load(2 * cores()):
         times["busy"] = run_figure(*given)["waited"]
-    row = {"name": name, "size": dict(size), **times}
+    row = {"name": name, "size": dict(size), "threads": threads, **times}
     print(" · ".join(page.loaded_cells(row)), flush=True)
     return row
 
@@ -113,7 +118,9 @@ def main() -> None:
         torch.set_num_threads(1)
         machine = about_machine(device)
         quiet = device.type == "cpu" and machine["load"] <= page.QUIET
-        besides = [loaded(*planned) for planned in LOADED if quiet]
+        threads = sorted({1, cores()})
+        pairs = product(LOADED, threads) if quiet else ()
+        besides = [loaded(*planned, number) for planned, number in pairs]
         rate = machine["product_rate"] = product_rate(device)
         figures = [measure(*planned, word, rate) for planned in PLAN]
     except BadInput as error:
