@@ -172,7 +172,8 @@ def estimate(
         if seeds > 1:  # less the luck that these samples had, not what luck is usual
             luck_here = weights**2 @ scores.var(0, ddof=1) / seeds
             seed_variance = max(seed_variance - float(luck_here), 0.0)
-        value, chances = _chances(scores.mean(0), groups, step, moved)
+        alone = step / seeds  # where seeds err on their own, and cancel out
+        value, chances = _chances(scores.mean(0), groups, step, moved or alone)
         test_variance, sides = _sides(value, chances, weights, groups, seed_variance)
     total = seed_variance + test_variance
     freedom = _freedom(seed_variance / total if total else 0.0, seeds - 1, test_freedom)

@@ -335,6 +335,18 @@ def test_equal_strata_are_as_without_a_pool() -> None:
     assert got.test_variance == pytest.approx((1 / 3 + 1 / 3) * 3 / 36)
 
 
+def test_seeds_that_cancel_out_on_every_sample_leave_an_interval() -> None:
+    """Two methods differ, once this way and once that: by half a sample at a time."""
+    labels = np.repeat([0, 1, 2], [40, 20, 3])
+    weights = 1 / np.bincount(labels)[labels] / 3
+    scores = np.zeros((2, 63))
+    scores[:, [0, 45]] = [[1, -1], [-1, 1]]
+    got = estimate(scores, weights, labels)
+    assert got.mean == pytest.approx(0)
+    assert -got.low == pytest.approx(got.high)
+    assert 0.02 < got.high < 0.2
+
+
 @pytest.mark.parametrize(("seeds", "share"), [(1, 0.9), (3, 0.5)])
 @pytest.mark.parametrize("images", UNBALANCED, ids=UNBALANCED.get)
 def test_unbalanced_test_sets_are_covered(
