@@ -66,7 +66,8 @@ def settings_in(text: str) -> Iterator[tuple[str, Any]]:
 def changed(params: str, settings: list[tuple[str, Any]]) -> str:
     """params.yaml with other values, its comments kept.
 
-    Raises BadInput: a key that leads nowhere, or no setting at all.
+    Raises BadInput: a key that leads nowhere, no setting at all, or an input of a
+    benchmark that does not run.
     """
     if not settings:
         raise BadInput('S: expected settings, such as S="lambda_pure=0.3", got none')
@@ -78,11 +79,28 @@ def changed(params: str, settings: list[tuple[str, Any]]) -> str:
         for part in above:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or name not in place:
-            raise BadInput(f"{PARAMS}: {key}: expected a known setting, got this one")
+            meant = [known for known in _keys(content) if known.endswith(f".{name}")]
+            hint = f"; did you mean {' or '.join(meant)}?" if 0 < len(meant) < 4 else ""
+            line = f"{PARAMS}: {key}: expected a known setting, got this one{hint}"
+            raise BadInput(line)
         place[name] = value
+    for key in (key for key, value in settings if value is not None):
+        section, _, benchmark = key.rpartition(".")[0].rpartition(".")
+        if section == "inputs" and benchmark not in content["benchmarks"]:
+            raise BadInput(
+                f"{PARAMS}: {key}: expected {benchmark} in benchmarks, which nothing "
+                f"else reads this for, got {[*content['benchmarks']]}"
+            )
     text = io.StringIO()
     yaml.dump(content, text)
     return text.getvalue()
+
+
+def _keys(settings: dict[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        yield f"{above}{name}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{above}{name}.")
 
 
 def _committed() -> str:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from replication.core.files import read_yaml
 from replication.core.processes import at_work, runner
+from replication.core.settings import LISTS
 from replication.stages import what_if
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,8 @@ def test_each_starts_from_the_commit_whatever_came_before(
     Path("params.yaml").write_text(own)
     (checkout / "my data" / "lr=0.1").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(checkout))
-    asked("inputs.own.images=~/my data/lr=0.1 seeds=[0]")
+    lists = [f"{name}=[]" for name in LISTS[1:]]
+    asked(" ".join(["inputs.own.images=~/my data/lr=0.1 benchmarks=[own]", *lists]))
     ran = read_yaml("ran.yaml")
     assert ran["inputs"]["own"]["images"] == "~/my data/lr=0.1"
     assert ran["lambda_pure"] == committed["lambda_pure"]
@@ -94,6 +96,16 @@ def test_each_starts_from_the_commit_whatever_came_before(
         (
             "lambda_pur=1",
             "params.yaml: lambda_pur: expected a known setting, got this one",
+        ),
+        (
+            "eta=0.5",
+            "params.yaml: eta: expected a known setting, got this one; did you mean "
+            "filter.eta?",
+        ),
+        (
+            "inputs.own.images=/tmp",
+            "params.yaml: inputs.own.images: expected own in benchmarks, which nothing "
+            "else reads this for, got ['cifar100_lt', 'inat18']",
         ),
         (
             "sigma.x=1",
