@@ -44,7 +44,7 @@ _CHANCE = 0.5  # AUROC of a filter that knows nothing
 _TITLES = {
     "start": "minus its head",
     "plain": "minus a plain classifier\nof equal budget",
-    "balanced_softmax": "minus Balanced Softmax\nrefitted",
+    "balanced_softmax": "minus Balanced\nSoftmax refitted",
 }
 
 
@@ -214,24 +214,26 @@ def conclusion(run: RealRun) -> str:
 
 
 def evidence_table(runs: Sequence[RealRun]) -> str:
-    """A row a run and protocol: accuracies, and the paired differences."""
-    header = ["Run", "Settings", "Protocol", "Filter", "Its head", "DLSA"]
+    """A row a run and protocol: accuracies, and the paired differences.
+
+    The first row of a run names it, the second its settings.
+    """
+    header = ["Run", "Protocol", "Filter", "Its head", "DLSA"]
     header += [f"M{title[1:]}".replace("\n", " ") for title in _TITLES.values()]
     body = []
     for run in runs:
-        names = [f"[{run.name}]({run.link})", run.settings]
-        for protocol, words in PROTOCOL_NAMES.items():
+        said = (f"[{run.name}]({run.link})", run.settings)
+        for says, (protocol, words) in zip(said, PROTOCOL_NAMES.items(), strict=True):
             values = [run.value(method, protocol) for method in ("start", "full")]
             gaps = [run.gap(minus, protocol) for minus in COMPARED]
             body.append(
                 [
-                    *(*names, words, _both_splits(run, protocol)),
+                    *(says, words, _both_splits(run, protocol)),
                     *(shown(cell) if cell else "not run" for cell in values),
                     *(emphasised(cell) if cell else "—" for cell in gaps),
                 ]
             )
-            names = ["", ""]  # once a run
-    return markdown_table(header, body, words=3) if runs else ""
+    return markdown_table(header, body, words=2) if runs else ""
 
 
 def _both_splits(run: RealRun, protocol: str) -> str:

@@ -66,7 +66,9 @@ def rounded_to(bits: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "change", [rounded_to(11), rounded_to(8), lambda rows: rows + 1e-6], ids=str
+    "change",
+    [rounded_to(11), rounded_to(8), lambda rows: rows + 1e-6],
+    ids=["half", "bfloat16", "1e-6"],
 )
 @pytest.mark.parametrize("columns", [4, 6, 200])
 def test_rows_that_differ_by_rounding_have_one_hash(columns, change) -> None:
