@@ -167,8 +167,8 @@ def _without_a_filter(runs: Sequence[RealRun]) -> str:
     if not names:
         return ""
     return (
-        f" Not counted: {' and '.join(names)}, whose first filter does not rank Few "
-        "above Many even on the images that it was fitted to."
+        f" Not counted: {' and '.join(names)}, whose first filter is not shown to "
+        "rank Few above Many even on the images that it was fitted to."
     )
 
 
@@ -203,8 +203,8 @@ def conclusion(run: RealRun) -> str:
     unfair = ""
     if not run.separates:
         unfair = (
-            " It is no test of the method: its first filter does not rank Few above "
-            "Many even on the images that it was fitted to "
+            " It is no test of the method: its first filter is not shown to rank Few "
+            "above Many even on the images that it was fitted to "
             f"({shown(run.auroc('train'))})."
         )
     return (

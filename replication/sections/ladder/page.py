@@ -110,7 +110,7 @@ def _mechanism(measured: Measurement) -> str:
         "Whether the first filter separates test images less well is undecided",
     )
     if train.low <= CHANCE:
-        opening = "The first filter does not separate even what it was fitted to"
+        opening = "The first filter is not shown to separate even what it was fitted to"
     return (
         f"{opening}: Few against Many, AUROC {train.mean:.2f} on training and "
         f"{test.mean:.2f} on test images; {percent(left.mean, 0)} % of Few's training "

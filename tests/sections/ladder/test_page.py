@@ -57,7 +57,7 @@ def test_filters_are_told_in_a_sentence(measured) -> None:
         replace(cell, low=0.4) if cell.metric == "auroc" else cell
         for cell in measured.cells
     )
-    assert "not separate even what it was fitted to: Few against Many" in finding(
+    assert "not shown to separate even what it was fitted to: Few" in finding(
         replace(measured, cells=low)
     )
     without = tuple(replace(claim, verdict="not run") for claim in measured.claims)
