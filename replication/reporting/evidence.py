@@ -1,5 +1,6 @@
 """Does DLSA help? Every run on real data, this one and the kept ones, on one page."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,17 +159,19 @@ def finding(runs: Sequence[RealRun]) -> str:
 
 
 def _without_a_filter(runs: Sequence[RealRun]) -> str:
-    """Which runs do not test the method, since their filter is none."""
-    names = dict.fromkeys(
-        f"{run.name} ({run.settings})"
-        for run in runs
-        if run.grade in OF_HEADLINES and not run.separates
+    """How many runs do not test the method, since their filter is none."""
+    runs_on = Counter(
+        run.title for run in runs if run.grade in OF_HEADLINES and not run.separates
     )
-    if not names:
+    if not runs_on:
         return ""
+    said = (
+        f"{'a run' if number == 1 else f'{number} runs'} on {title}"
+        for title, number in runs_on.items()
+    )
     return (
-        f" Not counted: {' and '.join(names)}, whose first filter is not shown to "
-        "rank Few above Many even on the images that it was fitted to."
+        f" Not counted: {' and '.join(said)}, whose first filter is not shown to rank "
+        "Few above Many even on the images that it was fitted to."
     )
 
 
