@@ -146,7 +146,8 @@ def finding(runs: Sequence[RealRun]) -> str:
     """How often DLSA is shown to gain or to lose, by rule, protocol *validated*."""
     counted = _counted(runs)
     if not counted:
-        return "No run on real data, with settings made for it, is there yet."
+        none = "No run on real data, with settings made for it, is there yet."
+        return none + _without_a_filter(runs)
     where = f"On {counted[0].title}"
     if len(counted) > 1:
         where = f"In {len(counted)} runs with settings made for their data (*scaled*)"
