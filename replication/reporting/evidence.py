@@ -1,5 +1,6 @@
 """Does DLSA help? Every run on real data, this one and the kept ones, on one page."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -249,8 +250,8 @@ def _both_splits(run: RealRun, protocol: str) -> str:
 @styled
 def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
     """Paired differences: a panel a comparison, a row a run, print's gain below."""
-    labels = [f"{run.name}\n({run.settings})".replace(", ", ",\n", 1) for run in runs]
-    height = 1.5 + 0.7 * (len(runs) + 1)
+    labels = [textwrap.fill(f"{run.name} ({run.settings})", 34) for run in runs]
+    height = 1.5 + 0.75 * (len(runs) + 1)
     drawn = panels(height, 1, len(COMPARED), sharex=True, sharey=True)
     for axes, minus in zip(drawn, COMPARED, strict=True):
         for protocol, (shift, marker, colour) in MARKS.items():
