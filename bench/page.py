@@ -39,7 +39,7 @@ _EARLIER = """\
   23 and 378 ms where they sleep at once, 14, 13 and 290 ms on one thread. Beside seven
   jobs looking costs: that filter's step takes 36 ms of processor time as here, 14 where
   threads sleep at once, 7 on one. So fits that can run side by side have one thread
-  each; where there is one alone, a second thread helped at every size tried. AMD EPYC,
+  each. AMD EPYC,
   2 cores, 2026-11-30.
 - All filters of CIFAR-100-LT (10,847 samples × 64, depth 3, both protocols), beside
   the same by autograd: 2.8 times as fast at this data's size (K 47, B 96; 2.4 and then
