@@ -143,7 +143,9 @@ def _in_a_line(run: RealRun) -> str:
         if measured
         else "no Table 1 or 2"
     )
-    return f"[{run.name}]({run.link}) ({run.grade}): {said}."
+    unfair = "" if run.separates else " No test of the method: see its page."
+    data = run.grade.split(",")[0]
+    return f"[{run.name}]({run.link}) ({data}, {run.settings}): {said}.{unfair}"
 
 
 # ---- Several backbones ------------------------------------------------------------
