@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from replication.published.reader import PublishedTable
-from replication.statistics.comparison import CASCADE_HELPS, answer_of
+from replication.sections.rows import CASCADE_HELPS, answer_of
 from replication.statistics.results import PROTOCOLS, Cell, Claim, pick
 
 # Of rows on a network of their own, which print compares with PaCo's.

@@ -17,7 +17,7 @@ from replication.core.settings import Row
 from replication.published.reader import PublishedTable
 from replication.samples.metrics import metric_scores, metric_weights
 from replication.samples.predictions import paired
-from replication.statistics.comparison import CASCADE_HELPS, answer_of
+from replication.sections.rows import CASCADE_HELPS, answer_of
 from replication.statistics.intervals import estimate, over_seeds
 from replication.statistics.results import PROTOCOLS, Cell, Claim
 from replication.statistics.verdicts import judged

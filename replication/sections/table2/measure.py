@@ -25,7 +25,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     # Where facts of the variants differ, the last one's count: the full model's.
     artefacts = [f"paco/dlsa/{row}" for row in (*table.rows, FULL)]
     basis = read_basis(stage, "table2", benchmark, *artefacts)
-    rows = read_rows(stage, basis, table, FULL, START, needed=[START])
+    rows = read_rows(stage, basis, table, FULL, needed=[START])
     diagnostics = {
         row: read_json(stage.reads(folder / "diagnostics.json"))
         for row, folder in folders.items()

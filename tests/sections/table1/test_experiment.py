@@ -6,17 +6,15 @@ from functools import partial
 import numpy as np
 
 from replication.sections.table1.experiment import table1_claims
-from replication.statistics.comparison import table_cells
 from replication.statistics.results import Claim
-from tests.made import predicted
-from tests.statistics.test_comparison import COUNTS, LABELS, ROWS, TABLE
+from tests.sections.test_rows import COUNTS, TABLE, table_of
 
 NEW = partial(Claim, section="table1", benchmark="inat18", grade="real data, scaled")
 METRICS = ("overall", "many", "medium", "few", "mcc", "nmi")
 
 
 def claims_of(shares: dict[str, float], counts=COUNTS, seeds: int = 3) -> list[Claim]:
-    cells = table_cells(ROWS, predicted(shares, LABELS, seeds), counts)
+    cells = table_of(shares, counts, seeds=seeds)
     return table1_claims(cells, TABLE, NEW)
 
 

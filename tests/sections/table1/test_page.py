@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from replication.published.reader import read_anchors, read_published_tables
+from replication.sections.basis import Basis
+from replication.sections.rows import read_methods, table_cells
 from replication.sections.table1.experiment import table1_claims
 from replication.sections.table1.page import anchors_table, finding, page
-from replication.statistics.comparison import Comparison, read_methods, table_cells
 from replication.statistics.results import Cell, Measurement
 from tests.made import as_read, diagnostics, predicted, summary
 from tests.sections.table1.test_experiment import NEW
@@ -27,21 +28,11 @@ def made(tmp_path) -> Make:
 
     def make(benchmark: str, counts: object = None, stand_in: bool = False) -> object:
         data = summary(benchmark, stand_in)
-        rows = Comparison(
-            section="table1",
-            benchmark=benchmark,
-            data="made",
-            table=TABLE,
-            labels={key: method.label for key, method in METHODS.items()},
-            full="paco_dlsa",
-            plain="paco",
-            same_conditions=False,
-            backbones=1,
-        )
+        data |= {} if counts is None else {"class_counts": counts}
         shares = dict.fromkeys(METHODS, 0.6) | {"paco_dlsa": 0.72}
         tables = predicted(shares, LABELS, alike=set(METHODS) - {"paco_dlsa"})
-        counts = data["class_counts"] if counts is None else counts
-        cells = table_cells(rows, tables, np.array(counts))
+        basis = Basis("table1", benchmark, data, {})
+        cells = table_cells(basis, TABLE, METHODS, "paco_dlsa", tables, set(METHODS))
         about = {"start": "own_head", "features": "a network", "backbone": {}}
         details = {"partial": ["the backbone is another"], "diagnostics": diagnostics()}
         measured = Measurement(

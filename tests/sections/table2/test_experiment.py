@@ -4,9 +4,12 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from replication.published.reader import read_published_tables
+from replication.sections.basis import Basis
+from replication.sections.rows import read_methods, table_cells
 from replication.sections.table2.experiment import (
     changed_as_printed,
     greatest_drop,
@@ -15,40 +18,31 @@ from replication.sections.table2.experiment import (
     row_claims,
     separation_claims,
 )
-from replication.statistics.comparison import Comparison, read_methods, table_cells
-from replication.statistics.results import Claim
-from tests.made import diagnostics, predicted
+from replication.statistics.results import Cell, Claim
+from tests.made import diagnostics, predicted, summary
 
 TABLE = read_published_tables()["table2"]
 LABELS = np.repeat(np.arange(6), 50)
 COUNTS = np.array([300, 200, 60, 40, 10, 5])
-ROWS = Comparison(
-    section="table2",
-    benchmark="places_lt",
-    data="made",
-    table=TABLE,
-    labels={key: one.label for key, one in read_methods("table2", TABLE).items()},
-    full="full",
-    plain="start",
-    same_conditions=False,
-    backbones=1,
-)
-NEW = partial(
-    Claim,
-    section="table2",
-    benchmark="places_lt",
-    grade="real data, scaled",
-)
+METHODS = read_methods("table2", TABLE)
+DATA = summary("places_lt") | {"class_counts": COUNTS.tolist()}
+NEW = partial(Claim, section="table2", benchmark="places_lt", grade="real data, scaled")
 # Every row changes what the printed one changes.
 ALL = frozenset(TABLE.rows) - {"full"}
+
+
+def table_of(made: dict[str, pd.DataFrame]) -> tuple[Cell, ...]:
+    return table_cells(
+        Basis("table2", "places_lt", DATA, {}), TABLE, METHODS, "full", made
+    )
 
 
 def rows_of(
     tested=ALL, clusters: int | None = None, **shares: float
 ) -> dict[str, Claim]:
     """`validated` claims on the rows by id: right for half but `shares`."""
-    made = predicted(dict.fromkeys(ROWS.labels, 0.5) | shares, LABELS)
-    claims = row_claims(table_cells(ROWS, made, COUNTS), TABLE, tested, NEW, clusters)
+    made = predicted(dict.fromkeys(METHODS, 0.5) | shares, LABELS)
+    claims = row_claims(table_of(made), TABLE, tested, NEW, clusters)
     return {claim.id: claim for claim in claims if claim.protocol == "validated"}
 
 
