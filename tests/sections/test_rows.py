@@ -13,11 +13,10 @@ from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.published.reader import read_published_tables
 from replication.samples.metrics import accuracies
-from replication.sections.basis import Basis
 from replication.sections.rows import read_methods, read_predictions, table_cells
 from replication.statistics.results import Cell
 from tests.conftest import ROOT
-from tests.made import predicted, summary
+from tests.made import basis, predicted
 
 TABLES = read_published_tables()
 TABLE = TABLES["table1"]
@@ -34,9 +33,8 @@ def table_of(
     **given: object,
 ) -> list[Cell]:
     """Table 1 of methods that are right for a share of the samples."""
-    data = summary(benchmark) | {"class_counts": counts.tolist()}
-    basis, made = Basis("table1", benchmark, data, {}), predicted(shares, LABELS, seeds)
-    return list(table_cells(basis, TABLE, METHODS, "paco_dlsa", made, **given))
+    of, made = basis("table1", benchmark, counts), predicted(shares, LABELS, seeds)
+    return list(table_cells(of, TABLE, METHODS, "paco_dlsa", made, **given))
 
 
 def cells_of(dlsa: float = 0.5, **given: object) -> list[Cell]:

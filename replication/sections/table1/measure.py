@@ -25,7 +25,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     diagnostics = folder / "paco" / "dlsa" / "full" / "diagnostics.json"
     return basis.measured(
         rows.cells,
-        table1_claims(rows.cells, table, basis.claim),
+        table1_claims(rows.cells, table, basis),
         {
             "partial": rows.partial,
             "other_features": other_features,

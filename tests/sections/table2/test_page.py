@@ -8,7 +8,7 @@ from replication.sections.table2.experiment import row_claims
 from replication.sections.table2.page import finding, page
 from replication.statistics.results import Measurement
 from tests.made import as_read, diagnostics, predicted, summary
-from tests.sections.table2.test_experiment import ALL, LABELS, NEW, TABLE, table_of
+from tests.sections.table2.test_experiment import ALL, BASIS, LABELS, TABLE, table_of
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
         section="table2",
         benchmark="places_lt",
         cells=cells,
-        claims=tuple(row_claims(cells, TABLE, ALL, NEW)),
+        claims=tuple(row_claims(cells, TABLE, ALL, BASIS)),
         data=summary("places_lt"),
         about={"features": "a PaCo network", "cascade": {"leaving_share": 0.3}},
         details={
