@@ -25,13 +25,7 @@ Source = Literal["PaCo", "Decouple", "torchvision or timm", "EfficientNet-Lite",
 Weights = dict[str, Tensor]
 
 # Where a training state has its weights: Decouple's best, then in timm's order.
-_WRAPPERS = (
-    "state_dict_best",
-    "state_dict_ema",
-    "model_ema",
-    "state_dict",
-    "model",
-)
+_WRAPPERS = ("state_dict_best", "state_dict_ema", "model_ema", "state_dict", "model")
 _NAMED = 5
 _REAL = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 # Above this share of keys that do not fit, a list of keys would hide what is wrong. The
@@ -45,26 +39,12 @@ _PACO_TRAINING_ONLY = {
 }
 # EfficientNet-Lite's names of a layer -> timm's: outside the blocks, in a block that
 # does not widen its input first, in one that does.
-_LITE = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-}
-_LITE_NARROW = {
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}
-_LITE_WIDE = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
+_LITE = dict(_conv_stem="conv_stem", _bn0="bn1", _conv_head="conv_head", _bn1="bn2")
+_LITE_NARROW = {"_depthwise_conv": "conv_dw", "_bn1": "bn1"}
+_LITE_NARROW |= {"_project_conv": "conv_pw", "_bn2": "bn2"}
+_LITE_WIDE = {"_expand_conv": "conv_pw", "_bn0": "bn1"}
+_LITE_WIDE |= {"_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+_LITE_WIDE |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
 
 
 @dataclass(frozen=True)

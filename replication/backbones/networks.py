@@ -108,17 +108,9 @@ def check_network(name: str) -> None:
     import timm  # a second and a half to load: only where one is used
 
     architecture, _, tag = name.partition(".")
-    known = timm.is_model(architecture)
-    if (
-        tag
-        and known
-        and name not in timm.list_models(f"{architecture}.*", pretrained=True)
-    ):
-        raise BadInput(
-            f"backbone.network: expected a weight tag that timm knows, got {name!r}"
-        )
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=1)
+    names = timm.list_models(f"{architecture}.*", pretrained=True) if tag else []
+    if not (name in names if tag else timm.is_model(name)):
+        close = difflib.get_close_matches(name, names or timm.list_models(), n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
         raise BadInput(
             f"backbone.network: expected a timm network or resnet32_cifar, "

@@ -6,6 +6,7 @@ resumed passes through the same states as one that was not.
 
 import copy
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,6 @@ from replication.backbones.training import (
     History,
     epoch_order,
     refuse_not_finite,
-    set_rate,
     share_of,
     train_epochs,
     validated,
@@ -39,6 +39,7 @@ from replication.images.batches import (
 # Keeps the logarithm of the share of a class without an image finite.
 _SMALLEST_SHARE = 1e-9
 _NO_LABEL = -1
+_OF_LOSS = {"alpha", "beta", "gamma", "temperature", "supt"}
 # Streams of random numbers within an epoch.
 _VIEWS, _SHUFFLE = 0, 1
 
@@ -259,11 +260,7 @@ def contrast_step(
         torch.cat([all_labels, all_labels, paco.queue_labels]),
         log_prior,
         first=fabric.global_rank * len(queries),
-        alpha=settings.alpha,
-        beta=settings.beta,
-        gamma=settings.gamma,
-        temperature=settings.temperature,
-        supt=settings.supt,
+        **settings.model_dump(include=_OF_LOSS),
     )
     paco.enqueue(keys, all_labels)
     return loss, logits.detach()
@@ -334,14 +331,10 @@ def train_paco(
         number,
     )
 
-    def one_epoch(
-        module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
-    ) -> dict[str, float]:
-        given = (optimiser, batches, len(train), log_prior, settings, epoch)
-        metrics = _one_epoch(fabric, module, paco, *given)
-        return metrics | validated(fabric, module, val, settings, number)
-
-    history = train_epochs(fabric, paco, settings, resume, one_epoch, report)
+    given = (paco, batches, len(train), log_prior, settings)
+    one_epoch = partial(_one_epoch, fabric, *given)
+    look = partial(validated, fabric, val, settings, number)
+    history = train_epochs(fabric, paco, settings, resume, one_epoch, look, report)
     return paco.encoder_q, history
 
 
@@ -361,18 +354,16 @@ def _check_sizes(fabric: Fabric, num_images: int, settings: PacoSettings) -> Non
 
 def _one_epoch(
     fabric: Fabric,
-    module: nn.Module,
     paco: Paco,
-    optimiser: torch.optim.Optimizer,
     batches: Epoch,
     num_images: int,
     log_prior: Tensor,
     settings: PacoSettings,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
     epoch: int,
 ) -> dict[str, float]:
     """Train for one epoch; loss and accuracy are those of the training batches."""
-    module.train()
-    lr = set_rate(optimiser, settings, epoch)
     batch, world = settings.batch_size, fabric.world_size
     order = epoch_order(num_images, settings.seed, epoch)
     order = order[: len(order) - len(order) % batch]
@@ -404,4 +395,4 @@ def _one_epoch(
     seen = fabric.all_reduce(seen, reduce_op="mean")
     refuse_not_finite(seen[:, 0], epoch, "paco")
     loss, correct = seen.double().mean(0).tolist()
-    return {"lr": lr, "train_loss": loss, "train_accuracy": correct}
+    return {"train_loss": loss, "train_accuracy": correct}

@@ -7,6 +7,7 @@ resumed passes through the same states as one that was not.
 import math
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,15 +168,9 @@ def train_network(
         train, settings.batch_size // fabric.world_size, settings, fabric.device, number
     )
 
-    def one_epoch(
-        module: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
-    ) -> dict[str, float]:
-        metrics = _one_epoch(
-            fabric, module, optimiser, batches, len(train), settings, epoch
-        )
-        return metrics | validated(fabric, module, val, settings, number)
-
-    history = train_epochs(fabric, network, settings, resume, one_epoch, report)
+    one_epoch = partial(_one_epoch, fabric, batches, len(train), settings)
+    look = partial(validated, fabric, val, settings, number)
+    history = train_epochs(fabric, network, settings, resume, one_epoch, look, report)
     return network, history
 
 
@@ -185,6 +180,7 @@ def train_epochs(
     settings: Recipe,
     resume: Path | None,
     one_epoch: Callable[[nn.Module, torch.optim.Optimizer, int], dict[str, float]],
+    look: Callable[[nn.Module], dict[str, float]],
     report: Tell,
 ) -> History:
     """Train a model by SGD epoch after epoch, from wherever its state file stands.
@@ -197,8 +193,8 @@ def train_epochs(
         model: trained in place; what does not require a gradient stays.
         resume: folder of the training state, written after each epoch by the first
             process, which alone needs it: the others get the state from there.
-        one_epoch: trains (module, optimiser, epoch from 0); returns that epoch's row,
-            the same in all processes.
+        one_epoch: trains (module, optimiser, epoch from 0); `look` looks at the module
+            after it; what they return is that epoch's row, the same in all processes.
         report: told (epoch, epochs, metrics) after each epoch, in the first process.
 
     Returns a row an epoch, with the number of processes that trained it.
@@ -222,7 +218,11 @@ def train_epochs(
         optimiser.load_state_dict(state["optimiser"])
         precision.load_state_dict(state["precision"])
     for epoch in range(len(history), settings.epochs):
-        metrics = one_epoch(module, optimiser, epoch)
+        lr = learning_rate(settings, epoch)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        metrics = {"lr": lr, **one_epoch(module.train(), optimiser, epoch)}
+        metrics |= look(module)
         history.append(metrics | {"devices": fabric.world_size})
         if resume is not None and fabric.is_global_zero:
             report(epoch, settings.epochs, metrics)
@@ -238,14 +238,6 @@ def train_epochs(
     return history
 
 
-def set_rate(optimiser: torch.optim.Optimizer, settings: Recipe, epoch: int) -> float:
-    """Give an optimiser the learning rate of an epoch; returns it."""
-    lr = learning_rate(settings, epoch)
-    for group in optimiser.param_groups:
-        group["lr"] = lr
-    return lr
-
-
 def refuse_not_finite(losses: Tensor, epoch: int, objective: str) -> None:
     """Refuse an epoch's losses (steps,) where one is not finite."""
     finite = losses.isfinite()
@@ -258,16 +250,14 @@ def refuse_not_finite(losses: Tensor, epoch: int, objective: str) -> None:
 
 def _one_epoch(
     fabric: Fabric,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
     batches: Epoch,
     num_images: int,
     settings: BackboneSettings,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
     epoch: int,
 ) -> dict[str, float]:
     """Train for one epoch; loss and accuracy are those of the training batches."""
-    module.train()
-    lr = set_rate(optimiser, settings, epoch)
     rank, world = fabric.global_rank, fabric.world_size
     order = epoch_order(num_images, settings.seed, epoch)
     share = share_of(order, settings.batch_size, rank, world)
@@ -290,20 +280,16 @@ def _one_epoch(
     steps = fabric.all_reduce(torch.stack(seen), reduce_op="sum")
     refuse_not_finite(steps[:, 0], epoch, "ce")
     loss_sum, correct, samples = steps.sum(0).tolist()
-    return {
-        "lr": lr,
-        "train_loss": loss_sum / samples,
-        "train_accuracy": correct / samples,
-    }
+    return {"train_loss": loss_sum / samples, "train_accuracy": correct / samples}
 
 
 @torch.no_grad()
 def validated(
     fabric: Fabric,
-    module: nn.Module,
     val: ImageSplit | None,
     settings: ImageSettings,
     workers: int,
+    module: nn.Module,
 ) -> dict[str, float]:
     """Accuracy on the validation images as a metric; nothing where there are none.
 

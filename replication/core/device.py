@@ -61,29 +61,23 @@ def _driver() -> str | None:
 # ---- The same each time -------------------------------------------------------------
 
 
-def set_deterministic(wanted: bool) -> None:
+def set_arithmetic(deterministic: bool, tf32: bool = False) -> None:
     """Have every operation compute the same bytes each time, or refuse.
 
     A CPU repeats itself anyway. On a GPU, operations get their deterministic form; one
-    without any, as timm's networks may have, is refused by name; products are kept at
-    full precision. To be called before the first product on a GPU, since cuBLAS reads
-    its workspace once.
+    without any, as timm's networks may have, is refused by name. `tf32`: a GPU may
+    round the factors of its products to 10 bits, where it need not repeat itself. To be
+    called before the first product on a GPU, since cuBLAS reads its workspace once.
     """
-    if wanted:
+    if deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+    for products in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        products.allow_tf32 = tf32 and not deterministic
     torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(wanted)
+    torch.use_deterministic_algorithms(deterministic)
 
 
-def set_tf32(wanted: bool) -> None:
-    """Have a GPU round the factors of its products to 10 bits, or keep all 23."""
-    torch.backends.cuda.matmul.allow_tf32 = wanted
-    torch.backends.cudnn.allow_tf32 = wanted
-
-
-def refusal(error: RuntimeError) -> str | None:
+def refusal(error: Exception) -> str | None:
     """What a reader is told of an operation that cannot compute the same each time.
 
     None where PyTorch refused something else.

@@ -104,7 +104,7 @@ def read_text(path: PathLike) -> str:
 
 def write_json(path: PathLike, value: Any) -> None:
     """Write JSON with sorted keys; a number that is not finite becomes null."""
-    text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
+    text = json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False)
     write_text(path, text + "\n")
 
 
@@ -133,13 +133,16 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Arrays, settings and containers as JSON has them."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # of numpy or PyTorch
-        return _plain(value.tolist())
+        return plain(value.tolist())
+    if hasattr(value, "model_dump"):
+        return plain(value.model_dump())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
@@ -173,7 +176,7 @@ def write_arrays(
     about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write named arrays, and JSON-able facts about them, as safetensors."""
-    plain = {
+    on_cpu = {
         name: np.asarray(
             value.detach().cpu() if hasattr(value, "detach") else value,
             order="C",
@@ -181,8 +184,8 @@ def write_arrays(
         for name, value in sorted(arrays.items())
     }
     # One entry: the order of several is another in every process.
-    header = {"about": json.dumps(_plain(about or {}), sort_keys=True)}
-    write_bytes(path, _safetensors_bytes(plain, metadata=header))
+    header = {"about": json.dumps(plain(about or {}), sort_keys=True)}
+    write_bytes(path, _safetensors_bytes(on_cpu, metadata=header))
 
 
 def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
@@ -278,7 +281,7 @@ def content_hash(*contents: Any) -> str:
             with content.open("rb") as file:  # by parts: features can be gigabytes
                 part = hashlib.file_digest(file, "sha256")
         else:
-            text = json.dumps(_plain(content), sort_keys=True)
+            text = json.dumps(plain(content), sort_keys=True)
             part = hashlib.sha256(text.encode())
         digest.update(part.digest())
     return digest.hexdigest()[:16]

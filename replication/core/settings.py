@@ -7,6 +7,7 @@ params.yaml.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -66,6 +67,11 @@ def _each_once(values: list[Any]) -> list[Any]:
     return _refuse_unless(len(set(values)) == len(values), "each once", values)
 
 
+def _device(name: str) -> str:
+    right = re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name) is not None
+    return _refuse_unless(right, "auto, cpu, cuda, or a GPU such as cuda:0", name)
+
+
 def _folder(path: str) -> str:
     there = bool(path) and os.path.isdir(os.path.expanduser(path))
     return _refuse_unless(there, "a folder that exists", path)
@@ -101,7 +107,7 @@ View = Literal["randcls", "sim", "cifar_strong", "cifar_sim", "glyph"]
 Interpolation = Literal["bilinear", "bicubic"]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Boundary = Literal["many", "many_medium", "half_classes", "half_images"]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Device = Annotated[str, AfterValidator(_device)]
 Workers = Annotated[Any, PlainValidator(_auto_or_count)]
 Folder = Annotated[str, AfterValidator(_folder)]
 File = Annotated[str, AfterValidator(_file)]
@@ -592,21 +598,28 @@ class Settings:
         """
         recipe = read_recipe(benchmark)[section]
         at_size = self._at_size(benchmark, section, size)
-        stand_in = read_recipe(STAND_IN).get(section, {})
-        if stand_in and not self.is_stand_in(benchmark):
-            stand_in = {}
+        drawn = read_recipe(STAND_IN).get(section, {})
+        if drawn and not self.is_stand_in(benchmark):
+            drawn = {}
         own = self.own_pixels(benchmark) if section == "view" else {}
-        chosen = {
-            name: self._choice(
-                section,
-                name,
-                recipe[name],
-                at_size.get(name),
-                stand_in.get(name),
-                own.get(name),
-            )
-            for name in names
-        }
+        chosen = {}
+        for name in names:
+            published, source = recipe[name]["value"], recipe[name]["source"]
+            stated = "guess" if source.startswith("guess") else "published"
+            choice = at_size.get(name) or Choice(published, published, source, stated)
+            key = name if name in WhatIfs.model_fields else f"{section}.{name}"
+            if (override := self.get(key)) is not None:
+                same = override == choice.value
+                self.as_recipe[key] = same and self.as_recipe.get(key, True)
+                if not same:
+                    choice = Choice(override, published, source, "overridden")
+            else:
+                if name in drawn:
+                    value = drawn[name]["value"]
+                    choice = replace(choice, value=value, origin="stand-in")
+                if own.get(name, choice.value) != choice.value:
+                    choice = replace(choice, value=own[name], origin="input")
+            chosen[name] = choice
         if section == "paco":
             chosen = _lr_by_batch(chosen)
         if row is not None:
@@ -632,32 +645,6 @@ class Settings:
             for (where, name), at in scaled(size).items()
             if where == section
         }
-
-    def _choice(
-        self,
-        section: str,
-        name: str,
-        recipe: Mapping[str, Any],
-        at_size: Choice | None,
-        stand_in: Mapping[str, Any] | None,
-        own: Any,
-    ) -> Choice:
-        published, source = recipe["value"], recipe["source"]
-        stated = "guess" if source.startswith("guess") else "published"
-        of_recipe = at_size or Choice(published, published, source, stated)
-        key = name if name in WhatIfs.model_fields else f"{section}.{name}"
-        override = self.get(key)
-        if override is not None:
-            same = override == of_recipe.value
-            self.as_recipe[key] = same and self.as_recipe.get(key, True)
-            changed = Choice(override, published, source, "overridden")
-            return of_recipe if same else changed
-        choice = of_recipe
-        if stand_in is not None:
-            choice = replace(choice, value=stand_in["value"], origin="stand-in")
-        if own is not None and own != choice.value:
-            choice = replace(choice, value=own, origin="input")
-        return choice
 
     def _section(
         self,

@@ -7,7 +7,6 @@ a defect of ours and keeps its traceback.
 
 import errno
 import inspect
-import json
 import os
 import shutil
 import sys
@@ -23,6 +22,8 @@ from filelock import FileLock, Timeout
 from replication.core.files import (
     BadInput,
     content_hash,
+    first_line,
+    plain,
     read_json,
     read_yaml,
     write_json,
@@ -129,11 +130,10 @@ class Stage:
 
     def uses(self, device: "torch.device") -> "torch.device":
         """Note and set up the device, before anything is computed there."""
-        from replication.core.device import set_deterministic, set_tf32
+        from replication.core.device import set_arithmetic
 
         self.device = device
-        set_deterministic(self.settings.deterministic())
-        set_tf32(self.settings.tf32() and not self.settings.deterministic())
+        set_arithmetic(self.settings.deterministic(), self.settings.tf32())
         return device
 
     def resume_folder(self, *settings: Any) -> Path:
@@ -143,7 +143,7 @@ class Stage:
         `settings`: everything resolved that the state depends on.
         """
         exact = (self.settings.deterministic(), self.settings.tf32())
-        key = content_hash(plain(settings), self._inputs, code_hash(), exact)
+        key = content_hash(settings, self._inputs, code_hash(), exact)
         folder = RESUME / self.name / key
         folder.mkdir(parents=True, exist_ok=True)
         self.notes(resumed=any(folder.iterdir()))
@@ -173,8 +173,8 @@ class Stage:
         now = loaded_modules()
         edited = [name for name in self._code if now.get(name) != self._code[name]]
         keys = sorted(self.settings.keys_read)
-        params = {key: plain(self.settings.get(key)) for key in keys}
-        resolved = plain(self.settings.resolved)
+        params = {key: self.settings.get(key) for key in keys}
+        resolved = self.settings.resolved
         return {
             "stage": self.name,
             "command": f"dvc repro {self.name}",
@@ -204,9 +204,13 @@ class Stage:
         return about_device(self.device)
 
 
-def of_the_machine(error: RuntimeError) -> str | None:
+def of_the_machine(error: Exception) -> str | None:
     """What a reader is told where the machine had too little; None: something else."""
-    said = next(iter(str(error).splitlines()), "")
+    said = first_line(error)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return f"{error.filename or 'the disk'}: cannot be written: {error.strerror}"
+    if "Too many open files" in said:
+        return f"expected to open more files, got {said[:100]!r}; allow more: ulimit -n"
     if "DataLoader worker" in said or "shared memory" in said:
         free = shutil.disk_usage(SHARED).free // 2**20 if SHARED.is_dir() else 0
         return (
@@ -215,14 +219,10 @@ def of_the_machine(error: RuntimeError) -> str | None:
             f"{free} MB free; give more (docker: --shm-size) or set it lower, to 0 for "
             "none"
         )
-    if type(error).__name__ == "OutOfMemoryError" or "allocate memory" in said:
+    out_of_memory = isinstance(error, MemoryError) or "allocate memory" in said
+    if out_of_memory or type(error).__name__ == "OutOfMemoryError":
         return f"expected enough memory, got {said[:200]!r}; set batch sizes lower"
     return None
-
-
-def plain(value: Any) -> Any:
-    """A setting as JSON has it."""
-    return json.loads(json.dumps(value, default=lambda item: item.model_dump()))
 
 
 def _input_name(path: Path) -> str:
@@ -262,12 +262,7 @@ def run(
             body(Stage(stage_name, settings), *arguments)
     except BadInput as error:
         _refuse(error.problems)
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        place = error.filename or "the disk"
-        _refuse([f"{stage_name}: {place}: cannot be written: {error.strerror}"])
-    except RuntimeError as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         from replication.core.device import refusal
 
         if not (problem := refusal(error) or of_the_machine(error)):

@@ -14,8 +14,7 @@ import numpy as np
 from safetensors import safe_open
 
 from replication.core.files import BadInput, first_line, write_arrays
-from replication.core.settings import DataSettings
-from replication.data.listing import deeper
+from replication.data.listing import one_level_down
 from replication.data.plausible import doubts_of, refuse_unwritten
 
 _HEAD = "classifier"
@@ -46,15 +45,6 @@ class ImportedFeatures:
     head: Split | None
     notes: tuple[str, ...]
     doubts: tuple[str, ...] = ()
-
-
-def import_features(folder: Path, settings: DataSettings) -> ImportedFeatures:
-    """Read a benchmark's cached features by that benchmark's rules."""
-    return read_features(folder, settings.published_classes, _val_is_test(settings))
-
-
-def _val_is_test(settings: DataSettings) -> bool:
-    return settings.benchmark == "inat18"
 
 
 def _file_names(val_is_test: bool) -> dict[str, str]:
@@ -167,8 +157,12 @@ def _paths(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
             paths[split] = files[0]
         elif split in ("train", "test"):
             expected = f"{name}.h5, .npz or .safetensors"
-            below = deeper(folder, lambda at, name=name: [*at.glob(f"{name}.*")])
-            problems.append(f"{folder}: expected {expected}, found none{below}")
+            others = " and ".join(
+                sorted(path.name for path in folder.glob(f"{name}.*"))
+            )
+            below = one_level_down(folder, lambda at, of=name: [*at.glob(f"{of}.*")])
+            got = f"{others or 'none'}{below}"
+            problems.append(f"{folder}: expected {expected}, found {got}")
     _refuse_any(problems)
     return paths
 
@@ -357,6 +351,7 @@ def _from_safetensors(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[s
 # Ending -> what the format is called, and its reader.
 _FORMATS = {
     ".h5": ("HDF5", _from_h5),
+    ".hdf5": ("HDF5", _from_h5),
     ".npz": ("npz", _from_npz),
     ".safetensors": ("safetensors", _from_safetensors),
 }

@@ -10,7 +10,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from replication.core.files import BadInput
-from replication.data.listing import SPLITS, Listing, deeper, first_of
+from replication.data.listing import (
+    SPLITS,
+    Listing,
+    counted,
+    first_of,
+    one_level_down,
+)
 from replication.data.lists import Published, in_number_order, published_order
 
 # What the folder of a split may be called, in any case.
@@ -74,7 +80,7 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
     if missing := [f"{s}/" for s in ("train", "test") if s not in folder_of]:
         raise BadInput(
             f"{root}: expected folders train/ and test/, found no "
-            f"{' and no '.join(missing)}{deeper(root, has_splits)}"
+            f"{' and no '.join(missing)}{one_level_down(root, has_splits)}"
         )
     classes, unread = {}, _beside(root, folder_of)
     for split in SPLITS:
@@ -107,12 +113,18 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
         splits += [split] * len(files)
     if problems:
         raise BadInput(first_of(problems, root, "problems"))
+    below = [path for path in paths if path.count("/") > 2]
+    tested_only = sorted({*names} - {*classes["val"]}) if classes["val"] else []
     notes = [
-        *_other_names(folder_of),
+        *(f"{name}/ is read as {s}/." for s, name in folder_of.items() if name != s),
         *_other_forms(folder_of, classes),
         *([] if published else _order_in_words(names, classes["train"])),
-        *_deeper(paths),
-        *_unvalidated(classes),
+        *counted(
+            below,
+            len(paths),
+            "images lie in folders below their class's and count for it",
+        ),
+        *counted(tested_only, len(names), "classes have no validation image"),
         *_unread_in_words(unread),
     ]
     return Listing(
@@ -204,51 +216,46 @@ def _class_problems(
     trained = sorted(classes["train"])
     if not trained:
         raise BadInput(f"{places['train']}: expected a folder a class, found none")
-    by_lower_case = {name.casefold(): name for name in reversed(trained)}
+    first = {_bare(name): name for name in reversed(trained)}
     problems = [
-        f"{places['train']}: expected class names that differ by more than case, got "
-        f"{by_lower_case[name.casefold()]} and {name}"
+        f"{places['train']}: expected class names that differ by more than case and "
+        f"spaces around them, got {first[_bare(name)]!r} and {name!r}"
         for name in trained
-        if by_lower_case[name.casefold()] != name
+        if first[_bare(name)] != name
     ]
     problems += [
-        f"{places['test']}: expected images of class {name}, found no such folder"
+        f"{places['test']}: expected images of class {name!r}, found no such folder"
         for name in trained
         if name not in classes["test"]
     ]
     return problems + [
-        f"{places[split]}/{name}: expected a class of train/, found no such class there"
+        f"{places[split]}: expected classes of train/, got {name!r}"
+        + (f", not {first[_bare(name)]!r}" if _bare(name) in first else "")
         for split in ("val", "test")
         for name in sorted({*classes[split]} - {*trained})
     ]
 
 
+def _bare(name: str) -> str:
+    """Without what names of two classes are not told apart by."""
+    return name.strip().casefold()
+
+
 # ---- In words ------------------------------------------------------------------------
-
-
-def _other_names(folder_of: Mapping[str, str]) -> list[str]:
-    return [
-        f"{name}/ is read as {split}/."
-        for split, name in folder_of.items()
-        if name != split
-    ]
 
 
 def _other_forms(
     folder_of: Mapping[str, str], classes: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
     others = [
-        f"{folder_of[split]}/{folder}"
+        ascii(f"{folder_of[split]}/{folder}")
         for split, folders in classes.items()
         for name, folder in folders.items()
         if folder != classes["train"][name]
     ]
-    if not others:
-        return []
-    return [
-        f"{len(others):,} class folders are named in another Unicode form than "
-        f"{folder_of['train']}/'s and count as the same, the first {others[0]!a}."
-    ]
+    form = f"named in another Unicode form than {folder_of['train']}/'s"
+    words = f"class folders are {form} and count as the same"
+    return counted(others, sum(map(len, classes.values())), words)
 
 
 def _order_in_words(names: Sequence[str], folders: Mapping[str, str]) -> list[str]:
@@ -273,26 +280,6 @@ def _order_in_words(names: Sequence[str], folders: Mapping[str, str]) -> list[st
     return [
         f"Classes are numbered by their folders' names {how}: class {row} is "
         f"{names[row]}; rows of weights made elsewhere must have that order."
-    ]
-
-
-def _deeper(paths: Sequence[str]) -> list[str]:
-    deeper = [path for path in paths if path.count("/") > 2]
-    if not deeper:
-        return []
-    return [
-        f"{len(deeper):,} of {len(paths):,} images lie in folders below their class's "
-        f"and count for it, the first {deeper[0]}."
-    ]
-
-
-def _unvalidated(classes: Mapping[str, Mapping[str, str]]) -> list[str]:
-    without = sorted({*classes["train"]} - {*classes["val"]})
-    if not classes["val"] or not without:
-        return []
-    return [
-        f"{len(without):,} of {len(classes['train']):,} classes have no validation "
-        f"image, the first {without[0]}."
     ]
 
 

@@ -6,7 +6,6 @@ hold: a folder is read once, no image is asked for by itself.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from replication.core.files import BadInput, first_line, read_text
+from replication.core.files import BadInput
 from replication.data.listing import Listing, first_of
-from replication.data.lists import Lists, Published, class_folders, read_lists
+from replication.data.lists import Published, read_lists
 
 # How a class's folder is written -> from as listed to that: the class a-b of Places365
 # may be a/b.
@@ -73,8 +72,7 @@ def _homes_of(benchmark: str, top: str) -> tuple[Home, ...]:
 def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     """List the images that the field's lists name, wherever the archive put them.
 
-    Raises BadInput: the lists are not fit to be used, an image is not there, or the
-    devkit's labels are others than the list's.
+    Raises BadInput: the lists are not fit to be used, or an image is not there.
     """
     lists = read_lists(root, published, thinned)
     paths = np.concatenate([one.paths for one in lists.splits.values()])
@@ -103,9 +101,7 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
             *problems,
             *first_of(lines, root, "missing images"),
         ]
-    devkit, wrong = _check_devkit(root, published.benchmark, lists)
-    if problems or wrong:
-        raise BadInput(problems + wrong)
+        raise BadInput(problems)
     origin = {
         "lists": {
             split: {
@@ -118,7 +114,6 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
         },
         "published_counts": lists.published_counts,
         "layout": layout,
-        "devkit": devkit,
     }
     labels = np.concatenate([one.labels for one in lists.splits.values()])
     names = lists.class_names
@@ -160,58 +155,4 @@ def _names(folder: Path) -> frozenset[str]:
     except OSError as error:
         raise BadInput(
             f"{folder}: expected a folder that can be read, got {error.strerror}"
-        ) from None
-
-
-# ---- ImageNet's devkit --------------------------------------------------------------
-
-_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
-_META = "meta.mat"
-_DEVKIT = (".", "lists", "ILSVRC2012_devkit_t12/data")
-_VAL_IMAGE = re.compile(r"/ILSVRC2012_val_(\d{8})\.JPEG$")
-
-
-def _check_devkit(
-    root: Path, benchmark: str, lists: Lists
-) -> tuple[bool | None, list[str]]:
-    """Hold the test list's classes against ImageNet's own labels, where they are there.
-
-    Returns whether the devkit was there (None: the benchmark has none), and a line for
-    each of the first ten images that it labels otherwise.
-    """
-    if benchmark != "imagenet_lt":
-        return None, []
-    folders = [
-        root / folder
-        for folder in _DEVKIT
-        if (root / folder / _TRUTH).is_file() and (root / folder / _META).is_file()
-    ]
-    if not folders:
-        return False, []
-    truth, wnids = folders[0] / _TRUTH, _wnids(folders[0] / _META)
-    ids = read_text(truth).split()
-    test = lists.splits["test"]
-    problems = []
-    for row, wnid in enumerate(class_folders(test.paths)):
-        match = _VAL_IMAGE.search(test.paths[row])
-        number = int(match[1]) if match else 0
-        label = ids[number - 1] if 0 < number <= len(ids) else "no line"
-        if (got := wnids.get(label, label)) != wnid:
-            problems.append(
-                f"{truth}:{number}: expected {wnid}, as in {test.where(row)}, got {got}"
-            )
-    return True, first_of(problems, truth, "labels")
-
-
-def _wnids(place: Path) -> dict[str, str]:
-    """The devkit's number of each class -> its WordNet id."""
-    try:
-        from scipy.io import loadmat
-
-        synsets = loadmat(str(place), squeeze_me=True)["synsets"]
-        numbers, wnids = synsets["ILSVRC2012_ID"], synsets["WNID"]
-        return {str(n): str(wnid) for n, wnid in zip(numbers, wnids, strict=True)}
-    except Exception as error:  # SciPy raises half a dozen kinds on a broken file
-        raise BadInput(
-            f"{place}: expected the devkit's synsets, got {first_line(error)}"
         ) from None

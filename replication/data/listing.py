@@ -33,7 +33,7 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def deeper(root: Path, are_here: Callable[[Path], object]) -> str:
+def one_level_down(root: Path, are_here: Callable[[Path], object]) -> str:
     """In words, the folders in the root that hold what was looked for in it; or ""."""
     there = []
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
@@ -41,6 +41,13 @@ def deeper(root: Path, are_here: Callable[[Path], object]) -> str:
             there += [str(folder)] if folder.is_dir() and are_here(folder) else []
     which = "that" if len(there) == 1 else "one of them"
     return f"; such lie in {' and '.join(there)}: give {which}" if there else ""
+
+
+def counted(names: Sequence[str], of: int, words: str) -> list[str]:
+    """A sentence that counts names out of so many, and gives the first; or none."""
+    if not len(names):
+        return []
+    return [f"{len(names):,} of {of:,} {words}, the first {names[0]}."]
 
 
 def first_of(problems: Sequence[str], where: object, what: str) -> list[str]:

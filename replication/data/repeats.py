@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from replication.data.listing import Listing
+from replication.data.listing import Listing, counted
 
 _CALLED = {"train": "training", "val": "validation", "test": "test"}
 # Split -> one that it must share no sample with.
@@ -58,11 +58,8 @@ def find_repeats(listing: Listing, hashes: np.ndarray) -> Repeats:
             f"the first as {' and '.join(both)}."
         )
     again = table[table.duplicated(["hash", "labels", "split"])]
-    if len(again):
-        notes.append(
-            f"{len(again):,} of {len(table):,} samples repeat an earlier one of their "
-            f"class and split, the first {again['paths'].iloc[0]}."
-        )
+    words = "samples repeat an earlier one of their class and split"
+    notes += counted(again["paths"].tolist(), len(table), words)
     return Repeats(tuple(notes), tuple(doubts))
 
 

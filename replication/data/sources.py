@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +16,8 @@ from replication.data.decoding import decode, read_image
 from replication.data.folders import has_splits, list_folder
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
 from replication.data.layouts import list_official
-from replication.data.listing import SPLITS, Listing, deeper, first_of
+from replication.data.listing import SPLITS, Listing, counted, first_of, one_level_down
 from replication.data.lists import (
-    Published,
     has_lists,
     read_published,
     remarks,
@@ -79,7 +77,8 @@ def prepare(
 def list_images(settings: DataSettings, downloads: Path) -> Listing:
     """List a benchmark's images, thinned where an imbalance factor says so.
 
-    By the field's lists where one is there, else as an image folder.
+    By the field's lists where one is there, else as an image folder. Raises BadInput:
+    it is neither, or of another benchmark.
     """
     assert settings.images is not None
     thinned = settings.imbalance_factor is not None
@@ -88,29 +87,24 @@ def list_images(settings: DataSettings, downloads: Path) -> Listing:
     else:
         root = Path(settings.images).expanduser()
     published = read_published(settings.benchmark)
-    if published is not None and is_listed(root, published):
+    if published is None:
+        listing = list_folder(root)
+    elif has_lists(root, published):
         listing = list_official(root, published, thinned)
-    else:
+    elif has_splits(root):
         listing = list_folder(root, published)
-    if published is not None:
-        said = remarks(listing, published, thinned)
-        listing = replace(listing, notes=(*listing.notes, *said))
-    return thin_listing(listing, settings) if thinned else listing
-
-
-def is_listed(root: Path, published: Published) -> bool:
-    """Whether a root holds one of the field's lists, and is no plain image folder.
-
-    Raises BadInput: it is neither.
-    """
-    listed = has_lists(root, published)
-    if not listed and not has_splits(root):
-        below = deeper(root, lambda at: has_lists(at, published) or has_splits(at))
+    else:
+        below = one_level_down(
+            root, lambda at: has_lists(at, published) or has_splits(at)
+        )
         raise BadInput(
             f"{root}: expected {wanted(published)} there or in lists/, or folders "
             f"train/<class>/ and test/<class>/, found neither{below}"
         )
-    return listed
+    if published is not None:
+        said = remarks(listing, published, thinned)
+        listing = replace(listing, notes=(*listing.notes, *said))
+    return thin_listing(listing, settings) if thinned else listing
 
 
 def thin_listing(listing: Listing, settings: DataSettings) -> Listing:
@@ -218,23 +212,17 @@ def read_images(
         raise BadInput(first_of(problems, listing.root, "images"))
     hashes, shown, pixels, spread, brightest = zip(*results, strict=True)
     constant, dark = np.array(spread) == 0, np.array(brightest) < _DARK
+    dark &= ~constant & (dark.mean() > _FEW)
     notes = [
-        *_counted(paths, constant, "are of one colour throughout"),
-        *_counted(
-            paths,
-            dark & ~constant if dark.mean() > _FEW else np.zeros_like(dark),
-            "have no pixel brighter than a quarter of the range",
-        ),
+        note
+        for are_so, words in (
+            (constant, "are of one colour throughout"),
+            (dark, "have no pixel brighter than a quarter of the range"),
+        )
+        for note in counted(listing.paths[are_so], len(paths), f"images {words}")
     ]
     packed_pixels = np.stack(pixels) if packed else None
     return np.array(hashes), np.array(shown), packed_pixels, tuple(notes)
-
-
-def _counted(paths: Sequence[str], are_so: np.ndarray, words: str) -> list[str]:
-    if not are_so.any():
-        return []
-    first = paths[int(are_so.argmax())]
-    return [f"{are_so.sum():,} of {len(paths):,} images {words}, the first {first}."]
 
 
 def _digest(content: bytes) -> str:

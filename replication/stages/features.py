@@ -23,7 +23,7 @@ from replication.core.files import (
 )
 from replication.core.scaling import Size
 from replication.core.stage import ABOUT, OUTPUTS, Stage, run
-from replication.data.features import import_features
+from replication.data.features import read_features
 from replication.data.listing import SPLITS
 from replication.images.batches import mixed_seed, read_split, worker_count
 
@@ -133,8 +133,8 @@ def _import(
     BadInput: their labels are not those that `prepare` indexed.
     """
     folder = OUTPUTS / benchmark / objective / "features"
-    settings = stage.settings.data(benchmark)
-    imported = import_features(source, settings)
+    classes = stage.settings.data(benchmark).published_classes
+    imported = read_features(source, classes, benchmark == "inat18")
     for file in imported.files:
         stage.reads(file)
     train, labels = imported.splits["train"]

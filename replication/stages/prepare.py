@@ -22,7 +22,7 @@ from replication.core.settings import (
     DataSettings,
 )
 from replication.core.stage import OUTPUTS, Stage, run
-from replication.data.features import ImportedFeatures, import_features
+from replication.data.features import ImportedFeatures, read_features
 from replication.data.listing import SPLITS, Listing
 from replication.data.repeats import find_repeats, one_hash_up_to_rounding
 from replication.data.sources import Prepared, prepare
@@ -40,7 +40,9 @@ def main(stage: Stage, benchmark: str) -> None:
         with progress(stage.name) as tell:
             prepared = prepare(settings, DOWNLOADS, tell)
     else:
-        imported = import_features(given, settings)
+        imported = read_features(
+            given, settings.published_classes, benchmark == "inat18"
+        )
         for file in imported.files:
             stage.reads(file)
         prepared = prepare_features(imported, stage.settings.is_shipped(benchmark))

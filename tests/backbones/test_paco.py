@@ -428,7 +428,7 @@ def test_training_learns_what_is_easy(fabric, tmp_path) -> None:
         learning_rate(settings_, epoch) for epoch in range(8)
     ]
     assert rows[-1]["val_accuracy"] > 0.8
-    again = validated(fabric, network, val, settings_, 0)
+    again = validated(fabric, val, settings_, 0, network)
     assert again == {"val_accuracy": rows[-1]["val_accuracy"]}
     state = final(tmp_path)["model"]
     # 4 batches of 16 an epoch fill the queue of 32 again and again.

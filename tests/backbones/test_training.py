@@ -110,7 +110,7 @@ def test_training_learns_what_is_easy(fabric, backbone_settings, tmp_path) -> No
     assert [row["lr"] for row in rows] == rates(settings)
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert rows[-1]["val_accuracy"] > 0.8
-    again = validated(fabric, network, val, settings, 0)
+    again = validated(fabric, val, settings, 0, network)
     assert again == {"val_accuracy": rows[-1]["val_accuracy"]}
 
 
@@ -166,42 +166,35 @@ class Pair(torch.nn.Module):
         return (self.moves * self.stays).square().sum()
 
 
-def one_step(fabric: Fabric, killed_in: int | None = None) -> Any:
-    """Epochs of one step each; the rate falls, and one of them may be killed."""
+def test_first_epochs_of_any_model_by_hand(fabric, backbone_settings, tmp_path) -> None:
+    """w = 1, gradient 2 w, decay 0.5, momentum 0.9, warm-up: rates 0.05 and 0.1.
 
-    def step(
-        module: torch.nn.Module, optimiser: torch.optim.Optimizer, epoch: int
-    ) -> dict[str, float]:
-        if epoch == killed_in:
-            raise Killed
-        for group in optimiser.param_groups:
-            group["lr"] = 0.1 / (epoch + 1)
+    Step 1: v = 2.5, w = 0.875. Step 2: v = 0.9 * 2.5 + 2.5 * 0.875 = 4.4375,
+    w = 0.875 - 0.1 * 4.4375 = 0.43125. Losses 3 w^2.
+    """
+    settings = backbone_settings(
+        epochs=2, lr=0.1, warmup_epochs=2, momentum=0.9, weight_decay=0.5
+    )
+
+    def step(module: Any, optimiser: Any, _: int) -> dict[str, float]:
         loss = module()
         optimiser.zero_grad()
         fabric.backward(loss)
         optimiser.step()
         return {"loss": loss.item()}
 
-    return step
-
-
-def test_first_epochs_of_any_model_by_hand(fabric, backbone_settings, tmp_path) -> None:
-    """w = 1, gradient 2 w, decay 0.5, momentum 0.9, rates 0.1 and 0.05.
-
-    Step 1: v = 2.5, w = 0.75. Step 2: v = 0.9 * 2.5 + 2.5 * 0.75 = 4.125,
-    w = 0.75 - 0.05 * 4.125 = 0.54375. Losses 3 w^2.
-    """
-    settings = backbone_settings(epochs=2, lr=0.1, momentum=0.9, weight_decay=0.5)
     model, told = Pair(), []
     history = train_epochs(
-        fabric, model, settings, tmp_path, one_step(fabric),
+        fabric, model, settings, tmp_path, step, lambda module: {"seen": 1},
         lambda *arguments: told.append(arguments),
     )  # fmt: skip
-    assert [row["loss"] for row in history] == pytest.approx([3.0, 3 * 0.75**2])
-    torch.testing.assert_close(model.moves.data, torch.full((3,), 0.54375))
+    losses = pytest.approx([3.0, 3 * 0.875**2])
+    assert [row["loss"] for row in history] == losses
+    torch.testing.assert_close(model.moves.data, torch.full((3,), 0.43125))
     assert torch.equal(model.stays.data, torch.ones(3))
-    assert told == [(epoch, 2, {"loss": history[epoch]["loss"]}) for epoch in range(2)]
-    assert [row["devices"] for row in history] == [1, 1]
+    assert [(row["lr"], row["seen"]) for row in history] == [(0.05, 1), (0.1, 1)]
+    assert [row.pop("devices") for row in history] == [1, 1]
+    assert told == [(epoch, 2, history[epoch]) for epoch in range(2)]
 
 
 # --- refusals

@@ -15,13 +15,13 @@ def switched(monkeypatch) -> Iterator[None]:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     yield
-    device.set_deterministic(False)
+    device.set_arithmetic(False)
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
 def test_switch_sets_everything_that_makes_a_gpu_repeat(switched) -> None:
-    device.set_deterministic(True)
+    device.set_arithmetic(True, tf32=True)
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"

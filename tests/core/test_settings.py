@@ -90,6 +90,13 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
     ({"lamda_pure": 1}, [f"lamda_pure: {KNOWN}; did you mean lambda_pure?"]),
     ({1: 2}, [f"1: {KNOWN}"]),
     ({"inputs.own.features": {"ce": "/tmp"}}, [f"inputs.own.features.paco: {NOTHING}"]),
+    (
+        {"machine.device": "gpu"},
+        [
+            "machine.device: expected auto, cpu, cuda, or a GPU such as cuda:0, got "
+            "'gpu'"
+        ],
+    ),
     ({"recipe": "small"}, ["recipe: expected 'scaled' or 'verbatim', got 'small'"]),
     ({"view.mean": [0.5]}, ["view.mean: expected at least 3 items, got [0.5]"]),
     ({"num_clusters": 2.5}, ["num_clusters: expected a valid integer, got 2.5"]),

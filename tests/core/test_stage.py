@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from replication.core import stage as stages
-from replication.core.device import set_deterministic
+from replication.core.device import set_arithmetic
 from replication.core.files import (
     BadInput,
     read_json,
@@ -185,24 +185,29 @@ def test_no_stage_of_a_run_gets_other_settings_than_the_first(
     assert done == ["own"] * 4
 
 
+BUS = "DataLoader worker (pid 7) is killed by signal: Bus error. It is"
+TOO_MANY = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "outputs/x")
+
+
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("error", "words"),
     [
+        (RuntimeError(f"{BUS}\nand more"), "lower, to"),
+        (RuntimeError("unable to open shared memory object </torch_7>"), "shm"),
         (
-            "DataLoader worker (pid 7) is killed by signal: Bus error. It is",
-            "lower, to",
-        ),
-        ("unable to open shared memory object </torch_7> in read-write mode", "shm"),
-        (
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you",
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you"),
             "batch sizes",
         ),
+        (MemoryError("Unable to allocate 3 TiB for an array"), "batch sizes"),
+        (MemoryError(), "batch sizes"),
+        (TOO_MANY, "ulimit -n"),
     ],
 )
-def test_what_the_machine_lacks_is_one_line(run_with, said, words) -> None:
-    code, (line,) = run_with(raising(RuntimeError(f"{said}\nand more")), "own")
+def test_what_the_machine_lacks_is_one_line(run_with, error, words) -> None:
+    code, (line,) = run_with(raising(error), "own")
     assert code == 2 and line.startswith("prepare@own: ")
-    assert said[:60] in line and words in line
+    assert str(error).partition("\n")[0] in line
+    assert words in line
 
 
 def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
@@ -223,7 +228,7 @@ def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
             ],
         )
     finally:
-        set_deterministic(False)
+        set_arithmetic(False)
 
 
 # --- facts of artefacts

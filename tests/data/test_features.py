@@ -11,7 +11,7 @@ import pytest
 from replication.data.features import read_features
 from tests.bad_input.cases import write_arrays_as
 
-FORMATS = ("h5", "npz", "safetensors")
+FORMATS = ("h5", "hdf5", "npz", "safetensors")
 Arrays = Mapping[str, Any]
 
 
@@ -133,8 +133,10 @@ def test_missing_folder_and_files_are_refused(tmp_path: Path, refused) -> None:
     assert problems(none, refused) == [f"{none}: expected a folder, found none"]
     write_arrays_as(tmp_path / "feature_test.h5", whole())
     write_arrays_as(tmp_path / "feature_test.npz", whole())
+    (tmp_path / "feature_train.pt").touch()
     assert problems(tmp_path, refused) == [
-        f"{tmp_path}: expected feature_train.h5, .npz or .safetensors, found none",
+        f"{tmp_path}: expected feature_train.h5, .npz or .safetensors, found "
+        "feature_train.pt",
         f"{tmp_path}: expected one feature_test file, found feature_test.h5 and "
         "feature_test.npz",
     ]

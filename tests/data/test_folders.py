@@ -149,8 +149,8 @@ def test_classes_are_the_same_in_either_unicode_form(
     notes = []
     if train != test:
         notes = [
-            "1 class folders are named in another Unicode form than train/'s and count "
-            f"as the same, the first {f'test/{test}'!a}."
+            "1 of 4 class folders are named in another Unicode form than train/'s and "
+            f"count as the same, the first {f'test/{test}'!a}."
         ]
     if train == TWO:
         notes += [

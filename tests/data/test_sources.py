@@ -99,12 +99,15 @@ def test_everything_wrong_with_the_folders_is_said_at_once(
     tmp_path, write_images, refused
 ) -> None:
     folders = {"train/A": 1, "test/A": 1, "train/c": 1, "train/d": 0, "test/d": 0}
-    root = write_images(tmp_path, {**WHOLE, **folders, "val/x": 1})
+    folders |= {"train/e ": 1, "test/e": 1, "val/x": 1}
+    root = write_images(tmp_path, {**WHOLE, **folders})
     assert refused(lambda: prepared(root)) == [
-        f"{root}/train: expected class names that differ by more than case, got A and "
-        "a",
-        f"{root}/test: expected images of class c, found no such folder",
-        f"{root}/val/x: expected a class of train/, found no such class there",
+        f"{root}/train: expected class names that differ by more than case and spaces "
+        "around them, got 'A' and 'a'",
+        f"{root}/test: expected images of class 'c', found no such folder",
+        f"{root}/test: expected images of class 'e ', found no such folder",
+        f"{root}/val: expected classes of train/, got 'x'",
+        f"{root}/test: expected classes of train/, got 'e', not 'e '",
         f"{root}/train/d: expected images, found none",
         f"{root}/test/d: expected images, found none",
     ]

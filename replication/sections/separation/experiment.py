@@ -32,7 +32,6 @@ from replication.images.batches import (
 from replication.samples.features import Features, Samples
 from replication.samples.metrics import accuracy_weights
 from replication.samples.shots import FEW_BELOW, MANY_ABOVE
-from replication.sections.basis import Basis
 from replication.statistics.intervals import LEVEL, Estimate, estimate, over_seeds
 from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judge_claim, judged
@@ -319,7 +318,7 @@ def _train_epoch(
 
 
 def candidates(labels: Tensor, num_classes: int, which: str) -> Tensor:
-    """(C,) bool, which a classifier may answer with: all, or seen in training."""
+    """Which classes a classifier may answer with: all, or those seen in training."""
     if which == "all":
         return torch.ones(num_classes, dtype=torch.bool, device=labels.device)
     return torch.bincount(labels, minlength=num_classes) > 0
@@ -366,16 +365,18 @@ def point(p: float, boundary: str) -> str:
 def accuracy_cells(
     predictions: Predictions,
     labels: np.ndarray,
+    train_counts: np.ndarray,
     heads: Mapping[str, np.ndarray],
-    basis: Basis,
+    cell: Callable[..., Cell],
 ) -> list[Cell]:
     """The curves of Fig. 2, with intervals over seeds and test sampling.
 
     Args:
-        labels: (N,) of the test samples.
+        labels: (N,) of the test samples; train_counts: (C,).
         heads: boundary -> (C,) bool, the head classes.
+        cell: makes a Cell; section, benchmark and data are given.
     """
-    shots = accuracy_weights(labels, basis.train_counts)
+    shots = accuracy_weights(labels, train_counts)
     sides = {name: _side_weights(labels, head) for name, head in heads.items()}
     cells = []
     for (variant, boundary, p), predicted in predictions.items():
@@ -383,12 +384,12 @@ def accuracy_cells(
         row = {"method": variant, "label": VARIANTS[variant], "at": point(p, boundary)}
         for metric in METRICS:
             accuracy = estimate(right, weights[metric], labels).within(0.0, 1.0)
-            cells.append(basis.cell(**row, metric=metric, **estimated(accuracy)))
+            cells.append(cell(**row, metric=metric, **estimated(accuracy)))
     return cells
 
 
 def step_cells(
-    predictions: Predictions, labels: np.ndarray, basis: Basis
+    predictions: Predictions, labels: np.ndarray, cell: Callable[..., Cell]
 ) -> list[Cell]:
     """What each step from one p to the next is worth, paired; verdict: does it rise?
 
@@ -401,7 +402,7 @@ def step_cells(
         for low, high in steps:
             gap = _gap(curve[high], curve[low], labels, 1 - 0.05 / len(steps))
             cells.append(
-                basis.cell(
+                cell(
                     method=variant,
                     label=VARIANTS[variant],
                     metric="overall",
@@ -420,7 +421,7 @@ def larger_p_claims(
     labels: np.ndarray,
     steps: Sequence[Cell],
     fits: Sequence[Mapping[str, Any]],
-    basis: Basis,
+    claim: Callable[..., Claim],
 ) -> list[Claim]:
     """`So larger p leads to higher accuracy`, for each variant and boundary.
 
@@ -428,7 +429,9 @@ def larger_p_claims(
     samples, seeds and coins; a step between neighbouring p that falls contradicts.
     `not run` where there is one p alone.
 
-    `steps`: of `step_cells`; `fits`: of `fits_of`.
+    Args:
+        steps: of `step_cells`; fits: of `fits_of`.
+        claim: makes a Claim; section, benchmark and grade are given.
     """
     claims = []
     for (variant, boundary), curve in _curves(predictions).items():
@@ -441,7 +444,7 @@ def larger_p_claims(
             p_value = min(1.0, len(of_curve) * min(fallen))
             tested |= {"verdict": "contradicted", "p_value": p_value}
         claims.append(
-            basis.claim(
+            claim(
                 id=f"larger_p_{variant}_{boundary}",
                 sentence="s1_larger_p",
                 place="Sect. 1",
