@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,8 +23,7 @@ from replication.sections.diagnosis import experiment, search
 from replication.sections.diagnosis.experiment import Answers, Tried
 from replication.sections.diagnosis.search import Setting
 from replication.statistics.intervals import Estimate
-from replication.statistics.results import pick
-from tests.made import basis
+from replication.statistics.results import Cell, pick
 from tests.sections import checkout
 from tests.sections.checkout import CLASSIFIER, COUNTS, FILTER, drawn_splits
 
@@ -120,7 +120,8 @@ RESULTS = {
 
 
 def answers_of(results=RESULTS, labels=LABELS, counts=(150, 5)) -> Answers:
-    return Answers(results, labels, basis("diagnosis", counts=counts))
+    new = partial(Cell, section="diagnosis", benchmark="small", data="made")
+    return Answers(results, labels, np.array(counts), new)
 
 
 def overall(answers: Answers, metric: str = "overall") -> Estimate:

@@ -1,6 +1,7 @@
 """The ladder's Cells from made predictions, and the step that a difference is from."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ from replication.sections.ladder.experiment import (
     whole,
 )
 from replication.statistics.results import PROTOCOLS, Cell, pick
-from tests.made import basis, predicted
+from tests.made import predicted
 
+COUNTS = np.array([300] * 4 + [60] * 4 + [8] * 4)
 LABELS = np.repeat(np.arange(12), 20)
-BASIS = basis("ladder")
+COMMON = {"section": "ladder", "benchmark": "own", "data": "made"}
+NEW = partial(Cell, **COMMON)
 NAMES = tuple(rungs_of(AS_RELEASED))
 SHARES = {name: 0.5 + 0.03 * place for place, name in enumerate(NAMES)}
 NOTES = {
@@ -43,7 +46,7 @@ def rungs() -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    return ladder_cells(rungs(), NOTES, "drawn", BASIS)
+    return ladder_cells(rungs(), NOTES, COUNTS, "drawn", NEW)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -108,9 +111,9 @@ def made(verdict: str, means: list[float], verdicts: list[str]) -> list[Cell]:
     for before, name, mean, step in zip(
         names, names[1:], means, verdicts, strict=False
     ):
-        cell = BASIS.cell(
+        cell = Cell(
             method=name, label=name, metric="overall", mean=mean, minus=before,
-            protocol="validated", verdict=step,
+            protocol="validated", verdict=step, **COMMON,
         )  # fmt: skip
         cells.append(cell)
     total = replace(cell, minus="head", mean=sum(means), verdict=verdict)
