@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from replication.core.files import read_yaml
 from replication.samples.predictions import predictions_table
+from replication.sections.basis import Basis
 from replication.statistics.results import PROTOCOLS, Measurement
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +86,19 @@ def summary(benchmark: str, stand_in: bool = False) -> dict:
         "largest": 300,
         "smallest": 8,
     }
+
+
+def basis(
+    section: str,
+    benchmark: str = "places_lt",
+    counts: Collection[int] | None = None,
+    stand_in: bool = False,
+    **about: Any,
+) -> Basis:
+    """Of a section on real data with scaled settings; `counts` (C,) of its classes."""
+    data = summary(benchmark, stand_in)
+    data |= {} if counts is None else {"class_counts": list(counts)}
+    return Basis(section, benchmark, data, {"recipe": "scaled"} | about)
 
 
 def diagnostics(auroc: float | None = 0.7) -> dict:

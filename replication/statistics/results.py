@@ -24,8 +24,6 @@ Grade = Literal[
     "stand-in",
     "none needed",
 ]
-# A run is of one trained network; several stand side by side in kept/README.md.
-BACKBONES_OF_A_RUN = 1
 GRADES: tuple[Grade, ...] = get_args(Grade)
 # What a benchmark's settings are -> what its data then is evidence of.
 _GRADE_OF: Mapping[str, Grade] = {

@@ -1,7 +1,7 @@
 """The verdict rules, all of them, in one place.
 
-Per claim: supported, contradicted, undecided, not run. Per number: reproduced;
-consistent, imprecise; differs, claim holds; not reproduced; partial; not run.
+Per claim: supported, contradicted, undecided, not run. Per printed number: consistent,
+imprecise; partial; not run.
 
 A verdict on a claim rests on its own 95 % interval, as if it were the only one. Of
 twenty claims without anything behind them one would then be decided by chance. So every
@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtrit
 
 from replication.statistics.intervals import LEVEL, Estimate
 from replication.statistics.results import Claim
@@ -26,25 +25,11 @@ from replication.statistics.results import Claim
 ClaimVerdict = Literal[
     "supported", "contradicted", "undecided", "undecided after correction", "not run"
 ]
-NumberVerdict = Literal[
-    "reproduced",
-    "consistent, imprecise",
-    "differs, claim holds",
-    "not reproduced",
-    "partial",
-    "not run",
-]
+NumberVerdict = Literal["consistent, imprecise", "partial", "not run"]
 
 RISK = 0.05
 DECIDED = ("supported", "contradicted")
 UNDECIDED_AFTER = "undecided after correction"
-# Equivalence margin of a published number, by metric, in fractions: fixed before any
-# run. Of NMI a tenth of a point: print's two rows differ by no more than two.
-MARGINS = {
-    **dict.fromkeys(("overall", "many", "medium", "few", "mcc"), 0.005),
-    "nmi": 0.001,
-}
-ROUNDING = 0.0005
 # What an artefact may say of its weights for them to be PaCo's. Cached features are
 # taken at their word.
 _PACO_SOURCES = {
@@ -211,45 +196,18 @@ def corrected(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     return tuple(judged_at_once)
 
 
-def judge_number(
-    published: float,
-    per_seed: tuple[float, ...],
-    claim: ClaimVerdict,
-    same_conditions: bool,
-    backbones: int,
-    metric: str = "overall",
-) -> NumberVerdict:
-    """Whether a published number was found again.
+def judge_number(per_seed: Sequence[float], same_conditions: bool) -> NumberVerdict:
+    """Whether a published number was found again, by the seeds of one trained network.
 
-    Equivalence (two one-sided tests at 5 %) inside the metric's margin, whichever
-    number print rounded; else the prediction interval for one published run given k of
-    ours, t s sqrt(1 + 1/k) and the rounding of print.
+    One network says nothing of the spread between networks, which a published number
+    has too: it can neither be called reproduced nor refuted. Several stand side by side
+    in kept/README.md.
 
     Args:
-        published: fraction.
-        per_seed: ours, fractions. Where all are the same to the last digit they are
-            copies of one run (a head that no seed enters), and count as one.
-        claim: verdict on the comparison that the number stands for.
-        same_conditions: same data, backbone and budget as the paper; otherwise the
+        per_seed: ours; NaN where nothing was run.
+        same_conditions: same data, backbone and budget as the paper's; otherwise the
             number is `partial`, whatever it is.
-        backbones: trained networks behind the values. One says nothing of the spread
-            between networks, which a published number has too: as with one seed, its
-            prediction interval has no end.
-        metric: whose margin it is.
     """
-    values = np.array([value for value in per_seed if not np.isnan(value)])
-    if len(values) == 0:
+    if np.isnan(per_seed).all():
         return "not run"
-    if not same_conditions:
-        return "partial"
-    if backbones == 1 or len(np.unique(values)) == 1:
-        return "consistent, imprecise"
-    mean, seeds = values.mean(), len(values)
-    spread = values.std(ddof=1)
-    half = stdtrit(seeds - 1, 0.95) * spread / seeds**0.5
-    if abs(mean - published) + half < MARGINS[metric] - ROUNDING:
-        return "reproduced"
-    reach = stdtrit(seeds - 1, 0.975) * spread * (1 + 1 / seeds) ** 0.5
-    if abs(mean - published) <= reach + ROUNDING:
-        return "consistent, imprecise"
-    return "differs, claim holds" if claim == "supported" else "not reproduced"
+    return "consistent, imprecise" if same_conditions else "partial"

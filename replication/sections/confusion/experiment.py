@@ -6,14 +6,16 @@ say which axis is which, and its sentence and the main paper's Fig. 1 say opposi
 things of the right top, so that both sentences are judged under both readings.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from replication.samples.predictions import Paired
 from replication.samples.shots import SHOT_GROUPS, shot_groups
+from replication.sections.basis import Basis
 from replication.statistics.intervals import Estimate, estimate
 from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judged
@@ -151,19 +153,16 @@ def error_kinds(
 
 
 def error_cells(
-    pairs: Paired, kinds: Mapping[str, Errors], cell: Callable[..., Cell]
+    pairs: Paired, kinds: Mapping[str, Errors], basis: Basis, protocol: str
 ) -> list[Cell]:
     """Each kind of errors without and with DLSA, and its paired change.
-
-    Args:
-        cell: makes a Cell; section, benchmark, data and protocol are given.
 
     Returns:
         For each kind of errors two metrics: its share of all test images, under its
         name, and its rate among the test images of its true classes. A change is with
         minus without.
     """
-    cells = []
+    cell, cells = partial(basis.cell, protocol=protocol), []
     for name, kind in kinds.items():
         scores = {
             method: kind.scores(pairs.of[method], pairs.labels, kind.cells * 1.0)
@@ -182,17 +181,15 @@ def error_cells(
 
 
 def head_to_tail_claims(
-    pairs: Paired, kinds: Mapping[str, Errors], claim: Callable[..., Claim]
+    pairs: Paired, kinds: Mapping[str, Errors], basis: Basis, protocol: str
 ) -> list[Claim]:
-    """Sect. 4: fewer head classes are misclassified to tail classes, by both readings.
-
-    Args:
-        claim: makes a Claim; section, place, benchmark, grade, protocol are given.
-    """
+    """Sect. 4: fewer head classes are taken for tail classes, by both readings."""
     return [
-        claim(
+        basis.claim(
             id=f"fewer_{name}",
             sentence="s4_head_to_tail",
+            place="Sect. 4",
+            protocol=protocol,
             statement="DLSA reduces the error of misclassifying head classes to tail "
             "classes.",
             reading=READINGS[reading],
@@ -204,10 +201,7 @@ def head_to_tail_claims(
 
 
 def area_claims(
-    pairs: Paired,
-    kinds: Mapping[str, Errors],
-    claim: Callable[..., Claim],
-    cell: Callable[..., Cell],
+    pairs: Paired, kinds: Mapping[str, Errors], basis: Basis, protocol: str
 ) -> tuple[list[Claim], list[Cell]]:
     """Sect. 4: the reductions are mainly at the right top and middle, by both readings.
 
@@ -232,9 +226,11 @@ def area_claims(
         )
         reductions |= parts
         claims.append(
-            claim(
+            basis.claim(
                 id=f"dark_{reading}",
                 sentence="s4_dark",
+                place="Sect. 4",
+                protocol=protocol,
                 statement="The dark areas (reductions) are mainly at the right top "
                 "and middle.",
                 reading=READINGS[reading],
@@ -247,7 +243,7 @@ def area_claims(
         )
     row = {"method": WITHOUT, "minus": WITH, "label": "reduction", "unit": PER_CELL}
     cells = [
-        cell(**row, metric=metric, **estimated(reduction))
+        basis.cell(**row, protocol=protocol, metric=metric, **estimated(reduction))
         for metric, reduction in reductions.items()
     ]
     return claims, cells

@@ -1,7 +1,5 @@
 """Confusion matrices of Sect. 4 on one benchmark, from predictions alone."""
 
-from functools import partial
-
 from replication.core.files import read_table
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.predictions import paired
@@ -33,11 +31,10 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     cells, claims, matrices = [], [], {}
     for protocol in PROTOCOLS:
         pairs = paired(predictions, protocol)
-        cell = partial(basis.cell, protocol=protocol)
-        claim = partial(basis.claim, place="Sect. 4", protocol=protocol)
-        placed, reductions = area_claims(pairs, kinds, claim, cell)
-        cells += [*error_cells(pairs, kinds, cell), *reductions]
-        claims += [*head_to_tail_claims(pairs, kinds, claim), *placed]
+        given = pairs, kinds, basis, protocol
+        placed, reductions = area_claims(*given)
+        cells += [*error_cells(*given), *reductions]
+        claims += [*head_to_tail_claims(*given), *placed]
         matrices[protocol] = confusion_matrices(pairs, bin_of_class)
     return basis.measured(
         cells,

@@ -4,7 +4,7 @@ Whether other settings win back what is lost (`search`, on validation samples al
 and against a plain classifier that was tuned as much.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -18,11 +18,8 @@ from replication.core.settings import ClassifierSettings
 from replication.protocols import VALIDATED, Given
 from replication.samples.features import Samples
 from replication.samples.metrics import ACCURACIES, accuracy_weights
-from replication.sections.diagnosis.search import (
-    Chosen,
-    Setting,
-    change_in_words,
-)
+from replication.sections.basis import Basis
+from replication.sections.diagnosis.search import Chosen, Setting, change_in_words
 from replication.statistics.intervals import Estimate, estimate
 from replication.statistics.results import Cell, estimated
 from replication.statistics.verdicts import judged
@@ -154,22 +151,20 @@ class Answers:
     Args:
         results: setting -> seed -> what was tried; the same seeds under each.
         labels: val and test -> (N,).
-        train_counts: (C,) training samples of each class.
-        cell: makes a Cell; section, benchmark and data are given.
     """
 
     def __init__(
         self,
         results: Results,
         labels: Mapping[str, np.ndarray],
-        train_counts: np.ndarray,
-        cell: Callable[..., Cell],
+        basis: Basis,
     ) -> None:
         self._results, self._labels = results, labels
         self._weights = {
-            split: accuracy_weights(labels[split], train_counts) for split in DECIDED
+            split: accuracy_weights(labels[split], basis.train_counts)
+            for split in DECIDED
         }
-        self.cell = partial(cell, protocol=VALIDATED.key)
+        self.cell = partial(basis.cell, protocol=VALIDATED.key)
 
     def accuracy(self, setting: Setting, split: str, metric: str) -> Estimate:
         """An accuracy with its interval over seeds and samples."""

@@ -72,7 +72,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     recipe = stage.settings.recipe(benchmark)
     basis = read_basis(stage, "diagnosis", benchmark, "paco/heads", recipe=recipe)
     answers, looked_at = (
-        Answers(tried, labels, counts, basis.cell) for tried in (results, looked_at)
+        Answers(tried, labels, basis) for tried in (results, looked_at)
     )
     return basis.measured(all_cells(chosen, answers, looked_at), (), details)
 

@@ -1,6 +1,6 @@
 """From the head to DLSA, one step a rung: which step their difference comes from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication.protocols import BESIDE, HEAD, LADDER, PROTOCOLS, dlsa_rung, labels_of
+from replication.protocols import HEAD, LADDER, PROTOCOLS, dlsa_rung, labels_of
 from replication.samples.metrics import ACCURACIES, accuracy_weights
 from replication.samples.predictions import paired
+from replication.sections.basis import Basis
 from replication.statistics.intervals import estimate
 from replication.statistics.results import Cell, estimated, pick
 from replication.statistics.verdicts import DECIDED, judged
@@ -22,11 +23,7 @@ Notes = Mapping[str, Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]]
 
 
 def ladder_cells(
-    rungs: Mapping[str, pd.DataFrame],
-    notes: Notes,
-    train_counts: np.ndarray,
-    second_terms: str,
-    cell: Callable[..., Cell],
+    rungs: Mapping[str, pd.DataFrame], notes: Notes, second_terms: str, basis: Basis
 ) -> list[Cell]:
     """Every rung's accuracies, minus the rung before and minus the head.
 
@@ -37,20 +34,18 @@ def ladder_cells(
     Args:
         rungs: name -> predictions.
         notes: seed -> protocol -> rung -> a note a classifier.
-        train_counts: (C,) training samples of each class.
-        cell: makes a Cell; section, benchmark and data are given.
     """
     cells = []
     for key, protocol in PROTOCOLS.items():
         labels = labels_of(protocol, second_terms)
         pairs = paired({name: rungs[name] for name in labels}, key)
-        weights = accuracy_weights(pairs.labels, train_counts)
+        weights = accuracy_weights(pairs.labels, basis.train_counts)
         right = {
             name: (answers == pairs.labels).astype(np.int8)
             for name, answers in pairs.of.items()
         }
         for name, label in labels.items():
-            new = partial(cell, method=name, label=label, protocol=key)
+            new = partial(basis.cell, method=name, label=label, protocol=key)
             for metric in ACCURACIES:
                 scored = partial(estimate, weights=weights[metric], strata=pairs.labels)
                 ours = scored(right[name]).within(0.0, 1.0)
@@ -94,18 +89,14 @@ def steps(cells: Sequence[Cell], protocol: str, second_terms: str) -> list[Cell]
     """Each rung minus the one before in Overall, up to DLSA."""
     names = list(LADDER)[: list(LADDER).index(dlsa_rung(second_terms)) + 1]
     of = {"protocol": protocol, "metric": "overall"}
-    picked = (
-        pick(cells, method=name, minus=before, **of) for before, name in pairwise(names)
-    )
-    return [cell for cell in picked if cell is not None]
+    pairs = pairwise(names)
+    return [pick(cells, method=name, minus=before, **of) for before, name in pairs]
 
 
 def whole(cells: Sequence[Cell], protocol: str, second_terms: str) -> Cell:
     """DLSA minus its head in Overall."""
     of = {"protocol": protocol, "metric": "overall", "minus": HEAD}
-    cell = pick(cells, method=dlsa_rung(second_terms), **of)
-    assert cell is not None
-    return cell
+    return pick(cells, method=dlsa_rung(second_terms), **of)
 
 
 def deciding_step(
@@ -126,8 +117,3 @@ def deciding_step(
     along = [step for step in of if (step.mean > 0) == (gap.mean > 0)]
     best = shown or (along if gap.verdict in DECIDED else of)
     return max(best, key=lambda step: abs(step.mean)), bool(shown)
-
-
-def beside(protocol: str, second_terms: str) -> list[str]:
-    """Keys of what lies beside the ladder of a protocol."""
-    return [n for n in labels_of(PROTOCOLS[protocol], second_terms) if n in BESIDE]

@@ -5,14 +5,17 @@ structural components of DeLong et al. (1988). Who had left before a depth count
 nothing there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from replication.protocols import PROTOCOLS
 from replication.samples.shots import SHOT_GROUPS, shot_groups
+from replication.sections.basis import Basis
 from replication.statistics.intervals import Estimate, estimate
 from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judge_absence, judged
@@ -76,39 +79,29 @@ def leaving_scores(
     return scores
 
 
+@dataclass(frozen=True)
 class Filters:
     """What the filters of a run say of its training and test samples.
 
-    Args:
-        arrays: `labels.<split>`, and `<seed>.<protocol>.<depth>.<split>`, log P(x) of
-            those that remained, NaN of others.
-        thresholds: protocol -> depth from 0 -> a threshold of log P(x) a seed.
-        train_counts: (C,).
-        seeds: as in the names of the arrays.
+    Fields: `arrays`: `labels.<split>`, and `<seed>.<protocol>.<depth>.<split>`, the log
+    P(x) of those that remained, NaN of others; `diagnostics`: seed -> what the stage
+    `dlsa` wrote, with the threshold of each filter; `train_counts` (C,).
     """
 
-    def __init__(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        thresholds: Mapping[str, list[list[float]]],
-        train_counts: np.ndarray,
-        seeds: list[str],
-    ) -> None:
-        self.arrays, self.thresholds, self._seeds = arrays, thresholds, seeds
-        self.train_counts = train_counts
-        self._labels = {split: arrays[f"labels.{split}"] for split in SPLITS}
-        self._groups = {
-            split: {
-                name: members[labels]
-                for name, members in shot_groups(train_counts).items()
-            }
-            for split, labels in self._labels.items()
-        }
+    arrays: Mapping[str, np.ndarray]
+    diagnostics: Mapping[str, Mapping[str, Any]]
+    train_counts: np.ndarray
+
+    def thresholds(self, protocol: str) -> list[tuple[float, ...]]:
+        """Of log P(x), above which samples leave: depth from 0 -> one a seed."""
+        of_seed = (run["filters"][protocol] for run in self.diagnostics.values())
+        by_depth = zip(*of_seed, strict=True)
+        return [tuple(f["threshold"] for f in filters) for filters in by_depth]
 
     def auroc(self, protocol: str, depth: int, split: str, less: float = 0) -> Estimate:
         """AUROC of log P(x), Few against Many, less a number."""
         scores, weights = self._auroc(protocol, depth, split)
-        labels = self._labels[split]
+        labels = self.arrays[f"labels.{split}"]
         return estimate(scores - less, weights, labels, step=0, alike=False)
 
     def gap(self, protocol: str, depth: int) -> Estimate:
@@ -118,7 +111,7 @@ class Filters:
         )
         # Two sets of samples beside each other: half of the weight each, twice the
         # score, and classes of their own.
-        labels, others = (self._labels[split] for split in SPLITS)
+        labels, others = (self.arrays[f"labels.{split}"] for split in SPLITS)
         return estimate(
             2 * np.concatenate([-train, test], axis=1),
             np.concatenate([train_weights, test_weights]) / 2,
@@ -129,21 +122,21 @@ class Filters:
 
     def leaving(self, protocol: str, depth: int, split: str, group: str) -> Estimate:
         """Share of a shot group that leaves at a depth, of those that reached it."""
-        members, scores = self._groups[split][group], []
-        thresholds = self.thresholds[protocol][depth - 1]
+        members, scores = self._group(split, group), []
+        thresholds = self.thresholds(protocol)[depth - 1]
         for values, threshold in zip(
             self._values(protocol, depth, split), thresholds, strict=True
         ):
             leave = (values >= np.float32(threshold)).astype(float)
             scores.append(leaving_scores(leave, ~np.isnan(values), members))
         weights = _unless_missing(group_weights(members), scores)
-        return estimate(np.stack(scores), weights, self._labels[split])
+        return estimate(np.stack(scores), weights, self.arrays[f"labels.{split}"])
 
     def _auroc(
         self, protocol: str, depth: int, split: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores (S, N), and their weights (N,): NaN where a group is empty."""
-        few, many = (self._groups[split][name] for name in ("few", "many"))
+        few, many = (self._group(split, name) for name in ("few", "many"))
         values = self._values(protocol, depth, split)
         scores = np.stack([auroc_scores(of_seed, few, many)[1] for of_seed in values])
         return scores, _unless_missing(group_weights(few, many), scores)
@@ -151,7 +144,11 @@ class Filters:
     def _values(self, protocol: str, depth: int, split: str) -> list[np.ndarray]:
         """Log P(x) under each seed."""
         where = f"{protocol}.{depth}.{split}"
-        return [self.arrays[f"{seed}.{where}"] for seed in self._seeds]
+        return [self.arrays[f"{seed}.{where}"] for seed in self.diagnostics]
+
+    def _group(self, split: str, name: str) -> np.ndarray:
+        """(N,) bool, whether a sample is of this shot group."""
+        return shot_groups(self.train_counts)[name][self.arrays[f"labels.{split}"]]
 
 
 def _unless_missing(weights: np.ndarray, scores: ArrayLike) -> np.ndarray:
@@ -170,27 +167,23 @@ def classes_weighed(train_counts: np.ndarray, exponent: float) -> float:
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def filter_cells(
-    filters: Filters, exponent: float, cell: Callable[..., Cell]
-) -> list[Cell]:
+def filter_cells(filters: Filters, exponent: float, basis: Basis) -> list[Cell]:
     """AUROC and who leaves, at every depth; how many classes L_MLE sees.
 
-    Args:
-        exponent: q of the class weights n^-q in L_MLE.
-        cell: makes a Cell; section, benchmark and data are given.
+    `exponent`: q of the class weights n^-q in L_MLE.
     """
-    weighed = cell(
+    weighed = basis.cell(
         method="filter",
         label="classes of equal weight that L_MLE's weights amount to",
         metric="classes_weighed",
         unit="classes",
-        mean=classes_weighed(filters.train_counts, exponent),
+        mean=classes_weighed(basis.train_counts, exponent),
     )
     cells = [weighed]
     for protocol in PROTOCOLS:
-        for depth in range(1, len(filters.thresholds[protocol]) + 1):
+        for depth in range(1, len(filters.thresholds(protocol)) + 1):
             label = f"Flow Filter {depth}"
-            new = partial(cell, method="filter", label=label, protocol=protocol)
+            new = partial(basis.cell, method="filter", label=label, protocol=protocol)
             for split in SPLITS:
                 at = f"depth {depth}, {split}"
                 auroc = filters.auroc(protocol, depth, split).within(0.0, 1.0)
@@ -207,16 +200,12 @@ def filter_cells(
     return cells
 
 
-def filter_claims(filters: Filters, claim: Callable[..., Claim]) -> list[Claim]:
-    """Whether the first filter separates test samples, and as well as training ones.
-
-    Args:
-        claim: makes a Claim; section, benchmark and grade are given.
-    """
+def filter_claims(filters: Filters, basis: Basis) -> list[Claim]:
+    """Whether the first filter separates test samples, and as well as training ones."""
     claims = []
     for protocol in PROTOCOLS:
         about = {"sentence": None, "place": "beyond the supplement", "unit": "AUROC"}
-        new = partial(claim, protocol=protocol, **about)
+        new = partial(basis.claim, protocol=protocol, **about)
         above = filters.auroc(protocol, 1, "test", less=CHANCE)
         gap = filters.gap(protocol, 1)
         verdict = judge_absence(gap.low, min(gap.high, 0.0), MARGIN)

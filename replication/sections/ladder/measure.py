@@ -2,7 +2,6 @@
 
 from replication.core.files import read_arrays, read_json, read_table
 from replication.core.stage import OUTPUTS, Stage
-from replication.protocols import PROTOCOLS
 from replication.sections.basis import read_basis
 from replication.sections.ladder.experiment import ladder_cells
 from replication.sections.ladder.filters import Filters, filter_cells, filter_claims
@@ -17,28 +16,17 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     notes = read_json(stage.reads(folder / "ladder.json"))
     diagnostics = read_json(stage.reads(folder / "diagnostics.json"))
     table = read_table(stage.reads(folder / "ladder.predictions.safetensors"))
-    seeds = list(diagnostics)
-    by_depth = {
-        key: zip(*(diagnostics[seed]["filters"][key] for seed in seeds), strict=True)
-        for key in PROTOCOLS
-    }
-    filters = Filters(
-        read_arrays(stage.reads(folder / "likelihoods.safetensors")),
-        {
-            key: [[fitted["threshold"] for fitted in of_seeds] for of_seeds in depths]
-            for key, depths in by_depth.items()
-        },
-        basis.train_counts,
-        seeds,
-    )
+    arrays = read_arrays(stage.reads(folder / "likelihoods.safetensors"))
+    filters = Filters(arrays, diagnostics, basis.train_counts)
     rungs = {name: rows for name, rows in table.groupby("rung", observed=True)}
     second_terms = basis.about["classifier"]["second_terms"]
-    ladder = (rungs, notes, basis.train_counts, second_terms)
     exponent = basis.about["filter"]["weight_exponent"]
-    separate = filter_cells(filters, exponent, basis.cell)
     return basis.measured(
-        [*ladder_cells(*ladder, basis.cell), *separate],
-        filter_claims(filters, basis.claim),
-        {"second_terms": second_terms, "seeds": seeds},
+        [
+            *ladder_cells(rungs, notes, second_terms, basis),
+            *filter_cells(filters, exponent, basis),
+        ],
+        filter_claims(filters, basis),
+        {"second_terms": second_terms, "seeds": list(diagnostics)},
         decisions(rungs),
     )

@@ -32,6 +32,7 @@ from replication.images.batches import (
 from replication.samples.features import Features, Samples
 from replication.samples.metrics import accuracy_weights
 from replication.samples.shots import FEW_BELOW, MANY_ABOVE
+from replication.sections.basis import Basis
 from replication.statistics.intervals import LEVEL, Estimate, estimate, over_seeds
 from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judge_claim, judged
@@ -318,7 +319,7 @@ def _train_epoch(
 
 
 def candidates(labels: Tensor, num_classes: int, which: str) -> Tensor:
-    """Which classes a classifier may answer with: all, or those seen in training."""
+    """(C,) bool, which a classifier may answer with: all, or seen in training."""
     if which == "all":
         return torch.ones(num_classes, dtype=torch.bool, device=labels.device)
     return torch.bincount(labels, minlength=num_classes) > 0
@@ -365,18 +366,16 @@ def point(p: float, boundary: str) -> str:
 def accuracy_cells(
     predictions: Predictions,
     labels: np.ndarray,
-    train_counts: np.ndarray,
     heads: Mapping[str, np.ndarray],
-    cell: Callable[..., Cell],
+    basis: Basis,
 ) -> list[Cell]:
     """The curves of Fig. 2, with intervals over seeds and test sampling.
 
     Args:
-        labels: (N,) of the test samples; train_counts: (C,).
+        labels: (N,) of the test samples.
         heads: boundary -> (C,) bool, the head classes.
-        cell: makes a Cell; section, benchmark and data are given.
     """
-    shots = accuracy_weights(labels, train_counts)
+    shots = accuracy_weights(labels, basis.train_counts)
     sides = {name: _side_weights(labels, head) for name, head in heads.items()}
     cells = []
     for (variant, boundary, p), predicted in predictions.items():
@@ -384,12 +383,12 @@ def accuracy_cells(
         row = {"method": variant, "label": VARIANTS[variant], "at": point(p, boundary)}
         for metric in METRICS:
             accuracy = estimate(right, weights[metric], labels).within(0.0, 1.0)
-            cells.append(cell(**row, metric=metric, **estimated(accuracy)))
+            cells.append(basis.cell(**row, metric=metric, **estimated(accuracy)))
     return cells
 
 
 def step_cells(
-    predictions: Predictions, labels: np.ndarray, cell: Callable[..., Cell]
+    predictions: Predictions, labels: np.ndarray, basis: Basis
 ) -> list[Cell]:
     """What each step from one p to the next is worth, paired; verdict: does it rise?
 
@@ -402,7 +401,7 @@ def step_cells(
         for low, high in steps:
             gap = _gap(curve[high], curve[low], labels, 1 - 0.05 / len(steps))
             cells.append(
-                cell(
+                basis.cell(
                     method=variant,
                     label=VARIANTS[variant],
                     metric="overall",
@@ -421,7 +420,7 @@ def larger_p_claims(
     labels: np.ndarray,
     steps: Sequence[Cell],
     fits: Sequence[Mapping[str, Any]],
-    claim: Callable[..., Claim],
+    basis: Basis,
 ) -> list[Claim]:
     """`So larger p leads to higher accuracy`, for each variant and boundary.
 
@@ -429,9 +428,7 @@ def larger_p_claims(
     samples, seeds and coins; a step between neighbouring p that falls contradicts.
     `not run` where there is one p alone.
 
-    Args:
-        steps: of `step_cells`; fits: of `fits_of`.
-        claim: makes a Claim; section, benchmark and grade are given.
+    `steps`: of `step_cells`; `fits`: of `fits_of`.
     """
     claims = []
     for (variant, boundary), curve in _curves(predictions).items():
@@ -444,7 +441,7 @@ def larger_p_claims(
             p_value = min(1.0, len(of_curve) * min(fallen))
             tested |= {"verdict": "contradicted", "p_value": p_value}
         claims.append(
-            claim(
+            basis.claim(
                 id=f"larger_p_{variant}_{boundary}",
                 sentence="s1_larger_p",
                 place="Sect. 1",

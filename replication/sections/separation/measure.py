@@ -57,10 +57,10 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     recipe = stage.settings.recipe(benchmark)
     basis = read_basis(stage, "separation", benchmark, "paco/features", recipe=recipe)
     labels, fits = splits["test"].labels.cpu().numpy(), fits_of(losses)
-    steps = step_cells(predictions, labels, basis.cell)
+    steps = step_cells(predictions, labels, basis)
     return basis.measured(
-        [*accuracy_cells(predictions, labels, counts, heads, basis.cell), *steps],
-        larger_p_claims(predictions, labels, steps, fits, basis.claim),
+        [*accuracy_cells(predictions, labels, heads, basis), *steps],
+        larger_p_claims(predictions, labels, steps, fits, basis),
         {
             "variants": list(variants),
             "probabilities": sorted(set(settings.probabilities)),

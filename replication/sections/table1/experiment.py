@@ -1,9 +1,10 @@
 """Table 1 (Sect. 6): what its numbers show and could be wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from replication.published.reader import PublishedTable
-from replication.statistics.comparison import CASCADE_HELPS, answer_of
+from replication.sections.basis import Basis
+from replication.sections.rows import CASCADE_HELPS, answer_of
 from replication.statistics.results import PROTOCOLS, Cell, Claim, pick
 
 # Of rows on a network of their own, which print compares with PaCo's.
@@ -20,7 +21,7 @@ _WORDS = {
 
 
 def table1_claims(
-    cells: Sequence[Cell], table: PublishedTable, claim: Callable[..., Claim]
+    cells: Sequence[Cell], table: PublishedTable, basis: Basis
 ) -> list[Claim]:
     """DLSA's row is in bold: above PaCo + BalSoftmax everywhere, above all in Overall.
 
@@ -29,7 +30,6 @@ def table1_claims(
     Args:
         cells: of `table_cells`; a row without Cells was not run.
         table: as printed.
-        claim: makes a Claim; section, benchmark and grade are given.
     """
     labels = {key: row.label for key, row in table.rows.items()}
     labels |= {COMPARATOR: "a plain classifier of equal budget"}
@@ -44,7 +44,7 @@ def table1_claims(
     ]
     asked.append((COMPARATOR, "overall", "cascade_helps", CASCADE_HELPS))
     return [
-        claim(
+        basis.claim(
             id=name,
             sentence=None if other == COMPARATOR else "s6_bold",
             place="Sect. 6",

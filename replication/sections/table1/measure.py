@@ -4,7 +4,7 @@ from replication.core.files import read_json
 from replication.core.stage import OUTPUTS, Stage
 from replication.sections.basis import read_basis
 from replication.sections.rows import printed_table, read_rows
-from replication.sections.table1.experiment import FULL, PLAIN, table1_claims
+from replication.sections.table1.experiment import FULL, table1_claims
 from replication.statistics.moves import decisions
 from replication.statistics.results import Measurement
 from replication.statistics.verdicts import why_other_features
@@ -21,13 +21,11 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     ce = stage.about(*(folder / artefact for artefact in _ON_CE))
     basis = read_basis(stage, "table1", benchmark, *_ON_CE, "paco/dlsa/full", ce=ce)
     other_features = why_other_features(ce)
-    rows = read_rows(
-        stage, basis, table, FULL, PLAIN, other_features=other_features is not None
-    )
+    rows = read_rows(stage, basis, table, FULL, other_features=bool(other_features))
     diagnostics = folder / "paco" / "dlsa" / "full" / "diagnostics.json"
     return basis.measured(
         rows.cells,
-        table1_claims(rows.cells, table, basis.claim),
+        table1_claims(rows.cells, table, basis),
         {
             "partial": rows.partial,
             "other_features": other_features,

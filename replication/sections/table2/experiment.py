@@ -4,7 +4,7 @@ What a row takes away or changes stands in published/tables.yaml; every sentence
 made from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
@@ -15,9 +15,10 @@ import pandas as pd
 from replication.core.scaling import clusters_of_row
 from replication.core.settings import Row
 from replication.published.reader import PublishedTable
-from replication.samples.metrics import metric_scores, metric_weights
+from replication.samples.metrics import accuracy_weights
 from replication.samples.predictions import paired
-from replication.statistics.comparison import CASCADE_HELPS, answer_of
+from replication.sections.basis import Basis
+from replication.sections.rows import CASCADE_HELPS, answer_of
 from replication.statistics.intervals import estimate, over_seeds
 from replication.statistics.results import PROTOCOLS, Cell, Claim
 from replication.statistics.verdicts import judged
@@ -46,9 +47,6 @@ _BESIDE = {
         "statement": "DLSA is better than a Balanced Softmax head refitted.",
     },
 }
-
-# Makes a Claim of this section: benchmark and grade are given.
-NewClaim = Callable[..., Claim]
 
 
 def removals(table: PublishedTable) -> dict[str, str]:
@@ -118,7 +116,7 @@ def row_claims(
     cells: Sequence[Cell],
     table: PublishedTable,
     tested: AbstractSet[str],
-    claim: NewClaim,
+    basis: Basis,
     clusters: int | None = None,
 ) -> list[Claim]:
     """The full model against each printed row, and against what it starts from.
@@ -135,7 +133,7 @@ def row_claims(
         default += f" ({clusters} at the size of this data)"
     asked = _BESIDE | {row: _sentence(row, table, default) for row in table.rows}
     return [
-        claim(
+        basis.claim(
             **asked[gap.minus],
             test=f"Overall, full model minus {gap.label}, paired",
             protocol=gap.protocol,
@@ -165,16 +163,14 @@ def _sentence(row: str, table: PublishedTable, default: str) -> dict[str, Any]:
 
 def greatest_drop(
     predictions: Mapping[str, pd.DataFrame],
-    train_counts: np.ndarray,
     table: PublishedTable,
     tested: AbstractSet[str],
-    claim: NewClaim,
+    basis: Basis,
 ) -> list[Claim]:
     """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss.
 
     Args:
         predictions: row -> what it wrote.
-        train_counts: (C,).
         tested: as for `row_claims`; every row without a loss has to be among them.
 
     Returns:
@@ -188,9 +184,9 @@ def greatest_drop(
     claims = []
     for protocol in PROTOCOLS:
         pairs = paired({row: predictions[row] for row in rows}, protocol)
-        weights = metric_weights(pairs.labels, train_counts)["overall"]
+        weights = accuracy_weights(pairs.labels, basis.train_counts)["overall"]
         right = {
-            row: metric_scores("overall", answers, pairs.labels, len(train_counts))
+            row: (answers == pairs.labels).astype(np.int8)
             for row, answers in pairs.of.items()
         }
         gaps = [
@@ -198,7 +194,7 @@ def greatest_drop(
             for other in others
         ]
         claims.append(
-            claim(
+            basis.claim(
                 id="greatest_drop",
                 sentence="s7_greatest",
                 place="Sect. 7",
@@ -217,7 +213,7 @@ def separation_claims(
     diagnostics: Mapping[str, Mapping[str, Any]],
     table: PublishedTable,
     tested: AbstractSet[str],
-    claim: NewClaim,
+    basis: Basis,
 ) -> list[Claim]:
     """Sect. 7: L_MLE controls the separation of head and tail, by the first filter.
 
@@ -242,7 +238,7 @@ def separation_claims(
             for seed in diagnostics[FULL]
         ]
         claims.append(
-            claim(
+            basis.claim(
                 id="separation",
                 sentence="s7_separation",
                 place="Sect. 7",

@@ -25,7 +25,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     # Where facts of the variants differ, the last one's count: the full model's.
     artefacts = [f"paco/dlsa/{row}" for row in (*table.rows, FULL)]
     basis = read_basis(stage, "table2", benchmark, *artefacts)
-    rows = read_rows(stage, basis, table, FULL, START, needed=[START])
+    rows = read_rows(stage, basis, table, FULL, needed=[START])
     diagnostics = {
         row: read_json(stage.reads(folder / "diagnostics.json"))
         for row, folder in folders.items()
@@ -33,12 +33,12 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     clusters = {row: used["num_clusters"] for row, used in filters.items()}
     scaled = basis.about["recipe"] == "scaled"
     as_run = in_proportion(table, clusters[FULL]) if scaled else table
-    given = (table, changed_as_printed(as_run, filters), basis.claim)
+    given = (table, changed_as_printed(as_run, filters), basis)
     return basis.measured(
         rows.cells,
         [
             *row_claims(rows.cells, *given, clusters[FULL] if scaled else None),
-            *greatest_drop(rows.predictions, basis.train_counts, *given),
+            *greatest_drop(rows.predictions, *given),
             *separation_claims(diagnostics, *given),
         ],
         {"partial": rows.partial, "diagnostics": diagnostics, "clusters": clusters},

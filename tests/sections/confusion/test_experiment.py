@@ -1,7 +1,5 @@
 """Confusion matrices by bins, kinds of errors and the claims of Sect. 4."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 
@@ -18,6 +16,7 @@ from replication.sections.confusion.experiment import (
     head_to_tail_claims,
 )
 from replication.statistics.results import Cell, Claim, pick
+from tests.made import basis
 
 # Four classes in two bins: the frequent are 1 and 3, the rare 0 and 2.
 COUNTS = np.array([5, 300, 10, 200])
@@ -31,9 +30,7 @@ NINE = np.array([900, 500, 300, 80, 60, 40, 9, 7, 5])
 NINE_LABELS = np.repeat(np.arange(9), 150)
 KINDS = error_kinds(NINE, frequency_bins(NINE))
 
-NEW = {"section": "confusion", "benchmark": "inat18", "protocol": "validated"}
-NEW_CELL = partial(Cell, **NEW, data="made")
-NEW_CLAIM = partial(Claim, **NEW, place="Sect. 4", grade="real data, scaled")
+NEW = basis("confusion"), "validated"
 
 
 def pair(
@@ -63,8 +60,8 @@ def with_errors(shares: Shares, start: int) -> np.ndarray:
 
 def claims_of(pairs: Paired, kinds=KINDS) -> tuple[dict[str, Claim], list[Cell]]:
     """Every claim by id, and the parts that those on areas are judged by."""
-    placed, parts = area_claims(pairs, kinds, NEW_CLAIM, NEW_CELL)
-    every = [*head_to_tail_claims(pairs, kinds, NEW_CLAIM), *placed]
+    placed, parts = area_claims(pairs, kinds, *NEW)
+    every = [*head_to_tail_claims(pairs, kinds, *NEW), *placed]
     return {claim.id: claim for claim in every}, parts
 
 
@@ -135,7 +132,7 @@ def test_areas_of_six_bins_by_hand() -> None:
 def test_kinds_of_errors_by_hand() -> None:
     """Many: classes 1 and 3, Few: 0 and 2. Without: 3 of 16 errors Many to Few."""
     kinds = error_kinds(COUNTS, frequency_bins(COUNTS))
-    cells = error_cells(pair(ANSWERS, RIGHT), kinds, NEW_CELL)
+    cells = error_cells(pair(ANSWERS, RIGHT), kinds, *NEW)
 
     def mean(metric: str, method: str = "start", minus: str | None = None) -> float:
         return pick(cells, metric=metric, method=method, minus=minus).mean
@@ -152,7 +149,7 @@ def test_errors_that_no_class_could_make_are_not_counted_as_zero() -> None:
     counts = np.array([500, 300, 200, 50])
     kinds = error_kinds(counts, frequency_bins(counts))
     pairs = pair(ANSWERS, ANSWERS)
-    for cell in error_cells(pairs, kinds, NEW_CELL):
+    for cell in error_cells(pairs, kinds, *NEW):
         assert np.isnan(cell.mean) == ("few" in cell.metric)
     claims, _ = claims_of(pairs, kinds)
     assert claims[FORTH].verdict == claims[BACK].verdict == "not run"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -23,7 +22,8 @@ from replication.sections.diagnosis import experiment, search
 from replication.sections.diagnosis.experiment import Answers, Tried
 from replication.sections.diagnosis.search import Setting
 from replication.statistics.intervals import Estimate
-from replication.statistics.results import Cell, pick
+from replication.statistics.results import pick
+from tests.made import basis
 from tests.sections import checkout
 from tests.sections.checkout import CLASSIFIER, COUNTS, FILTER, drawn_splits
 
@@ -120,8 +120,7 @@ RESULTS = {
 
 
 def answers_of(results=RESULTS, labels=LABELS, counts=(150, 5)) -> Answers:
-    new = partial(Cell, section="diagnosis", benchmark="small", data="made")
-    return Answers(results, labels, np.array(counts), new)
+    return Answers(results, labels, basis("diagnosis", counts=counts))
 
 
 def overall(answers: Answers, metric: str = "overall") -> Estimate:

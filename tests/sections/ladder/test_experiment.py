@@ -1,7 +1,6 @@
 """The ladder's Cells from made predictions, and the step that a difference is from."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,10 @@ from replication.sections.ladder.experiment import (
     whole,
 )
 from replication.statistics.results import PROTOCOLS, Cell, pick
-from tests.made import predicted
+from tests.made import basis, predicted
 
-COUNTS = np.array([300] * 4 + [60] * 4 + [8] * 4)
 LABELS = np.repeat(np.arange(12), 20)
-COMMON = {"section": "ladder", "benchmark": "own", "data": "made"}
-NEW = partial(Cell, **COMMON)
+BASIS = basis("ladder")
 NAMES = tuple(rungs_of(AS_RELEASED))
 SHARES = {name: 0.5 + 0.03 * place for place, name in enumerate(NAMES)}
 NOTES = {
@@ -46,7 +43,7 @@ def rungs() -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    return ladder_cells(rungs(), NOTES, COUNTS, "drawn", NEW)
+    return ladder_cells(rungs(), NOTES, "drawn", BASIS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -111,9 +108,9 @@ def made(verdict: str, means: list[float], verdicts: list[str]) -> list[Cell]:
     for before, name, mean, step in zip(
         names, names[1:], means, verdicts, strict=False
     ):
-        cell = Cell(
+        cell = BASIS.cell(
             method=name, label=name, metric="overall", mean=mean, minus=before,
-            protocol="validated", verdict=step, **COMMON,
+            protocol="validated", verdict=step,
         )  # fmt: skip
         cells.append(cell)
     total = replace(cell, minus="head", mean=sum(means), verdict=verdict)

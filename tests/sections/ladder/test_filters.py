@@ -1,7 +1,6 @@
 """AUROC with DeLong's variance by hand, against a bootstrap, and its claims."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -16,11 +15,11 @@ from replication.sections.ladder.filters import (
     group_weights,
 )
 from replication.statistics.intervals import Estimate, estimate
-from replication.statistics.results import PROTOCOLS, Cell, Claim, pick
+from replication.statistics.results import PROTOCOLS, pick
+from tests.made import basis
 
 COUNTS = np.array([200, 50, 8])  # Many, Medium, Few
-NEW = partial(Cell, section="ladder", benchmark="own", data="made")
-NEW_CLAIM = partial(Claim, section="ladder", benchmark="own", grade="stand-in")
+BASIS = basis("ladder", counts=COUNTS)
 
 
 def estimated(values: np.ndarray, few: np.ndarray, many: np.ndarray) -> Estimate:
@@ -97,13 +96,13 @@ def filters(apart: dict[str, float], counts=COUNTS, seeds: int = 3) -> Filters:
                 arrays[f"{seed}.{protocol}.1.{split}"] = values
                 left = np.where(values > np.median(values), np.nan, values)
                 arrays[f"{seed}.{protocol}.2.{split}"] = left
-    names = [str(seed) for seed in range(seeds)]
-    return Filters(arrays, dict.fromkeys(PROTOCOLS, [[0.5] * seeds] * 2), counts, names)
+    run = {"filters": dict.fromkeys(PROTOCOLS, [{"threshold": 0.5}] * 2)}
+    return Filters(arrays, {str(seed): run for seed in range(seeds)}, counts)
 
 
 def test_cells_by_hand() -> None:
     some = filters({"train": 3.0, "test": 1.0})
-    cells = filter_cells(some, 2.0, NEW)
+    cells = filter_cells(some, 2.0, BASIS)
     labels = some.arrays["labels.test"]
     values = some.arrays["1.validated.1.test"]
     of = {"protocol": "validated", "at": "depth 1, test", "minus": None}
@@ -131,7 +130,7 @@ def test_classes_weighed_by_hand() -> None:
     """Weights 1, 1/4: (5/4)^2 / (17/16) = 25/17; with q = 0 all count alike."""
     assert classes_weighed(np.array([3, 6]), 2.0) == pytest.approx(25 / 17)
     assert classes_weighed(np.array([3, 6, 900]), 0.0) == pytest.approx(3)
-    cells = filter_cells(filters({"train": 1.0, "test": 1.0}), 0.0, NEW)
+    cells = filter_cells(filters({"train": 1.0, "test": 1.0}), 0.0, BASIS)
     assert pick(cells, metric="classes_weighed").mean == pytest.approx(3)
 
 
@@ -148,7 +147,7 @@ def test_classes_weighed_by_hand() -> None:
 def test_claims_on_test_and_beside_training(
     train: float, test: float, separates: str, generalises: str
 ) -> None:
-    claims = filter_claims(filters({"train": train, "test": test}), NEW_CLAIM)
+    claims = filter_claims(filters({"train": train, "test": test}), BASIS)
     assert [(claim.id, claim.protocol) for claim in claims] == [
         (name, protocol)
         for protocol in PROTOCOLS
@@ -159,9 +158,9 @@ def test_claims_on_test_and_beside_training(
 
 def test_without_few_classes_nothing_is_tested() -> None:
     none = filters({"train": 1.0, "test": 1.0}, counts=np.array([200, 50, 60]))
-    claims = filter_claims(none, NEW_CLAIM)
+    claims = filter_claims(none, BASIS)
     assert {claim.verdict for claim in claims} == {"not run"}
-    cells = filter_cells(none, 2.0, NEW)
+    cells = filter_cells(none, 2.0, BASIS)
     assert math.isnan(pick(cells, metric="auroc").mean)
     assert math.isnan(pick(cells, metric="few_leaves").mean)
     assert not math.isnan(pick(cells, metric="many_leaves").mean)

@@ -11,19 +11,19 @@ from replication.sections.ladder.filters import filter_cells, filter_claims
 from replication.sections.ladder.page import finding, page
 from replication.statistics.results import PROTOCOLS, Measurement
 from tests.made import as_read, summary
-from tests.sections.ladder.test_experiment import COUNTS, NEW, NOTES, rungs
-from tests.sections.ladder.test_filters import NEW_CLAIM, filters
+from tests.sections.ladder.test_experiment import BASIS, NOTES, rungs
+from tests.sections.ladder.test_filters import filters
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Measurement:
     some = filters({"train": 3.0, "test": 0.8})
-    cells = ladder_cells(rungs(), NOTES, COUNTS, "drawn", NEW)
+    cells = ladder_cells(rungs(), NOTES, "drawn", BASIS)
     made = Measurement(
         section="ladder",
         benchmark="places_lt",
-        cells=(*cells, *filter_cells(some, 2.0, NEW)),
-        claims=tuple(filter_claims(some, NEW_CLAIM)),
+        cells=(*cells, *filter_cells(some, 2.0, BASIS)),
+        claims=tuple(filter_claims(some, BASIS)),
         data=summary("places_lt"),
         about={
             "recipe": "published",

@@ -1,7 +1,6 @@
 """Fig. 2's experiment: who goes where, what each group learns, what is said of it."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from replication.sections.separation.experiment import (
     route_splits,
     step_cells,
 )
-from replication.statistics.results import Cell, Claim
+from tests.made import basis
 
 COUNTS = np.array([10, 300, 101, 100, 20, 19, 50])
 
@@ -243,18 +242,15 @@ def test_networks_learn_their_groups_and_follow_from_the_seed_alone(
 # --- cells and claims
 
 LABELS = np.repeat(np.arange(4), 50)
-TRAIN = np.array([300, 200, 50, 10])
 HEADS = {"many": np.array([True, True, False, False])}
-COMMON = {"section": "separation", "benchmark": "inat18"}
-NEW_CELL = partial(Cell, **COMMON, data="made")
-NEW_CLAIM = partial(Claim, **COMMON, grade="stand-in")
+BASIS = basis("separation", counts=[300, 200, 50, 10])
 
 
 def test_accuracies_by_hand() -> None:
     predicted = np.array([[0, 0, 1, 2, 2, 0], [0, 0, 1, 0, 0, 3]])
     labels = np.array([0, 0, 1, 2, 2, 3])
     predictions = {("images", "many", 0.7): predicted}
-    cells = accuracy_cells(predictions, labels, TRAIN, HEADS, NEW_CELL)
+    cells = accuracy_cells(predictions, labels, HEADS, BASIS)
     assert {cell.at for cell in cells} == {"p=0.7, boundary=many"}
     seeds = {cell.metric: cell.per_seed for cell in cells}
     assert seeds["overall"] == pytest.approx((5 / 6, 4 / 6))
@@ -280,14 +276,14 @@ def test_verdict_is_of_both_ends_and_of_every_step(shares, verdict, falls) -> No
         ("linear", "many", p): np.where(luck < share, LABELS, (LABELS + 1) % 4)
         for p, share in shares.items()
     }
-    steps = step_cells(predictions, LABELS, NEW_CELL)
+    steps = step_cells(predictions, LABELS, BASIS)
     assert len(steps) == len(shares) - 1
     fallen = [(s.minus, s.at) for s in steps if s.verdict == "contradicted"]
     assert fallen == [(f"p={a:g}", f"p={b:g}, boundary=many") for a, b in falls]
     losses = np.array([[[2.0] * 4 + [1.9], [2.0] * 4 + [1.99]]])
     fits = fits_of({("linear", "many", p): losses for p in shares})
     assert [fit["fell"] for fit in fits[:2]] == pytest.approx([0.05, 0.005])
-    [claim] = larger_p_claims(predictions, LABELS, steps, fits, NEW_CLAIM)
+    [claim] = larger_p_claims(predictions, LABELS, steps, fits, BASIS)
     assert claim.verdict == verdict and claim.id == "larger_p_linear_many"
     count = f"{len(shares)} of {2 * len(shares)} fits"
     assert claim.caveat.startswith(f"{count} were still improving when they ended")

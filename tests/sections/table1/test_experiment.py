@@ -1,23 +1,21 @@
 """Claims of Table 1 from made predictions."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from replication.sections.table1.experiment import table1_claims
-from replication.statistics.comparison import table_cells
 from replication.statistics.results import Claim
-from tests.made import predicted
-from tests.statistics.test_comparison import COUNTS, LABELS, ROWS, TABLE
+from tests.made import basis
+from tests.sections.test_rows import COUNTS, TABLE, table_of
 
-NEW = partial(Claim, section="table1", benchmark="inat18", grade="real data, scaled")
+BASIS = basis("table1", "inat18")
 METRICS = ("overall", "many", "medium", "few", "mcc", "nmi")
 
 
 def claims_of(shares: dict[str, float], counts=COUNTS, seeds: int = 3) -> list[Claim]:
-    cells = table_cells(ROWS, predicted(shares, LABELS, seeds), counts)
-    return table1_claims(cells, TABLE, NEW)
+    cells = table_of(shares, counts, seeds=seeds)
+    return table1_claims(cells, TABLE, BASIS)
 
 
 def test_every_column_and_every_printed_row_is_asked_under_both_protocols() -> None:
@@ -58,6 +56,6 @@ def test_a_row_that_was_not_run_and_an_empty_group_leave_their_claim_not_run() -
 
 def test_a_further_printed_row_is_asked_without_a_word_of_code() -> None:
     rows = {**TABLE.rows, "tau": replace(TABLE.rows["crt"], label="tau-norm")}
-    claims = table1_claims((), replace(TABLE, rows=rows), NEW)
+    claims = table1_claims((), replace(TABLE, rows=rows), BASIS)
     (claim, _) = (c for c in claims if c.id == "best_overall_over_tau")
     assert claim.statement.endswith("better than tau-norm.")

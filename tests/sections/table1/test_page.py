@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from replication.published.reader import read_anchors, read_published_tables
+from replication.sections.rows import read_methods, table_cells
 from replication.sections.table1.experiment import table1_claims
 from replication.sections.table1.page import anchors_table, finding, page
-from replication.statistics.comparison import Comparison, read_methods, table_cells
 from replication.statistics.results import Cell, Measurement
-from tests.made import as_read, diagnostics, predicted, summary
-from tests.sections.table1.test_experiment import NEW
+from tests.made import as_read, basis, diagnostics, predicted
 
 TABLE = read_published_tables()["table1"]
 METHODS = read_methods("table1", TABLE)
@@ -26,30 +25,18 @@ def made(tmp_path) -> Make:
     """A measurement as it is read again; rows other than DLSA choose nothing."""
 
     def make(benchmark: str, counts: object = None, stand_in: bool = False) -> object:
-        data = summary(benchmark, stand_in)
-        rows = Comparison(
-            section="table1",
-            benchmark=benchmark,
-            data="made",
-            table=TABLE,
-            labels={key: method.label for key, method in METHODS.items()},
-            full="paco_dlsa",
-            plain="paco",
-            same_conditions=False,
-            backbones=1,
-        )
+        of = basis("table1", benchmark, counts, stand_in)
         shares = dict.fromkeys(METHODS, 0.6) | {"paco_dlsa": 0.72}
         tables = predicted(shares, LABELS, alike=set(METHODS) - {"paco_dlsa"})
-        counts = data["class_counts"] if counts is None else counts
-        cells = table_cells(rows, tables, np.array(counts))
+        cells = table_cells(of, TABLE, METHODS, "paco_dlsa", tables, set(METHODS))
         about = {"start": "own_head", "features": "a network", "backbone": {}}
         details = {"partial": ["the backbone is another"], "diagnostics": diagnostics()}
         measured = Measurement(
             section="table1",
             benchmark=benchmark,
             cells=cells,
-            claims=table1_claims(cells, TABLE, NEW),
-            data=data,
+            claims=table1_claims(cells, TABLE, of),
+            data=of.data,
             about=about | {"ce": about},
             details=details | {"other_features": "their weights are PaCo's"},
         )

@@ -1,12 +1,13 @@
 """Claims of Table 2 from made predictions and diagnostics."""
 
 import math
-from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from replication.published.reader import read_published_tables
+from replication.sections.rows import read_methods, table_cells
 from replication.sections.table2.experiment import (
     changed_as_printed,
     greatest_drop,
@@ -15,40 +16,28 @@ from replication.sections.table2.experiment import (
     row_claims,
     separation_claims,
 )
-from replication.statistics.comparison import Comparison, read_methods, table_cells
-from replication.statistics.results import Claim
-from tests.made import diagnostics, predicted
+from replication.statistics.results import Cell, Claim
+from tests.made import basis, diagnostics, predicted
 
 TABLE = read_published_tables()["table2"]
 LABELS = np.repeat(np.arange(6), 50)
 COUNTS = np.array([300, 200, 60, 40, 10, 5])
-ROWS = Comparison(
-    section="table2",
-    benchmark="places_lt",
-    data="made",
-    table=TABLE,
-    labels={key: one.label for key, one in read_methods("table2", TABLE).items()},
-    full="full",
-    plain="start",
-    same_conditions=False,
-    backbones=1,
-)
-NEW = partial(
-    Claim,
-    section="table2",
-    benchmark="places_lt",
-    grade="real data, scaled",
-)
+METHODS = read_methods("table2", TABLE)
+BASIS = basis("table2", counts=COUNTS)
 # Every row changes what the printed one changes.
 ALL = frozenset(TABLE.rows) - {"full"}
+
+
+def table_of(made: dict[str, pd.DataFrame]) -> tuple[Cell, ...]:
+    return table_cells(BASIS, TABLE, METHODS, "full", made)
 
 
 def rows_of(
     tested=ALL, clusters: int | None = None, **shares: float
 ) -> dict[str, Claim]:
     """`validated` claims on the rows by id: right for half but `shares`."""
-    made = predicted(dict.fromkeys(ROWS.labels, 0.5) | shares, LABELS)
-    claims = row_claims(table_cells(ROWS, made, COUNTS), TABLE, tested, NEW, clusters)
+    made = predicted(dict.fromkeys(METHODS, 0.5) | shares, LABELS)
+    claims = row_claims(table_of(made), TABLE, tested, BASIS, clusters)
     return {claim.id: claim for claim in claims if claim.protocol == "validated"}
 
 
@@ -130,7 +119,7 @@ def test_what_a_row_does_not_test_is_not_run() -> None:
     assert silent == {"drop_no_mle", "drop_no_pure", "drop_clusters_1000"}
     assert all(claims[name].p_value is claims[name].mean is None for name in silent)
     made = predicted(dict.fromkeys(removals(TABLE), 0.5), LABELS)
-    (greatest, _) = greatest_drop(made, COUNTS, TABLE, tested, NEW)
+    (greatest, _) = greatest_drop(made, TABLE, tested, BASIS)
     assert (greatest.verdict, greatest.mean) == ("not run", None)
 
 
@@ -139,7 +128,7 @@ def test_what_a_row_does_not_test_is_not_run() -> None:
 
 def drop(no_mle: float, no_bal: float, no_pure: float) -> Claim:
     shares = {"no_mle": no_mle, "no_bal": no_bal, "no_pure": no_pure}
-    (paper, _) = greatest_drop(predicted(shares, LABELS), COUNTS, TABLE, ALL, NEW)
+    (paper, _) = greatest_drop(predicted(shares, LABELS), TABLE, ALL, BASIS)
     return paper
 
 
@@ -165,7 +154,7 @@ def separated(full: tuple, no_mle: tuple) -> list[Claim]:
         }
         for row, values in (("full", full), ("no_mle", no_mle))
     }
-    return separation_claims(made, TABLE, ALL, NEW)
+    return separation_claims(made, TABLE, ALL, BASIS)
 
 
 @pytest.mark.parametrize(

@@ -6,29 +6,21 @@ import pytest
 
 from replication.sections.table2.experiment import row_claims
 from replication.sections.table2.page import finding, page
-from replication.statistics.comparison import table_cells
 from replication.statistics.results import Measurement
 from tests.made import as_read, diagnostics, predicted, summary
-from tests.sections.table2.test_experiment import (
-    ALL,
-    COUNTS,
-    LABELS,
-    NEW,
-    ROWS,
-    TABLE,
-)
+from tests.sections.table2.test_experiment import ALL, BASIS, LABELS, TABLE, table_of
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     shares = dict.fromkeys((*TABLE.rows, "start", "balanced_softmax"), 0.5)
     made = predicted(shares | {"start": 0.9}, LABELS, alike=("start",))
-    cells = table_cells(ROWS, made, COUNTS)
+    cells = table_of(made)
     found = Measurement(
         section="table2",
         benchmark="places_lt",
         cells=cells,
-        claims=tuple(row_claims(cells, TABLE, ALL, NEW)),
+        claims=tuple(row_claims(cells, TABLE, ALL, BASIS)),
         data=summary("places_lt"),
         about={"features": "a PaCo network", "cascade": {"leaving_share": 0.3}},
         details={

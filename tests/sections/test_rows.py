@@ -1,5 +1,6 @@
 """A table's Cells from made predictions, and the list of its rows."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,38 +13,33 @@ from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.published.reader import read_published_tables
 from replication.samples.metrics import accuracies
-from replication.statistics.comparison import (
-    Comparison,
-    read_methods,
-    read_predictions,
-    table_cells,
-)
+from replication.sections.rows import read_methods, read_predictions, table_cells
 from replication.statistics.results import Cell
 from tests.conftest import ROOT
-from tests.made import predicted
+from tests.made import basis, predicted
 
 TABLES = read_published_tables()
 TABLE = TABLES["table1"]
 LABELS = np.repeat(np.arange(6), 50)
 COUNTS = np.array([300, 200, 60, 40, 10, 5])
-METHODS = {key: one.label for key, one in read_methods("table1", TABLE).items()}
-ROWS = Comparison(
-    section="table1",
-    benchmark="inat18",
-    data="made",
-    table=TABLE,
-    labels=METHODS,
-    full="paco_dlsa",
-    plain="paco",
-    same_conditions=False,
-    backbones=2,
-)
+METHODS = read_methods("table1", TABLE)
 
 
-def cells_of(rows: Comparison = ROWS, counts=COUNTS, **shares: float) -> list[Cell]:
-    """Every method right for half of the samples, but for `shares`."""
-    made = predicted(dict.fromkeys(METHODS, 0.5) | shares, LABELS)
-    return list(table_cells(rows, made, counts))
+def table_of(
+    shares: Mapping[str, float],
+    counts: np.ndarray = COUNTS,
+    benchmark: str = "inat18",
+    seeds: int = 3,
+    **given: object,
+) -> list[Cell]:
+    """Table 1 of methods that are right for a share of the samples."""
+    of, made = basis("table1", benchmark, counts), predicted(shares, LABELS, seeds)
+    return list(table_cells(of, TABLE, METHODS, "paco_dlsa", made, **given))
+
+
+def cells_of(dlsa: float = 0.5, **given: object) -> list[Cell]:
+    """Every other method right for half of the samples."""
+    return table_of(dict.fromkeys(METHODS, 0.5) | {"paco_dlsa": dlsa}, **given)
 
 
 def chosen(cells: list[Cell], **wanted: object) -> list[Cell]:
@@ -54,7 +50,7 @@ def test_a_value_is_the_mean_over_seeds_of_the_metric() -> None:
     """All six, the last two scikit-learn's, of every method under both protocols."""
     shares = dict.fromkeys(METHODS, 0.5) | {"paco_dlsa": 0.7}
     made = predicted(shares, LABELS)
-    values = chosen(list(table_cells(ROWS, made, COUNTS)), minus=None)
+    values = chosen(table_of(shares), minus=None)
     assert len(values) == len(METHODS) * 6 * 2
     for cell in values:
         rows = made[cell.method]
@@ -74,7 +70,7 @@ def test_a_value_is_the_mean_over_seeds_of_the_metric() -> None:
 
 def test_a_difference_is_the_full_row_minus_the_method_paired() -> None:
     """Seed for seed; p is below 5 % where the interval leaves zero out."""
-    cells = cells_of(paco_dlsa=0.6)
+    cells = cells_of(0.6)
     gaps = [cell for cell in cells if cell.minus]
     assert len(gaps) == (len(METHODS) - 1) * 6 * 2
     for gap in gaps:
@@ -100,37 +96,21 @@ def test_print_stands_beside_the_rows_it_has_on_its_own_benchmark() -> None:
         (value,) = chosen(cells, method=method, minus=None)
         (gap,) = chosen(cells, minus=method)
         assert value.printed is gap.printed is value.verdict is None
-    other = cells_of(replace(ROWS, benchmark="cifar100_lt"))
+    other = cells_of(benchmark="cifar100_lt")
     assert {cell.printed for cell in other} == {None}
     assert {cell.verdict for cell in chosen(other, minus=None)} == {None}
 
 
-@pytest.mark.parametrize(
-    ("full", "verdict"), [(0.9, "differs, claim holds"), (0.3, "not reproduced")]
-)
-def test_a_number_that_differs_from_print_may_still_hold_its_claim(
-    full: float, verdict: str
-) -> None:
-    """The full row's own number stands for its gain over the plain row."""
-    cells = cells_of(replace(ROWS, same_conditions=True), paco_dlsa=full)
-    at = {"metric": "overall", "protocol": "validated", "minus": None}
-    (cell,) = chosen(cells, method="paco_dlsa", **at)
-    assert cell.verdict == verdict
-
-
 def test_rows_on_other_features_than_prints_are_partial() -> None:
-    rows = replace(ROWS, same_conditions=True, other_features=frozenset({"lws"}))
-    values = [c for c in cells_of(rows) if c.printed and not c.minus]
-    partial = {cell.method for cell in values if cell.verdict == "partial"}
-    assert partial == {"lws"}
+    values = [c for c in cells_of(other={"lws"}) if c.printed and not c.minus]
+    assert {cell.method for cell in values if cell.verdict == "partial"} == {"lws"}
 
 
 def test_what_is_not_there_is_nan_or_left_out() -> None:
     few = chosen(cells_of(counts=np.array([300, 200, 60, 40, 50, 55])), metric="few")
     assert all(np.isnan(cell.mean) for cell in few)
     assert {cell.verdict for cell in few} == {"not run", None}
-    alone = table_cells(ROWS, predicted({"paco": 0.5, "lws": 0.5}, LABELS), COUNTS)
-    assert {cell.minus for cell in alone} == {None}
+    assert {cell.minus for cell in table_of({"paco": 0.5, "lws": 0.5})} == {None}
 
 
 def test_a_printed_row_that_is_not_listed_is_a_variant_of_dlsa() -> None:
