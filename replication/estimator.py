@@ -21,10 +21,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from replication.cascade import Classifiers, Level, aided_inputs, fit_levels
-from replication.classifiers.fitting import fit_balanced_softmax_heads
+from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Rows, Term, logits_of
 from replication.core.device import pick_device
 from replication.core.files import BadInput
+from replication.core.parallel import threads, threads_for
 from replication.core.scaling import Size, scaled
 from replication.core.settings import (
     CascadeSettings,
@@ -158,17 +159,20 @@ class DLSA(ClassifierMixin, BaseEstimator):
                 {"train": (X, labels), "val": self._validation(validation)}, device
             )
             seed = self._seed()
-            start = self._start(splits["train"], settings["head"], head, seed)
-            chain = fit_levels(
-                splits,
-                len(self.classes_),
-                settings["filter"],
-                settings["cascade"],
-                VALIDATED,
-                seed,
-            )
-            levels, self.filters_ = chain.levels, chain.diagnoses
-            self._fit_classifiers(levels, start, splits, settings["classifier"], seed)
+            with threads(threads_for(X.shape[1])):
+                start = self._start(splits["train"], settings["head"], head, seed)
+                chain = fit_levels(
+                    splits,
+                    len(self.classes_),
+                    settings["filter"],
+                    settings["cascade"],
+                    VALIDATED,
+                    seed,
+                )
+                levels, self.filters_ = chain.levels, chain.diagnoses
+                self._fit_classifiers(
+                    levels, start, splits, settings["classifier"], seed
+                )
         self.settings_ = {name: used.model_dump() for name, used in settings.items()}
         self.head_ = (start.weight.cpu().numpy(), start.bias.cpu().numpy())
         leaving = torch.zeros(len(X), dtype=torch.long)
@@ -200,8 +204,9 @@ class DLSA(ClassifierMixin, BaseEstimator):
         """Depth whose filter each sample leaves at, from 1; 0 where at none."""
         features = self._features(X)
         depths = torch.zeros(len(features), dtype=torch.long)
-        for number, (_, rows, _) in enumerate(self._decided(features), start=1):
-            depths[rows.cpu()] = number if number < len(self._deciders) else 0
+        with threads(threads_for(features.shape[1])):
+            for number, (_, rows, _) in enumerate(self._decided(features), start=1):
+                depths[rows.cpu()] = number if number < len(self._deciders) else 0
         return depths.numpy()
 
     # ---- Fitting ---------------------------------------------------------------------
@@ -288,10 +293,10 @@ class DLSA(ClassifierMixin, BaseEstimator):
             return Term(*(torch.tensor(part, device=device) for part in (weight, bias)))
         zeros = torch.zeros(shape, device=device)
         counts = train.labels.bincount(minlength=classes)
-        return fit_balanced_softmax_heads(
+        return fit_balanced_softmax_head(
             train.features, train.labels, Term(zeros, zeros[:, 0].clone()), counts,
-            settings, [seed],
-        )[0]  # fmt: skip
+            settings, seed,
+        )  # fmt: skip
 
     def _fit_classifiers(
         self,
@@ -329,9 +334,10 @@ class DLSA(ClassifierMixin, BaseEstimator):
         """Balanced logits of samples, (n, D) -> (n, C) on the CPU."""
         features = self._features(X)
         logits = torch.empty(len(features), len(self.classes_))
-        for terms, rows, inputs in self._decided(features):
-            everyone = torch.arange(len(rows), device=rows.device)
-            logits[rows.cpu()] = _logits(terms, inputs, everyone)
+        with threads(threads_for(features.shape[1])):
+            for terms, rows, inputs in self._decided(features):
+                everyone = torch.arange(len(rows), device=rows.device)
+                logits[rows.cpu()] = _logits(terms, inputs, everyone)
         return logits
 
     def _decided(

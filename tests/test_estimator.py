@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from replication import DLSA
 from replication.cascade import Classifiers, fit_levels
-from replication.classifiers.fitting import fit_balanced_softmax_heads
+from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Term
 from replication.core.settings import (
     CascadeSettings,
@@ -67,13 +67,13 @@ def test_it_decides_as_the_stages_do(fitted) -> None:
     used = fitted.settings_
     train = splits["train"]
     zeros = Term(torch.zeros(CLASSES, DIMENSIONS), torch.zeros(CLASSES))
-    [head] = fit_balanced_softmax_heads(
+    head = fit_balanced_softmax_head(
         train.features,
         train.labels,
         zeros,
         torch.from_numpy(COUNTS),
         HeadSettings(**used["head"]),
-        [0],
+        0,
     )
     chain = fit_levels(
         splits,

@@ -1,7 +1,7 @@
 """Fitting linear heads: the Balanced Softmax baseline, the cascade's classifiers."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -54,33 +54,25 @@ class Problem:
     seed: int
 
 
-def fit_balanced_softmax_heads(
+def fit_balanced_softmax_head(
     features: Features,
     labels: Tensor,
     start: Term,
     counts: Tensor,
     settings: HeadSettings,
-    seeds: Sequence[int],
+    seed: int,
     report: Report | None = None,
-) -> list[Term]:
-    """Refit a linear head on frozen features with Balanced Softmax, once for each seed.
+) -> Term:
+    """Refit a linear head on frozen features with Balanced Softmax.
 
     Implements: Table 1's rows `+ BalSoftmax`; SGD with momentum, cosine to 0 per epoch.
-    The start is not changed; `report` counts the epochs of all seeds.
+    The start is not changed.
 
     Raises:
         BadInput: the loss is not finite.
     """
     prior = log_prior(counts).to(start.weight)
-
-    def fit(number: int, seed: int) -> Term:
-        def tell(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-            if report is not None:
-                report(number * epochs + epoch, len(seeds) * epochs, metrics)
-
-        return _fit_head(features, labels, start, prior, settings, seed, tell)
-
-    return [fit(number, seed) for number, seed in enumerate(seeds)]
+    return _fit_head(features, labels, start, prior, settings, seed, report)
 
 
 def fit_softmax_head(

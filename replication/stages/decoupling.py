@@ -1,6 +1,7 @@
 """decoupling: cRT, LWS and τ-normalisation of a network trained by cross-entropy."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from replication.core.files import (
     read_json,
     write_arrays,
 )
+from replication.core.parallel import Tell, run_pieces, threads, threads_for
 from replication.core.progress import progress
 from replication.core.settings import DecouplingSettings, HeadSettings
 from replication.core.stage import OUTPUTS, Stage, run
@@ -44,7 +46,8 @@ def main(stage: Stage, benchmark: str) -> None:
     train, test = splits["train"], splits["test"]
     head, fitted_with = _head(stage, benchmark, train, device)
     if settings.inputs == "features":
-        answers = _on_features(stage, settings, head, train, test.features)
+        given = (settings, head, fitted_with, train, test.features)
+        answers = _on_features(stage, *given)
     else:
         answers = _on_images(stage, benchmark, settings, head, fitted_with, device)
     term, tau = tau_normalised(head, splits["val"])
@@ -72,28 +75,39 @@ def _head(
     if read_about(path)["trained"]:
         return own, None
     settings = stage.settings.head(benchmark)
-    fitted = fit_softmax_head(train.features, train.labels, own, settings, seed=0)
-    return fitted, settings
+    given = (train.features, train.labels, own, settings)
+    with threads(threads_for(train.features.shape[1])):
+        return fit_softmax_head(*given, seed=0), settings
 
 
 def _on_features(
     stage: Stage,
     settings: DecouplingSettings,
     head: Term,
+    fitted_with: HeadSettings | None,
     train: Samples,
     test: Features,
 ) -> Answers:
-    seeds = stage.settings.seeds()
-    answers: Answers = {"crt": {}, "lws": {}}
+    device, seeds = train.labels.device, stage.settings.seeds()
+    resume = stage.resume_folder(settings, fitted_with, device.type)
+    files = {seed: resume / f"{seed}.safetensors" for seed in seeds}
     given = (train.features, train.labels)
+
+    def fit(seed: int, tell: Tell) -> None:
+        crt = fit_crt(*given, len(head.weight), settings, seed)
+        lws = fit_lws(*given, head, settings, seed)
+        answers = {"crt": predicted(crt, test), "lws": predicted(lws, test)}
+        write_arrays(files[seed], answers)
+        tell(seeds.index(seed), len(seeds), {})
+
+    pieces = {file: partial(fit, seed) for seed, file in files.items()}
     with progress(stage.name) as tell:
-        for number, seed in enumerate(seeds):
-            crt = fit_crt(*given, len(head.weight), settings, seed)
-            answers["crt"][seed] = predicted(crt, test)
-            lws = fit_lws(*given, head, settings, seed)
-            answers["lws"][seed] = predicted(lws, test)
-            tell(number, len(seeds), {})
-    return answers
+        run_pieces(pieces, train.features.shape[1], device, tell)
+    made = {seed: read_arrays(file) for seed, file in files.items()}
+    return {
+        kind: {seed: of_seed[kind] for seed, of_seed in made.items()}
+        for kind in ("crt", "lws")
+    }
 
 
 def _on_images(

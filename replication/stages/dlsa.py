@@ -74,19 +74,18 @@ class Cascades:
 
         What a run before this one has left is not fitted again.
         """
-        pairs = list(product(self.heads, PROTOCOLS))
-        fits = [
-            partial(self._fit, seed)
+        last = list(PROTOCOLS)[-1]
+        fits = {
+            self.file("filters", seed, last): partial(self._fit, seed)
             for seed in self.heads
-            if not all(self.file("filters", seed, key).is_file() for key in PROTOCOLS)
-        ]
-        run_pieces(fits, len(self.heads), device, tell)
-        climbs = [
-            partial(self._climb, *pair)
-            for pair in pairs
-            if not self.file("rungs", *pair).is_file()
-        ]
-        run_pieces(climbs, len(pairs), device, tell)
+        }
+        climbs = {
+            self.file("rungs", *pair): partial(self._climb, *pair)
+            for pair in product(self.heads, PROTOCOLS)
+        }
+        dimensions = self.splits["train"].features.shape[1]
+        for pieces in (fits, climbs):
+            run_pieces(pieces, dimensions, device, tell)
 
     def chains(self, seed: int) -> dict[str, list[Level]]:
         """Levels of each protocol, as they were fitted."""

@@ -1,12 +1,13 @@
 """heads: linear heads on frozen features, and the one that DLSA starts from."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from replication.classifiers.fitting import fit_balanced_softmax_heads
+from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Rows, Term, predict
 from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
@@ -18,6 +19,7 @@ from replication.core.files import (
     write_json,
     write_table,
 )
+from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.samples.features import Features
@@ -49,17 +51,19 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     arrays, about = read_arrays(head_file), read_about(head_file)
     own = head_of(arrays, device)
     labels = test.labels.cpu().numpy()
+    on_device = torch.from_numpy(counts).to(device)
+    resume = stage.resume_folder(settings, device.type)
+    files = {seed: resume / f"{seed}.safetensors" for seed in seeds}
+
+    def fit(seed: int, tell: Tell) -> None:
+        given = (train.features, train.labels, own, on_device, settings, seed, tell)
+        write_arrays(files[seed], _arrays({seed: fit_balanced_softmax_head(*given)}))
+
+    pieces = {file: partial(fit, seed) for seed, file in files.items()}
     with progress(stage.name) as tell:
-        fitted = fit_balanced_softmax_heads(
-            train.features,
-            train.labels,
-            own,
-            torch.from_numpy(counts).to(device),
-            settings,
-            seeds,
-            tell,
-        )
-    heads = {"balanced_softmax": dict(zip(seeds, fitted, strict=True))}
+        run_pieces(pieces, train.features.shape[1], device, tell)
+    fitted = {seed: head_of(read_arrays(files[seed]), device, seed) for seed in seeds}
+    heads = {"balanced_softmax": fitted}
     if about["trained"]:
         heads["own_head"] = dict.fromkeys(seeds, own)
     start = "own_head" if about["trained"] and about["balanced"] else "balanced_softmax"
@@ -75,7 +79,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     if about["trained"] and stage.about(folder / "features")["source"] != _MADE_HERE:
         doubts = doubted(
             predicted(own, train.features),
-            predicted(fitted[0], train.features),
+            predicted(fitted[seeds[0]], train.features),
             train.labels.cpu().numpy(),
         )
     notes = [f"Of the head: {doubt}." for doubt in doubts]

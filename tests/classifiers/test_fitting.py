@@ -10,7 +10,7 @@ from replication.classifiers.fitting import (
     FittedHead,
     Problem,
     Watched,
-    fit_balanced_softmax_heads,
+    fit_balanced_softmax_head,
     fit_classifiers,
     fit_softmax_head,
 )
@@ -40,13 +40,6 @@ def overlapping(counts: list[int], seed: int) -> tuple[Tensor, Tensor]:
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     noise = torch.randn(len(labels), len(counts), generator=generator(seed))
     return noise + 1.2 * torch.eye(len(counts))[labels], labels
-
-
-def fit_balanced_softmax_head(*arguments: object) -> Term:
-    """Of one seed, the last argument."""
-    *rest, seed = arguments
-    (head,) = fit_balanced_softmax_heads(*rest, [seed])
-    return head
 
 
 def zero_term(classes: int, dimensions: int) -> Term:

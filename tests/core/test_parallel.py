@@ -37,16 +37,19 @@ def product(file: Path, seed: int, tell: object) -> None:
     tell(seed, 3, {"threads": torch.get_num_threads(), "process": os.getpid()})
 
 
-@pytest.mark.parametrize("cores", [2, 3, 6])
+@pytest.mark.parametrize(
+    ("cores", "dimensions"), [(2, 257), (3, None), (6, 257), (7, 256)]
+)
 def test_pieces_run_in_other_processes_as_they_would_alone_and_report(
-    tmp_path: Path, cores: int
+    tmp_path: Path, cores: int, dimensions: int | None
 ) -> None:
     before, told = torch.get_num_threads(), []
     torch.set_num_threads(cores)
     (torch.randn(2000, 200) @ torch.randn(200, 2000)).sum()  # threads have worked
     try:
-        pieces = [partial(product, tmp_path / str(seed), seed) for seed in range(3)]
-        run_pieces(pieces, 3, CPU, lambda *what: told.append(what))
+        files = {tmp_path / str(seed): seed for seed in range(3)}
+        pieces = {file: partial(product, file, seed) for file, seed in files.items()}
+        run_pieces(pieces, dimensions, CPU, lambda *what: told.append(what))
         assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)
@@ -59,18 +62,26 @@ def test_pieces_run_in_other_processes_as_they_would_alone_and_report(
         assert (tmp_path / str(seed)).read_bytes() == alone.read_bytes()
 
 
-@pytest.mark.parametrize(("cores", "of"), [(1, 3), (2, 1), (7, 3)])
+@pytest.mark.parametrize(
+    ("cores", "of", "dimensions", "threads"),
+    [(1, 3, 64, 1), (2, 1, 64, 1), (2, 1, 257, 2), (2, 1, None, 2), (7, 3, 257, 7)],
+)
 def test_one_core_one_piece_or_many_cores_need_no_process(
-    tmp_path: Path, cores: int, of: int
+    tmp_path: Path, cores: int, of: int, dimensions: int | None, threads: int
 ) -> None:
+    """What is small has one thread here too."""
     before, told = torch.get_num_threads(), []
     torch.set_num_threads(cores)
     try:
-        piece = partial(product, tmp_path / "one", 0)
-        run_pieces([piece], of, CPU, lambda *what: told.append(what[2]))
+        files = [tmp_path / str(number) for number in range(of)]
+        for done in files[1:]:
+            done.touch()
+        pieces = {file: partial(product, file, 0) for file in files}
+        run_pieces(pieces, dimensions, CPU, lambda *what: told.append(what[2]))
+        assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)
-    assert told == [{"threads": cores, "process": os.getpid()}]
+    assert told == [{"threads": threads, "process": os.getpid()}]
 
 
 def test_what_a_piece_refuses_is_raised_and_the_others_are_stopped(
@@ -85,7 +96,7 @@ def test_what_a_piece_refuses_is_raised_and_the_others_are_stopped(
 
     clock = time.monotonic()
     with pytest.raises(BadInput) as caught:
-        run_pieces([waits, refuses], 2, CPU, silent)
+        run_pieces({tmp_path / "1": waits, tmp_path / "2": refuses}, 64, CPU, silent)
     assert caught.value.problems == ["one: expected 1, got 2", "two: expected 3, got 4"]
     assert time.monotonic() - clock < 10
     assert not (tmp_path / "late").exists()
@@ -102,7 +113,7 @@ def test_a_killed_piece_is_one_line_and_the_others_are_stopped(
 
     clock = time.monotonic()
     with pytest.raises(BadInput) as caught:
-        run_pieces([waits, dies], 2, CPU, silent)
+        run_pieces({tmp_path / "1": waits, tmp_path / "2": dies}, 64, CPU, silent)
     assert caught.value.problems == [
         "expected every process to finish, one was killed, perhaps for want of memory; "
         "run it again and it goes on"
@@ -118,7 +129,8 @@ from replication.core.parallel import run_pieces
 def piece(tell):
     Path(sys.argv[1]).write_text(str(os.getpid()))
     time.sleep(60)
-run_pieces([piece], 2, torch.device("cpu"), lambda *what: None)
+pieces = {Path("not there"): piece, Path(torch.__file__): piece}
+run_pieces(pieces, 64, torch.device("cpu"), lambda *what: None)
 """
 
 

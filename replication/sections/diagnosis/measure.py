@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from replication.cascade import SPLITS
-from replication.classifiers.fitting import fit_balanced_softmax_heads
+from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
 from replication.core.device import pick_device
 from replication.core.files import BadInput, read_arrays, read_json, write_table
+from replication.core.parallel import threads, threads_for
 from replication.core.progress import progress
 from replication.core.scaling import Size
 from replication.core.settings import (
@@ -121,18 +122,13 @@ def _heads(
     file = OUTPUTS / benchmark / "paco" / "heads" / "start.safetensors"
     arrays = read_arrays(stage.reads(file))
     settings = stage.settings.head(benchmark)
+    on_device = torch.from_numpy(counts).to(device)
     heads = {}
     for seed in stage.settings.seeds():
         head = head_of(arrays, device, seed)
-        (refitted,) = fit_balanced_softmax_heads(
-            train.features,
-            train.labels,
-            head,
-            torch.from_numpy(counts).to(device),
-            settings,
-            [seed],
-        )
-        heads[seed] = (head, refitted)
+        given = (train.features, train.labels, head, on_device, settings, seed)
+        with threads(threads_for(train.features.shape[1])):
+            heads[seed] = (head, fit_balanced_softmax_head(*given))
     return heads
 
 

@@ -97,16 +97,17 @@ class Trials:
 
     def _make(self, make: Callable[..., None], files: Mapping[tuple, Path]) -> None:
         """Make the files that are missing, by what they are of and its seed."""
-        missing = [(key, file) for key, file in files.items() if not file.is_file()]
 
         def piece(step: int, key: tuple, file: Path, tell: Tell) -> None:
             make(*key, file)
-            tell(step, len(missing), {"seed": key[1]})
+            tell(step, len(files), {"seed": key[1]})
 
-        pieces = [
-            partial(piece, step, key, file) for step, (key, file) in enumerate(missing)
-        ]
-        run_pieces(pieces, len(pieces), self.device, self.tell)
+        pieces = {
+            file: partial(piece, step, key, file)
+            for step, (key, file) in enumerate(files.items())
+        }
+        dimensions = self.splits[False]["train"].features.shape[1]
+        run_pieces(pieces, dimensions, self.device, self.tell)
 
     def _fit(self, fit: Fit, seed: int, file: Path) -> None:
         """Fit filters. Those that were tried may diverge, those in use must not."""

@@ -94,13 +94,13 @@ def _probes(
         made = probe_fit(train.features, train.labels, settings, probes, seed, told)
         write_json(file, made)
 
-    pieces = [
-        partial(make, number, *which)
-        for number, which in enumerate(files.items())
-        if not which[1].is_file()
-    ]
+    pieces = {
+        file: partial(make, number, seed, file)
+        for number, (seed, file) in enumerate(files.items())
+    }
     with progress(stage.name) as tell:
-        run_pieces(pieces, len(files), train.labels.device, tell)
+        dimensions, device = train.features.shape[1], train.labels.device
+        run_pieces(pieces, dimensions, device, tell)
     return [record for file in files.values() for record in read_json(file)]
 
 

@@ -89,9 +89,11 @@ def _fitted(
             files.setdefault((variant, boundary, p), []).append(file)
             how = (variants[variant], head, p, seed, drawn_by)
             pieces[file] = partial(_fit, file, *how)
-    missing = [piece for file, piece in pieces.items() if not file.is_file()]
+    dimensions = None
+    if "images" not in variants:
+        dimensions = variants["linear"].train.features.shape[1]
     with progress(stage.name) as tell:
-        run_pieces(missing, len(pieces), stage.device, tell)
+        run_pieces(pieces, dimensions, stage.device, tell)
     return files
 
 

@@ -134,13 +134,13 @@ def _attempts(
         write_arrays(file, attempt.predictions, attempt.numbers)
         tell(number, len(files), {"sigma": sigma, "seed": seed})
 
-    pieces = [
-        partial(make, number, *which, file)
+    pieces = {
+        file: partial(make, number, *which, file)
         for number, (which, file) in enumerate(files.items())
-        if not file.is_file()
-    ]
+    }
     with progress(stage.name) as tell:
-        run_pieces(pieces, len(files), device, tell)
+        dimensions = sweep.splits["train"].features.shape[1]
+        run_pieces(pieces, dimensions, device, tell)
     return {
         sigma: {
             seed: Tried(read_about(files[sigma, seed]), read_arrays(files[sigma, seed]))
