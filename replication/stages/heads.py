@@ -56,7 +56,10 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     files = {seed: resume / f"{seed}.safetensors" for seed in seeds}
 
     def fit(seed: int, tell: Tell) -> None:
-        given = (train.features, train.labels, own, on_device, settings, seed, tell)
+        def told(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+            tell(epoch, epochs, {"seed": seed, **metrics})
+
+        given = (train.features, train.labels, own, on_device, settings, seed, told)
         write_arrays(files[seed], _arrays({seed: fit_balanced_softmax_head(*given)}))
 
     pieces = {file: partial(fit, seed) for seed, file in files.items()}
