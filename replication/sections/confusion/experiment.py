@@ -70,9 +70,8 @@ class Errors:
 def frequency_bins(train_counts: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Merge the classes (C,), most frequent first, into bins of nearly the same size.
 
-    Returns:
-        (C,) int, 0 for the most frequent; ties go by class index. Where there are
-        fewer classes than bins, each class is a bin.
+    Returns (C,) int, 0 for the most frequent; ties go by class index. Where there are
+    fewer classes than bins, each class is a bin.
     """
     order = np.argsort(-np.asarray(train_counts), kind="stable")
     number = np.empty(len(order), dtype=np.int64)
@@ -116,10 +115,8 @@ def thirds(bins: int) -> np.ndarray:
 def areas(bins: int) -> dict[str, np.ndarray]:
     """The areas of Sect. 4's "right top and middle", with true classes as rows.
 
-    Returns:
-        Name -> (bins, bins) bool: `right_top` (first third taken for the last),
-        `left_bottom` (the right top where true classes are the columns), `middle`
-        (errors inside the middle third).
+    Returns name -> (bins, bins) bool: `right_top`, the first third taken for the last;
+    `left_bottom`, the right top where true classes are the columns; `middle`.
     """
     top, middle, last = (thirds(bins) == number for number in range(3))
     return {

@@ -52,8 +52,8 @@ class Tried:
     """One setting under one seed.
 
     Fields: `predictions`: val and test -> (N,); `part`: (N_test,) which classifier
-    decided, from 0, the last being the plain one; `notes` of each classifier, none
-    where its filters could not be fitted.
+    decided, from 0, the last the plain one; `notes` of each classifier, none where its
+    filters could not be fitted.
     """
 
     predictions: Mapping[str, np.ndarray]
@@ -133,11 +133,7 @@ def undecided(splits: Mapping[str, Samples]) -> Tried:
 
 
 def validation_accuracy(seeds: Mapping[int, Tried], labels: np.ndarray) -> float:
-    """Overall on the validation samples, mean over seeds; a fraction.
-
-    Args:
-        labels: (N_val,).
-    """
+    """Overall on the validation samples (N_val,), mean over seeds; a fraction."""
     right = [tried.predictions["val"] == labels for tried in seeds.values()]
     return float(np.mean(right))
 
@@ -310,11 +306,7 @@ def feature_cells(answers: Answers, chosen: Chosen) -> list[Cell]:
 
 
 def all_cells(chosen: Chosen, answers: Answers, looked_at: Answers) -> list[Cell]:
-    """Every number of the section.
-
-    Args:
-        answers: under every seed; looked_at: under those that the search looks at.
-    """
+    """Every number; `looked_at`: under those seeds alone that the search looks at."""
     cells = method_cells(answers, chosen.named)
     cells += part_cells(answers, chosen.named)
     cells += feature_cells(answers, chosen)

@@ -144,11 +144,8 @@ def alternatives(
 ) -> dict[str, list[Any]]:
     """Values of each factor beside that of the base, in the order of FACTORS.
 
-    Sigma is tried under both readings of "three-sigma" at the D at hand too.
-
-    Args:
-        grid: what the settings name.
-        dimensions: D of the features; augmented: whether those in use are.
+    Sigma is tried under both readings of "three-sigma" at the D at hand too; clean
+    features where those in use are `augmented`.
     """
     readings = (squared_reading(dimensions), distance_reading(dimensions))
     sigmas = {float(f"{sigma:.6g}") for sigma in (*readings, *grid.sigmas)}

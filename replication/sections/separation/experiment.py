@@ -60,16 +60,10 @@ Predictions = Mapping[tuple[str, str, float], np.ndarray]
 
 
 def head_classes(counts: np.ndarray, boundary: Boundary) -> np.ndarray:
-    """The classes that count as head; Sect. 1 does not say where one ends.
+    """(C,) bool, the classes that count as head; Sect. 1 does not say where one ends.
 
-    Args:
-        counts: (C,) training images of each class.
-        boundary: many: classes of more than 100 images; many_medium: of at least 20;
-            half_classes: the larger half of the classes by that count, C // 2 of them;
-            half_images: the fewest largest classes that hold half of the images.
-
-    Raises:
-        BadInput: no class is head, or none is tail.
+    `counts`: (C,) training images of each class. Of an odd number of classes the larger
+    half has C // 2. Raises BadInput: no class is head, or none is tail.
     """
     if boundary == "many":
         head = counts > MANY_ABOVE
@@ -100,9 +94,7 @@ def route(labels: Tensor, head: Tensor, p: float, generator: torch.Generator) ->
     and none back, so that curves over p are paired.
 
     Args:
-        labels: (N,) int64.
-        head: (C,) bool.
-        p: 0.5 .. 1.
+        labels: (N,) int64; head: (C,) bool; p: 0.5 .. 1.
         generator: on the CPU, in the same state for every p.
 
     Returns:
@@ -123,12 +115,8 @@ def route_splits(
 ) -> tuple[Tensor, Tensor]:
     """Groups of training and of test samples, each sent by their own labels.
 
-    Args:
-        seed: of the coins; the same for every p and boundary.
-        boundary: named where it is refused.
-
-    Raises:
-        BadInput: a group has fewer than two training samples.
+    The coins are the same for every p and boundary. Raises BadInput: a group has fewer
+    than two training samples.
     """
     train, test = (
         route(labels, head, p, torch.Generator().manual_seed(mixed_seed(seed, split)))
@@ -184,11 +172,7 @@ def fit_linear(
     settings: Fig2Settings,
     seed: int,
 ) -> tuple[Term, list[float]]:
-    """Fit a linear classifier to some samples by cross-entropy, Adam, constant lr.
-
-    Returns:
-        The classifier, and the mean training loss of each epoch.
-    """
+    """Fit a classifier by cross-entropy, Adam, constant lr; its loss of each epoch."""
     drawing = torch.Generator().manual_seed(seed)
     term = drawn_term(num_classes, features.shape[1], drawing, features[:0])
     assert term.bias is not None
@@ -339,11 +323,8 @@ def predict(
 ) -> tuple[Tensor, list[list[float]]]:
     """Fit a classifier to each group, which answers the group's test samples.
 
-    Args:
-        train, test: group of each sample.
-
-    Returns:
-        (N,) int64 on the CPU; and of each group the mean training loss of each epoch.
+    `train`, `test`: group of each sample. Returns (N,) int64 on the CPU; and of each
+    group the mean training loss of each epoch.
     """
     predictions = torch.empty(len(test), dtype=torch.int64)
     losses = []
@@ -371,9 +352,7 @@ def accuracy_cells(
 ) -> list[Cell]:
     """The curves of Fig. 2, with intervals over seeds and test sampling.
 
-    Args:
-        labels: (N,) of the test samples.
-        heads: boundary -> (C,) bool, the head classes.
+    `labels`: (N,) of the test samples; `heads`: boundary -> (C,) bool.
     """
     shots = accuracy_weights(labels, basis.train_counts)
     sides = {name: _side_weights(labels, head) for name, head in heads.items()}

@@ -27,9 +27,7 @@ def table1_claims(
 
     Implements: Sect. 6, Table 1; and whether the cascade itself helps.
 
-    Args:
-        cells: of `table_cells`; a row without Cells was not run.
-        table: as printed.
+    `cells`: of `table_cells`; a row without Cells was not run.
     """
     labels = {key: row.label for key, row in table.rows.items()}
     labels |= {COMPARATOR: "a plain classifier of equal budget"}

@@ -169,13 +169,8 @@ def greatest_drop(
 ) -> list[Claim]:
     """Sect. 7: `w/o L_MLE shows the greatest degradation`, against each other loss.
 
-    Args:
-        predictions: row -> what it wrote.
-        tested: as for `row_claims`; every row without a loss has to be among them.
-
-    Returns:
-        A Claim a protocol. Supported where all differences are positive, contradicted
-        where one is negative.
+    A Claim a protocol. Supported where all differences are positive, contradicted where
+    one is negative; not run unless every row without a loss is among the `tested`.
     """
     rows = removals(table)
     (worst,) = (row for row, loss in rows.items() if loss == "lambda_mle")
@@ -217,11 +212,7 @@ def separation_claims(
 ) -> list[Claim]:
     """Sect. 7: L_MLE controls the separation of head and tail, by the first filter.
 
-    Args:
-        diagnostics: row -> seed -> what the stage `dlsa` wrote.
-
-    Returns:
-        A Claim a protocol.
+    A Claim a protocol. `diagnostics`: row -> seed -> what the stage `dlsa` wrote.
     """
     (row,) = (row for row, loss in removals(table).items() if loss == "lambda_mle")
     label = table.rows[row].label
