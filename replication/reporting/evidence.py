@@ -2,9 +2,9 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from replication.published.reader import PublishedTable
 from replication.reporting.figures import (
@@ -23,7 +23,7 @@ from replication.reporting.tables import (
     points,
     shown,
 )
-from replication.statistics.results import Cell, Claim, Grade
+from replication.statistics.results import Cell, Claim, Grade, pick
 
 # Rows of Table 2 -> the claim that asks about the difference.
 COMPARED = {
@@ -31,11 +31,12 @@ COMPARED = {
     "plain": "cascade_helps",
     "balanced_softmax": "over_refitted",
 }
+# Table 1's rows of that kind.
 _IN_TABLE_1 = {
-    "full": "paco_dlsa",
-    "start": "paco",
-    "plain": "paco_plain",
-    "balanced_softmax": "paco_refit",
+    "paco_dlsa": "full",
+    "paco": "start",
+    "paco_plain": "plain",
+    "paco_refit": "balanced_softmax",
 }
 # Sections and settings of params.yaml that are DLSA's own.
 OF_DLSA = {
@@ -55,8 +56,9 @@ class RealRun:
     """A run on real data.
 
     Fields: `title` of the benchmark; `features` in words; `grade` of evidence; `link`
-    to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other;
-    `filters`, cells of its ladder; `changed`, its settings that are not the recipe's.
+    to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other,
+    by Table 2's rows; `filters`, cells of its ladder; `changed`, its settings that are
+    not the recipe's.
     """
 
     title: str
@@ -67,6 +69,31 @@ class RealRun:
     claims: Sequence[Claim]
     filters: Sequence[Cell] = ()
     changed: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        benchmark: str,
+        cells: Iterable[Cell],
+        claims: Iterable[Claim],
+        **about: Any,
+    ) -> Self:
+        """By all Cells and Claims that there are; `about`: the other fields."""
+        cells = [cell for cell in cells if cell.benchmark == benchmark]
+        measured = {cell.section for cell in cells}
+        table = "table2" if "table2" in measured else "table1"
+        rows = [
+            replace(
+                cell,
+                method=_IN_TABLE_1.get(cell.method, cell.method),
+                minus=_IN_TABLE_1.get(cell.minus, cell.minus),
+            )
+            for cell in cells
+            if cell.section == table
+        ]
+        asked = [c for c in claims if (c.benchmark, c.section) == (benchmark, table)]
+        filters = [cell for cell in cells if cell.section == "ladder"]
+        return cls(cells=rows, claims=asked, filters=filters, **about)
 
     @property
     def name(self) -> str:
@@ -94,11 +121,9 @@ class RealRun:
 
     def auroc(self, split: str, protocol: str = "validated") -> Cell | None:
         """Of the first filter's log P(x), Few against Many, on a split."""
-        for cell in self.filters:
-            asked = (cell.protocol, cell.metric, cell.at, cell.minus)
-            if asked == (protocol, "auroc", f"depth 1, {split}", None):
-                return cell if cell.low is not None else None
-        return None
+        at = {"metric": "auroc", "at": f"depth 1, {split}", "minus": None}
+        cell = pick(self.filters, protocol=protocol, **at)
+        return cell if cell and cell.low is not None else None
 
     @property
     def separates(self) -> bool:
@@ -107,20 +132,14 @@ class RealRun:
         return train is None or train.low > _CHANCE
 
     def gap(self, minus: str, protocol: str) -> Cell | None:
-        """DLSA minus another row of Table 2, or Table 1's row of that kind."""
-        return self._overall(protocol, ("full", minus))
+        """DLSA minus another row in Overall."""
+        wanted = {"method": "full", "minus": minus, "metric": "overall"}
+        return pick(self.cells, protocol=protocol, **wanted)
 
     def value(self, method: str, protocol: str = "validated") -> Cell | None:
         """Overall of a row."""
-        return self._overall(protocol, (method, None))
-
-    def _overall(self, protocol: str, row: tuple[str, str | None]) -> Cell | None:
-        in_table_1 = tuple(_IN_TABLE_1.get(name) for name in row)
-        for cell in self.cells:
-            asked = (cell.protocol, cell.metric) == (protocol, "overall")
-            if asked and (cell.method, cell.minus) in (row, in_table_1):
-                return cell
-        return None
+        wanted = {"method": method, "minus": None, "metric": "overall"}
+        return pick(self.cells, protocol=protocol, **wanted)
 
 
 def evidence_page(

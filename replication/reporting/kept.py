@@ -31,14 +31,12 @@ _ELSEWHERE = {
 class KeptRun:
     """A kept run on one benchmark, and the params.yaml that made it.
 
-    Fields: `found`; `params`; `source` of its features; `settings` that are not the
-    recipe's, by dotted key.
+    Fields: `found`; `params`; `source` of its features.
     """
 
     found: RealRun
     params: Mapping[str, Any]
     source: str
-    settings: Mapping[str, Any]
 
     @property
     def backbone(self) -> int:
@@ -56,8 +54,7 @@ class KeptRun:
 def read_kept(folder: Path, link: str) -> list[KeptRun]:
     """A kept run, one entry for each benchmark with real data, from its run/.
 
-    Its cells and claims are those of Table 2, or else of Table 1; `link` leads a reader
-    to its pages.
+    `link` leads a reader to its pages.
     """
     place = folder / "run"
     about, params = read_json(place / "about.json"), read_yaml(place / "params.yaml")
@@ -71,19 +68,10 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
     claims = [Claim(**raw) for raw in read_json(place / "claims.json")]
     runs = []
     for name, facts in about.items():
-        measured = {cell.section for cell in cells if cell.benchmark == name}
-        of = name, "table2" if "table2" in measured else "table1"
-        found = RealRun(
-            title=facts["title"],
-            features=facts["features"],
-            grade=facts["grade"],
-            link=link,
-            cells=[c for c in cells if (c.benchmark, c.section) == of],
-            claims=[c for c in claims if (c.benchmark, c.section) == of],
-            changed=facts["settings"],
-            filters=[c for c in cells if (c.benchmark, c.section) == (name, "ladder")],
-        )
-        runs.append(KeptRun(found, params, facts["source"], facts["settings"]))
+        said = {key: facts[key] for key in ("title", "features", "grade")}
+        said |= {"link": link, "changed": facts["settings"]}
+        found = RealRun.of(name, cells, claims, **said)
+        runs.append(KeptRun(found, params, facts["source"]))
     return runs
 
 

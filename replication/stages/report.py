@@ -165,25 +165,18 @@ def _real_runs(
     measured: Mapping[Path, Measurement], titles: Mapping[str | None, str]
 ) -> list[RealRun]:
     given = given_settings(read_yaml(PARAMS))
+    cells = [cell for table in measured.values() for cell in table.cells]
+    claims = [claim for table in measured.values() for claim in table.claims]
     here = [
-        RealRun(
+        RealRun.of(
+            table.benchmark,
+            cells,
+            claims,
             title=titles[table.benchmark],
             features=table.about["features"],
             grade=grade_of(table.data, table.about),
             link=f"{table.section}.md",
-            cells=table.cells,
-            claims=table.claims,
-            changed={
-                key: value
-                for key, value in given.items()
-                if key in table.about["departures"]
-            },
-            filters=[
-                cell
-                for ladder in measured.values()
-                if (ladder.section, ladder.benchmark) == ("ladder", table.benchmark)
-                for cell in ladder.cells
-            ],
+            changed={k: v for k, v in given.items() if k in table.about["departures"]},
         )
         for table in _evidence_tables(measured).values()
     ]

@@ -114,13 +114,13 @@ def test_the_printed_gain_stands_beside_ours() -> None:
 def test_rows_of_table_1_speak_where_there_is_no_table_2() -> None:
     made = run("supported")
     names = {"start": "paco", "plain": "paco_plain", "balanced_softmax": "paco_refit"}
-    cells = [
-        replace(
-            made_cell,
-            minus=names.get(made_cell.minus),
-            method=names.get(made_cell.method, "paco_dlsa"),
-        )
-        for made_cell in made.cells
+    names |= {"full": "paco_dlsa", None: None}
+    table1 = [
+        replace(c, section="table1", method=names[c.method], minus=names[c.minus])
+        for c in made.cells
     ]
-    table1 = evidence_table([replace(made, cells=cells)])
-    assert table1 == evidence_table([made]) and "+1.0 ± 1.0" in table1
+    other = [replace(c, benchmark="inat18") for c in made.cells]
+    about = {name: getattr(made, name) for name in ("title", "features", "grade")}
+    for cells in (table1, [*table1, *other], [*table1, *made.cells]):
+        found = RealRun.of("places_lt", cells, made.claims, link="table2.md", **about)
+        assert evidence_table([found]) == evidence_table([made])

@@ -25,7 +25,7 @@ PARAMS = {
     "backbone": {"seed": 0, "network": "x"},
 }
 FACTS = {"title": "Places-LT", "features": "a network", "grade": REAL}
-MADE = {"source": "trained here", "settings": {}}
+SOURCE = "trained here"
 
 
 def run(
@@ -35,7 +35,7 @@ def run(
     named = {"network": "x", "seed": backbone}
     cells = [cell(data=data), gap(minus="start", mean=mean, data=data)]
     found = RealRun(**FACTS, link="a", cells=cells, claims=[])
-    return KeptRun(found, PARAMS | {"backbone": named} | params, **MADE)
+    return KeptRun(found, PARAMS | {"backbone": named} | params, SOURCE)
 
 
 def write_run(folder: Path, *cells: Cell) -> None:
@@ -44,7 +44,10 @@ def write_run(folder: Path, *cells: Cell) -> None:
     YAML(typ="safe").dump(PARAMS, folder / "run" / "params.yaml")
     claims = [claim(id="gain_overall"), claim(section="table1", id="of_table1")]
     write_json(folder / "run" / "claims.json", [asdict(one) for one in claims])
-    write_json(folder / "run" / "about.json", {"places_lt": FACTS | MADE})
+    write_json(
+        folder / "run" / "about.json",
+        {"places_lt": FACTS | {"source": SOURCE, "settings": {}}},
+    )
 
 
 def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -> None:
