@@ -6,18 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ruamel.yaml import YAML
 
-from replication.core.files import read_yaml, write_json, write_table, write_text
+from replication.core.files import write_json, write_table, write_text
 from replication.core.record import record_of
 from replication.core.settings import LISTS
 from replication.core.stage import OUTPUTS
 from replication.stages import keep as stage
 from replication.stages.keep import changed_stages, keep, main
 from replication.statistics.results import Cell, as_table
+from tests.made import write_params
 from tests.reporting.made import DATA, cell, claim, measurement, record
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLES = OUTPUTS / "tables" / "places_lt"
 ABOUT = measurement().about | {
     "source": "weights x.pth",
@@ -30,15 +29,17 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout in which a run on images of one's own and a report were made."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "changed_stages", list)
-    params = read_yaml(ROOT / "params.yaml") | {name: [] for name in LISTS}
-    params |= {name: ["places_lt"] for name in ("benchmarks", "ablation")}
     big = tmp_path / "big"
     write_text(big / "places" / "a.txt", "")
     write_text(big / "x.pth", "")
-    params["backbone"]["pretrained"] = str(big / "x.pth")
-    params["paco"]["epochs"] = 0
-    params["inputs"]["places_lt"]["images"] = str(big / "places")
-    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+    changes = {name: [] for name in LISTS} | {
+        "benchmarks": ["places_lt"],
+        "ablation": ["places_lt"],
+        "backbone": {"pretrained": str(big / "x.pth")},
+        "paco": {"epochs": 0},
+        "inputs": {"places_lt": {"images": str(big / "places")}},
+    }
+    write_params(tmp_path, changes)
     write_text("dvc.lock", f"images: {big}/places")
     for name in ("table2", "ladder"):
         measurement(section=name, about=ABOUT).write(TABLES / f"{name}.json")

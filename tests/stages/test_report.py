@@ -10,26 +10,21 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
-from replication.core.files import read_yaml, write_json
+from replication.core.files import write_json
 from replication.core.record import record_of
 from replication.core.settings import LISTS, load
 from replication.core.stage import Stage
 from replication.reporting.provenance import FOLDED
 from replication.samples.predictions import predictions_table
 from replication.stages import report
-from replication.stages.report import (
-    SECTIONS,
-    headline,
-    judged_at_once,
-)
+from replication.stages.report import SECTIONS, headline, judged_at_once
 from replication.statistics.moves import decisions
 from replication.statistics.results import PROTOCOLS, Measurement
 from replication.statistics.verdicts import UNDECIDED_AFTER
+from tests.made import ROOT, write_params
 from tests.reporting.made import DATA, cell, claim, gap, measurement, record
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLE2 = "outputs/tables/places_lt/table2.json"
 FREE = claim(benchmark=None, grade="none needed", id="free", section="audit")
 MEASURED = measurement(
@@ -53,10 +48,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
     made = SimpleNamespace(page=page, finding=lambda one: "Found.")
     monkeypatch.setattr(report, "import_module", lambda name: made)
     monkeypatch.chdir(tmp_path)
-    params = read_yaml(ROOT / "params.yaml")
-    params |= {name: [] for name in LISTS}
-    params |= {name: ["places_lt"] for name in ("benchmarks", "ablation")}
-    YAML(typ="safe").dump(params, tmp_path / "params.yaml")
+    some = {"benchmarks": ["places_lt"], "ablation": ["places_lt"]}
+    write_params(tmp_path, {name: [] for name in LISTS} | some)
     MEASURED.write(Path(TABLE2))
     ladder = measurement(section="ladder", cells=(), claims=())
     ladder.write(Path("outputs/tables/places_lt/ladder.json"))
@@ -163,8 +156,7 @@ def test_a_what_if_opens_the_index_and_nothing_does_where_nothing_differs(
         subprocess.run([*git, *command], check=True)
     decided([0, 0, 1, 1])
     assert "What this run changed" not in index()  # no setting differs
-    params = read_yaml("params.yaml") | {"lambda_pure": 0.03}
-    YAML(typ="safe").dump(params, Path("params.yaml"))
+    write_params(Path(), {"lambda_pure": 0.03})
     block = index().split("## What this run changed")[1].split("\n## ")[0]
     block = block.replace("\N{NO-BREAK SPACE}", " ")
     assert "`lambda_pure` from the recipe's to `0.03`." in block

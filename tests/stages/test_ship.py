@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
-from replication.core.files import read_arrays, read_json, read_yaml, write_arrays
+from replication.core.files import read_arrays, read_json, write_arrays
 from replication.core.settings import SHIPPED, load
 from replication.core.stage import OUTPUTS, Stage
 from replication.stages import backbone, features, heads, prepare, ship
+from tests.made import write_params
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "cifar100_lt"
 OBJECTIVES = ("paco", "ce")
 TRAIN, TEST = np.repeat(np.arange(100), 3), np.repeat(np.arange(100), 2)
@@ -44,10 +43,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def set_features(given: object) -> None:
-    params = read_yaml(ROOT / "params.yaml") | {"seeds": [0, 1]}
-    params["inputs"][NAME]["features"] = given
-    params["head"]["epochs"] = 2
-    YAML(typ="safe").dump(params, Path("params.yaml"))
+    inputs = {NAME: {"features": given}}
+    write_params(Path(), {"seeds": [0, 1], "inputs": inputs, "head": {"epochs": 2}})
 
 
 def run() -> None:

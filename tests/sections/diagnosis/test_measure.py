@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from replication.core.files import (
     BadInput,
     read_arrays,
     read_json,
     read_table,
-    read_yaml,
     write_arrays,
     write_json,
 )
@@ -26,10 +24,9 @@ from replication.sections.diagnosis.experiment import AUGMENTED, METHODS
 from replication.sections.diagnosis.measure import measure
 from replication.sections.diagnosis.page import finding, page
 from replication.statistics.results import Measurement, pick
-from tests.made import as_read
+from tests.made import as_read, write_params
 from tests.sections.checkout import BENCHMARK, write_checkout
 
-ROOT = Path(__file__).resolve().parents[3]
 NAME = f"diagnosis@{BENCHMARK}"
 LABELS = np.repeat(np.arange(4), 20)
 TINY = {
@@ -56,10 +53,8 @@ def prepared(tmp_path_factory) -> Path:
     """A checkout in which everything that the stage builds on has been made."""
     folder = tmp_path_factory.mktemp("checkout")
     write_checkout(folder, stand_in=True)
-    params = read_yaml(ROOT / "params.yaml")
-    for name, value in TINY.items():
-        params[name] = params[name] | value if isinstance(value, dict) else value
-    YAML(typ="safe").dump(params, folder / "params.yaml")
+    (folder / "params.yaml").unlink()
+    write_params(folder, TINY)
     return folder
 
 

@@ -1,14 +1,11 @@
 """Each setting once, its origin right; every discrepancy a valid entry."""
 
-import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from replication.core.files import read_json, read_yaml
 from replication.core.scaling import Size
@@ -31,36 +28,18 @@ from replication.sections.settings.experiment import (
     unused_sections,
 )
 from replication.stages.report import SECTIONS
+from tests.made import write_params
 
 SIZE = Size(10_847, 64)
-SHIPPED = read_yaml(Path(__file__).resolve().parents[3] / "params.yaml")
+ENTRIES = read_yaml(DISCREPANCIES)
 
-LoadWith = Callable[[Mapping[str, Any]], Settings]
+LoadWith = Callable[..., Settings]
 
 
 @pytest.fixture
 def load_with(tmp_path: Path) -> LoadWith:
-    """The shipped settings with changes by dotted key."""
-
-    def call(changes: Mapping[str, Any]) -> Settings:
-        params = copy.deepcopy(SHIPPED)
-        for key, value in changes.items():
-            *sections, name = key.split(".")
-            place = params
-            for section in sections:
-                place = place[section]
-            place[name] = value
-        with (tmp_path / "params.yaml").open("w") as file:
-            YAML(typ="safe", pure=True).dump(params, file)
-        return load(tmp_path / "params.yaml")
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def entries() -> list[dict[str, Any]]:
-    """The shipped discrepancies."""
-    return read_yaml(DISCREPANCIES)
+    """The shipped settings with changes."""
+    return lambda **changes: load(write_params(tmp_path, changes))
 
 
 def by_key(settings: Settings, benchmark: str) -> dict[str, InUse]:
@@ -82,21 +61,21 @@ def test_every_setting_of_the_recipe_stands_there_once(
         if section not in ("title", "classes", "printed")
         for name in names
     ]
-    in_use = settings_in_use(load_with({}), benchmark, SIZE)
+    in_use = settings_in_use(load_with(), benchmark, SIZE)
     assert [(some.section, some.name) for some in in_use] == wanted
     assert len(set(wanted)) == len(wanted)
 
 
 def test_the_origin_is_the_layer_that_gave_the_value(load_with: LoadWith) -> None:
     """What is overridden is so even where a stand-in or a guess stood."""
-    by_name = by_key(load_with({}), "places_lt")
+    by_name = by_key(load_with(), "places_lt")
     network = by_name["backbone.network"]
     assert (network.origin, network.published) == ("stand-in", "resnet152")
     assert network.value == read_recipe(STAND_IN)["backbone"]["network"]["value"]
     assert by_name["filter.lr"].origin == "published"
     assert by_name["filter.lr"].source.startswith("Sect. 5")
     assert by_name["head.lr"].origin == "guess"
-    settings = load_with({"lambda_pure": 0.5, "paco.lr": 0.3, "head.lr": 0.3})
+    settings = load_with(lambda_pure=0.5, paco={"lr": 0.3}, head={"lr": 0.3})
     by_name = by_key(settings, "places_lt")
     for key, value, published in (
         ("filter.lambda_pure", 0.5, 0.03),
@@ -111,7 +90,7 @@ def test_the_origin_is_the_layer_that_gave_the_value(load_with: LoadWith) -> Non
 def test_cached_features_leave_no_images_to_augment(
     load_with: LoadWith, tmp_path: Path
 ) -> None:
-    settings = load_with({"inputs.inat18.features": str(tmp_path)})
+    settings = load_with(inputs={"inat18": {"features": str(tmp_path)}})
     by_name = by_key(settings, "inat18")
     for key in ("decoupling.inputs", "fig2.inputs"):
         some = by_name[key]
@@ -124,17 +103,15 @@ def test_cached_features_leave_no_images_to_augment(
 def test_sections_that_a_run_does_not_read(load_with: LoadWith, tmp_path: Path) -> None:
     lists = {"benchmarks": ["inat18", "places_lt"], "comparison": ["inat18"]}
     lists |= {name: ["places_lt"] for name in LISTS[2:-1]} | {"diagnosis": []}
-    assert unused_sections(load_with(lists), "places_lt") == {
+    assert unused_sections(load_with(**lists), "places_lt") == {
         "ce": "not listed in `comparison`",
         "decoupling": "not listed in `comparison`",
     }
     weights = tmp_path / "paco.pth"
     weights.touch()
-    given = {
-        "inputs.inat18.images": str(tmp_path),
-        "inputs.inat18.checkpoint": {"ce": None, "paco": str(weights)},
-    }
-    assert unused_sections(load_with(lists | given), "inat18") == {
+    given = {"images": str(tmp_path), "checkpoint": {"ce": None, "paco": str(weights)}}
+    settings = load_with(**lists, inputs={"inat18": given})
+    assert unused_sections(settings, "inat18") == {
         "fig2": "not listed in `separation`",
         "paco": "weights are given",
     }
@@ -143,12 +120,12 @@ def test_sections_that_a_run_does_not_read(load_with: LoadWith, tmp_path: Path) 
 # ---- Discrepancies ----------------------------------------------------------------
 
 
-def test_every_shipped_entry_is_whole(entries: list[dict[str, Any]]) -> None:
-    assert len({some["topic"] for some in entries}) == len(entries)
-    leads = [some["lead"] for some in entries if "lead" in some]
+def test_every_shipped_entry_is_whole() -> None:
+    assert len({some["topic"] for some in ENTRIES}) == len(ENTRIES)
+    leads = [some["lead"] for some in ENTRIES if "lead" in some]
     assert sorted(leads) == [1, 2, 3, 4, 5]
     pages = {section.name for section in SECTIONS}
-    for some in entries:
+    for some in ENTRIES:
         topic, we_run = some["topic"], some["we_run"]
         assert set(some) - {"lead"} == {
             *("part", "topic", "supplement", "released_code", "we_run", "effect")
@@ -171,11 +148,9 @@ def test_every_shipped_entry_is_whole(entries: list[dict[str, Any]]) -> None:
                 assert set(we_run["names"]) <= set(known), topic
 
 
-def test_values_that_disagree_are_those_of_the_recipes(
-    entries: list[dict[str, Any]],
-) -> None:
+def test_values_that_disagree_are_those_of_the_recipes() -> None:
     """The supplement wins: what an entry quotes from it is what the recipe has."""
-    for some in (some for some in entries if some["part"] == "disagree"):
+    for some in (some for some in ENTRIES if some["part"] == "disagree"):
         we_run, code = some["we_run"], some["released_code"]["says"]
         (benchmark,), (name,) = we_run["benchmarks"], we_run["names"]
         published = read_recipe(benchmark)[we_run["section"]][name]
@@ -184,13 +159,11 @@ def test_values_that_disagree_are_those_of_the_recipes(
         assert f"released code: {code}" in published["source"]
 
 
-def test_share_of_the_weight_that_few_shot_classes_carry(
-    entries: list[dict[str, Any]],
-) -> None:
+def test_share_of_the_weight_that_few_shot_classes_carry() -> None:
     """The shares and effective numbers of classes, from the published counts."""
     (said,) = (
         some["released_code"]["says"]
-        for some in entries
+        for some in ENTRIES
         if some["topic"].startswith("Class weig")
     )
     shares, effective = [], []
@@ -213,7 +186,7 @@ def test_settings_are_looked_up_in_the_run(load_with: LoadWith) -> None:
         "names": ["lr", "eta"],
     }
     entry = {"topic": "A topic", "we_run": named}
-    settings = load_with({"filter.eta": 0.9})
+    settings = load_with(filter={"eta": 0.9})
     (row,) = looked_up([entry], settings_in_use(settings, "places_lt", SIZE))
     assert [
         (some["benchmark"], some["name"], some["value"], some["origin"])
