@@ -65,6 +65,6 @@ def of_print(claims: Sequence[Claim]) -> list[str]:
     return [
         f"“{claim.statement.rstrip('.')}”: it is off by {in_unit(claim).lstrip('−')}."
         if claim.unit == "points"
-        else f"“{claim.statement.rstrip('.')}”: it is {in_unit(claim)}."
+        else f"“{claim.statement.rstrip('.')}”: it comes out as {in_unit(claim)}."
         for claim in sorted(wrong, key=lambda claim: claim.section)
     ]

@@ -121,7 +121,7 @@ def scoreboard(
     of_print.sort(key=lambda row: "**" not in row[4])  # what is decided first
     holds = [  # without any data: a row a page
         [
-            *(", ".join(shorts), _NONE, f"{len(shorts)} of {len(shorts)} hold"),
+            *(", ".join(shorts), _NONE, "all hold" if shorts[1:] else "holds"),
             *("none needed", "**supported**", f"[{section}]({section}.md)"),
         ]
         for section, shorts in algebra.items()

@@ -64,7 +64,7 @@ class Part:
         """What a reader must beware of, in a few words each; the rest is folded."""
         notes = filter(_matters, self.notes)
         notes = (note.partition(", the first")[0].rstrip(".") for note in notes)
-        said = {"Warning": [*disagreements(self.runs)], "Of the input": [*notes]}
+        said = {"Warning": [*disagreements(self.runs)], "In the data": [*notes]}
         return [f"**{what}.** {'. '.join(of)}." for what, of in said.items() if of]
 
     def above(self) -> str:

@@ -14,7 +14,7 @@ from replication.statistics.results import Measurement
 
 _RECIPES = {
     "published": "*Published*: the paper's for this benchmark",
-    "scaled": "*Scaled*: ImageNet-LT's, at the size of this data",
+    "scaled": "*Scaled*: ImageNet-LT's, fitted to the size of this data",
     "verbatim": "*Verbatim*: ImageNet-LT's as they stand, on data of another size",
 }
 # Spaces inside a number and its interval, range or percent sign: no line ends there.
@@ -113,7 +113,7 @@ def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:
         return (
             f"> **Stand-in data.** Made from drawn glyphs, not from "
             f"{paper_data or title}: these numbers say nothing about the paper's. They "
-            "show that the machinery runs, and what it would show."
+            "show that the machinery runs, and what its pages look like."
         )
     if paper_data is None:
         return f"> **{title}**, the paper's own benchmark."
@@ -148,8 +148,8 @@ def epochs_sentence(about: Mapping[str, Any]) -> str:
         seeds = ("/".join(map(str, of)) for of in about["epochs_kept"][protocol])
         words.append(f"*{name}* {', '.join(dict.fromkeys(seeds))}")
     return (
-        "Epochs of the Flow Filters that were kept, by depth, of "
-        f"{about['filter']['epochs']}: {'; '.join(words)}."
+        f"Epoch kept of each Flow Filter, of {about['filter']['epochs']}, depth by "
+        f"depth: {'; '.join(words)}."
     )
 
 

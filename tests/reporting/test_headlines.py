@@ -46,5 +46,5 @@ def test_of_print_only_what_needs_no_data_is_said() -> None:
     ]
     assert of_print(claims) == [
         "“MCC”: it is off by 1.3 ± 1.1 points.",
-        "“Three apart”: it is 1.7.",
+        "“Three apart”: it comes out as 1.7.",
     ]

@@ -51,7 +51,7 @@ def test_findings_stand_before_print_data_algebra_and_what_was_not_run() -> None
     assert gain[1:4] == ["+1.0", "+1.3 ± 1.1", "this run's"]
     assert mcc[3] == "none needed"
     assert mcc[4:] == ["**contradicted**", "[audit](audit.md)"]
-    assert algebra[2] == "2 of 2 hold"
+    assert algebra[2] == "all hold"
     assert larger_p[2:5] == ["—", "—", "not run"]
     assert {row[4] for row in silent} == {"not run"}
     assert len(made) == len(SENTENCES) + 1 - 1  # one asked beyond, two in one row

@@ -34,7 +34,7 @@ def test_what_to_beware_of_stands_below_the_finding() -> None:
     warned = part("First", runs=runs, notes=[*notes, few])
     warning = (
         "> **Warning.** Uncommitted code ran.<br>\n"
-        "> **Of the input.** Half is missing. The rest too.\n\nThe rest."
+        "> **In the data.** Half is missing. The rest too.\n\nThe rest."
     )
     assert warned.whole().startswith(f"> Data.\n\n# First\n\nFound.\n\n{warning}")
     bare = part("First", runs=runs, notes=notes, text="# First\n\nFound.\n\nThe rest.")
@@ -50,7 +50,7 @@ def test_the_settings_behind_a_part_are_said_and_are_no_warning() -> None:
     made = part("First", settings=settings)
     assert made.whole().startswith(
         "> Data.\n\n# First\n\nFound.\n\n"
-        "> **Settings.** *Scaled*: ImageNet-LT's, at the size of this data. "
+        "> **Settings.** *Scaled*: ImageNet-LT's, fitted to the size of this data. "
         "No source names a value for 41 of the 74 settings behind this page."
     )
     assert not made.warnings()
@@ -61,6 +61,6 @@ def test_a_part_on_dlsa_says_which_epochs_of_its_filters_were_kept() -> None:
     kept = {"validated": [[50, 50], [50, 50]], "as_released": [[3, 1], [1, 1]]}
     about = measurement().about | {"filter": {"epochs": 50}, "epochs_kept": kept}
     assert settings_sentence(about).endswith(
-        "Epochs of the Flow Filters that were kept, by depth, of 50: *validated* "
-        "50/50; *as released* 3/1, 1/1."
+        "Epoch kept of each Flow Filter, of 50, depth by depth: *validated* 50/50; "
+        "*as released* 3/1, 1/1."
     )

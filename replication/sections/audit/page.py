@@ -67,7 +67,8 @@ def finding(measured: Measurement) -> str:
             wrong.setdefault(where, bound)
     narrow = {where: bound for where, bound in bounds if bound.number == 1}
     number = {0: "None", 1: "One"}.get(len(wrong), str(len(wrong)))
-    sentences = [f"{number} of the {len(rows)} printed rows cannot be."]
+    verb = "are" if len(wrong) > 1 else "is"
+    sentences = [f"{number} of the {len(rows)} printed rows {verb} impossible."]
     for (table, label), bound in [*wrong.items(), *narrow.items()]:
         sentences.append(f"{_table_name(table)}, {label}: {bound.finding}.")
     return " ".join(sentences)

@@ -85,7 +85,7 @@ def finding(measured: Measurement) -> str:
         effect = does(pick(of, protocol="validated"), "reduce", "increase")
         parts.append(f"{words}: DLSA {effect} them ({said}).")
     return (
-        f"{' '.join(parts)} In points of all test images. Both are readings of "
+        f"{' '.join(parts)} Points are of all test images. Both are readings of "
         "Sect. 4: DLSA “reduces the error of misclassifying head classes to tail "
         "classes”."
     )

@@ -125,7 +125,7 @@ def _weighed(measured: Measurement) -> str:
     classes = measured.data["classes"]
     return (
         f"L_MLE gives a class of n images the weight n^−{exponent:g}: the {classes:,} "
-        f"classes here then weigh as much as {weighed:.3g} equal ones would."
+        f"classes here together count as much as {weighed:.3g} of equal weight."
     )
 
 

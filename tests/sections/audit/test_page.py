@@ -29,7 +29,7 @@ def shipped(tmp_path_factory) -> Measurement:
 
 def test_the_finding_names_the_impossible_row_and_the_narrow_one(shipped) -> None:
     assert finding(shipped) == (
-        "One of the 10 printed rows cannot be. Table 1, PaCo + BalSoftmax: on a "
+        "One of the 10 printed rows is impossible. Table 1, PaCo + BalSoftmax: on a "
         "balanced test set MCC cannot be more than 0.004 points below Overall; this "
         "row prints it 0.7 below. Table 1, PaCo + BalSoftmax + DLSA: exactly one count "
         "of right images, 17770 of 24426, prints this row."
@@ -59,5 +59,5 @@ def test_a_table_without_a_fault_or_a_comparison(shipped) -> None:
     details = shipped.details | {"bounds": [asdict(bound) for bound in bounds]}
     details |= {"differences": [], "tables": about}
     measured = Measurement("audit", None, details=details)
-    assert finding(measured) == "None of the 1 printed rows cannot be."
+    assert finding(measured) == "None of the 1 printed rows is impossible."
     assert "more than chance?" not in page(measured, "", "figures")[0]
