@@ -2,7 +2,6 @@
 # make what-if S="lambda_pure=0.3 seeds=[0, 1]"   the committed run with other settings;
 #              AT=dlsa@cifar100_lt-full stops there, before tables and pages
 # make bench   speed and memory                    make keep NAME=x   keep this run's pages
-# make faults  kill, starve and damage every long stage: bench/faults.md
 # make rehearse SCRATCH=/big/disk   the stages at iNaturalist 2018's true size, on noise;
 #                   Table 2 on a GPU: ARGS="--benchmark places_lt --published --seeds 3"
 # make check-data   what is wrong with the images that params.yaml names, in minutes; or
@@ -18,7 +17,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro checkout what-if test bench rehearse faults keep check-data clean lock
+.PHONY: repro checkout what-if test bench rehearse keep check-data clean lock
 .DEFAULT_GOAL := repro
 
 repro: checkout $(READY)
@@ -43,9 +42,6 @@ bench: $(READY)
 
 rehearse: $(READY)
 	python -m bench --rehearse '$(or $(SCRATCH),$(error make rehearse: expected SCRATCH=<folder with 20 GB>))' $(ARGS)
-
-faults: $(READY)
-	python -m tests.faults
 
 keep: $(READY)
 	python -m replication.stages.keep $(NAME)

@@ -93,8 +93,7 @@ def page(
     parts += map(_device_part, measured)
     parts += ["## How\n", _HOW, _EARLIER, *cost.parts(measured, rehearsals)]
     parts.append(
-        "Beside this page: [how often an interval holds the truth](statistics.md), "
-        "[disturbed runs](faults.md).\n"
+        "Beside this page: [how often an interval holds the truth](statistics.md).\n"
     )
     return "\n".join(parts)
 

@@ -6,10 +6,9 @@ hold: a folder is read once, no image is asked for by itself.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,33 +16,9 @@ from replication.core.files import BadInput
 from replication.data.listing import Listing, first_of
 from replication.data.lists import Published, read_lists
 
-# How a class's folder is written -> from as listed to that: the class a-b of Places365
-# may be a/b.
-_FORMS: Mapping[str, Callable[[str], str]] = {
-    "<class>/": lambda listed: f"{listed}/",
-    "<class>/<subclass>/": lambda listed: f"{listed.replace('-', '/')}/",
-    "<letter>/<class>/": lambda listed: f"{listed[0]}/{listed.replace('-', '/')}/",
-    "": lambda listed: "",
-}
 
-
-class Home(NamedTuple):
-    """A folder that images may lie in, and how a class's folder is written in it."""
-
-    folder: str
-    form: str
-
-    def place(self, listed: str) -> str:
-        """Where a listed image, `train/<class>/<image>`, lies below the root."""
-        class_folder, _, name = listed.partition("/")[2].rpartition("/")
-        return f"{self.folder}{_FORMS[self.form](class_folder)}{name}"
-
-    def __str__(self) -> str:
-        return f"{self.folder}{self.form}"
-
-
-def _homes(folders: Sequence[str], forms: Sequence[str]) -> tuple[Home, ...]:
-    return tuple(Home(folder, form) for folder in folders for form in forms)
+def _homes(folders: Sequence[str], forms: Sequence[str]) -> tuple[str, ...]:
+    return tuple(folder + form for folder in folders for form in forms)
 
 
 _ILSVRC = "ILSVRC/Data/CLS-LOC"
@@ -52,7 +27,7 @@ _PLACES_FORMS = ("<class>/", "<class>/<subclass>/", "<letter>/<class>/")
 # Benchmark -> first folder of a listed path -> where its images may lie, in the order
 # in which they are looked for: Places365's archives, and what torchvision makes of
 # them; ImageNet's, its validation images in classes or not, and the competition's tree.
-_HOMES: Mapping[str, Mapping[str, tuple[Home, ...]]] = {
+_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "places_lt": {
         "train": _homes(("train/", *_PLACES), _PLACES_FORMS),
         "val": _homes(("val/", "val_256/", "val_large/"), (*_PLACES_FORMS, "")),
@@ -65,8 +40,16 @@ _HOMES: Mapping[str, Mapping[str, tuple[Home, ...]]] = {
 }
 
 
-def _homes_of(benchmark: str, top: str) -> tuple[Home, ...]:
-    return _HOMES[benchmark].get(top, (Home(f"{top}/", "<class>/"),))
+def _place(home: str, listed: str) -> str:
+    """Where a listed image, `train/<class>/<image>`, lies below the root.
+
+    Within letters or with subclasses, the class a-b of Places365 is a/b.
+    """
+    folder, _, name = listed.partition("/")[2].rpartition("/")
+    if "<letter>" in home or "<subclass>" in home:
+        folder = folder.replace("-", "/")
+    place = home.replace("/<subclass>", "").replace("<letter>", folder[:1])
+    return place.replace("<class>", folder) + name
 
 
 def list_official(root: Path, published: Published, thinned: bool) -> Listing:
@@ -82,11 +65,11 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     problems = []
     for top in dict.fromkeys(tops.tolist()):
         rows = np.flatnonzero(tops == top)
-        homes = _homes_of(published.benchmark, top)
+        homes = _HOMES[published.benchmark].get(top, (f"{top}/<class>/",))
         home, paths[rows], there[rows] = _best_home(root, homes, paths[rows])
-        layout[top] = str(home)
+        layout[top] = home
         if not there[rows].any():
-            words = ", ".join(map(str, homes))
+            words = ", ".join(homes)
             problems.append(f"{root}: expected images in one of {words}, got none")
     sizes = [len(one.labels) for one in lists.splits.values()]
     splits = np.repeat([*lists.splits], sizes)
@@ -121,20 +104,20 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
 
 
 def _best_home(
-    root: Path, homes: Sequence[Home], listed: np.ndarray
-) -> tuple[Home, list[str], np.ndarray]:
+    root: Path, homes: Sequence[str], listed: np.ndarray
+) -> tuple[str, list[str], np.ndarray]:
     """The first home that holds every image, or else the one that holds most.
 
     Returns the home, where it has each image, and (n,) bool: which ones it holds.
     """
     best, most = homes[0], np.zeros(len(listed), bool)
     for home in homes:
-        if most.all() or not (root / home.folder).is_dir():
+        if most.all() or not (root / home.partition("<")[0]).is_dir():
             continue
-        held = _held(root, [home.place(path) for path in listed])
+        held = _held(root, [_place(home, path) for path in listed])
         if held.sum() > most.sum():
             best, most = home, held
-    return best, [best.place(path) for path in listed], most
+    return best, [_place(best, path) for path in listed], most
 
 
 def _held(root: Path, paths: Sequence[str]) -> np.ndarray:
