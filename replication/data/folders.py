@@ -114,7 +114,7 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
     if problems:
         raise BadInput(first_of(problems, root, "problems"))
     below = [path for path in paths if path.count("/") > 2]
-    tested_only = sorted({*names} - {*classes["val"]}) if classes["val"] else []
+    unvalidated = sorted({*names} - {*classes["val"]}) if classes["val"] else []
     notes = [
         *(f"{name}/ is read as {s}/." for s, name in folder_of.items() if name != s),
         *_other_forms(folder_of, classes),
@@ -124,7 +124,7 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
             len(paths),
             "images lie in folders below their class's and count for it",
         ),
-        *counted(tested_only, len(names), "classes have no validation image"),
+        *counted(unvalidated, len(names), "classes have no validation image"),
         *_unread_in_words(unread),
     ]
     return Listing(
