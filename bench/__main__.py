@@ -9,7 +9,6 @@ Each figure runs in a process of its own, so that its peak memory is its own.
 import argparse
 import sys
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from bench.measuring import (
 from replication.core.cores import WAITING, cores
 from replication.core.device import pick_device
 from replication.core.files import BadInput, write_json
+from replication.core.parallel import threads_for
 
 RESULTS = Path(__file__).parent / "results"
 # Places-LT's classes, ImageNet-LT's, iNaturalist 2018's.
@@ -48,13 +48,15 @@ PLAN: list[tuple[str, dict[str, int], int]] = [
         for name in ("aided epoch", "plain epoch")
         for classes in _CLASSES
     ),
+    ("whole fit", page.WHOLE_FIT, 2),
     ("training step", {"B": 32, "layers": 32, "pixels": 32}, 6),
     ("extraction", {"B": 8, "layers": 50, "pixels": 224}, 3),
     ("extraction", {"B": 8, "layers": 152, "pixels": 224}, 3),
 ]
-# ... and beside load, seconds of each: steps of a filter, a classifier and a network.
+# ... and beside load, seconds of each: steps of filters, a classifier and a network.
 LOADED: list[tuple[str, dict[str, int], int]] = [
     ("filter step", {"B": 512, "K": 500, "D": 64}, 400),
+    ("filter step", {"B": 512, "K": 500, "D": 512}, 20),
     ("plain epoch", {"N": 10240, "B": 128, "K": 100, "D": 64, "C": 100}, 400),
     ("training step", {"B": 32, "layers": 32, "pixels": 32}, 20),
 ]
@@ -91,7 +93,8 @@ def measure(
 def loaded(
     name: str, size: Mapping[str, int], repeats: int, threads: int
 ) -> dict[str, Any]:
-    """One figure on the clock: alone, and beside busy work.
+    """One figure on the clock, on as many threads as the suite gives it: alone, and
+    beside busy work.
 
     On several threads alone once more, with threads that never sleep.
     """
@@ -115,11 +118,11 @@ def main() -> None:
     word = parser.parse_args().device
     try:
         device = pick_device(word)
+        threads = [threads_for(size.get("D")) for _, size, _ in LOADED]
         torch.set_num_threads(1)
         machine = about_machine(device)
         quiet = device.type == "cpu" and machine["load"] <= page.QUIET
-        threads = sorted({1, cores()})
-        pairs = product(LOADED, threads) if quiet else ()
+        pairs = zip(LOADED, threads, strict=True) if quiet else ()
         besides = [loaded(*planned, number) for planned, number in pairs]
         rate = machine["product_rate"] = product_rate(device)
         figures = [measure(*planned, word, rate) for planned in PLAN]

@@ -2,8 +2,7 @@
 
     python -m bench.figures NAME WAY DEVICE THREADS REPEATS KEY=VALUE ...
 
-is one figure done one way in a process of its own, as a line of JSON. 0 threads: those
-that the suite would use.
+is one figure done one way in a process of its own, as a line of JSON.
 """
 
 import json
@@ -20,20 +19,25 @@ from torch.nn import functional as F
 from bench import references
 from bench.measuring import take
 from replication.backbones.networks import build_network, features_of
-from replication.cascade import drawn_terms
+from replication.cascade import SPLITS, Classifiers, drawn_terms, fit_chains
 from replication.classifiers.descent import Stack
 from replication.classifiers.heads import Rows, Term, log_prior
 from replication.core.device import pick_device
 from replication.core.settings import (
+    CascadeSettings,
+    ClassifierSettings,
     FilterSettings,
 )
 from replication.flow_filter.fitting import descend, read_clusters
 from replication.flow_filter.flow import FlowFilter
+from replication.protocols import PROTOCOLS
+from replication.samples.features import Samples
 
 Size = Mapping[str, int]
 Work = Callable[[], Any]
 Build = Callable[[Size, torch.device], Work]
 SUITE = "suite"
+_BATCH = 128  # samples in a classifier's step
 
 
 class Figure(NamedTuple):
@@ -131,6 +135,12 @@ def flow_operations(size: Size) -> float:
     return 2 * (2 * 2 * size["D"] ** 2 + size["K"] * size["D"])
 
 
+def step_operations(size: Size) -> float:
+    """Both batches forward; the gradient twice that, but the centres never move."""
+    centres = 2 * size["K"] * size["D"]
+    return 2 * size["B"] * (3 * flow_operations(size) - centres)
+
+
 # --- classifiers
 
 
@@ -198,6 +208,65 @@ def _epoch_operations(aided: bool, size: Size) -> float:
     return 4 * size["N"] * size["C"] * width
 
 
+# --- both
+
+_FILTER_EPOCHS, _CLASSIFIER_EPOCHS, _LEAVING = 50, 150, 0.3
+
+
+def _whole_fit(size: Size, device: torch.device) -> Work:
+    """A filter and the classifiers of both protocols; every split is the same."""
+    samples = Samples(_features(size, device), _labels(size, device))
+    splits = dict.fromkeys(SPLITS, samples)
+    settings = _filter_settings(size).model_copy(update={"epochs": _FILTER_EPOCHS})
+    cascade = CascadeSettings(depth=1, leaving_share=_LEAVING)
+    classifier = ClassifierSettings(
+        lr=1e-4, batch_size=_BATCH, epochs=_CLASSIFIER_EPOCHS, evaluate_every=5,
+        second_terms="drawn",
+    )  # fmt: skip
+    zeros = torch.zeros(size["C"], size["D"] + 1, device=device)
+    head = Term(zeros[:, 1:], zeros[:, 0])
+
+    def work() -> None:
+        protocols = list(PROTOCOLS.values())
+        chains = fit_chains(splits, size["C"], settings, cascade, protocols, 0)
+        for protocol in protocols:
+            classifiers = Classifiers(head, splits, classifier, protocol)
+            classifiers.decide_as_dlsa(chains[protocol.key].levels, 0)
+
+    return work
+
+
+def _plain_whole_fit(size: Size, device: torch.device) -> Work:
+    """As many steps of the references, and readings; nothing is looked at between."""
+    step, read = _plain_filter_step(size, device), _plain_read(size, device)
+    leaving = int(_LEAVING * size["N"])
+    parts = [
+        _reference_epoch({**size, "N": number, "B": _BATCH}, device, aided)
+        for number, aided in ((leaving, True), (size["N"] - leaving, False))
+    ]
+
+    def work() -> None:
+        for _ in range(_FILTER_EPOCHS):
+            for _ in range(-(-size["N"] // size["B"])):
+                step()
+            read()
+        for part in len(PROTOCOLS) * _CLASSIFIER_EPOCHS * parts:
+            part()
+
+    return work
+
+
+def _whole_operations(size: Size) -> float:
+    """Of every epoch: its pairs and a reading; its samples, in two parts."""
+    leaving = int(_LEAVING * size["N"])
+    parts = (leaving, True), (size["N"] - leaving, False)
+    epoch = sum(_epoch_operations(aided, {**size, "N": n}) for n, aided in parts)
+    read = size["N"] * flow_operations(size)
+    descend = step_operations({**size, "B": size["N"]})
+    of_classifiers = len(PROTOCOLS) * _CLASSIFIER_EPOCHS * epoch
+    return _FILTER_EPOCHS * (read + descend) + of_classifiers
+
+
 # --- networks
 
 
@@ -239,8 +308,7 @@ def _unknown(size: Size) -> float:
 FIGURES = {
     "filter step": Figure(
         {SUITE: _filter_step, "nflows": _plain_filter_step},
-        # Both batches forward, and the gradient twice that.
-        lambda size: 6 * size["B"] * flow_operations(size),
+        step_operations,
     ),
     "likelihood pass": Figure(
         {SUITE: _read, "nflows": _plain_read},
@@ -254,6 +322,9 @@ FIGURES = {
         {SUITE: _plain_epoch, "plain": partial(_reference_epoch, aided=False)},
         partial(_epoch_operations, False),
     ),
+    "whole fit": Figure(
+        {SUITE: _whole_fit, "plain": _plain_whole_fit}, _whole_operations
+    ),
     "training step": Figure({SUITE: _training_step}, _unknown),
     "extraction": Figure({SUITE: _extraction}, _unknown),
 }
@@ -263,8 +334,7 @@ def main(arguments: list[str]) -> None:
     """One figure, measured beside the rate of products."""
     name, way, device_word, threads, repeats, *sizes = arguments
     device = pick_device(device_word)
-    if int(threads):
-        torch.set_num_threads(int(threads))
+    torch.set_num_threads(int(threads))
     size = {key: int(value) for key, value in (word.split("=") for word in sizes)}
     taken = take(FIGURES[name].ways[way](size, device), int(repeats), device)
     print(json.dumps(asdict(taken)))

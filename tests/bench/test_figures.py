@@ -20,9 +20,9 @@ def test_a_figure_runs_every_way(name, way) -> None:
 def test_operations_worked() -> None:
     """Two MADEs of half of D x D twice and of D x 2D once: 2 D^2; K products of D."""
     assert flow_operations({"D": 4, "K": 3}) == 2 * (2 * 2 * 16 + 3 * 4)
-    # Two batches of 8; a forward pass, and a gradient of twice that.
+    # Two batches of 8; a forward pass, and a gradient of twice that but for K x D.
     step = FIGURES["filter step"].operations(TINY)
-    assert step == 3 * 2 * 8 * flow_operations(TINY)
+    assert step == 2 * 8 * 2 * (3 * 2 * 2 * 16 + 2 * 3 * 4)
 
 
 def test_the_peak_is_of_the_work_alone_and_its_first_time_is_not_timed(
