@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
     """Write params.yaml: what is there, else the shipped one, with changes.
 
-    Of a section, and of a section's sections, only the settings that are named change.
+    Of a section, and of a section's sections, only the settings that are named change,
+    by section or by dotted key; `...` takes a setting out.
     """
     path = folder / "params.yaml"
     params = read_yaml(path if path.is_file() else ROOT / "params.yaml")
@@ -32,7 +33,12 @@ def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
 
 def _change(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(settings[name], dict):
+        section, _, within = str(name).partition(".")
+        if within:
+            _change(settings[section], {within: value})
+        elif value is ...:
+            del settings[name]
+        elif isinstance(value, Mapping) and isinstance(settings[name], dict):
             _change(settings[name], value)
         else:
             settings[name] = value

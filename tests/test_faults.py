@@ -23,6 +23,7 @@ import pytest
 import torch
 
 from tests.made import write_params
+from tests.test_whole import SMALL
 
 PACO, CE = ("places_lt", "paco"), ("places_lt", "ce")
 # Module and arguments; with two threads the last four run side by side.
@@ -40,26 +41,15 @@ STAGES = {
     "separation": ("section", "separation", "places_lt"),
 }
 SIDE_BY_SIDE = ("dlsa", "sigma", "estimator", "separation")
-SMALL: dict[str, Any] = {
-    **{name: ["places_lt"] for name in ("benchmarks", "comparison", "ablation")},
-    **{name: ["places_lt"] for name in ("confusion", "selection", "separation")},
-    "seeds": [0, 1],
+SMALLER = {
     "machine": {"workers": 0, "device": "cpu"},
     "num_clusters": 8,
-    "filter": {"epochs": 2, "batch_size": 64},
-    "cascade": {"depth": 2},
-    "classifier": {"epochs": 3},
-    "head": {"epochs": 3},
-    "decoupling": {"crt_epochs": 3, "lws_epochs": 2},
-    "sweep": {"sigmas": [0.5], "draws": 20},
-    "estimator": {"draws": 20, "steps": [1, 5], "probes": 3, "clusters": 4},
-    "fig2": {"linear_epochs": 3, "boundaries": ["half_classes"], "epochs": 1}
-    | {"probabilities": [0.5, 1.0]},
-    "data": {"num_classes": 6, "num_images": 300, "validation_per_class": 3}
-    | {"test_per_class": 5},
+    "filter.batch_size": 64,
+    "estimator": {"draws": 20, "clusters": 4},
+    "data": {"num_classes": 6, "num_images": 300, "test_per_class": 5},
     "view": {"image_size": 16, "resize": 16},
-    "ce": {"epochs": 3},
-    "paco": {"epochs": 3},
+    "ce.epochs": 3,
+    "paco.epochs": 3,
 }
 FORK = multiprocessing.get_context("forkserver")
 Answer = tuple[int | None, list[str]]
@@ -108,6 +98,7 @@ class Project:
         self.seconds: dict[str, float] = {}
         folder.mkdir()
         write_params(folder, SMALL)
+        write_params(folder, SMALLER)
         for name in STAGES:
             before, since = self._files(), time.monotonic()
             assert run(folder, name) == (0, []), name

@@ -1,13 +1,10 @@
 """Settings: null is the published recipe, and what cannot be is one line."""
 
-import copy
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from replication.core.files import read_yaml
 from replication.core.scaling import Size
@@ -21,6 +18,7 @@ from replication.core.settings import (
     read_recipe,
 )
 from replication.published.reader import read_published_tables
+from tests.made import write_params
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "params.yaml"
@@ -28,40 +26,19 @@ DOORS = ("images", "checkpoint", "features")
 SMALL = Size(10_847, 64)  # CIFAR-100-LT, imbalance factor 100, ResNet-32
 
 
-GONE = ...  # stands for a key that is taken out
 Changes = Mapping[str, Any]
 LoadWith = Callable[[Changes], Settings]
 
 
-@lru_cache
-def shipped() -> dict[str, Any]:
-    return read_yaml(SHIPPED)
-
-
-def changed(changes: Changes) -> dict[Any, Any]:
-    """The shipped settings with changes by dotted key; GONE takes a key out."""
-    params = copy.deepcopy(shipped())
-    for key, value in changes.items():
-        *sections, name = key.split(".") if isinstance(key, str) else [key]
-        place = params
-        for section in sections:
-            place = place[section]
-        if value is GONE:
-            del place[name]
-        else:
-            place[name] = value
-    return params
-
-
-def write(path: Path, params: Any) -> Path:
-    with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(params, file)
-    return path
-
-
 @pytest.fixture
 def load_with(tmp_path: Path) -> LoadWith:
-    return lambda changes: load(write(tmp_path / "params.yaml", changed(changes)))
+    """The shipped settings with changes by dotted key."""
+
+    def call(changes: Changes) -> Settings:
+        (tmp_path / "params.yaml").unlink(missing_ok=True)
+        return load(write_params(tmp_path, changes))
+
+    return call
 
 
 def all_inputs(folder: Path) -> Changes:
@@ -74,7 +51,7 @@ def all_inputs(folder: Path) -> Changes:
 
 def test_shipped_settings_load() -> None:
     settings = load(SHIPPED)
-    assert settings.seeds() == tuple(shipped()["seeds"])
+    assert settings.seeds() == tuple(read_yaml(SHIPPED)["seeds"])
     for benchmark in BENCHMARKS:
         assert settings.is_stand_in(benchmark) != settings.is_shipped(benchmark)
 
@@ -142,7 +119,7 @@ MALFORMED: list[tuple[Changes, list[str]]] = [
         ["machine.workers: expected auto or a whole number of at least 0, got True"],
     ),
     (
-        {"lambda_mle": -1, "ce.schedule": "linear", "backbone": GONE},
+        {"lambda_mle": -1, "ce.schedule": "linear", "backbone": ...},
         [
             "lambda_mle: expected greater than or equal to 0, got -1",
             f"backbone: {NOTHING}",
@@ -207,7 +184,7 @@ def test_null_means_the_recipe(load_with, tmp_path, benchmark, section) -> None:
         name: recipe[name] for name in got.keys() & recipe
     }
     seed_of = {"backbone": "backbone", "paco": "backbone", "data": "data"}.get(section)
-    assert seed_of is None or got["seed"] == shipped()[seed_of]["seed"]
+    assert seed_of is None or got["seed"] == read_yaml(SHIPPED)[seed_of]["seed"]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -464,7 +441,3 @@ def test_recipe_is_that_of_section_5(load_with, tmp_path, benchmark) -> None:
     assert cascade.leaving_share == 0.3
     classifier = settings.classifier(benchmark, SMALL)
     assert (classifier.lr, classifier.batch_size, classifier.epochs) == (1e-4, 128, 150)
-
-
-# facts/field.md, section 1: epochs, warm-up, lr, weight decay, batch, queue, ...
-# projection, T, alpha.

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
-from replication.core.files import read_yaml
 from replication.core.settings import DataSettings, load
 from replication.data.sources import Prepared, prepare
 from replication.samples.shots import class_counts, exponential_counts, shot_groups
+from tests.made import write_params
 
-ROOT = Path(__file__).resolve().parents[2]
 WHOLE = {"train/a": 2, "train/b": 3, "test/a": 1, "test/b": 1}
 
 
@@ -327,11 +325,7 @@ def test_stand_in_that_cannot_be_drawn_is_refused(
     tmp_path, refused, key, value
 ) -> None:
     """More classes than glyphs, fewer images than three shot groups need."""
-    params = read_yaml(ROOT / "params.yaml")
-    params["data"][key] = value
-    path = tmp_path / "params.yaml"
-    with path.open("w") as file:
-        YAML(typ="safe", pure=True).dump(params, file)
+    path = write_params(tmp_path, {f"data.{key}": value})
     (problem,) = refused(lambda: prepare(load(path).data("places_lt"), tmp_path))
     assert f"data.{key}" in problem and str(value) in problem
 
