@@ -1,17 +1,14 @@
 """Files that are not plain RGB: converted as the field does, or refused by name."""
 
 import io
-import multiprocessing
 import struct
 import zlib
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from replication.data.decoding import decode
-from replication.images.batches import ImageSplit, plain_batches
 
 SIDE = 32
 RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
@@ -132,19 +129,3 @@ def test_broken_file_is_one_line(case, tmp_path, refused) -> None:
     assert line.startswith(f"{path}: expected a whole image, got ")
     assert reason in line.lower()
     assert not line.endswith("got ")
-
-
-@pytest.mark.parametrize("case", ["cut JPEG", "bomb"])
-def test_refusal_in_a_worker_leaves_no_process(
-    case, tmp_path, refused, backbone_settings
-) -> None:
-    whole, broken = tmp_path / "whole.png", tmp_path / "broken.jpg"
-    photograph().save(whole)
-    broken.write_bytes(REFUSED[case][0])
-    paths = (whole,) * 6 + (broken,) + (whole,) * 12
-    images = ImageSplit(torch.zeros(len(paths), dtype=torch.int64), None, paths)
-    before = set(multiprocessing.active_children())
-    batches = plain_batches(images, 2, backbone_settings(), torch.device("cpu"), 1)
-    (line,) = refused(lambda: list(batches))
-    assert line.startswith(f"{broken}: expected a whole image, got ")
-    assert set(multiprocessing.active_children()) <= before

@@ -24,7 +24,6 @@ from replication.images.batches import (
     view_batches,
 )
 from replication.images.colour import ColorJitter
-from tests.backbones.made import as_files
 
 CPU = torch.device("cpu")
 KINDS = ("randcls", "sim", "cifar_strong", "cifar_sim")
@@ -182,24 +181,6 @@ def test_number_of_threads_changes_no_view() -> None:
         torch.set_num_threads(threads)
 
 
-def test_jitter_by_hand() -> None:
-    """One pixel (200, 100, 0): its grey is 59.78 + 58.7 = 118.48, which counts 118."""
-    pixel = torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1)
-    for step, factor, expected in (
-        (0, 1.3, [255, 130, 0]),
-        (0, 0.55, [110, 55, 0]),
-        (1, 0.5, [159, 109, 59]),
-        (1, 1.5, [241, 91, 0]),
-        (2, 0.5, [159, 109, 59]),
-    ):
-        factors = [factor if step == each else None for each in range(4)]
-        names = ("brightness", "contrast", "saturation", "hue")
-        params = {f"{n}_factor": f for n, f in zip(names, factors, strict=True)}
-        params["fn_idx"] = torch.arange(4)
-        found = ColorJitter(0.4, 0.4, 0.4, 0.0).transform(pixel, params)
-        assert found.flatten().tolist() == expected
-
-
 # --- blur
 
 
@@ -270,13 +251,6 @@ def test_views_follow_the_seed_and_the_sample_alone() -> None:
     assert same(whole, joined(batches(images, order, workers=2)))
     halves = [joined(batches(images, half)) for half in order.split(6)]
     assert same(whole, joined(halves))
-
-
-def test_files_and_packed_pixels_give_the_same_views(tmp_path) -> None:
-    packed = split(6)
-    files = as_files(packed, tmp_path)
-    order = torch.tensor([4, 0, 5])
-    assert same(joined(batches(packed, order)), joined(batches(files, order)))
 
 
 # --- seeds
