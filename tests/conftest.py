@@ -11,6 +11,7 @@ from PIL import Image
 
 from replication.core.files import BadInput
 from replication.core.settings import BackboneSettings
+from tests.backbones.made import TRAINING
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,24 +78,8 @@ def backbone_settings() -> MakeBackbone:
     """Small settings of a backbone, with changes by name."""
 
     def make(**changes: Any) -> BackboneSettings:
-        plain = {
-            "network": "resnet8_cifar",
-            "pretrained": None,
-            "augmentation": "none",
-            "epochs": 2,
-            "lr": 0.1,
-            "momentum": 0.9,
-            "weight_decay": 1e-4,
-            "batch_size": 8,
-            "warmup_epochs": 0,
-            "schedule": "cosine",
-            "image_size": 32,
-            "resize": 32,
-            "interpolation": "bilinear",
-            "mean": [0.4, 0.5, 0.6],
-            "std": [0.2, 0.25, 0.5],
-            "seed": 0,
-        }
-        return BackboneSettings(**(plain | changes))
+        plain = {"augmentation": "none", "lr": 0.1, "batch_size": 8}
+        plain |= {"warmup_epochs": 0, "image_size": 32, "resize": 32}
+        return BackboneSettings(**TRAINING | plain | changes)
 
     return make

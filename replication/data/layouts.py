@@ -58,7 +58,10 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     Raises BadInput: the lists are not fit to be used, or an image is not there.
     """
     lists = read_lists(root, published, thinned)
-    paths = np.concatenate([one.paths for one in lists.splits.values()])
+    parts = lists.splits.values()
+    paths = np.concatenate([part.paths for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    splits = np.repeat([*lists.splits], [len(part.labels) for part in parts])
     tops = np.array([path.partition("/")[0] for path in paths])
     there = np.zeros(len(paths), bool)
     layout: dict[str, str] = {}
@@ -71,8 +74,6 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
         if not there[rows].any():
             words = ", ".join(homes)
             problems.append(f"{root}: expected images in one of {words}, got none")
-    sizes = [len(one.labels) for one in lists.splits.values()]
-    splits = np.repeat([*lists.splits], sizes)
     if not there.all():
         gone = paths[~there]
         counts = zip(*np.unique(splits[~there], return_counts=True), strict=True)
@@ -88,19 +89,18 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     origin = {
         "lists": {
             split: {
-                "file": one.place.name,
-                "blob": one.blob,
-                "images": len(one.labels),
+                "file": listed.place.name,
+                "blob": listed.blob,
+                "images": len(listed.labels),
                 "published": lists.published[split],
             }
-            for split, one in lists.splits.items()
+            for split, listed in lists.splits.items()
         },
         "published_counts": lists.published_counts,
         "layout": layout,
     }
-    labels = np.concatenate([one.labels for one in lists.splits.values()])
-    names = lists.class_names
-    return Listing(root, paths.astype(str), labels, splits, names, origin)
+    paths = paths.astype(str)
+    return Listing(root, paths, labels, splits, lists.class_names, origin)
 
 
 def _best_home(

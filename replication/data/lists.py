@@ -74,7 +74,7 @@ def read_published(benchmark: str) -> Published | None:
         benchmark,
         counts["classes"],
         {int(count): classes for count, classes in counts["histogram"].items()},
-        {split: PublishedList(**one) for split, one in lists.items()},
+        {split: PublishedList(**listed) for split, listed in lists.items()},
         order["blob"],
         order["sorted_as"],
     )
@@ -121,8 +121,8 @@ def has_lists(root: Path, published: Published) -> bool:
 def wanted(published: Published) -> str:
     """In words: the files that a benchmark's images are listed in."""
     lists = published.lists.values()
-    words = ", ".join(one.file for one in lists)
-    annotations = ", ".join(one.annotations for one in lists if one.annotations)
+    words = ", ".join(some.file for some in lists)
+    annotations = ", ".join(some.annotations for some in lists if some.annotations)
     return f"{words} or {annotations}" if annotations else words
 
 
@@ -148,12 +148,13 @@ def read_lists(root: Path, published: Published, thinned: bool) -> Lists:
     if problems:
         raise BadInput(problems)
     same = {
-        split: one.blob == published.lists[split].blob for split, one in lists.items()
+        split: listed.blob == published.lists[split].blob
+        for split, listed in lists.items()
     }
     miscounted = {
         split: problem
-        for split, one in lists.items()
-        if not same[split] and (problem := _count_problem(split, one, published))
+        for split, listed in lists.items()
+        if not same[split] and (problem := _count_problem(split, listed, published))
     }
     refused = [
         problem
@@ -209,10 +210,11 @@ def remarks(listing: Listing, published: Published, thinned: bool) -> list[str]:
         return ["The class counts of this folder are not the published ones."]
     counts = "are" if listing.origin["published_counts"] else "are not"
     return [
-        f"{one['file']} is not the published list (git blob {one['blob']}, published "
-        f"{published.lists[split].blob}); its class counts {counts} the published ones."
-        for split, one in listing.origin["lists"].items()
-        if not one["published"]
+        f"{listed['file']} is not the published list (git blob {listed['blob']}, "
+        f"published {published.lists[split].blob}); its class counts {counts} the "
+        "published ones."
+        for split, listed in listing.origin["lists"].items()
+        if not listed["published"]
     ]
 
 
@@ -235,8 +237,8 @@ def _files(root: Path, published: Published, kind: str) -> dict[str, Path]:
     return {
         split: root / folder / name
         for folder in ("lists", ".")
-        for split, one in published.lists.items()
-        if (name := getattr(one, kind)) and (root / folder / name).is_file()
+        for split, listed in published.lists.items()
+        if (name := getattr(listed, kind)) and (root / folder / name).is_file()
     }
 
 
@@ -245,8 +247,8 @@ def _read(root: Path, published: Published) -> dict[str, ImageList]:
     kind = max(_READERS, key=lambda kind: len(_files(root, published, kind)))
     files = _files(root, published, kind)
     problems = [
-        f"{root}: expected {getattr(one, kind)} there or in lists/, found none"
-        for split, one in published.lists.items()
+        f"{root}: expected {getattr(listed, kind)} there or in lists/, found none"
+        for split, listed in published.lists.items()
         if split not in files
     ]
     lists = {}
@@ -335,7 +337,7 @@ def _column(place: Path, content: Any, part: str, key: str, kind: type) -> list[
     entries = content.get(part) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise BadInput(f"{place}: {part}: expected a list of entries, got none")
-    values = [one.get(key) if isinstance(one, dict) else None for one in entries]
+    values = [some.get(key) if isinstance(some, dict) else None for some in entries]
     word = "text" if kind is str else "a whole number"
     problems = [
         f"{place}: {part}[{row}].{key}: expected {word}, got {json.dumps(value)[:60]}"
@@ -394,24 +396,24 @@ def _is_image_path(path: str) -> bool:
 
 def _shared_images(lists: Mapping[str, ImageList]) -> list[str]:
     problems = []
-    for (earlier, other), (split, one) in combinations(lists.items(), 2):
-        rows = pd.Index(other.paths).get_indexer(one.paths)
+    for (earlier, other), (split, listed) in combinations(lists.items(), 2):
+        rows = pd.Index(other.paths).get_indexer(listed.paths)
         lines = [
-            f"{one.where(row)}: expected no image of {earlier} in {split}, got "
-            f"{one.paths[row]}, as in {other.where(rows[row])}"
+            f"{listed.where(row)}: expected no image of {earlier} in {split}, got "
+            f"{listed.paths[row]}, as in {other.where(rows[row])}"
             for row in np.flatnonzero(rows >= 0)
         ]
-        problems += first_of(lines, one.place, "images")
+        problems += first_of(lines, listed.place, "images")
     return problems
 
 
 def _mixed_classes(lists: Mapping[str, ImageList]) -> list[str]:
     """Classes in two folders, or folders of two classes: the first one says which."""
     pairs = pd.concat(
-        pd.DataFrame({"class": one.labels, "folder": class_folders(one.paths)})
+        pd.DataFrame({"class": some.labels, "folder": class_folders(some.paths)})
         .drop_duplicates()
-        .assign(where=lambda rows, one=one: [one.where(row) for row in rows.index])
-        for one in lists.values()
+        .assign(where=lambda rows, of=some: [of.where(row) for row in rows.index])
+        for some in lists.values()
     ).drop_duplicates(["class", "folder"])
     lines = []
     for key, value in (("class", "folder"), ("folder", "class")):
@@ -441,18 +443,18 @@ def _histogram(labels: np.ndarray, num_classes: int) -> dict[int, int]:
     return dict(zip(sizes.tolist(), classes.tolist(), strict=True))
 
 
-def _count_problem(split: str, one: ImageList, published: Published) -> str | None:
+def _count_problem(split: str, listed: ImageList, published: Published) -> str | None:
     """The first class count at which a list departs from the published one."""
     images, num_classes = published.lists[split].images, published.num_classes
     balanced = {images // num_classes: num_classes}
     expected = published.histogram if split == "train" else balanced
-    got = _histogram(one.labels, num_classes)
+    got = _histogram(listed.labels, num_classes)
     if got == expected:
         return None
     size = min(n for n in {*got, *expected} if got.get(n, 0) != expected.get(n, 0))
     return (
-        f"{one.place}: expected the published class counts ({images:,} images, "
-        f"{expected.get(size, 0)} classes of {size}), got {len(one.labels):,} images, "
-        f"{got.get(size, 0)} classes of {size}; images of your own belong under "
-        "inputs.own"
+        f"{listed.place}: expected the published class counts ({images:,} images, "
+        f"{expected.get(size, 0)} classes of {size}), got {len(listed.labels):,} "
+        f"images, {got.get(size, 0)} classes of {size}; images of your own belong "
+        "under inputs.own"
     )

@@ -35,9 +35,9 @@ class Streamed:
         assert dim == 0
         shape = (len(rows), self.shape[1])
         pinned = self.device.type == "cuda"
-        found = torch.empty(shape, dtype=self.dtype, pin_memory=pinned)
-        torch.index_select(self.table, 0, rows.cpu(), out=found)
-        return found.to(self.device, non_blocking=True)
+        chosen = torch.empty(shape, dtype=self.dtype, pin_memory=pinned)
+        torch.index_select(self.table, 0, rows.cpu(), out=chosen)
+        return chosen.to(self.device, non_blocking=True)
 
     def new_empty(self, *shape: int) -> Tensor:
         """Uninitialised, on the device, of the features' type."""
@@ -78,7 +78,8 @@ def in_turn(first: Features, second: Features) -> Features:
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return torch.cat([first, second])
     tables = [
-        one.cpu() if isinstance(one, Tensor) else one.table for one in (first, second)
+        part.cpu() if isinstance(part, Tensor) else part.table
+        for part in (first, second)
     ]
     return Streamed(torch.cat(tables), first.device)
 

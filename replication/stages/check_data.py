@@ -60,9 +60,9 @@ def _found(listing: Listing) -> Iterator[str]:
     words = ", ".join(f"{number:,} {split}" for number, split in counts)
     yield f"{len(listing.class_names):,} classes; images: {words}"
     if listing.origin is not None:
-        for one in listing.origin["lists"].values():
-            same = "the" if one["published"] else "not the"
-            yield f"{one['file']}: {same} published list ({one['blob']})"
+        for listed in listing.origin["lists"].values():
+            same = "the" if listed["published"] else "not the"
+            yield f"{listed['file']}: {same} published list ({listed['blob']})"
         homes = listing.origin["layout"].items()
         yield f"images lie: {', '.join(f'{top}/ in {home}' for top, home in homes)}"
 

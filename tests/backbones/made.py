@@ -12,39 +12,31 @@ from replication.core.settings import MachineSettings, PacoSettings
 from replication.images.batches import ImageSplit
 
 CPU = MachineSettings(device="cpu", devices=1, precision="32-true", workers=0)
-_PACO = {
+# What both objectives' settings have.
+TRAINING: dict[str, Any] = {
     "network": "resnet8_cifar",
     "pretrained": None,
-    "image_size": 16,
-    "resize": 16,
     "interpolation": "bilinear",
     "mean": [0.4, 0.5, 0.6],
     "std": [0.2, 0.25, 0.5],
-    "query_view": "cifar_strong",
-    "key_view": "cifar_sim",
-    "freeze": False,
     "epochs": 2,
-    "lr": 0.05,
     "momentum": 0.9,
     "weight_decay": 1e-4,
-    "batch_size": 16,
-    "warmup_epochs": 1,
     "schedule": "cosine",
-    "queue_size": 32,
-    "projection_dim": 8,
-    "key_momentum": 0.9,
-    "temperature": 0.2,
-    "alpha": 0.05,
-    "beta": 1.0,
-    "gamma": 1.0,
-    "supt": 1.0,
     "seed": 0,
+}
+_PACO = {
+    **{"image_size": 16, "resize": 16, "lr": 0.05, "batch_size": 16},
+    **{"query_view": "cifar_strong", "key_view": "cifar_sim", "freeze": False},
+    **{"warmup_epochs": 1, "queue_size": 32, "projection_dim": 8},
+    **{"key_momentum": 0.9, "temperature": 0.2, "alpha": 0.05},
+    **dict.fromkeys(("beta", "gamma", "supt"), 1.0),
 }
 
 
 def paco_settings(**changes: Any) -> PacoSettings:
     """Small settings of PaCo, with changes by name."""
-    return PacoSettings(**(_PACO | changes))
+    return PacoSettings(**TRAINING | _PACO | changes)
 
 
 def images(number: int = 24, side: int = 8, seed: int = 0) -> ImageSplit:

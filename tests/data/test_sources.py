@@ -15,27 +15,20 @@ from replication.data.sources import Prepared, prepare
 from replication.samples.shots import class_counts, exponential_counts, shot_groups
 from tests.made import write_params
 
+ROOT = Path(__file__).resolve().parents[2]
 WHOLE = {"train/a": 2, "train/b": 3, "test/a": 1, "test/b": 1}
 
 
 def data_settings(images: Path | None, **changes: Any) -> DataSettings:
     plain = {
-        "benchmark": "own",
         "images": None if images is None else str(images),
         "features": None,
-        "published_classes": None,
-        "image_size": 32,
-        "resize": 32,
-        "interpolation": "bilinear",
-        "imbalance_factor": None,
-        "validation_per_class": 0,
-        "seed": 0,
         "stand_in": images is None,
-        "num_classes": 10,
-        "num_images": 600,
-        "test_per_class": 3,
+        **{"image_size": 32, "resize": 32, "imbalance_factor": None, "seed": 0},
+        **{"num_classes": 10, "num_images": 600, "test_per_class": 3},
+        "validation_per_class": 0,
     }
-    return DataSettings(**(plain | changes))
+    return load(ROOT / "params.yaml").data("own").model_copy(update=plain | changes)
 
 
 def prepared(root: Path, **changes: Any) -> Prepared:
