@@ -1,15 +1,9 @@
 """The page of Table 1: the comparison of Sect. 6 on one benchmark."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from replication.published.reader import (
-    Anchor,
-    Anchors,
-    read_anchors,
-    read_published_tables,
-)
+from replication.published.reader import Anchors, read_anchors, read_published_tables
 from replication.reporting.comparison import (
     beside_print,
     figure_title,
@@ -22,21 +16,19 @@ from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
     emphasised,
+    entry,
     markdown_table,
     points,
-    shown,
 )
 from replication.sections.table1.experiment import COMPARATOR, FULL, PLAIN
 from replication.statistics.results import Measurement, pick
 
 OF_PAPER = "iNaturalist18 with an ImageNet-pretrained ResNet-50"
-# Our names of what the field calls so.
-_AUGMENTATIONS = {"cifar": "plain", ("cifar_strong", "cifar_sim"): "PaCo's"}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """Table 1 on one benchmark: Markdown, and its figures by file name."""
-    table = read_published_tables()["table1"]
+    table, anchors = read_published_tables()["table1"], read_anchors(measured.benchmark)
     tests = {row: f"best_overall_over_{row}" for row in table.rows}
     tests |= {PLAIN: "gain_overall", COMPARATOR: "cascade_helps"}
     text = section_page(
@@ -48,7 +40,9 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         gains=_gains_table(measured, table.metrics),
         start=HEADS[measured.about["start"]],
         covered=covered(sorted(measured.details["diagnostics"], key=int)),
-        anchors=anchors_table(measured, read_anchors(measured.benchmark)),
+        anchors=anchors_table(measured, anchors),
+        field=anchors,
+        factor=measured.data["imbalance_factor"],
         **row_tables(measured, table.metrics, tests, "DLSA's row minus"),
     )
     return text, {"differences.svg": _figure(measured, table.metrics)}
@@ -93,45 +87,18 @@ def _figure(measured: Measurement, metrics: Sequence[str]) -> str:
 
 
 def anchors_table(measured: Measurement, anchors: Anchors | None) -> str:
-    """The field's numbers beside ours, and whether the two can be compared.
-
-    Returns:
-        Markdown; empty where the field has none, or the data is the stand-in.
-    """
+    """The field's numbers beside ours; empty: it has none, or this is the stand-in."""
     if anchors is None or measured.data["stand_in"]:
         return ""
-    header = ["Method", "The field's training", "The field, %", "Here, %", "Comparable"]
-    rows = []
-    for anchor in anchors.rows:
-        wanted = {"metric": "overall", "protocol": "validated", "minus": None}
-        ours = pick(measured.cells, method=anchor.method, **wanted)
-        about = measured.about if anchor.method == PLAIN else measured.about["ce"]
-        comparable = _comparable(measured.data, anchors, anchor, about["backbone"])
-        training = f"{anchor.epochs} epochs, {anchor.augmentation} augmentation"
-        here = [shown(ours), comparable] if ours else ["not run", "—"]
-        rows.append([anchor.label, training, f"{anchor.value:.1f}", *here])
+    wanted = {"metric": "overall", "protocol": "validated", "minus": None}
+    rows = [
+        [
+            anchor.label,
+            f"{anchor.epochs} epochs, {anchor.augmentation} augmentation",
+            f"{anchor.value:.1f}",
+            entry(measured.cells, missing="not run", method=anchor.method, **wanted),
+        ]
+        for anchor in anchors.rows
+    ]
+    header = ["Method", "The field's training", "The field, %", "Here, %"]
     return markdown_table(header, rows, words=2)
-
-
-def _comparable(
-    data: Mapping[str, Any],
-    anchors: Anchors,
-    anchor: Anchor,
-    recipe: Mapping[str, Any],
-) -> str:
-    """Yes; or in what ours differs."""
-    factor, epochs = data["imbalance_factor"], recipe.get("epochs")
-    reasons = []
-    if factor != anchors.imbalance_factor:
-        reasons.append(f"imbalance factor {factor}")
-    if recipe.get("network") != anchors.network:
-        reasons.append(f"network {recipe.get('network')}")
-    if epochs is None:
-        reasons.append("imported weights")
-    elif epochs != anchor.epochs:
-        reasons.append(f"{epochs} of {anchor.epochs} epochs")
-    views = recipe.get("query_view"), recipe.get("key_view")
-    augmentation = _AUGMENTATIONS.get(recipe.get("augmentation") or views)
-    if epochs is not None and augmentation != anchor.augmentation:
-        reasons.append(f"augmentation other than {anchor.augmentation}")
-    return f"no: {', '.join(reasons)}" if reasons else "yes"

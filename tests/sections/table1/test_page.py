@@ -1,5 +1,6 @@
 """The page of Table 1 from a made measurement."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from replication.published.reader import read_anchors, read_published_tables
 from replication.sections.rows import read_methods, table_cells
 from replication.sections.table1.experiment import table1_claims
 from replication.sections.table1.page import anchors_table, finding, page
-from replication.statistics.results import Cell, Measurement
+from replication.statistics.results import Measurement
 from tests.made import as_read, basis, diagnostics, predicted
 
 TABLE = read_published_tables()["table1"]
@@ -93,26 +94,14 @@ def test_an_empty_shot_group_is_not_a_number(made: Make) -> None:
 # --- the field's numbers
 
 
-def anchored(epochs: int, augmentation: str = "cifar", **data: object) -> str:
-    """The table for a cross-entropy network of some epochs, Overall 0.383."""
-    ours = Cell(
-        "table1", "cifar100_lt", "made", "ce", "CE", "overall", 0.383, 0.375, 0.391,
-        "validated",
-    )  # fmt: skip
-    recipe = {"network": "resnet32_cifar", "epochs": epochs}
-    about = {"backbone": recipe | {"augmentation": augmentation}}
-    data = {"stand_in": False, "imbalance_factor": 100} | data
-    measured = Measurement(
-        "table1", "cifar100_lt", (ours,), data=data, about=about | {"ce": about}
-    )
-    return anchors_table(measured, read_anchors("cifar100_lt"))
-
-
-def test_only_a_run_like_the_fields_is_comparable() -> None:
-    """Length of training and augmentation are worth eight points together."""
-    assert "| 38.3 | 38.3 ± 0.8 | yes |" in anchored(200)
-    assert "| no: augmentation other than plain |" in anchored(200, "none")
-    other = anchored(30, imbalance_factor=10)
-    assert "no: imbalance factor 10, 30 of 200 epochs" in other
-    assert other.count("| not run | — |") == 6
-    assert anchored(200, stand_in=True) == ""
+def test_the_fields_numbers_stand_beside_ours(made: Make) -> None:
+    measured = made("cifar100_lt")
+    anchors = read_anchors("cifar100_lt")
+    table = anchors_table(measured, anchors)
+    assert re.search(r"\| PaCo \| 400 epochs, .* \| 52\.0 \| 6\d\.\d ± ", table)
+    assert table.count("| not run |") == 2
+    text, _ = page(measured, "CIFAR", "x")
+    assert table in text and "at imbalance factor 100. Length" in text
+    other = replace(measured, data=measured.data | {"imbalance_factor": 10})
+    assert "factor 100, not 10 as here." in page(other, "CIFAR", "x")[0]
+    assert anchors_table(made("cifar100_lt", stand_in=True), anchors) == ""
