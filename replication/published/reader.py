@@ -63,25 +63,13 @@ class Anchors(Frozen):
 
 def read_published_tables() -> dict[str, PublishedTable]:
     """Every table of the supplement as printed (percent)."""
-    return {
-        name: PublishedTable(
-            title=table["title"],
-            section=table["section"],
-            benchmark=table["benchmark"],
-            metrics=tuple(table["metrics"]),
-            rows={
-                key: Row(
-                    row["label"],
-                    row.get("changes", {}),
-                    row["values"],
-                    table.get("defaults", {}),
-                )
-                for key, row in table["rows"].items()
-            },
-            defaults=table.get("defaults", {}),
-        )
-        for name, table in read_yaml(PUBLISHED / "tables.yaml").items()
-    }
+    tables = {}
+    for name, table in read_yaml(PUBLISHED / "tables.yaml").items():
+        default = {"changes": {}, "defaults": table.get("defaults", {})}
+        rows = {key: Row(**default | row) for key, row in table["rows"].items()}
+        metrics = tuple(table["metrics"])
+        tables[name] = PublishedTable(**table | {"rows": rows, "metrics": metrics})
+    return tables
 
 
 def read_published_claims() -> tuple[Sentence, ...]:

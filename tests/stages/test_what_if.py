@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from replication.core.files import read_yaml
 from replication.core.processes import at_work, runner
@@ -210,10 +209,3 @@ def test_another_owners_checkout_is_told_what_to_do(
         "what_if: expected a checkout of your own, got another owner's; clone it, or: "
         f"git config --global --add safe.directory {checkout}"
     )
-
-
-def test_comments_and_values_are_those_of_params(checkout) -> None:
-    """Writing params.yaml and reading it gives the same settings."""
-    text = (ROOT / "params.yaml").read_text()
-    again = what_if.changed(text, [("lambda_pure", None)])
-    assert YAML(typ="safe").load(again) == YAML(typ="safe").load(text)

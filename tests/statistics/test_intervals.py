@@ -266,10 +266,11 @@ def test_over_seeds_by_hand() -> None:
     assert (found.seed_variance, found.test_variance) == pytest.approx((1 / 3, 0.0))
 
 
-def test_one_seed_has_an_interval_without_end() -> None:
-    found = over_seeds([0.3])
+def test_one_seed_has_an_interval_without_end_and_seeds_that_agree_a_point() -> None:
+    found, same = over_seeds([0.3]), over_seeds([0.25, 0.25, 0.25])
     assert found.mean == 0.3 and found.per_seed == (0.3,)
     assert (found.low, found.high) == (-math.inf, math.inf)
+    assert same.mean == same.low == same.high == 0.25
 
 
 def test_seeds_that_are_missing_do_not_count_and_without_any_nothing_is_known() -> None:
@@ -277,11 +278,6 @@ def test_seeds_that_are_missing_do_not_count_and_without_any_nothing_is_known() 
     for values in ([], [math.nan, None]):
         found = over_seeds(values)
         assert all(math.isnan(value) for value in (found.mean, found.low, found.high))
-
-
-def test_seeds_that_agree_are_a_point() -> None:
-    same = over_seeds([0.25, 0.25, 0.25])
-    assert (same.mean, same.low, same.high) == (0.25, 0.25, 0.25)
 
 
 def test_no_accuracy_is_below_0_or_above_1() -> None:

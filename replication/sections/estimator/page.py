@@ -1,6 +1,5 @@
 """The page of Sect. 2: equations against simulation, their premise against a fit."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -42,7 +41,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     """The page of Sect. 2 on one benchmark, and its figures by file name."""
     settings = measured.details["settings"]
     eta = settings["filter"]["eta"]
-    unit, errors = _errors_table(measured)
     text = section_page(
         measured,
         title,
@@ -54,8 +52,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         limit=f"{(1 - eta) / (1 + eta):.3g}",
         worth=f"{(1 + eta) / (1 - eta):.3g}",
         simulated=_simulation_table(measured, eta),
-        unit=unit,
-        errors=errors,
+        errors=_errors_table(measured),
         fits=_fits_table(measured),
         free=claims_table([c for c in measured.claims if c.benchmark is None]),
     )
@@ -102,9 +99,7 @@ def _simulated(measured: Measurement, eta: float, t: int, metric: str) -> Cell:
     return pick(measured.cells, at=f"eta={eta:g}, t={t}", metric=metric)
 
 
-def _fit_cell(
-    measured: Measurement, truth: str, method: str, metric: str
-) -> Cell | None:
+def _fit_cell(measured: Measurement, truth: str, method: str, metric: str) -> Cell:
     return pick(measured.cells, at=f"X={truth}", method=method, metric=metric)
 
 
@@ -200,15 +195,11 @@ def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
 # ---- Tables -------------------------------------------------------------------------
 
 
-def _in(result: Cell | Claim | None, unit: str, scale: float = 1.0) -> str:
+def _in(result: Cell | Claim, unit: str, scale: float = 1.0) -> str:
     """As `shown`, in a unit that the column or a sentence names."""
-    if result is None:
-        return "—"
-    mean, low, high = (
-        None if end is None else scale * end
-        for end in (result.mean, result.low, result.high)
-    )
-    return shown(replace(result, unit=unit, mean=mean, low=low, high=high))
+    ends = {end: getattr(result, end) for end in ("mean", "low", "high")}
+    scaled = {end: value and scale * value for end, value in ends.items()}
+    return shown(replace(result, unit=unit, **scaled))
 
 
 def _simulation_table(measured: Measurement, eta: float) -> str:
@@ -223,19 +214,13 @@ def _simulation_table(measured: Measurement, eta: float) -> str:
     return markdown_table(header, rows)
 
 
-def _errors_table(measured: Measurement) -> tuple[str, str]:
-    """The power of ten that the numbers are in, and a row a truth."""
-    cells = {
-        words: [_fit_cell(measured, truth, *which) for which in _ERRORS.values()]
-        for truth, words in TRUTHS.items()
-    }
-    largest = max(abs(cell.mean) for row in cells.values() for cell in row if cell)
-    power = math.floor(math.log10(largest)) - 1 if largest else 0
-    rows = [
-        [words, *(_in(cell, "", 10.0**-power) for cell in row)]
-        for words, row in cells.items()
-    ]
-    return f"10<sup>{power}</sup>", markdown_table(["X", *_ERRORS], rows)
+def _errors_table(measured: Measurement) -> str:
+    """A row a truth, in hundredths of (1/K)²."""
+    rows = []
+    for truth, words in TRUTHS.items():
+        cells = (_fit_cell(measured, truth, *which) for which in _ERRORS.values())
+        rows.append([words, *(_in(cell, "", 100) for cell in cells)])
+    return markdown_table(["X", *_ERRORS], rows)
 
 
 def _fits_table(measured: Measurement) -> str:
