@@ -1,10 +1,9 @@
 """What one row's printed numbers allow each other, on a class-balanced test set.
 
-It ties Overall to the shot groups, to MCC and to a whole number of right images.
+It ties Overall to the shot groups and to MCC.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,11 +22,10 @@ from replication.sections.audit.printed import (
 class Bound:
     """A printed number, and what the others of its row allow it.
 
-    Fields: `check`: overall, mcc or right_images. Fractions: `published` as printed;
-    `low`, `high`, the bounds on it. `possible`: whether print, given its rounding,
-    meets them. `finding`, a clause that says what follows; `arithmetic`, in percent,
-    for a reader to redo. `counts`: first and last count of right images that fit, None
-    where none does. `table`, `label`: of the row.
+    Fields: `check`: overall or mcc. Fractions: `published` as printed; `low`, `high`,
+    the bounds on it. `possible`: whether print, given its rounding, meets them.
+    `finding`, a clause that says what follows; `arithmetic`, in percent, for a reader
+    to redo. `table`, `label`: of the row.
     """
 
     check: str
@@ -38,14 +36,8 @@ class Bound:
     possible: bool
     finding: str
     arithmetic: str
-    counts: tuple[int, int] | None = None
     table: str = ""
     label: str = ""
-
-    @property
-    def number(self) -> int:
-        """How many counts of right images fit."""
-        return self.counts[1] - self.counts[0] + 1 if self.counts else 0
 
 
 def _meet(first: Interval, second: Interval) -> bool:
@@ -61,8 +53,9 @@ def overall_bound(printed: Printed, design: Design, reading: Reading) -> Bound |
     Returns:
         None where Overall or a group is not printed.
     """
-    sizes = _sizes_of_printed(printed, design, reading)
-    if sizes is None:
+    sizes = reading.group_sizes(design.histogram)
+    sizes = {group: size for group, size in sizes.items() if size > 0}
+    if not {"overall", *sizes} <= printed.keys():
         return None
     classes, overall = design.classes, printed["overall"]
     allowed = reading.allowed(overall)
@@ -86,15 +79,6 @@ def overall_bound(printed: Printed, design: Design, reading: Reading) -> Bound |
         f"{ends((low, high), 3)}; Overall, printed {pct(overall, 1)}, is in "
         f"{ends(allowed, 3)}.",
     )
-
-
-def _sizes_of_printed(
-    printed: Printed, design: Design, reading: Reading
-) -> dict[str, int] | None:
-    """Sizes of the groups that have classes; None where a number of them is missing."""
-    sizes = reading.group_sizes(design.histogram)
-    sizes = {group: size for group, size in sizes.items() if size > 0}
-    return sizes if all(name in printed for name in ("overall", *sizes)) else None
 
 
 def _mean(
@@ -204,92 +188,3 @@ def _overall_needed(lowest: Fraction, greatest: Fraction, design: Design) -> str
         f"{pct(lowest - needed)} points below what is printed, at least {missing} "
         f"of {design.tested} images."
     )
-
-
-# ---- All at once, in whole images --------------------------------------------------
-
-
-def right_images_bound(
-    printed: Printed, design: Design, reading: Reading
-) -> Bound | None:
-    """How many counts of right images fit Overall, the shot groups and MCC at once.
-
-    A balanced test set has a whole number of images, so that each printed share allows
-    few counts.
-
-    Returns:
-        None where Overall or a group is not printed.
-    """
-    sizes = _sizes_of_printed(printed, design, reading)
-    if sizes is None:
-        return None
-    tested = design.tested
-    images = {group: size * design.test_per_class for group, size in sizes.items()}
-    of_group = {
-        group: _whole(reading.allowed(printed[group]), images[group]) for group in sizes
-    }
-    first_of_group, last_of_group = zip(*of_group.values(), strict=True)
-    limits = {"shot groups together": (sum(first_of_group), sum(last_of_group))}
-    of_overall = _whole(reading.allowed(printed["overall"]), tested)
-    if "mcc" in printed and of_overall[0] * design.classes >= tested:
-        limits["MCC"] = _images_of_mcc(reading.allowed(printed["mcc"]), design)
-    low = max(first for first, _ in limits.values())
-    high = min(last for _, last in limits.values())
-    counts = max(low, of_overall[0]), min(high, of_overall[1])
-    empty = [group for group, both in of_group.items() if both[0] > both[1]]
-    possible = counts[0] <= counts[1] and not empty
-    named = [f"{g} {_counts(both)} of {images[g]}" for g, both in of_group.items()]
-    named += [f"{name} {_counts(both)}" for name, both in limits.items()]
-    arithmetic = (
-        f"Right images: {'; '.join(named)}; Overall {_counts(of_overall)} of {tested}."
-    )
-    if empty:
-        arithmetic += f" No whole number of images gives {', '.join(empty)}."
-    return Bound(
-        check="right_images",
-        reading=reading.name,
-        published=float(printed["overall"]),
-        low=low / tested,
-        high=high / tested,
-        possible=possible,
-        finding=_number_of_counts(counts, tested, possible),
-        arithmetic=arithmetic,
-        counts=counts if possible else None,
-    )
-
-
-def _number_of_counts(counts: tuple[int, int], tested: int, possible: bool) -> str:
-    first, last = counts
-    if not possible:
-        return f"no count of right images, of {tested}, prints this row"
-    if first == last:
-        return (
-            f"exactly one count of right images, {first} of {tested}, prints this row"
-        )
-    return f"{last - first + 1} counts of right images print this row"
-
-
-def _whole(share: Interval, images: int) -> tuple[int, int]:
-    """First and last whole number of images inside; first > last where none is."""
-    return math.ceil(share[0] * images), math.floor(share[1] * images)
-
-
-def _images_of_mcc(allowed: Interval, design: Design) -> tuple[int, int]:
-    """First and last number of right images, from chance on, that MCC allows."""
-    classes, tested = design.classes, design.tested
-    chance = Fraction(1, classes)
-    last = math.floor((chance + max(allowed[1], Fraction(0)) * (1 - chance)) * tested)
-    counts = range(design.test_per_class, tested)
-    first = bisect_left(
-        counts,
-        allowed[0],
-        key=lambda right: greatest_mcc(Fraction(right, tested), classes),
-    )
-    return design.test_per_class + first, last
-
-
-def _counts(counts: tuple[int, int]) -> str:
-    first, last = counts
-    if first > last:
-        return "none"
-    return f"{first}" if first == last else f"{first} to {last}"

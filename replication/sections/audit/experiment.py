@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from replication.published.reader import PublishedTable
-from replication.sections.audit.bounds import (
-    Bound,
-    mcc_bound,
-    overall_bound,
-    right_images_bound,
-)
+from replication.sections.audit.bounds import Bound, mcc_bound, overall_bound
 from replication.sections.audit.printed import (
     DROPPED_DIGITS,
     OTHER_READINGS,
@@ -31,7 +26,7 @@ def table_bounds(name: str, table: PublishedTable, design: Design) -> list[Bound
     for row in table.rows.values():
         printed = fractions(row.values)
         for reading in (STATED, *OTHER_READINGS):
-            checks = [overall_bound, mcc_bound, right_images_bound]
+            checks = [overall_bound, mcc_bound]
             if reading not in (STATED, DROPPED_DIGITS):
                 checks.remove(mcc_bound)  # shot groups do not enter it
             made = (check(printed, design, reading) for check in checks)

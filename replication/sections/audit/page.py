@@ -18,7 +18,7 @@ from replication.sections.audit.differences import (
 from replication.sections.audit.printed import STATED, outward
 from replication.statistics.results import Measurement
 
-_CHECKS = {"overall": "Overall", "mcc": "MCC", "right_images": "all at once"}
+_CHECKS = {"overall": "Overall", "mcc": "MCC"}
 _COLOURS = {True: "#222222", False: "#D55E00"}  # possible or not
 
 
@@ -36,7 +36,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
             (where, bound)
             for where, of_row in rows.items()
             for bound in of_row.values()
-            if not bound.possible or bound.number == 1
+            if not bound.possible
         ],
         figures=folder,
         sections=[
@@ -60,17 +60,18 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """Which rows cannot be, and why, in a sentence a row."""
     rows = _rows([Bound(**row) for row in measured.details["bounds"]])
-    bounds = [(where, b) for where, of_row in rows.items() for b in of_row.values()]
     wrong = {}
-    for where, bound in bounds:
-        if not bound.possible:
-            wrong.setdefault(where, bound)
-    narrow = {where: bound for where, bound in bounds if bound.number == 1}
+    for where, of_row in rows.items():
+        for bound in of_row.values():
+            if not bound.possible:
+                wrong.setdefault(where, bound)
     number = {0: "None", 1: "One"}.get(len(wrong), str(len(wrong)))
     verb = "are" if len(wrong) > 1 else "is"
     sentences = [f"{number} of the {len(rows)} printed rows {verb} impossible."]
-    for (table, label), bound in [*wrong.items(), *narrow.items()]:
-        sentences.append(f"{_table_name(table)}, {label}: {bound.finding}.")
+    sentences += [
+        f"{_table_name(table)}, {label}: {bound.finding}."
+        for (table, label), bound in wrong.items()
+    ]
     return " ".join(sentences)
 
 
@@ -103,8 +104,7 @@ def _design_in_words(about: Mapping[str, Any]) -> str:
 
 def _bounds_table(rows: Sequence[Mapping[str, Bound]]) -> str:
     """A row a printed row: its Overall and MCC beside what the others allow them."""
-    header = ["Row", "Overall", "shot groups allow", "MCC", "Overall allows"]
-    header += ["Counts of right images that fit", "Verdict"]
+    header = ["Row", "Overall", "shot groups allow", "MCC", "Overall allows", "Verdict"]
     lines = []
     for of_row in rows:
         line = [next(iter(of_row.values())).label]
@@ -115,9 +115,7 @@ def _bounds_table(rows: Sequence[Mapping[str, Bound]]) -> str:
                 if bound
                 else ["—", "—"]
             )
-        images = of_row.get("right_images")
         possible = all(bound.possible for bound in of_row.values())
-        line.append(str(images.number) if images else "—")
         lines.append([*line, "possible" if possible else "**impossible**"])
     return markdown_table(header, lines)
 

@@ -22,7 +22,6 @@ from replication.sections.audit.bounds import (
     least_mcc,
     mcc_bound,
     overall_bound,
-    right_images_bound,
 )
 from replication.sections.audit.experiment import mcc_claims, table_bounds
 from replication.sections.audit.printed import (
@@ -141,22 +140,8 @@ def test_what_was_measured_is_always_possible(seed) -> None:
         for bound in table_bounds("t", table({"a": values}), design)
         if bound.reading == STATED.name
     }
-    assert set(bounds) == {"overall", "mcc", "right_images"}
+    assert set(bounds) == {"overall", "mcc"}
     assert all(bound.possible for bound in bounds.values())
-    first, last = bounds["right_images"].counts
-    assert first <= (predicted == labels).sum() <= last
-
-
-def test_whole_images_see_what_shares_do_not() -> None:
-    """8 of 10, 12 of 20 and 4 of 10 are 24 of 40; no class of 10 prints 85.5."""
-    of_print = fractions(overall=60.0, many=80.0, medium=60.0, few=40.0)
-    bound = right_images_bound(of_print, SMALL, STATED)
-    assert (bound.possible, bound.counts, bound.number) == (True, (24, 24), 1)
-    of_print = fractions(overall=61.4, many=85.5, medium=60.0, few=40.0)
-    assert overall_bound(of_print, SMALL, STATED).possible
-    bound = right_images_bound(of_print, SMALL, STATED)
-    assert (bound.possible, bound.counts, bound.number) == (False, None, 0)
-    assert bound.arithmetic.endswith("No whole number of images gives many.")
 
 
 @pytest.mark.parametrize(("right", "other"), [(7, 5), (5, 5), (9, 1), (10, 3), (6, 5)])
