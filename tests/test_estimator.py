@@ -1,6 +1,7 @@
 """DLSA in scikit-learn's conventions, on the code of the stages."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
-from replication import DLSA
+from replication import DLSA, estimator
 from replication.cascade import Classifiers, fit_levels
 from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Term
+from replication.core.parallel import threads
 from replication.core.settings import (
     CascadeSettings,
     ClassifierSettings,
@@ -125,6 +127,22 @@ def test_a_seed_repeats_itself_and_another_differs(fitted) -> None:
     expected = fitted.predict_proba(X_TEST)
     assert np.array_equal(same.predict_proba(X_TEST), expected)
     assert not np.array_equal(other.predict_proba(X_TEST), expected)
+
+
+def test_it_fits_and_answers_on_one_thread_where_dimensions_are_few(
+    monkeypatch,
+) -> None:
+    had = set()
+
+    def watched(call: Callable) -> Callable:
+        return lambda *given: had.add(torch.get_num_threads()) or call(*given)
+
+    for name in ("fit_levels", "read_clusters"):
+        monkeypatch.setattr(estimator, name, watched(getattr(estimator, name)))
+    with threads(2):
+        DLSA(**QUICK).fit(X, Y).predict(X_TEST)
+        assert torch.get_num_threads() == 2
+    assert had == {1}
 
 
 def test_a_head_of_ones_own_is_where_it_starts() -> None:

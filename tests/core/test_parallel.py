@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from replication.core.files import BadInput
-from replication.core.parallel import run_pieces
+from replication.core.parallel import run_pieces, threads
 
 CPU = torch.device("cpu")
 
@@ -24,10 +24,8 @@ def silent(step: int, steps: int, metrics: object) -> None:
 @pytest.fixture
 def two_cores() -> object:
     """Two threads before, whatever the machine has, and as found after."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with threads(2):
+        yield
 
 
 def product(file: Path, seed: int, tell: object) -> None:
@@ -43,16 +41,13 @@ def product(file: Path, seed: int, tell: object) -> None:
 def test_pieces_run_in_other_processes_as_they_would_alone_and_report(
     tmp_path: Path, cores: int, dimensions: int | None
 ) -> None:
-    before, told = torch.get_num_threads(), []
-    torch.set_num_threads(cores)
-    (torch.randn(2000, 200) @ torch.randn(200, 2000)).sum()  # threads have worked
-    try:
+    told = []
+    with threads(cores):
+        (torch.randn(2000, 200) @ torch.randn(200, 2000)).sum()  # threads have worked
         files = {tmp_path / str(seed): seed for seed in range(3)}
         pieces = {file: partial(product, file, seed) for file, seed in files.items()}
         run_pieces(pieces, dimensions, CPU, lambda *what: told.append(what))
         assert torch.get_num_threads() == cores
-    finally:
-        torch.set_num_threads(before)
     assert sorted(step for step, _, _ in told) == [0, 1, 2]
     assert all(metrics["threads"] == 1 for _, _, metrics in told)
     assert os.getpid() not in {metrics["process"] for _, _, metrics in told}
@@ -63,25 +58,22 @@ def test_pieces_run_in_other_processes_as_they_would_alone_and_report(
 
 
 @pytest.mark.parametrize(
-    ("cores", "of", "dimensions", "threads"),
+    ("cores", "of", "dimensions", "each"),
     [(1, 3, 64, 1), (2, 1, 64, 1), (2, 1, 257, 2), (2, 1, None, 2), (7, 3, 257, 7)],
 )
 def test_one_core_one_piece_or_many_cores_need_no_process(
-    tmp_path: Path, cores: int, of: int, dimensions: int | None, threads: int
+    tmp_path: Path, cores: int, of: int, dimensions: int | None, each: int
 ) -> None:
     """What is small has one thread here too."""
-    before, told = torch.get_num_threads(), []
-    torch.set_num_threads(cores)
-    try:
+    told = []
+    with threads(cores):
         files = [tmp_path / str(number) for number in range(of)]
         for done in files[1:]:
             done.touch()
         pieces = {file: partial(product, file, 0) for file in files}
         run_pieces(pieces, dimensions, CPU, lambda *what: told.append(what[2]))
         assert torch.get_num_threads() == cores
-    finally:
-        torch.set_num_threads(before)
-    assert told == [{"threads": threads, "process": os.getpid()}]
+    assert told == [{"threads": each, "process": os.getpid()}]
 
 
 def test_what_a_piece_refuses_is_raised_and_the_others_are_stopped(
