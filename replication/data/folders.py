@@ -32,6 +32,7 @@ _PLATFORMS = frozenset(
         *("lost+found", "system volume information", "thumbs.db", "desktop.ini"),
     }
 )
+_DEEPER = "images lie in folders below their class's and count for it"
 # Endings of files that may say what the classes are called, or in which order.
 _LISTS = frozenset({".txt", ".csv", ".tsv", ".json", ".yaml", ".yml", ".names"})
 Image.init()
@@ -93,14 +94,12 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
     if published is not None:
         names = published_order(places["train"], names, published)
     number = {name: label for label, name in enumerate(names)}
-    paths: list[str] = []
-    labels: list[int] = []
-    splits: list[str] = []
+    rows: list[tuple[str, str, int]] = []
     for split, name in ((s, name) for s in SPLITS for name in classes[s]):
         below = f"{folder_of[split]}/{classes[split][name]}"
-        entries = list(_walk(root / below))
-        files = [f"{below}/{file}" for file, is_read in entries if is_read]
-        unread += [f"{below}/{file}" for file, is_read in entries if not is_read]
+        files: list[str] = []
+        for entry, is_read in _walk(root / below):
+            (files if is_read else unread).append(f"{below}/{entry}")
         if not files:
             problems.append(f"{root / below}: expected images, found none")
         problems += [
@@ -108,33 +107,22 @@ def list_folder(root: Path, published: Published | None = None) -> Listing:
             for file in files
             if file.encode(errors="replace").decode() != file
         ]
-        paths += files
-        labels += [number.get(name, -1)] * len(files)
-        splits += [split] * len(files)
+        rows += [(split, file, number.get(name, -1)) for file in files]
     if problems:
         raise BadInput(first_of(problems, root, "problems"))
-    below = [path for path in paths if path.count("/") > 2]
+    splits, paths, labels = zip(*rows, strict=True)
+    deeper = [path for path in paths if path.count("/") > 2]
     unvalidated = sorted({*names} - {*classes["val"]}) if classes["val"] else []
     notes = [
         *(f"{name}/ is read as {s}/." for s, name in folder_of.items() if name != s),
         *_other_forms(folder_of, classes),
         *([] if published else _order_in_words(names, classes["train"])),
-        *counted(
-            below,
-            len(paths),
-            "images lie in folders below their class's and count for it",
-        ),
+        *counted(deeper, len(paths), _DEEPER),
         *counted(unvalidated, len(names), "classes have no validation image"),
         *_unread_in_words(unread),
     ]
-    return Listing(
-        root,
-        np.array(paths),
-        np.array(labels),
-        np.array(splits),
-        tuple(number),
-        notes=tuple(notes),
-    )
+    columns = map(np.array, (paths, labels, splits))
+    return Listing(root, *columns, tuple(number), notes=tuple(notes))
 
 
 # ---- What is there -------------------------------------------------------------------

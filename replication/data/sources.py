@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image
 from replication.core.files import BadInput, read_json
 from replication.core.progress import Tell
 from replication.core.settings import PUBLISHED, DataSettings
-from replication.data.decoding import decode, read_image
+from replication.data.decoding import decode, from_disk, read_image
 from replication.data.folders import has_splits, list_folder
 from replication.data.glyphs import draw_glyphs, glyph_alphabet, stand_in_counts
 from replication.data.layouts import list_official
@@ -30,7 +29,6 @@ PACKED_SIDE = 64
 SMALLEST_GLYPH = 16  # pixels a side
 _FINE_GRAINED = frozenset({"inat18"})
 _TWIN_STRAIN = 0.5
-_AT_ONCE = 64
 _DARK = 64  # of 256: what no pixel of a dark image reaches
 _FEW = 0.01  # of the images: so many may be dark
 
@@ -201,12 +199,10 @@ def read_images(
         return _digest(content), shown, pixels, spread, max(high for _, high in ends)
 
     paths = listing.paths.tolist()
-    parts = [paths[i : i + _AT_ONCE] for i in range(0, len(paths), _AT_ONCE)]
     results: list[tuple[str, str, np.ndarray | None, int, int] | BadInput] = []
-    with ThreadPoolExecutor() as threads:
-        for part in threads.map(lambda part: [read(path) for path in part], parts):
-            results += part
-            tell(len(results) - 1, len(paths), {})
+    for number, result in enumerate(from_disk(read, paths)):
+        results.append(result)
+        tell(number, len(paths), {})
     problems = [str(result) for result in results if isinstance(result, BadInput)]
     if problems:
         raise BadInput(first_of(problems, listing.root, "images"))

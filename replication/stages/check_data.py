@@ -10,8 +10,7 @@ import os
 import stat
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,11 @@ from replication.core.settings import (
     Settings,
     load,
 )
-from replication.data.decoding import decode, read_image
+from replication.data.decoding import decode, from_disk, read_image
 from replication.data.listing import Listing, first_of
 from replication.data.sources import list_images
 
 SAMPLE = 200
-_AT_ONCE = 256
 
 
 def check(settings: DataSettings) -> list[str]:
@@ -41,8 +39,9 @@ def check(settings: DataSettings) -> list[str]:
     root = listing.root
     places = [root / path for path in listing.paths.tolist()]
     drawn = np.random.default_rng(0).permutation(len(places))[:SAMPLE]
-    empty = _problems_of(_size_problem, places)
-    broken = _problems_of(_decode_problem, [places[row] for row in drawn])
+    empty = [*filter(None, from_disk(_size_problem, places))]
+    sample = [places[row] for row in drawn]
+    broken = [*filter(None, from_disk(_decode_problem, sample))]
     for line in (
         *_found(listing),
         *listing.notes,
@@ -83,14 +82,6 @@ def _decode_problem(place: Path) -> str | None:
     except BadInput as error:
         return str(error)
     return None
-
-
-def _problems_of(of: Callable[[Path], str | None], places: Sequence[Path]) -> list[str]:
-    """The problems of files, in their order, from threads that wait for the disk."""
-    parts = [places[i : i + _AT_ONCE] for i in range(0, len(places), _AT_ONCE)]
-    with ThreadPoolExecutor() as threads:
-        problems = threads.map(lambda part: [of(place) for place in part], parts)
-        return [problem for part in problems for problem in part if problem]
 
 
 def _asked(
