@@ -43,27 +43,18 @@ PAIRS = (
     ("plain", "head"),
     ("refitted", "head"),
 )
-# Pairs whose difference is cut up by who decides.
-CUT_UP = (("published", "head"), ("chosen", "plain"))
 
 
 @dataclass(frozen=True)
 class Tried:
     """One setting under one seed.
 
-    Fields: `predictions`: val and test -> (N,); `part`: (N_test,) which classifier
-    decided, from 0, the last the plain one; `notes` of each classifier, none where its
-    filters could not be fitted.
+    Fields: `predictions`: val and test -> (N,); `refused`: its filters could not be
+    fitted, so that it decides no sample.
     """
 
     predictions: Mapping[str, np.ndarray]
-    part: np.ndarray
-    notes: Sequence[Mapping[str, Any]]
-
-    @property
-    def refused(self) -> bool:
-        """Whether its filters could not be fitted, so that it decides no sample."""
-        return not self.notes
+    refused: bool = False
 
 
 Results = Mapping[Setting, Mapping[int, Tried]]
@@ -101,23 +92,18 @@ def decide_as(
         setting.trained,
     )
     predicted = {split: torch.full_like(splits[split].labels, -1) for split in DECIDED}
-    decided_by = torch.full_like(splits["test"].labels, -1)
-    notes = []
-    parts = classifiers.parts(levels[: setting.depth], seed)
-    for number, part in enumerate(parts):
+    for part in classifiers.parts(levels[: setting.depth], seed):
         fitted = classifiers.fit(part, given)
         for split in DECIDED:
             inputs = part.inputs_of(split, given)
             answers = predict(fitted.terms, inputs, part.everyone(split))
             predicted[split][part.rows[split]] = answers
-        decided_by[part.rows["test"]] = number
-        samples = {split: len(rows) for split, rows in part.rows.items()}
-        notes.append({"samples": samples, "epoch": fitted.epoch})
-    arrays = {
-        name: values.cpu().numpy().astype(np.int32)
-        for name, values in {**predicted, "part": decided_by}.items()
-    }
-    return Tried(arrays, arrays.pop("part"), notes)
+    return Tried(
+        {
+            split: answers.cpu().numpy().astype(np.int32)
+            for split, answers in predicted.items()
+        }
+    )
 
 
 def undecided(splits: Mapping[str, Samples]) -> Tried:
@@ -129,7 +115,7 @@ def undecided(splits: Mapping[str, Samples]) -> Tried:
         split: np.full(len(splits[split].labels), -1, dtype=np.int32)
         for split in DECIDED
     }
-    return Tried(nothing, np.full(len(nothing["test"]), -1, dtype=np.int32), [])
+    return Tried(nothing, refused=True)
 
 
 def validation_accuracy(seeds: Mapping[int, Tried], labels: np.ndarray) -> float:
@@ -180,32 +166,6 @@ class Answers:
         row = {"method": method, "label": label, "metric": "diverged"}
         return [self.cell(**row, mean=share)] if share else []
 
-    def contributions(
-        self, setting: Setting, other: Setting
-    ) -> list[tuple[float, float, float, Estimate]]:
-        """Where a setting wins or loses against another, by who decides.
-
-        Returns:
-            For each classifier of the first setting: the share of the test samples that
-            it decides; the share of those that each of the two gets right; and how much
-            of the difference in test Overall arises there. These add up to the
-            difference, but for seeds whose filters could not be fitted: there no
-            classifier decides.
-        """
-        first, second = (self._right(some, "test") for some in (setting, other))
-        seeds = self._seeds(setting)
-        decided_by = np.stack([tried.part for tried in seeds])
-        cut_up = []
-        for number in range(max(len(tried.notes) for tried in seeds)):
-            here = decided_by == number
-            gap = self._estimate((first - second) * here, "test", "overall")
-            right = [
-                float(some[here].mean()) if here.any() else float("nan")
-                for some in (first, second)
-            ]
-            cut_up.append((float(here.mean()), *right, gap))
-        return cut_up
-
     def _seeds(self, setting: Setting) -> list[Tried]:
         return list(self._results[setting].values())
 
@@ -247,32 +207,6 @@ def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     return cells
 
 
-def part_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
-    """Where the differences of CUT_UP arise: a classifier after another.
-
-    `decided`: the share of the test samples that a classifier of the first decides;
-    `right`: the share of those that each of the two gets right; and its part of the
-    difference in Overall.
-    """
-    cells = []
-    for first, second in CUT_UP:
-        cut_up = answers.contributions(named[first], named[second])
-        for number, (share, ours, theirs, gap) in enumerate(cut_up, start=1):
-            place = f"depth {number}" if number < len(cut_up) else "rest"
-            at = f"{first}, {place}"
-            one, other = (
-                partial(answers.cell, method=name, label=METHODS[name], at=at)
-                for name in (first, second)
-            )
-            cells += [
-                one(metric="decided", mean=share),
-                one(metric="right", mean=ours),
-                other(metric="right", mean=theirs),
-                one(metric="overall", minus=second, **_judged(gap)),
-            ]
-    return cells
-
-
 def factor_cells(
     answers: Answers, base: Setting, singles: Sequence[tuple[str, Setting]]
 ) -> list[Cell]:
@@ -307,10 +241,11 @@ def feature_cells(answers: Answers, chosen: Chosen) -> list[Cell]:
 
 def all_cells(chosen: Chosen, answers: Answers, looked_at: Answers) -> list[Cell]:
     """Every number; `looked_at`: under those seeds alone that the search looks at."""
-    cells = method_cells(answers, chosen.named)
-    cells += part_cells(answers, chosen.named)
-    cells += feature_cells(answers, chosen)
-    return cells + factor_cells(looked_at, chosen.named["published"], chosen.singles)
+    return [
+        *method_cells(answers, chosen.named),
+        *feature_cells(answers, chosen),
+        *factor_cells(looked_at, chosen.named["published"], chosen.singles),
+    ]
 
 
 def details_of(chosen: Chosen) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from replication.reporting.tables import (
 from replication.samples.metrics import ACCURACIES
 from replication.sections.diagnosis.experiment import (
     AUGMENTED,
-    CUT_UP,
     METHODS,
     PAIRS,
 )
@@ -49,7 +48,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
             f"{FACTORS[name]} {value_in_words(name, plain[name])}"
             for name in ("lr", "refitted")
         ),
-        parts=_part_tables(cells),
         features=_features_table(cells),
         factors=_factors_table(measured),
         steps=_steps_table(details["steps"]),
@@ -137,29 +135,6 @@ def _features_table(cells: Sequence[Cell]) -> str:
         for label in dict.fromkeys(gap.label for gap in gaps)
     ]
     return markdown_table(header, rows) if rows else ""
-
-
-def _part_tables(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """Title and table of each pair: whom each classifier decides, and its worth."""
-    header = ["Decided by", "Test images, %", "first right, %", "second right, %"]
-    header += ["of the difference, points"]
-    tables = []
-    for first, second in CUT_UP:
-        rows = []
-        for share in (c for c in cells if c.metric == "decided" and c.method == first):
-            here = [cell for cell in cells if cell.at == share.at]
-            who = share.at.removeprefix(f"{first}, ")
-            right = (pick(here, method=m, metric="right") for m in (first, second))
-            rows.append(
-                [
-                    "plain classifier" if who == "rest" else f"leaving at {who}",
-                    *(percent(cell.mean) for cell in (share, *right)),
-                    emphasised(pick(here, minus=second)),
-                ]
-            )
-        title = f"{METHODS[first]}, minus {METHODS[second]}"
-        tables.append((title, markdown_table(header, rows)))
-    return tables
 
 
 def _factors_table(measured: Measurement) -> str:

@@ -75,8 +75,7 @@ class Trials:
         for (setting, seed), file in files.items():
             arrays = read_arrays(file)
             predictions = {split: arrays[split] for split in DECIDED}
-            notes = read_about(file)["notes"]
-            tried[setting][seed] = Tried(predictions, arrays["part"], notes)
+            tried[setting][seed] = Tried(predictions, read_about(file)["refused"])
         return tried
 
     def _fit_for(self, settings: Sequence[Setting], seeds: Sequence[int]) -> None:
@@ -141,8 +140,7 @@ class Trials:
                 self.classifier,
                 seed,
             )
-        arrays = {**tried.predictions, "part": tried.part}
-        write_arrays(file, arrays, {"notes": tried.notes})
+        write_arrays(file, tried.predictions, {"refused": tried.refused})
 
     def _fitted(self, setting: Setting, seed: int) -> list[Level] | None:
         """The filters that a setting needs; None where they could not be fitted."""
