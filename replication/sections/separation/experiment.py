@@ -41,7 +41,7 @@ GROUPS = (0, 1)
 METRICS = ("overall", "head", "tail", "many", "medium", "few")
 VARIANTS = {
     "images": "networks on images",
-    "linear": "linear classifiers on PaCo's features",
+    "linear": "linear classifiers on a network's features",
 }
 BOUNDARIES = {
     "half_classes": "the larger half of the classes",
