@@ -62,7 +62,7 @@ def read_features(
     Args:
         folder: with feature_train and feature_test, perhaps feature_val,
             feature_train_augmented and a `classifier` (arrays `weight` and `bias`);
-            each .h5, .npz or .safetensors.
+            each .h5 (or .hdf5), .npz or .safetensors.
         num_classes: C of the benchmark; None takes it from the training labels.
         val_is_test: the benchmark is tested on its validation split and has no other
             (iNaturalist 2018): feature_val becomes test, and there is no val.
