@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from replication.data.features import read_features
+from tests.bad_input.cases import features as whole  # six samples of three classes
 from tests.bad_input.cases import write_arrays_as
 
 FORMATS = ("h5", "hdf5", "npz", "safetensors")
@@ -18,11 +19,6 @@ Arrays = Mapping[str, Any]
 def rows(number: int = 6, dimension: int = 4, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     return generator.standard_normal((number, dimension)).astype(np.float32)
-
-
-def whole(seed: int = 0) -> dict[str, np.ndarray]:
-    """Six samples of three classes."""
-    return {"features": rows(seed=seed), "labels": np.array([0, 1, 2, 0, 1, 2])}
 
 
 def make_folder(
@@ -52,17 +48,6 @@ def assert_split(read: tuple[np.ndarray, np.ndarray], written: Arrays) -> None:
 # --- what comes back
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-def test_augmented_training_samples_come_back(tmp_path: Path, ending) -> None:
-    looks = {"features": rows(12, seed=8), "labels": np.repeat([0, 1, 2], 4)}
-    make_folder(tmp_path, ending)
-    write_arrays_as(tmp_path / f"feature_train_augmented.{ending}", looks)
-    read = read_features(tmp_path, 3, val_is_test=False)
-    assert read.splits.keys() == {"train", "test", "val"} and read.notes == ()
-    assert read.augmented is not None
-    assert_split(read.augmented, looks)
-
-
 @pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2, 2], [0, 0, 0, 0, 1, 2], [0, 1]])
 def test_looks_that_are_not_each_class_as_often_are_refused(
     tmp_path: Path, refused, labels
@@ -82,8 +67,12 @@ def test_every_format_comes_back(tmp_path: Path, ending) -> None:
     written = make_folder(tmp_path, ending)
     head = {"weight": rows(3, 4, seed=5), "bias": rows(3, 1, seed=6)[:, 0]}
     write_arrays_as(tmp_path / f"classifier.{ending}", head)
+    looks = {"features": rows(12, seed=8), "labels": np.repeat([0, 1, 2], 4)}
+    write_arrays_as(tmp_path / f"feature_train_augmented.{ending}", looks)
     read = read_features(tmp_path, None, val_is_test=False)
     assert read.splits.keys() == {"train", "test", "val"}
+    assert read.augmented is not None
+    assert_split(read.augmented, looks)
     for split, arrays in written.items():
         assert_split(read.splits[split], arrays)
     assert read.num_classes == 3 and read.notes == ()
