@@ -9,6 +9,7 @@ import numpy as np
 from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
+    UNDER,
     does,
     entry,
     markdown_table,
@@ -21,7 +22,6 @@ from replication.reporting.tables import (
 )
 from replication.samples.metrics import CLASS_MEAN
 from replication.statistics.results import Cell, Claim, Measurement, pick
-from replication.statistics.verdicts import UNDECIDED_AFTER
 
 
 def beside_print(measured: Measurement) -> tuple[Cell, ...]:
@@ -182,41 +182,22 @@ def gain_in_words(
         plain, budget: rows of that head, and of a plain classifier of equal budget.
     """
     cells = [cell for cell in beside_print(measured) if cell.metric == "overall"]
-    claims = [claim for claim in measured.claims if claim.id == "gain_overall"]
-    gaps = [cell for cell in cells if cell.minus == plain]
-    if not gaps or not claims:
-        return f"{name} was not run."
-    before = pick(cells, method=plain, minus=None)
-    parts: dict[str, list[str]] = {}
-    for protocol, where in (
-        ("validated", "where nothing is chosen on test images (*validated*)"),
-        ("as_released", "with the authors' habits (*as released*)"),
-    ):
-        after = pick(cells, method=full, minus=None, protocol=protocol)
-        gap = entry(gaps, shown, protocol=protocol)
-        effect = does(pick(claims, protocol=protocol))
-        changed = f"{percent(after.mean)} % ({gap} points) {where}"
-        parts.setdefault(effect, []).append(changed)
-    said = [
-        f"{name} {effect} Overall accuracy: {percent(before.mean)} % becomes "
-        f"{', and '.join(of)}."
-        for effect, of in parts.items()
-    ]
-    undecided = [
-        f"*{PROTOCOL_NAMES[claim.protocol]}*"
-        for claim in claims
-        if claim.verdict == UNDECIDED_AFTER
-    ]
-    if undecided:
+    before, said = pick(cells, method=plain, minus=None), []
+    for protocol, under in UNDER.items():
+        of = {"protocol": protocol}
+        claim = pick(measured.claims, id="gain_overall", **of)
+        gap = pick(cells, minus=plain, **of)
+        if gap is None or claim is None:
+            return f"Not run: {name}."
+        after = pick(cells, method=full, minus=None, **of)
+        beside = entry(cells, shown, "not run", minus=budget, **of)
         said.append(
-            "With all tests of this run judged at once, the "
-            f"{' and the '.join(undecided)} difference is undecided."
+            f"{under}, {name} {does(claim)} Overall accuracy: {percent(before.mean)} % "
+            f"becomes {percent(after.mean)} %, {shown(gap)} points ({claim.verdict}); "
+            f"against a plain classifier of equal budget: {beside}."
         )
-    if gaps[0].printed is not None:
-        said.append(f"The paper prints {points(gaps[0].printed)}.")
-    if beside := [shown(cell) for cell in cells if cell.minus == budget]:
-        words = " and ".join(beside)
-        said.append(f"Against a plain classifier of equal budget: {words} points.")
+    if gap.printed is not None:
+        said.append(f"The paper prints {points(gap.printed)}.")
     return " ".join(said)
 
 

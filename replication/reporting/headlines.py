@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from replication.reporting.tables import in_unit
+from replication.reporting.tables import UNDER, in_unit
 from replication.statistics.results import Claim, Grade
 
 # Claims of Tables 1 and 2 -> what DLSA is compared with. The first alone mixes more
@@ -14,10 +14,6 @@ ASKED = {
 }
 # No headline rests on another grade.
 OF_HEADLINES: tuple[Grade, ...] = ("paper's data", "real data, scaled")
-_UNDER = {
-    "validated": "Where nothing is chosen on test data",
-    "as_released": "With the authors' habits",
-}
 _HURTS = "DLSA hurts"
 _OPEN = "DLSA neither clearly helps nor clearly hurts"
 
@@ -25,7 +21,7 @@ _OPEN = "DLSA neither clearly helps nor clearly hurts"
 def answers(claims: Iterable[Claim]) -> str:
     """Whether DLSA helps in Overall, a sentence a protocol, by claims of one table."""
     claims, sentences = list(claims), []
-    for protocol, under in _UNDER.items():
+    for protocol, under in UNDER.items():
         asked = {
             c.id: c
             for c in claims

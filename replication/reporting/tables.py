@@ -22,6 +22,10 @@ METRIC_NAMES = {
     "class_mean": "Class mean",
 }
 PROTOCOL_NAMES = {"validated": "validated", "as_released": "as released"}
+UNDER = {
+    "validated": "Where nothing is chosen on test images (*validated*)",
+    "as_released": "With the authors' habits (*as released*)",
+}
 _TOO_NEAR = 0.0005  # an end that one digit would show as 0
 _BAR = re.compile(r"(?<!\\)\|")
 _SCALED = {"share per cell": (10_000, "per 10,000 and cell")}

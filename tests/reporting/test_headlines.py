@@ -3,6 +3,7 @@
 import pytest
 
 from replication.reporting.headlines import answers, of_print
+from replication.reporting.tables import UNDER
 from tests.reporting.made import claim
 
 
@@ -24,7 +25,7 @@ def test_dlsa_helps_only_where_the_cascade_does(
     said = answers(
         [claim(id=i, verdict=v, protocol="validated") for i, v in verdicts.items()]
     )
-    assert said.startswith(f"Where nothing is chosen on test data, {answer}")
+    assert said.startswith(f"{UNDER['validated']}, {answer}")
     assert f"points against the head that it starts from ({gain})" in said
     assert "authors' habits" not in said
 

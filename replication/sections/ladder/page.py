@@ -9,6 +9,7 @@ from replication.reporting.rendering import covered, section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
+    UNDER,
     claims_table,
     emphasised,
     entry,
@@ -25,10 +26,6 @@ from replication.sections.ladder.experiment import TERMS, deciding_step, whole
 from replication.sections.ladder.filters import CHANCE, SPLITS
 from replication.statistics.results import Cell, Measurement, pick
 
-_UNDER = {
-    "validated": "Where nothing is chosen on test images (*validated*)",
-    "as_released": "With the authors' habits (*as released*)",
-}
 _GENERALISES = {
     "supported": "The first filter separates test as well as training images",
     "contradicted": "The first filter separates test images less than training images",
@@ -81,7 +78,7 @@ def _origin(measured: Measurement, protocol: str) -> str:
     else:
         why = "but no step alone is shown to do so; the largest is"
     return (
-        f"{_UNDER[protocol]}, DLSA moves the Overall accuracy of its head by "
+        f"{UNDER[protocol]}, DLSA moves the Overall accuracy of its head by "
         f"{in_unit(gap)}, {why} “{_plainly(step)}” ({in_unit(step)})."
     )
 

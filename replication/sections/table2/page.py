@@ -91,7 +91,7 @@ def finding(measured: Measurement) -> str:
     lower, higher = (
         drops.count(verdict) or "none" for verdict in ("supported", "contradicted")
     )
-    gain = gain_in_words(measured, FULL, START, COMPARATOR, "The full model")
+    gain = gain_in_words(measured, FULL, START, COMPARATOR, "the full model")
     return (
         f"Sect. 7 says that each of {len(drops)} changes to the full model lowers "
         f"accuracy. Here {lower} is shown to lower it, {higher} to raise it. {gain}"

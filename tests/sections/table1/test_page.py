@@ -88,7 +88,7 @@ def test_an_empty_shot_group_is_not_a_number(made: Make) -> None:
     assert rows_of(text, "Few")[0][1:] == ["n/a", "not run"] * 2
     assert "nan" not in text
     without = replace(measured, cells=tuple(c for c in measured.cells if not c.minus))
-    assert finding(without) == "DLSA was not run."
+    assert finding(without) == "Not run: DLSA."
 
 
 # --- the field's numbers

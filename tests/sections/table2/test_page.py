@@ -57,4 +57,4 @@ def test_the_finding_counts_sentences_alone(measured: Measurement) -> None:
     text = finding(measured)
     assert text.startswith("Sect. 7 says that each of 5 changes to the full model")
     assert "Here none is shown to lower it, none to raise it." in text
-    assert "The full model lowers Overall accuracy" in text
+    assert "the full model lowers Overall accuracy" in text
