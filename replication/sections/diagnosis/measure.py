@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +17,6 @@ from replication.core.files import BadInput, read_arrays, read_json, write_table
 from replication.core.parallel import threads, threads_for
 from replication.core.progress import progress
 from replication.core.scaling import Size
-from replication.core.settings import (
-    CascadeSettings,
-    ClassifierSettings,
-    FilterSettings,
-    Settings,
-)
 from replication.core.stage import ABOUT, OUTPUTS, Stage
 from replication.protocols import VALIDATED
 from replication.samples.features import Samples
@@ -68,8 +61,9 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         )
     chosen, results, looked_at = _search(stage, benchmark, by_features, counts)
     _write(stage, folder / "diagnosis", chosen, results, labels["test"])
-    size = Size(int(counts.sum()), splits["train"].features.shape[1])
-    details = details_of(chosen) | _about_settings(stage.settings, benchmark, size)
+    seeds, grid = stage.settings.seeds(), stage.settings.diagnose()
+    searched = list(seeds[: grid.search_seeds])
+    details = details_of(chosen) | {"seeds": list(seeds), "searched": searched}
     recipe = stage.settings.recipe(benchmark)
     basis = read_basis(stage, "diagnosis", benchmark, "paco/heads", recipe=recipe)
     answers, looked_at = (
@@ -151,25 +145,3 @@ def _write(
         table = predictions_table(labels, predictions)
         write_table(folder / f"{name}.predictions.safetensors", table)
     stage.makes(folder)
-
-
-def _about_settings(settings: Settings, benchmark: str, size: Size) -> dict[str, Any]:
-    """Which of the cascade's settings no source publishes, and the seeds."""
-    sections = {
-        "filter": FilterSettings,
-        "cascade": CascadeSettings,
-        "classifier": ClassifierSettings,
-    }
-    by_origin: dict[str, list[str]] = {"overridden": [], "guess": [], "scaled": []}
-    for section, kind in sections.items():
-        names = tuple(kind.model_fields)
-        chosen = settings.choices(benchmark, section, names, size=size)
-        for name, choice in chosen.items():
-            by_origin.setdefault(choice.origin, []).append(f"{section}.{name}")
-    seeds = settings.seeds()
-    return {
-        "overridden": by_origin["overridden"],
-        "guessed": by_origin["guess"] + by_origin["scaled"],
-        "seeds": list(seeds),
-        "searched": list(seeds[: settings.diagnose().search_seeds]),
-    }
