@@ -8,6 +8,8 @@ from replication.reporting.pages import STAND_IN, file_of
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
+    bold,
+    data_of,
     in_unit,
     markdown_table,
     reading_of,
@@ -81,25 +83,17 @@ def _tests_table(tests: Sequence[Claim], titles: Mapping[str, str]) -> str:
         which = reading_of(claim) if alone else f" ({claim.test.split(':')[0]})"
         line = [
             f"[{claim.statement.rstrip('.')}]({file_of(claim)}){which}",
-            _data_of(claim, titles),
+            data_of(claim, titles),
         ]
         for protocol in PROTOCOL_NAMES:
             asked = of_protocol.get(protocol)
-            line += [in_unit(asked), _verdict(asked)] if asked else ["—", "—"]
+            caveat = _CAVEAT if asked and asked.caveat else ""
+            said = (
+                [in_unit(asked), bold(asked.verdict) + caveat] if asked else ["—"] * 2
+            )
+            line += said
         lines.append(line)
     return markdown_table(_HEADER, lines, words=2) if lines else ""
-
-
-def _verdict(claim: Claim) -> str:
-    word = f"**{claim.verdict}**" if claim.verdict in DECIDED else claim.verdict
-    return word + (_CAVEAT if claim.caveat else "")
-
-
-def _data_of(claim: Claim, titles: Mapping[str, str]) -> str:
-    """On what a claim was tested, and what kind of evidence that is."""
-    if claim.benchmark is None or claim.grade == "none needed":
-        return claim.grade
-    return f"{titles[claim.benchmark]}, {claim.grade.removeprefix('real data, ')}"
 
 
 def _correction(claims: Sequence[Claim]) -> str:

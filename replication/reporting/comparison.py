@@ -63,7 +63,8 @@ def overall_table(
     overall = [cell for cell in cells if cell.metric == "overall"]
     printed = any(cell.printed is not None for cell in overall)
     body = []
-    for method, label in _labels(overall).items():
+    labels = {cell.method: cell.label for cell in overall if cell.minus is None}
+    for method, label in labels.items():
         values = [c for c in overall if c.method == method and c.minus is None]
         gaps = [c for c in overall if c.minus == method]
         row = [label, *_beside(values, percent, printed)]
@@ -90,11 +91,6 @@ def _class_means(cells: Iterable[Cell]) -> str:
         "\n\nThe test set is unbalanced: Overall is the mean over images. The mean "
         f"over classes (*validated*) of {full.label} is {shown(full)} %; minus {minus}."
     )
-
-
-def _labels(cells: Iterable[Cell]) -> dict[str, str]:
-    """Method -> label of every value, in the order of the cells."""
-    return {cell.method: cell.label for cell in cells if cell.minus is None}
 
 
 def _beside(

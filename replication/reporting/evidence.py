@@ -172,7 +172,7 @@ def finding(runs: Sequence[RealRun]) -> str:
     if len(counted) > 1:
         where = f"In {len(counted)} runs with settings made for their data (*scaled*)"
     said = [
-        _shown(ASKED[test], verdicts, counted=len(counted) > 1)
+        _shown(ASKED[test], verdicts, len(counted) > 1)
         for test in COMPARED.values()
         if (verdicts := _verdicts(counted, test))
     ]
@@ -289,16 +289,8 @@ def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
 
 
 def _figure_title(runs: Sequence[RealRun]) -> str:
-    runs = _counted(runs) or runs
-    verdicts = _verdicts(runs, COMPARED["plain"])
-    above, below = (verdicts.count(word) for word in ("supported", "contradicted"))
-    if len(runs) == 1:
-        word = "better" if above else "worse" if below else "neither better nor worse"
-        return f"DLSA is shown {word} than a plain classifier of equal budget"
-    return (
-        "DLSA is shown better than a plain classifier of equal budget in "
-        f"{above or 'none'} of {len(verdicts)} networks, worse in {below or 'none'}"
-    )
+    runs, test = _counted(runs) or runs, COMPARED["plain"]
+    return f"DLSA is {_shown(ASKED[test], _verdicts(runs, test), len(runs) > 1)}"
 
 
 def _verdicts(runs: Sequence[RealRun], test: str) -> list[str]:

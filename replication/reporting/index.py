@@ -4,10 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from replication.published.reader import PublishedTable, Sentence
+from replication.reporting.headlines import ASKED
 from replication.reporting.pages import HABITS, Page, file_of
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
+    bold,
+    data_of,
     in_unit,
     markdown_table,
     percent,
@@ -16,7 +19,6 @@ from replication.reporting.tables import (
 )
 from replication.statistics.claims import by_sentence, overall
 from replication.statistics.results import GRADES, Cell, Claim
-from replication.statistics.verdicts import DECIDED
 
 # The way through the pages: a heading, and the pages below it by name.
 WAY = {
@@ -29,11 +31,6 @@ WAY = {
 }
 ELSEWHERE = "On the stand-in"
 _ORDER = [name for names in WAY.values() for name in names]
-_HELP = {
-    "gain_overall": "DLSA minus its head",
-    "cascade_helps": "DLSA minus a plain classifier of equal budget",
-    "over_refitted": "DLSA minus a refitted Balanced Softmax",
-}
 _HEADER = ["Question or sentence", "Printed", "Measured", "Data", "Verdict", "Page"]
 _NONE = "—"
 
@@ -145,22 +142,18 @@ class _Board:
 
     def row(self, label: str, printed: str, claim: Claim, word: str) -> list[str]:
         """A claim with the word for it."""
-        data = claim.grade
-        if data != "none needed":
-            title = self.titles.get(claim.benchmark)
-            data = f"{title}, {claim.grade.removeprefix('real data, ')}"
         return [
             label,
             printed or _NONE,
             in_unit(claim).removesuffix(" points"),
-            data,
-            f"**{word}**" if word in DECIDED else word,
+            data_of(claim, self.titles),
+            bold(word),
             f"[{claim.section}]({file_of(claim)})",
         ]
 
     def does_it_help(self, claims: Iterable[Claim]) -> Iterator[list[str]]:
         """DLSA minus what it is compared with: on the best grade, Table 2 first."""
-        asked = [c for c in claims if c.id in _HELP and c.grade in GRADES[:3]]
+        asked = [c for c in claims if c.id in ASKED and c.grade in GRADES[:3]]
         asked.sort(key=lambda c: (GRADES.index(c.grade), c.section != "table2"))
         for protocol, name in PROTOCOL_NAMES.items():
             under = "" if protocol == "validated" else f", *{name}*"
@@ -168,7 +161,7 @@ class _Board:
                 best = asked[0].section, asked[0].benchmark, protocol
                 if (claim.section, claim.benchmark, claim.protocol) == best:
                     printed = self.printed_difference(claim.id)
-                    label = f"{_HELP[claim.id]}{under}"
+                    label = f"DLSA minus {ASKED[claim.id]}{under}"
                     yield self.row(label, printed, claim, claim.verdict)
 
     def printed_numbers(self, cells: Iterable[Cell]) -> list[list[str]]:

@@ -4,13 +4,13 @@ A cell of a table is one line. A number of the supplement has a column of its ow
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from replication.statistics.results import Cell, Claim, pick
-from replication.statistics.verdicts import UNDECIDED_AFTER
+from replication.statistics.verdicts import DECIDED, UNDECIDED_AFTER
 
 METRIC_NAMES = {
     "overall": "Overall",
@@ -41,11 +41,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}".replace("-", "−")
 
 
-def points(value: float | None, digits: int = 1) -> str:
+def points(value: float | None) -> str:
     """A difference of fractions in points, with its sign."""
     if value is None or np.isnan(value):
         return "n/a"
-    return f"{100 * value:+.{digits}f}".replace("-", "−")
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def shown(result: Cell | Claim) -> str:
@@ -146,6 +146,18 @@ def does(claim: Claim, up: str = "raise", down: str = "lower") -> str:
 
 
 # ---- Tables -----------------------------------------------------------------------
+
+
+def bold(verdict: str) -> str:
+    """A verdict, bold where it is decided."""
+    return f"**{verdict}**" if verdict in DECIDED else verdict
+
+
+def data_of(claim: Claim, titles: Mapping[str, str]) -> str:
+    """On what a claim was tested, and what kind of evidence that is."""
+    if claim.grade == "none needed":
+        return claim.grade
+    return f"{titles[claim.benchmark]}, {claim.grade.removeprefix('real data, ')}"
 
 
 def reading_of(claim: Claim) -> str:

@@ -42,7 +42,7 @@ def test_findings_stand_before_print_data_algebra_and_what_was_not_run() -> None
         ]
     )
     assert [row[0] for row in made[:4]] == [
-        "DLSA minus its head",
+        "DLSA minus the head that it starts from",
         "MCC 71.1 is possible beside Overall 71.8 (points to spare)",
         "Fig. 3: errors fall at the right top and middle",
         "Eq. 1, Eq. 2",

@@ -87,6 +87,11 @@ def test_the_page_of_settings() -> None:
     lines = text.splitlines()
     for line in (
         "| Places | 2 | 0 | 1 | 0 | 1 | 0 | 0 | 1 |",
+        "| Setting | Places | iNat |",
+        "| `lr` | **0.3** (published 0.1) <sup>1</sup> | **0.3** (published 0.2) "
+        "<sup>1</sup> |",
+        "<sup>1</sup> Sect. 5;",
+        "<sup>2</sup> guess: x;",
         "| iNat | `filter.num_clusters` | 500 x 10,847 / 115,846 | samples a cluster "
         "| 500 | 47 |",
     ):
@@ -95,17 +100,6 @@ def test_the_page_of_settings() -> None:
     below = lines[lines.index(summary) :]
     assert below[2] == "| Setting | iNat |"
     assert "Not in use on Places: not listed in `separation`." in below
-
-
-def test_a_section_has_a_column_a_benchmark_and_its_sources_below() -> None:
-    inat = replace(PLAIN, benchmark="inat18", source="guess: x", origin="guess")
-    made = page._section("filter", [PLAIN, inat], {"places_lt": "P", "inat18": "I"})
-    assert made["table"].splitlines() == [
-        "| Setting | P | I |",
-        "|:--|--:|--:|",
-        "| `lr` | 0.1 <sup>1</sup> | 0.1 (guess) <sup>2</sup> |",
-    ]
-    assert made["sources"] == ["Sect. 5", "guess: x"]
 
 
 def test_the_page_of_discrepancies() -> None:
