@@ -150,7 +150,7 @@ def _aims(device: Mapping[str, Any]) -> list[list[str]]:
     ]
     aims += [
         (
-            f"whole fit, both protocols ({sizes(row)}), in {_LONGEST_FIT:g} s",
+            f"whole fit, both protocols ({sizes(row)}), within {_LONGEST_FIT:g} s",
             seconds(took := row["ways"][SUITE]["seconds"]),
             took <= _LONGEST_FIT,
         )

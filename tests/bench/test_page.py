@@ -44,8 +44,8 @@ def test_the_page_leads_with_gains_and_what_is_furthest_from_its_products() -> N
     assert text.splitlines()[6:10] == [
         "| products at least half of a filter step (B 512, K 500, D 64) | 40 % | "
         "**missed** |",
-        "| whole fit, both protocols (N 10,847, B 1,024, K 100, D 64, C 100), in 13 s "
-        "| 13.1 s | **missed** |",
+        "| whole fit, both protocols (N 10,847, B 1,024, K 100, D 64, C 100), within "
+        "13 s | 13.1 s | **missed** |",
         "| on a quiet machine threads that sleep after a moment lose at most 5 % to "
         "threads that never do | 25 % | **missed** |",
         "| beside two busy processes a core at most 4 times as long (a fair share of "
