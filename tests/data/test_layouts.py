@@ -46,37 +46,27 @@ def nested(path: str) -> str:
     return path.replace("-", "/")
 
 
-PLACES = {"train": "train/<class>/", "val": "val/<class>/"}
-LAYOUTS: list[tuple[str, Place, dict[str, str]]] = [
-    ("places_lt", as_listed, PLACES),
-    ("places_lt", moved("val/[^/]+/", "val_large/"), PLACES | {"val": "val_large/"}),
-    (
-        "places_lt",
-        nested,
-        {"train": "train/<class>/<subclass>/", "val": "val/<class>/<subclass>/"},
-    ),
-    (
-        "places_lt",
-        places_archives,
-        {"train": "data_256/<letter>/<class>/", "val": "val_256/"},
-    ),
-    ("imagenet_lt", as_listed, PLACES),
+ILSVRC = "ILSVRC/Data/CLS-LOC"
+# Benchmark, how its images are placed, and the home of each first folder of a list.
+LAYOUTS: list[tuple[str, Place, str]] = [
+    ("places_lt", as_listed, "train/<class>/ val/<class>/"),
+    ("places_lt", moved("val/[^/]+/", "val_large/"), "train/<class>/ val_large/"),
+    ("places_lt", nested, "train/<class>/<subclass>/ val/<class>/<subclass>/"),
+    ("places_lt", places_archives, "data_256/<letter>/<class>/ val_256/"),
+    ("imagenet_lt", as_listed, "train/<class>/ val/<class>/"),
     (
         "imagenet_lt",
-        lambda path: f"ILSVRC/Data/CLS-LOC/{flat(path)}",
-        {
-            "train": "ILSVRC/Data/CLS-LOC/train/<class>/",
-            "val": "ILSVRC/Data/CLS-LOC/val/",
-        },
+        lambda path: f"{ILSVRC}/{flat(path)}",
+        f"{ILSVRC}/train/<class>/ {ILSVRC}/val/",
     ),
-    ("inat18", as_listed, {"train_val2018": "train_val2018/<class>/"}),
-    ("inat18", moved("train_val2018/", ""), {"train_val2018": "<class>/"}),
+    ("inat18", as_listed, "train_val2018/<class>/"),
+    ("inat18", moved("train_val2018/", ""), "<class>/"),
 ]
 
 
-@pytest.mark.parametrize(("benchmark", "place", "layout"), LAYOUTS)
+@pytest.mark.parametrize(("benchmark", "place", "homes"), LAYOUTS)
 def test_listed_images_are_found_in_every_layout(
-    shared, tmp_path, benchmark, place, layout
+    shared, tmp_path, benchmark, place, homes
 ) -> None:
     lines = cut(shared, benchmark)
     known = published(benchmark, lines)
@@ -88,6 +78,7 @@ def test_listed_images_are_found_in_every_layout(
     splits = [split for split, part in lines.items() for _ in part]
     assert listing.splits.tolist() == splits
     assert all((tmp_path / path).is_file() for path in listing.paths)
+    tops = ("train_val2018",) if benchmark == "inat18" else ("train", "val")
     assert listing.origin == {
         "lists": {
             split: {
@@ -99,7 +90,7 @@ def test_listed_images_are_found_in_every_layout(
             for split, one in known.lists.items()
         },
         "published_counts": True,
-        "layout": layout,
+        "layout": dict(zip(tops, homes.split(), strict=True)),
     }
 
 
