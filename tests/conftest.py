@@ -23,7 +23,12 @@ MakeBackbone = Callable[..., BackboneSettings]
 
 
 # Files that take longest, which start processes of their own.
-LONGEST = ("test_whole.py", "test_processes.py", "test_two_processes.py")
+LONGEST = (
+    "test_whole.py",
+    "test_faults.py",
+    "test_processes.py",
+    "test_two_processes.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
