@@ -28,8 +28,6 @@ from replication.sections.diagnosis.experiment import (
 from replication.sections.diagnosis.search import FACTORS, value_in_words
 from replication.statistics.results import Cell, Measurement, pick
 
-_BETTER = {"supported": "yes", "contradicted": "no, worse"}
-
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """The page of the search on one benchmark, and its figure by file name."""
@@ -120,10 +118,8 @@ def _differences_table(cells: Sequence[Cell]) -> str:
     for first, second in PAIRS:
         of = {"method": first, "minus": second, "at": ""}
         gaps = (entry(cells, metric=metric, **of) for metric in ACCURACIES)
-        verdict = pick(cells, metric="overall", **of).verdict
-        better = _BETTER.get(verdict, verdict)
-        rows.append([METHODS[first], METHODS[second], *gaps, better])
-    return markdown_table([*header, "Overall: is the first better?"], rows, words=2)
+        rows.append([METHODS[first], METHODS[second], *gaps])
+    return markdown_table(header, rows, words=2)
 
 
 def _features_table(cells: Sequence[Cell]) -> str:

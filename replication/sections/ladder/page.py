@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from replication.protocols import BESIDE, HEAD, LADDER, dlsa_rung
 from replication.reporting.figures import finished, paired_panel, panels, styled
-from replication.reporting.rendering import covered, section_page
+from replication.reporting.rendering import covered, section_page, unless_published
 from replication.reporting.tables import (
     METRIC_NAMES,
     PROTOCOL_NAMES,
@@ -37,12 +37,11 @@ _MOVED = dict(zip(TERMS, ("x", "second input", "frequencies"), strict=True))
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
     """The ladder on one benchmark: Markdown, and its figure by file name."""
     cells = measured.cells
-    published = measured.about["recipe"] == "published"
     overall = [cell for cell in cells if cell.metric == "overall"]
     text = section_page(
         measured,
         title,
-        None if published else "benchmarks",
+        unless_published(measured, "benchmarks"),
         finding=finding(measured),
         figures=folder,
         ladder=_steps_table(overall),

@@ -68,19 +68,12 @@ def finding(measured: Measurement) -> str:
         f"({VARIANTS[variant]}). That larger p leads to higher accuracy is "
         f"**{claim.verdict}**."
     )
-    remarks = []
-    for verdict, words in (
-        ("contradicted", "It falls from"),
-        ("undecided", "No rise is shown from"),
-    ):
-        if steps := _steps(measured, variant, boundary, verdict):
-            remarks.append(f"{words} p = {', '.join(map(_of_step, steps))}.")
     if any(not fit["at_rest"] for fit in measured.details["fits"]):
-        remarks.append(
-            "Classifiers were still improving when their training ended: accuracies "
+        text += (
+            " Classifiers were still improving when their training ended: accuracies "
             "are those of a short budget."
         )
-    return " ".join([text, *remarks])
+    return text
 
 
 # ---- Looking things up --------------------------------------------------------------
@@ -103,17 +96,10 @@ def _claim_of(measured: Measurement, variant: str, boundary: str) -> Claim | Non
     return pick(measured.claims, id=f"larger_p_{variant}_{boundary}")
 
 
-def _steps(
-    measured: Measurement, variant: str, boundary: str, verdict: str | None = None
-) -> list[Cell]:
-    """The steps of a curve, those with this verdict alone."""
-    return [
-        cell
-        for cell in measured.cells
-        if cell.minus
-        and is_of_curve(cell, variant, boundary)
-        and verdict in (None, cell.verdict)
-    ]
+def _steps(measured: Measurement, variant: str, boundary: str) -> list[Cell]:
+    """The steps of a curve."""
+    cells = (cell for cell in measured.cells if cell.minus)
+    return [cell for cell in cells if is_of_curve(cell, variant, boundary)]
 
 
 def _of_step(cell: Cell) -> str:
