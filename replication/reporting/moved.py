@@ -12,8 +12,7 @@ from replication.reporting.tables import (
     shown,
 )
 from replication.statistics.moves import MORE, Move
-from replication.statistics.results import Cell, Claim, Measurement
-from replication.statistics.verdicts import DECIDED
+from replication.statistics.results import Cell, Measurement
 
 # DLSA, by section: alone and minus what it is compared with. Other rows are folded.
 _FIRST = {
@@ -65,13 +64,11 @@ def moved_block(
     moves: Sequence[Move] | None,
     tables: Sequence[Measurement],
     titles: Mapping[str | None, str],
-    before: Sequence[Claim],
 ) -> str:
     """Markdown; empty where no setting differs.
 
-    Args:
-        moves: None where the commit has no decisions to compare with.
-        tables: of this run; `before`: claims of the commit.
+    `moves`: None where the commit has no decisions to compare with; `tables`: of this
+    run.
     """
     if not settings:
         return ""
@@ -95,7 +92,6 @@ def moved_block(
         first=markdown_table(_HEADER, rows[True], words=3) if rows[True] else "",
         others=markdown_table(_HEADER, rows[False], words=3) if rows[False] else "",
         other_count=len(rows[False]),
-        verdicts=list(_verdicts(before, tables, titles)),
     )
 
 
@@ -118,23 +114,3 @@ def _row(
 
 def _value(value: Any) -> str:
     return "the recipe's" if value is None else f"`{value}`"
-
-
-def _verdicts(
-    before: Sequence[Claim],
-    tables: Sequence[Measurement],
-    titles: Mapping[str | None, str],
-) -> Iterator[str]:
-    """Claims decided in one run and not so in the other, a line each."""
-
-    def key(claim: Claim) -> tuple[str | None, ...]:
-        return claim.section, claim.benchmark, claim.protocol, claim.id
-
-    old = {key(claim): claim.verdict for claim in before}
-    claims = dict.fromkeys(claim for table in tables for claim in table.claims)
-    for claim in claims:
-        was = old.get(key(claim))
-        if was not in (None, claim.verdict) and {was, claim.verdict} & {*DECIDED}:
-            under = PROTOCOL_NAMES.get(claim.protocol, "")
-            where = ", ".join(filter(None, (titles.get(claim.benchmark), under)))
-            yield f"{claim.statement} ({where}): {was} → {claim.verdict}."

@@ -258,9 +258,7 @@ def write_pages(pages: Iterable[Page], results: Results) -> None:
 
 def _what_moved(results: Results, stand_in: bool) -> str:
     """What a what-if changed against the last commit, on the stand-in or else."""
-    params, decisions, claims = map(
-        committed, (PARAMS, DECISIONS, RESULTS / "claims.json")
-    )
+    params, decisions = map(committed, (PARAMS, DECISIONS))
     tables = [table for table in results.measured.values() if _drawn(table) == stand_in]
     if params is None or not any(table.decisions for table in tables):
         return ""
@@ -269,7 +267,6 @@ def _what_moved(results: Results, stand_in: bool) -> str:
         decisions and moves(json.loads(decisions), tables, of_interest),
         tables,
         results.titles,
-        [Claim(**claim) for claim in json.loads(claims or "[]")],
     )
 
 

@@ -5,17 +5,12 @@ from dataclasses import replace
 from replication.reporting.moved import changed_settings, moved_block, of_interest
 from replication.statistics.moves import MORE, NOISE, Move
 from replication.statistics.results import Cell
-from tests.reporting.made import cell, claim, gap, measurement
+from tests.reporting.made import cell, gap, measurement
 
 TITLES = {"places_lt": "Places-LT"}
 SETTINGS = [("lambda_pure", None, 0.03)]
 TABLE = measurement(
-    cells=(cell(), cell(method="start", label="Head"), cell(method="no_mle")),
-    claims=(
-        claim(verdict="undecided"),
-        claim(id="same"),
-        claim(id="open", verdict="undecided after correction"),
-    ),
+    cells=(cell(), cell(method="start", label="Head"), cell(method="no_mle"))
 )
 
 
@@ -42,15 +37,13 @@ def test_settings_that_differ_have_their_whole_key() -> None:
     assert not [*changed_settings(now, now)]
 
 
-def test_dlsa_comes_first_other_rows_and_verdicts_are_folded() -> None:
+def test_dlsa_comes_first_and_other_rows_are_folded() -> None:
     moves = [
         move(gap(minus="start", mean=0.01), 0.005, NOISE),
         move(cell(), 0.02, MORE),
         move(cell(method="no_mle"), -0.005, NOISE),
     ]
-    before = [claim(), claim(id="same"), claim(id="gone", verdict="contradicted")]
-    before += [claim(id="open", verdict="undecided")]
-    text = moved_block(SETTINGS, moves, [TABLE], TITLES, before)
+    text = moved_block(SETTINGS, moves, [TABLE], TITLES)
     lines = text.splitlines()
     assert lines[:3] == [
         "## What this run changed",
@@ -65,19 +58,15 @@ def test_dlsa_comes_first_other_rows_and_verdicts_are_folded() -> None:
         "| +0.5 ± 1.0, noise |",
     ]
     assert "steps of the ladder that changed: 1<" in text.split("<details>")[1]
-    assert text.split("<details>")[2].splitlines()[1:3] == [
-        "",
-        "- It helps. (Places-LT): supported → undecided.",
-    ]
 
 
 def test_nothing_is_said_where_no_setting_differs_and_little_where_nothing_moved() -> (
     None
 ):
-    assert moved_block([], [move(cell(), 0.02, MORE)], [TABLE], TITLES, []) == ""
-    text = moved_block(SETTINGS, [], [TABLE], TITLES, [])
+    assert moved_block([], [move(cell(), 0.02, MORE)], [TABLE], TITLES) == ""
+    text = moved_block(SETTINGS, [], [TABLE], TITLES)
     assert "No decision changed" in text and "|" not in text
-    assert "keeps no decisions" in moved_block(SETTINGS, None, [TABLE], TITLES, [])
+    assert "keeps no decisions" in moved_block(SETTINGS, None, [TABLE], TITLES)
 
 
 def test_dlsa_the_rows_of_tables_and_the_steps_of_the_ladder_are_of_interest() -> None:
