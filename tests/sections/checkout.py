@@ -1,5 +1,6 @@
 """A checkout in which everything that a section builds on has been made, in small."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,6 +103,15 @@ def stage(name: str, **sections: Any) -> Stage:
         for key, value in (values | sections).items()
     }
     return Stage(f"{name}@{BENCHMARK}", SimpleNamespace(**methods, origins={}))
+
+
+def leads_with(found: str, text: str, figures: dict[str, str]) -> None:
+    """A page on real data: its finding, then its figures, and nothing missing."""
+    assert text.index(found) < text.index("![")
+    linked = re.findall(r"\(figures/x/([^)]+)\)", text)
+    assert linked and sorted(linked) == sorted(figures)
+    assert text.startswith("> **Places-LT**")
+    assert not {"stand-in", "nan", "None"} & set(re.findall(r"[\w-]+", text))
 
 
 def measured_in(

@@ -1,6 +1,5 @@
 """What one run changed against another, image by image."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,20 +17,20 @@ DLSA = np.where(np.arange(400) % 8, LABELS, 9)
 
 
 def run(
-    answers: Mapping[str, np.ndarray],
+    full: np.ndarray = DLSA,
+    start: np.ndarray = HEAD,
     seeds: tuple[int, ...] = (0, 1),
     labels: np.ndarray = LABELS,
-    section: str = "table2",
 ) -> Measurement:
     """A section of two rows, decided alike under every seed and protocol."""
     tables = {
         method: predictions_table(
             labels, {(seed, key): rows for seed in seeds for key in PROTOCOLS}
         )
-        for method, rows in answers.items()
+        for method, rows in (("start", start), ("full", full))
     }
     cells = (cell(method="start"), cell(), gap(minus="start"), cell(metric="few"))
-    return measurement(section=section, cells=cells, decisions=decisions(tables))
+    return measurement(cells=cells, decisions=decisions(tables))
 
 
 def moved(before: Measurement, *now: Measurement) -> dict[tuple[str, str | None], Move]:
@@ -39,16 +38,19 @@ def moved(before: Measurement, *now: Measurement) -> dict[tuple[str, str | None]
     return {(move.now.method, move.now.minus): move for move in found}
 
 
+def better(images: int) -> np.ndarray:
+    """DLSA's answers, with so many more of them right."""
+    answers, wrong = DLSA.copy(), np.flatnonzero(DLSA == 9)[:images]
+    answers[wrong] = LABELS[wrong]
+    return answers
+
+
 def test_a_move_by_hand() -> None:
     """400 images, 350 right before, 390 now: 40 of 400 are 10 points, in each seed.
 
     The head's decisions are the same, so that the difference to it moves as far.
     """
-    better = DLSA.copy()
-    better[np.flatnonzero(better == 9)[:40]] = LABELS[np.flatnonzero(better == 9)[:40]]
-    found = moved(
-        run({"start": HEAD, "full": DLSA}), run({"start": HEAD, "full": better})
-    )
+    found = moved(run(), run(better(40)))
     assert found.keys() == {("full", None), ("full", "start")}
     alone, gained = found["full", None], found["full", "start"]
     means = [getattr(alone, of).mean for of in ("before", "now", "change")]
@@ -63,45 +65,38 @@ def test_a_move_by_hand() -> None:
 
 def test_what_moves_by_chance_is_noise() -> None:
     """Ten images right that were wrong, ten wrong that were right: 0 points."""
-    other, wrong = DLSA.copy(), np.flatnonzero(DLSA == 9)[:10]
-    other[wrong], other[wrong + 1] = LABELS[wrong], 9
-    found = moved(
-        run({"start": HEAD, "full": DLSA}), run({"start": HEAD, "full": other})
-    )
-    change = found["full", None].change
+    other = better(10)
+    other[np.flatnonzero(DLSA == 9)[:10] + 1] = 9
+    change = moved(run(), run(other))["full", None].change
     assert change.mean == 0 and change.low < 0 < change.high
     assert change.verdict == NOISE
 
 
 def test_a_difference_moves_with_what_is_subtracted() -> None:
-    found = moved(
-        run({"start": HEAD, "full": DLSA}), run({"start": DLSA, "full": DLSA})
-    )
+    found = moved(run(), run(start=DLSA))
     assert found["start", None].change.mean == pytest.approx(0.375)
     assert found["full", "start"].change.mean == pytest.approx(-0.375)
 
 
 def test_where_no_decision_changed_nothing_moved_and_a_number_counts_once() -> None:
-    before = run({"start": HEAD, "full": DLSA})
+    before, later = run(), run(HEAD)
     assert moved(before, before) == {}
-    later = run({"start": HEAD, "full": HEAD})
     again = replace(later, section="table1")
     both = gathered([before, replace(before, section="table1")])
     assert len(moves(both, [later, again])) == len(moves(both, [later])) == 2
 
 
 def test_seeds_in_common_are_paired_and_other_images_are_not_compared() -> None:
-    before = run({"start": HEAD, "full": DLSA}, seeds=(0, 1, 2))
-    later = {"start": HEAD, "full": HEAD}
-    assert moved(before, run(later, seeds=(2, 5)))["full", None].seeds == (2,)
-    assert moved(before, run(later, seeds=(5,))) == {}
-    assert moved(before, run(later, labels=LABELS[::-1])) == {}
-    assert moved(replace(before, decisions=None), run(later)) == {}
+    before = run(seeds=(0, 1, 2))
+    assert moved(before, run(HEAD, seeds=(2, 5)))["full", None].seeds == (2,)
+    assert moved(before, run(HEAD, seeds=(5,))) == {}
+    assert moved(before, run(HEAD, labels=LABELS[::-1])) == {}
+    assert moved(replace(before, decisions=None), run(HEAD)) == {}
 
 
 def test_decisions_are_small_and_what_is_the_same_is_kept_once() -> None:
     """A bit an image in base64; alike under both seeds and protocols."""
-    kept = run({"start": HEAD, "full": DLSA}).decisions
+    kept = run().decisions
     assert len(kept["arrays"]) == 3  # the head's, DLSA's, the labels
     drawn = np.random.default_rng(0).integers(0, 2, 10_000)
     table = predictions_table(np.zeros(10_000, int), {(0, "validated"): drawn})
@@ -117,11 +112,7 @@ def test_numbers_that_move_as_one_are_judged_as_one() -> None:
 
     Six images of 400 that were wrong are right: p is between 2.5 and 5 %.
     """
-    better, wrong = DLSA.copy(), np.flatnonzero(DLSA == 9)[:6]
-    better[wrong] = LABELS[wrong]
-    found = moved(
-        run({"start": HEAD, "full": DLSA}), run({"start": HEAD, "full": better})
-    )
+    found = moved(run(), run(better(6)))
     p = found["full", None].change.p_value
     assert 0.025 < p < 0.05
     assert {move.change.verdict for move in found.values()} == {MORE}

@@ -1,14 +1,12 @@
 """Sect. 2's section on drawn features, from the stage's inputs to the page."""
 
-import re
-
 import pytest
 
 from replication.core.settings import EstimatorSettings
 from replication.sections.estimator import measure as estimator
 from replication.sections.estimator.page import finding, page
 from replication.statistics.results import Measurement, pick
-from tests.sections.checkout import BENCHMARK, measured_in
+from tests.sections.checkout import BENCHMARK, leads_with, measured_in
 
 SETTINGS = EstimatorSettings(
     etas=[0.3], steps=[1, 3], clusters=4, batch_size=8, draws=50, probes=2, seed=0
@@ -52,9 +50,6 @@ def test_what_the_equations_say_stands_beside_what_was_simulated(measured) -> No
 
 def test_page_leads_with_what_holds_on_which_reading(measured) -> None:
     text, figures = page(measured, "Places-LT", "figures/x")
-    linked = re.findall(r"\(figures/x/([^)]+)\)", text)
-    assert sorted(linked) == sorted(figures) == ["probes.svg", "simulation.svg"]
-    assert text.startswith("> **Places-LT**, the paper's own benchmark.")
-    assert text.index(finding(measured)) < text.index("## ")
+    leads_with(finding(measured), text, figures)
+    assert sorted(figures) == ["probes.svg", "simulation.svg"]
     assert "of 4 equations hold" in finding(measured)
-    assert "stand-in" not in text and "nan" not in text and "None" not in text

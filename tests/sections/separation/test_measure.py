@@ -8,7 +8,7 @@ from replication.core.settings import Fig2Settings
 from replication.sections.separation import measure as separation
 from replication.sections.separation.page import finding, page
 from replication.statistics.results import Measurement, pick
-from tests.sections.checkout import measured_in
+from tests.sections.checkout import leads_with, measured_in
 
 SETTINGS = Fig2Settings(
     inputs="features",
@@ -58,13 +58,11 @@ def test_cells_and_claims_of_every_curve(measured) -> None:
 
 
 def test_page_leads_with_its_finding_and_says_what_it_rests_on(measured) -> None:
-    text, figures = page(measured, "Places-LT", "figures/here")
-    assert set(figures) == {"accuracy.svg"} and "(figures/here/accuracy.svg)" in text
+    text, figures = page(measured, "Places-LT", "figures/x")
+    leads_with(finding(measured), text, figures)
     assert text.startswith("> **Places-LT**, not the paper's Fig. 2 (whose data")
-    assert text.index(finding(measured)) < text.index("![")
     assert "**This is an upper bound, not a method.**" in text
     assert "Networks are trained for the first reading alone" not in text
-    assert "stand-in" not in text and "nan" not in text and "None" not in text
 
 
 def test_what_is_unfinished_is_remarked(measured) -> None:
