@@ -183,8 +183,6 @@ def gain_in_words(
         of = {"protocol": protocol}
         claim = pick(measured.claims, id="gain_overall", **of)
         gap = pick(cells, minus=plain, **of)
-        if gap is None or claim is None:
-            return f"Not run: {name}."
         after = pick(cells, method=full, minus=None, **of)
         beside = entry(cells, shown, "not run", minus=budget, **of)
         said.append(
@@ -202,8 +200,6 @@ def figure_title(measured: Measurement, name: str, plain: str) -> str:
     of = {"protocol": "validated"}
     gap = pick(measured.cells, minus=plain, metric="overall", **of)
     claim = pick(measured.claims, id="gain_overall", **of)
-    if gap is None or claim is None:
-        return f"{name} was not run"
     return (
         f"{name} {does(claim)} the Overall of its head: {shown(gap)} points (validated)"
     )

@@ -90,8 +90,6 @@ def test_the_gain_is_said_under_each_protocol() -> None:
         "−10.0 ± 2.0 points (undecided after correction); against a plain classifier "
         "of equal budget: −10.0 ± 2.0."
     )
-    nothing = measurement(cells=())
-    assert gain_in_words(nothing, "full", "start", "plain") == "Not run: DLSA."
 
 
 def test_a_filter_has_a_row_a_protocol_and_an_empty_group_no_number() -> None:

@@ -9,29 +9,19 @@ from replication.protocols import BESIDE
 from replication.sections.ladder.experiment import ladder_cells
 from replication.sections.ladder.filters import filter_cells, filter_claims
 from replication.sections.ladder.page import finding, page
-from replication.statistics.results import PROTOCOLS, Measurement
-from tests.made import as_read, summary
-from tests.sections.ladder.test_experiment import BASIS, NOTES, rungs
+from replication.statistics.results import Measurement
+from tests.made import as_read, basis
+from tests.sections.ladder.test_experiment import NOTES, rungs
 from tests.sections.ladder.test_filters import filters
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Measurement:
     some = filters({"train": 3.0, "test": 0.8})
-    cells = ladder_cells(rungs(), NOTES, "drawn", BASIS)
-    made = Measurement(
-        section="ladder",
-        benchmark="places_lt",
-        cells=(*cells, *filter_cells(some, 2.0, BASIS)),
-        claims=tuple(filter_claims(some, BASIS)),
-        data=summary("places_lt"),
-        about={
-            "recipe": "published",
-            "filter": {"epochs": 50, "weight_exponent": 2.0},
-            "epochs_kept": {key: [[50, 49], [50, 48]] for key in PROTOCOLS},
-        },
-        details={"second_terms": "drawn", "seeds": ["0", "1", "2"]},
-    )
+    of = basis("ladder", filter={"epochs": 50, "weight_exponent": 2.0})
+    cells = ladder_cells(rungs(), NOTES, "drawn", of) + filter_cells(some, 2.0, of)
+    details = {"second_terms": "drawn", "seeds": ["0", "1", "2"]}
+    made = of.measured(cells, filter_claims(some, of), details)
     return as_read(made, tmp_path_factory.mktemp("made"))
 
 

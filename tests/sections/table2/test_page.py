@@ -7,28 +7,19 @@ import pytest
 from replication.sections.table2.experiment import row_claims
 from replication.sections.table2.page import finding, page
 from replication.statistics.results import Measurement
-from tests.made import as_read, diagnostics, predicted, summary
-from tests.sections.table2.test_experiment import ALL, BASIS, LABELS, TABLE, table_of
+from tests.made import as_read, basis, diagnostics, predicted
+from tests.sections.table2.test_experiment import ALL, LABELS, TABLE, table_of
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     shares = dict.fromkeys((*TABLE.rows, "start", "balanced_softmax"), 0.5)
     made = predicted(shares | {"start": 0.9}, LABELS, alike=("start",))
-    cells = table_of(made)
-    found = Measurement(
-        section="table2",
-        benchmark="places_lt",
-        cells=cells,
-        claims=tuple(row_claims(cells, TABLE, ALL, BASIS)),
-        data=summary("places_lt"),
-        about={"features": "a PaCo network", "cascade": {"leaving_share": 0.3}},
-        details={
-            "partial": ["another budget"],
-            "diagnostics": {row: diagnostics() for row in TABLE.rows},
-            "clusters": {"full": 500},
-        },
-    )
+    about = {"features": "a PaCo network", "cascade": {"leaving_share": 0.3}}
+    of, cells = basis("table2", **about), table_of(made)
+    details = {"partial": ["another budget"], "clusters": {"full": 500}}
+    details |= {"diagnostics": dict.fromkeys(TABLE.rows, diagnostics())}
+    found = of.measured(cells, row_claims(cells, TABLE, ALL, of), details)
     return as_read(found, tmp_path_factory.mktemp("made"))
 
 
