@@ -174,8 +174,7 @@ def gain_in_words(
 ) -> str:
     """What the full row does to the Overall of the head that it starts from.
 
-    Args:
-        plain, budget: rows of that head, and of a plain classifier of equal budget.
+    `plain`, `budget`: rows of that head, and of a plain classifier of equal budget.
     """
     cells = [cell for cell in beside_print(measured) if cell.metric == "overall"]
     before, said = pick(cells, method=plain, minus=None), []

@@ -17,22 +17,16 @@ _HEADER = (
 def disagreements(runs: Sequence[Run]) -> dict[str, str]:
     """What a reader must know before taking the runs behind a page for one run.
 
-    Commits are told apart and not named, so that a run repeated at another commit says
-    the same.
-
-    Returns:
-        In a few words -> in a sentence with the stages' names; none where the runs are
-        alike.
+    In a few words -> in a sentence with the stages' names. Commits are told apart and
+    not named, so that a run repeated at another commit says the same.
     """
     said = {}
     commits = _stages_by(runs, lambda run: run["commit"])
     if len(commits) > 1 and (changed := _of_two_contents(runs, "code")):
         stages = (f"({n}) {', '.join(of)}" for n, of in enumerate(commits.values(), 1))
-        what = (
-            f"{len(commits)} commits made these numbers, and code changed between them"
-        )
-        said[what] = (
-            f"Commits: {'; '.join(stages)}. Changed between them: {_paths(changed)}."
+        number, named = len(commits), "; ".join(stages)
+        said[f"{number} commits made these numbers, and code changed between them"] = (
+            f"Commits: {named}. Changed between them: {_paths(changed)}."
         )
     if dirty := [run["stage"] for run in runs if not run["clean"]]:
         said["Uncommitted code ran"] = f"Uncommitted code ran in {', '.join(dirty)}."

@@ -103,11 +103,7 @@ def relinked(
 def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:
     """The first line of a page: what its numbers are about.
 
-    Args:
-        data: summary of the benchmark, as `prepare` wrote it.
-        title: of the benchmark.
-        paper_data: what the paper's numbers are made from, in words; None where they
-            are made from this benchmark.
+    `paper_data`: what the paper's are made from, in words; None: from this benchmark.
     """
     if data["stand_in"]:
         return (
@@ -126,9 +122,7 @@ def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:
 def settings_sentence(about: Mapping[str, Any]) -> str:
     """Whose the settings behind a page are, and for how many no source has a value.
 
-    Args:
-        about: facts of the artefacts behind it: `recipe`, `guesses`; where there are
-            Flow Filters among them, which epochs were kept.
+    `about`: facts of the artefacts behind it, Flow Filters among them or not.
     """
     guesses = about["guesses"]
     kept = f" {epochs_sentence(about)}" if "epochs_kept" in about else ""

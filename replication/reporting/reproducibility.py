@@ -18,13 +18,7 @@ def reproducibility_page(
     guesses: Mapping[str, Mapping[str, int]],
     discrepancies: int,
 ) -> str:
-    """Markdown.
-
-    Args:
-        real: every run on real data.
-        guesses: benchmark, in words -> for how many of its settings no source has a
-            value; `discrepancies`: points at which the sources differ.
-    """
+    """Markdown; `guesses`: of a benchmark, in words; `real`: every run on real data."""
     by_quote, _ = by_sentence(sentences, claims)
     words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}
     guessed = " and ".join(

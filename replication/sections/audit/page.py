@@ -135,13 +135,13 @@ def _difference_table(gaps: Sequence[Difference]) -> str:
         ]
         for gap in gaps
     ]
-    header = [
-        "Best row minus",
-        "Metric",
-        "Printed, points",
+    header = ["Best row minus", "Metric", "Printed, points"]
+    header += [
         "1.96 SE, unrelated errors",
+        "More as long as D, %",
+        "D can be, %",
+        "More than chance?",
     ]
-    header += ["More as long as D, %", "D can be, %", "More than chance?"]
     return markdown_table(header, rows, words=2)
 
 

@@ -59,9 +59,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """Whether tuning helps DLSA, and whether the cascade is what it helps."""
     tuned, head = (_overall(measured, name) for name in ("chosen", "head"))
-    of_head, of_plain = (
-        _overall(measured, "chosen", minus) for minus in ("head", "plain")
-    )
+    of_head, of_plain = (_overall(measured, "chosen", m) for m in ("head", "plain"))
     does = {"supported": "beats", "contradicted": "loses to"}.get(
         of_head.verdict, "is not shown to differ from"
     )

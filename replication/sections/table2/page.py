@@ -119,26 +119,17 @@ def _leaving_figure(
 ) -> str:
     """Whom the first filter lets go, per variant: share of each shot group.
 
-    Under protocol `validated`; the title is about the first variant.
-
-    Args:
-        diagnostics: variant -> seed -> what the stage wrote.
-        labels: variant -> what a reader calls it.
-        share: of the training samples that was meant to leave.
+    Under protocol `validated`; the title is about the first variant. `diagnostics`:
+    variant -> seed -> what the stage wrote; `share`: that was meant to leave.
     """
     (axes,), places = panels(3.0, 1, 1), np.arange(len(diagnostics))
     first = []
     for number, (group, colour) in enumerate(GROUP_COLOURS.items()):
-        leaving = 100 * np.array(
-            [
-                [
-                    _first_filter(run)["leaving_by_group"][group]
-                    for run in seeds.values()
-                ]
-                for seeds in diagnostics.values()
-            ],
-            dtype=float,
-        )
+        shares = [
+            [_first_filter(run)["leaving_by_group"][group] for run in seeds.values()]
+            for seeds in diagnostics.values()
+        ]
+        leaving = 100 * np.array(shares, dtype=float)
         x, mean = places + 0.26 * (number - 1), leaving.mean(1)
         first.append(f"{mean[0]:.0f} % of {METRIC_NAMES[group]}")
         axes.bar(x, mean, width=0.24, color=colour, label=METRIC_NAMES[group])
