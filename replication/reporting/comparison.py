@@ -32,10 +32,7 @@ def beside_print(measured: Measurement) -> tuple[Cell, ...]:
 
 
 def row_tables(
-    measured: Measurement,
-    metrics: Sequence[str],
-    tests: Mapping[str, str],
-    minus: str,
+    measured: Measurement, metrics: Sequence[str], tests: Mapping[str, str], minus: str
 ) -> dict[str, Any]:
     """What both templates show of the rows; `minus` heads those subtracted.
 

@@ -96,9 +96,7 @@ def moved_block(
 
 
 def _row(
-    move: Move,
-    labels: Mapping[tuple[str, str], str],
-    titles: Mapping[str | None, str],
+    move: Move, labels: Mapping[tuple[str, str], str], titles: Mapping[str | None, str]
 ) -> list[str]:
     cell = move.now
     names = [labels[cell.section, m] for m in (cell.method, cell.minus) if m]

@@ -6,9 +6,7 @@ import re
 import pytest
 
 from replication.core.settings import PUBLISHED
-from replication.published.reader import (
-    read_published_tables,
-)
+from replication.published.reader import read_published_tables
 
 
 def printed_table(text: str, number: int) -> dict[str, dict[str, float | None]]:

@@ -106,10 +106,7 @@ def test_each_starts_from_the_commit_whatever_came_before(
             "params.yaml: inputs.own.images: expected own in benchmarks, which nothing "
             "else reads this for, got ['cifar100_lt', 'inat18']",
         ),
-        (
-            "sigma.x=1",
-            "params.yaml: sigma.x: expected a known setting, got this one",
-        ),
+        ("sigma.x=1", "params.yaml: sigma.x: expected a known setting, got this one"),
         (
             "lambda_pure=-1",
             "params.yaml: lambda_pure: expected greater than or equal to 0, got -1",

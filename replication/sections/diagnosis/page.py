@@ -20,11 +20,7 @@ from replication.reporting.tables import (
     percent,
 )
 from replication.samples.metrics import ACCURACIES
-from replication.sections.diagnosis.experiment import (
-    AUGMENTED,
-    METHODS,
-    PAIRS,
-)
+from replication.sections.diagnosis.experiment import AUGMENTED, METHODS, PAIRS
 from replication.sections.diagnosis.search import FACTORS, value_in_words
 from replication.statistics.results import Cell, Measurement, pick
 

@@ -33,11 +33,7 @@ from replication.sections.table2.experiment import (
 from replication.statistics.results import Measurement
 
 OF_PAPER = "Places-LT with a ResNet-152"
-_TESTS = {
-    START: "gain_overall",
-    COMPARATOR: "cascade_helps",
-    REFITTED: "over_refitted",
-}
+_TESTS = {START: "gain_overall", COMPARATOR: "cascade_helps", REFITTED: "over_refitted"}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:

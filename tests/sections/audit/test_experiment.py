@@ -24,12 +24,7 @@ from replication.sections.audit.bounds import (
     overall_bound,
 )
 from replication.sections.audit.experiment import mcc_claims, table_bounds
-from replication.sections.audit.printed import (
-    OTHER_READINGS,
-    STATED,
-    Design,
-    design_of,
-)
+from replication.sections.audit.printed import OTHER_READINGS, STATED, Design, design_of
 
 # One class of each shot group, and of each border.
 SMALL = Design("small", {200: 1, 100: 1, 20: 1, 5: 1}, 10)
