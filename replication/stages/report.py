@@ -120,9 +120,10 @@ def main(stage: Stage) -> None:
     titles = {name: stage.settings.title(name) for name in benchmarks}
     results = Results(measured, titles, read_records(), _real_runs(measured, titles))
     write_results(list(measured.values()))
+    claims = claims_page(results.claims(stand_in=False), titles)
     pages = [
         _evidence_page(results),
-        _claims_page(results),
+        Page("claims.md", [_part(results, "Claims", claims, results.not_drawn())]),
         _reproducibility_page(results),
     ]
     for section in SECTIONS:
@@ -334,23 +335,13 @@ def _stand_in_page(pages: Iterable[Page], results: Results) -> Page:
     return Page(f"{STAND_IN}README.md", [part])
 
 
-def _claims_page(results: Results) -> Page:
-    """Every sentence of the supplement that could be wrong, with what came out."""
-    text = claims_page(results.claims(stand_in=False), results.titles)
-    return Page("claims.md", [_part(results, "Claims", text, results.not_drawn())])
-
-
 def _evidence_page(results: Results) -> Page:
     """Whether DLSA helps: this run on real data, and every kept run."""
     folder, table1 = "figures/evidence", read_published_tables()["table1"]
     text, figures = evidence_page(results.real, table1, folder)
-    part = _part(
-        results,
-        "Does DLSA help?",
-        text,
-        [*_evidence_tables(results.measured)],
-        figures={f"{folder}/{name}": svg for name, svg in figures.items()},
-    )
+    drawn = {f"{folder}/{name}": svg for name, svg in figures.items()}
+    behind = [*_evidence_tables(results.measured)]
+    part = _part(results, "Does DLSA help?", text, behind, figures=drawn)
     return Page("evidence.md", [part])
 
 

@@ -73,16 +73,14 @@ def test_the_gain_is_said_under_each_protocol() -> None:
     cells = [*under_both(method="start", mean=0.5), *under_both()]
     for minus in ("start", "plain"):
         cells += [gap(minus=minus, protocol=name, **LOST) for name in PROTOCOLS]
-
-    def said(*verdicts: str) -> str:
-        claims = [
-            claim(id="gain_overall", protocol=name, verdict=verdict, mean=-0.1)
-            for name, verdict in zip(PROTOCOLS, verdicts, strict=True)
-        ]
-        measured = measurement(cells=tuple(cells), claims=tuple(claims))
-        return gain_in_words(measured, "full", "start", "plain")
-
-    assert said("contradicted", UNDECIDED_AFTER) == (
+    claims = [
+        claim(id="gain_overall", protocol=name, verdict=verdict, mean=-0.1)
+        for name, verdict in zip(
+            PROTOCOLS, ("contradicted", UNDECIDED_AFTER), strict=True
+        )
+    ]
+    measured = measurement(cells=cells, claims=claims)
+    assert gain_in_words(measured, "full", "start", "plain") == (
         "Where nothing is chosen on test images (*validated*), DLSA lowers Overall "
         "accuracy: 50.0 % becomes 40.0 %, −10.0 ± 2.0 points (contradicted); against a "
         "plain classifier of equal budget: −10.0 ± 2.0. With the authors' habits "
