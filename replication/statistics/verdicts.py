@@ -1,7 +1,7 @@
 """The verdict rules, all of them, in one place.
 
-Per claim: supported, contradicted, undecided, not run. Per printed number: consistent,
-imprecise; partial; not run.
+Per claim: supported, contradicted, undecided, not run. Per printed number: undecided,
+one network; partial; not run.
 
 A verdict on a claim rests on its own 95 % interval, as if it were the only one. Of
 twenty claims without anything behind them one would then be decided by chance. So every
@@ -25,7 +25,7 @@ from replication.statistics.results import Claim
 ClaimVerdict = Literal[
     "supported", "contradicted", "undecided", "undecided after correction", "not run"
 ]
-NumberVerdict = Literal["consistent, imprecise", "partial", "not run"]
+NumberVerdict = Literal["undecided, one network", "partial", "not run"]
 
 RISK = 0.05
 DECIDED = ("supported", "contradicted")
@@ -210,4 +210,4 @@ def judge_number(per_seed: Sequence[float], same_conditions: bool) -> NumberVerd
     """
     if np.isnan(per_seed).all():
         return "not run"
-    return "consistent, imprecise" if same_conditions else "partial"
+    return "undecided, one network" if same_conditions else "partial"

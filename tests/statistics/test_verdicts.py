@@ -43,8 +43,8 @@ def test_claim(low: float | None, high: float | None, verdict: str) -> None:
 @pytest.mark.parametrize(
     ("per_seed", "same_conditions", "verdict"),
     [
-        ((0.420, 0.421, NAN), True, "consistent, imprecise"),
-        ((0.1,), True, "consistent, imprecise"),
+        ((0.420, 0.421, NAN), True, "undecided, one network"),
+        ((0.1,), True, "undecided, one network"),
         ((0.421,) * 3, False, "partial"),
         ((NAN, NAN), True, "not run"),
         ((), False, "not run"),
