@@ -290,7 +290,8 @@ def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
 
 def _figure_title(runs: Sequence[RealRun]) -> str:
     runs, test = _counted(runs) or runs, COMPARED["plain"]
-    return f"DLSA is {_shown(ASKED[test], _verdicts(runs, test), len(runs) > 1)}"
+    said = _shown(ASKED[test], _verdicts(runs, test), len(runs) > 1)
+    return f"DLSA is {said}" + " runs" * said[-1].isdigit()
 
 
 def _verdicts(runs: Sequence[RealRun], test: str) -> list[str]:
