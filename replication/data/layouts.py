@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from replication.core.files import BadInput
+from replication.data.devkit import check_devkit
 from replication.data.listing import Listing, first_of
 from replication.data.lists import Published, read_lists
 
@@ -55,7 +56,8 @@ def _place(home: str, listed: str) -> str:
 def list_official(root: Path, published: Published, thinned: bool) -> Listing:
     """List the images that the field's lists name, wherever the archive put them.
 
-    Raises BadInput: the lists are not fit to be used, or an image is not there.
+    Raises BadInput: the lists are not fit to be used, an image is not there, or the
+    devkit's labels are others than the list's.
     """
     lists = read_lists(root, published, thinned)
     parts = lists.splits.values()
@@ -85,7 +87,9 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
             *problems,
             *first_of(lines, root, "missing images"),
         ]
-        raise BadInput(problems)
+    devkit, wrong = check_devkit(root, published.benchmark, lists)
+    if problems or wrong:
+        raise BadInput(problems + wrong)
     origin = {
         "lists": {
             split: {
@@ -98,6 +102,7 @@ def list_official(root: Path, published: Published, thinned: bool) -> Listing:
         },
         "published_counts": lists.published_counts,
         "layout": layout,
+        "devkit": devkit,
     }
     paths = paths.astype(str)
     return Listing(root, paths, labels, splits, lists.class_names, origin)

@@ -64,6 +64,9 @@ def _found(listing: Listing) -> Iterator[str]:
             yield f"{listed['file']}: {same} published list ({listed['blob']})"
         homes = listing.origin["layout"].items()
         yield f"images lie: {', '.join(f'{top}/ in {home}' for top, home in homes)}"
+        if listing.origin["devkit"] is not None:
+            checked = "held against the list" if listing.origin["devkit"] else "absent"
+            yield f"labels of the devkit: {checked}"
 
 
 def _size_problem(place: Path) -> str | None:

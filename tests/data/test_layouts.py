@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.io
 
 from replication.core.settings import DataSettings
 from replication.data import sources
@@ -91,6 +93,7 @@ def test_listed_images_are_found_in_every_layout(
         },
         "published_counts": True,
         "layout": dict(zip(tops, homes.split(), strict=True)),
+        "devkit": False if benchmark == "imagenet_lt" else None,
     }
 
 
@@ -248,3 +251,57 @@ def test_list_that_is_not_the_published_one_is_called_so(laid_out, tmp_path) -> 
         f"Places_LT_test.txt is not the published list (git blob {blob}, published "
         f"{known.lists['test'].blob}); its class counts are the published ones."
     ]
+
+
+# --- ImageNet's devkit
+
+
+def write_devkit(folder: Path, lines: list[str]) -> tuple[Path, list[int]]:
+    """meta.mat and the labels of 50,000 images, right for the listed ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [line.split()[0].split("/") for line in lines]
+    wnids = sorted({wnid for _, wnid, _ in parts}, reverse=True)
+    synsets = np.zeros(
+        len(wnids), [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
+    )
+    for number, wnid in enumerate(wnids, 1):
+        synsets[number - 1] = (number, wnid, f"words of {wnid}")
+    scipy.io.savemat(folder / "meta.mat", {"synsets": synsets})
+    labels = np.ones(50000, int)
+    numbers = [int(name.split("_")[2].split(".")[0]) for _, _, name in parts]
+    for number, (_, wnid, _) in zip(numbers, parts, strict=True):
+        labels[number - 1] = wnids.index(wnid) + 1
+    truth = folder / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text(text(map(str, labels)))
+    return truth, numbers
+
+
+def test_devkit_is_held_against_the_test_list(laid_out, refused) -> None:
+    root, known, lines = laid_out("imagenet_lt", flat)
+    truth, numbers = write_devkit(root / "ILSVRC2012_devkit_t12/data", lines["test"])
+    origin = list_official(root, known, thinned=False).origin
+    assert origin is not None and origin["devkit"] is True
+    labels = truth.read_text().split()
+    labels[numbers[0] - 1] = "1"
+    labels[numbers[2] - 1] = "77"
+    truth.write_text(text(labels))
+    listed = [line.split("/")[1] for line in lines["test"]]
+    place = root / "ImageNet_LT_test.txt"
+    assert refused(lambda: list_official(root, known, thinned=False)) == [
+        f"{truth}:{numbers[0]}: expected {listed[0]}, as in {place}:1, got "
+        f"{max(listed)}",
+        f"{truth}:{numbers[2]}: expected {listed[2]}, as in {place}:3, got 77",
+    ]
+
+
+def test_devkit_that_cannot_be_used_is_refused(laid_out, refused) -> None:
+    root, known, lines = laid_out("imagenet_lt")
+    truth, _ = write_devkit(root, lines["test"])
+    truth.write_text("")
+    problems = refused(lambda: list_official(root, known, thinned=False))
+    assert len(problems) == 11
+    assert problems[0].endswith(", got no line")
+    assert problems[10] == f"{truth}: 8 more labels like these"
+    (root / "meta.mat").write_bytes(b"no MATLAB file" * 20)
+    (problem,) = refused(lambda: list_official(root, known, thinned=False))
+    assert problem.startswith(f"{root}/meta.mat: expected the devkit's synsets, got ")
