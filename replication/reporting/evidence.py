@@ -58,7 +58,7 @@ class RealRun:
     Fields: `title` of the benchmark; `features` in words; `grade` of evidence; `link`
     to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other,
     by Table 2's rows; `filters`, cells of its ladder; `changed`, its settings that are
-    not the recipe's.
+    not the recipe's; `backbone`, the seed of its network's training.
     """
 
     title: str
@@ -69,6 +69,7 @@ class RealRun:
     claims: Sequence[Claim]
     filters: Sequence[Cell] = ()
     changed: Mapping[str, Any] = field(default_factory=dict)
+    backbone: int = 0
 
     @classmethod
     def of(
@@ -100,7 +101,8 @@ class RealRun:
         """Data and network, which tell runs apart: `PlanktonSet, resnet50, frozen`."""
         network = self.features.removeprefix("a ").split()[0].strip(",")
         frozen = ", frozen" if ", frozen" in self.features else ""
-        return f"{self.title}, {network}{frozen}"
+        again = f", seed {self.backbone}" if self.backbone else ""
+        return f"{self.title}, {network}{frozen}{again}"
 
     @property
     def settings(self) -> str:

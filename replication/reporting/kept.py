@@ -1,5 +1,6 @@
 """Runs below kept/: what each one found, and what several backbones say together."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,11 +20,12 @@ from replication.statistics.intervals import over_seeds
 from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judged
 
-# Parts of params.yaml that change no number of Table 2.
+# Parts of params.yaml that change no number of Table 2, or only what is known of the
+# network: how a network that was imported came about stands in no setting.
 _ELSEWHERE = {
     *("benchmarks", "comparison", "ablation", "confusion", "selection", "separation"),
     *("diagnosis", "machine", "inputs", "ce", "decoupling", "sweep", "estimator"),
-    *("diagnose", "fig2", "seeds"),
+    *("diagnose", "fig2", "seeds", "view", "backbone", "paco"),
 }
 
 
@@ -38,17 +40,11 @@ class KeptRun:
     params: Mapping[str, Any]
     source: str
 
-    @property
-    def backbone(self) -> int:
-        """Seed of the trained network."""
-        return self.params["backbone"]["seed"]
-
     def alike(self) -> str:
         """Equal where two runs differ in nothing but the backbone's seed, and names."""
         settings = {k: v for k, v in self.params.items() if k not in _ELSEWHERE}
-        settings["backbone"] = {**settings["backbone"], "seed": None}
-        data = sorted({(cell.benchmark, cell.data) for cell in self.found.cells})
-        return repr((data, settings))
+        network = re.split(r"[,;(]", self.found.features.removeprefix("a "))[0].strip()
+        return repr((self.found.title, self.found.grade, network, settings))
 
 
 def read_kept(folder: Path, link: str) -> list[KeptRun]:
@@ -70,6 +66,7 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
     for name, facts in about.items():
         said = {key: facts[key] for key in ("title", "features", "grade")}
         said |= {"link": link, "changed": facts["settings"]}
+        said |= {"backbone": params["backbone"]["seed"]}
         found = RealRun.of(name, cells, claims, **said)
         runs.append(KeptRun(found, params, facts["source"]))
     return runs
@@ -146,7 +143,7 @@ def _over_backbones(runs: Sequence[KeptRun]) -> str:
         groups.setdefault(run.alike(), []).append(run)
     rows = []
     for group in groups.values():
-        backbones = {run.backbone for run in group}
+        backbones = {run.found.backbone for run in group}
         about = [group[0].found.title, group[0].found.grade, str(len(backbones))]
         for protocol, words in PROTOCOL_NAMES.items() if len(backbones) > 1 else ():
             gaps = (backbone_gap(group, other, protocol) for other in COMPARED)
@@ -178,6 +175,6 @@ def backbone_gap(runs: Sequence[KeptRun], other: str, protocol: str) -> Cell | N
         gap = run.found.gap(other, protocol)
         if gap is None:
             return None
-        of_backbone.setdefault(run.backbone, []).append(gap.mean)
+        of_backbone.setdefault(run.found.backbone, []).append(gap.mean)
     values = over_seeds([float(np.mean(some)) for some in of_backbone.values()])
     return replace(gap, printed=None, **estimated(values) | judged([values]))

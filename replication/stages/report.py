@@ -178,6 +178,7 @@ def _real_runs(
             grade=grade_of(table.data, table.about),
             link=f"{table.section}.md",
             changed={k: v for k, v in given.items() if k in table.about["departures"]},
+            backbone=given["backbone.seed"],
         )
         for table in _evidence_tables(measured).values()
     ]

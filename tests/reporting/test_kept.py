@@ -29,13 +29,13 @@ SOURCE = "trained here"
 
 
 def run(
-    mean: float, backbone: int, data: str = "images da7a", **params: object
+    mean: float, backbone: int, features: str = "a network", **params: object
 ) -> KeptRun:
     """A run that found a difference to DLSA's head."""
-    named = {"network": "x", "seed": backbone}
-    cells = [cell(data=data), gap(minus="start", mean=mean, data=data)]
-    found = RealRun(**FACTS, link="a", cells=cells, claims=[])
-    return KeptRun(found, PARAMS | {"backbone": named} | params, SOURCE)
+    facts = FACTS | {"features": features, "backbone": backbone}
+    cells = [cell(), gap(minus="start", mean=mean)]
+    found = RealRun(**facts, link="a", cells=cells, claims=[])
+    return KeptRun(found, PARAMS | params, SOURCE)
 
 
 def write_run(folder: Path, *cells: Cell) -> None:
@@ -99,7 +99,7 @@ def test_the_spread_between_backbones_by_hand() -> None:
         run(0.01, 0),  # the same backbone
         run(0.01, 1, recipe="verbatim"),
         run(0.01, 1, lambda_pure=0.03),
-        run(0.01, 1, data="images 0the"),
+        run(0.01, 1, features="another network"),
     ],
 )
 def test_only_runs_that_differ_in_their_backbone_alone_are_one_sample(
@@ -107,8 +107,10 @@ def test_only_runs_that_differ_in_their_backbone_alone_are_one_sample(
 ) -> None:
     text = kept_page([run(0.02, 0), other])
     assert "## Over backbones" not in text
-    alike = run(0.01, 1, seeds=[0], machine={"device": "cpu"})
+    imported = "network (at commit abc), imported"
+    alike = run(0.01, 1, imported, seeds=[0], machine={"device": "cpu"})
     text = kept_page([run(0.02, 0), alike])
+    assert "[Places-LT, network, seed 1](a)" in text
     assert (
         "| Places-LT | real data, scaled | 2 | validated | +1.5 ± 6.4, undecided |"
         in text
