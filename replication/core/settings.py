@@ -23,6 +23,7 @@ from pydantic import (
     PlainValidator,
     Tag,
     create_model,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -126,6 +127,12 @@ class Each(Frozen, Generic[_Item]):
 
     ce: _Item
     paco: _Item
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_out_is_null(cls, value: Any) -> Any:
+        given = isinstance(value, dict)
+        return dict.fromkeys(OBJECTIVES) | value if given else value
 
 
 def _kind_of_door(value: Any) -> str | None:

@@ -66,7 +66,10 @@ NOTHING = "expected a value or null, got nothing"
 MALFORMED: list[tuple[Changes, list[str]]] = [
     ({"lamda_pure": 1}, [f"lamda_pure: {KNOWN}; did you mean lambda_pure?"]),
     ({1: 2}, [f"1: {KNOWN}"]),
-    ({"inputs.own.features": {"ce": "/tmp"}}, [f"inputs.own.features.paco: {NOTHING}"]),
+    (
+        {"inputs.own.features": {"ce": "/tmp"}},
+        ["inputs.own.features.paco: expected a valid string, got None"],
+    ),
     (
         {"machine.device": "gpu"},
         [
@@ -264,6 +267,14 @@ def test_a_door_serves_every_objective_or_each_its_own(load_with, tmp_path) -> N
     assert two.features("own", "paco") == tmp_path / "b"
     assert two.decoupling("own").inputs == two.fig2("own").inputs == "features"
     assert one.checkpoint("own", "ce") is None
+
+
+def test_a_checkpoint_left_out_is_null(load_with, tmp_path) -> None:
+    (tmp_path / "a.pth").touch()
+    doors = {"images": str(tmp_path), "checkpoint": {"ce": str(tmp_path / "a.pth")}}
+    own = load_with({"inputs.own": doors})
+    assert own.checkpoint("own", "ce") == tmp_path / "a.pth"
+    assert own.checkpoint("own", "paco") is None
 
 
 def test_data_of_ones_own_is_called_by_its_folder(load_with, tmp_path) -> None:
