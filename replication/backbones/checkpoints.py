@@ -7,7 +7,7 @@ packages have them, and what the backbone stage writes.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +16,19 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from replication.backbones.networks import build_network
+from replication.backbones.networks import build_network, check_network
 from replication.core.files import BadInput, read_about
 from replication.core.pixels import is_file
 from replication.core.state import read_state
 
-Source = Literal["PaCo", "Decouple", "torchvision or timm", "EfficientNet-Lite", "ours"]
+Source = Literal[
+    "PaCo",
+    "MoCo, or PaCo without its head",
+    "Decouple",
+    "torchvision or timm",
+    "EfficientNet-Lite",
+    "ours",
+]
 Weights = dict[str, Tensor]
 
 # Where a training state has its weights: Decouple's best, then in timm's order.
@@ -95,20 +102,22 @@ def read_checkpoint(
     built = build_network(network, num_classes, None, seed=0)
     head = _head_name(path, network, built)
     content = _read(path)
-    names = built.state_dict().keys()
-    weights, source, ignored = _recognised(path, content, head, names)
+    expected = built.state_dict()
+    weights, source, ignored = _recognised(path, content, head, expected)
     if "_conv_stem.weight" in weights and isinstance(
         getattr(built, "blocks", None), nn.Sequential
     ):
         weights, source = _from_lite(weights, built.blocks, head), "EfficientNet-Lite"
     if not with_head:
         ignored += _without_head(weights, head)
-    if path.suffix == ".safetensors" and _is_ours(path, network):
+    about = read_about(path) if path.suffix == ".safetensors" else {}
+    if {"network", "classes"} <= about.keys():
         source = "ours"
+    _refuse_another(path, about.get("network", content.get("arch")), network)
     if not weights:
         names = ", ".join(sorted(map(str, content))) or "nothing"
         raise BadInput(f"{path}: expected weights by name, got {names}")
-    state = _fitted(path, weights, built.state_dict(), network, head)
+    state = _fitted(path, weights, expected, network, head)
     if (scales := state.pop("scales", None)) is not None:
         state[f"{head}.weight"] = state[f"{head}.weight"] * scales[:, None]
         state[f"{head}.bias"] = state[f"{head}.bias"] * scales
@@ -140,32 +149,30 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _is_ours(path: Path, network: str) -> bool:
-    """Whether this suite wrote the file; if so, it names the network it is of."""
-    about = read_about(path)
-    if not {"network", "classes"} <= about.keys():
-        return False
-    names = (str(about["network"]), network)
-    if len({name.split(".")[0] for name in names}) > 1:  # without timm's weight tags
-        raise BadInput(
-            f"{path}: backbone.network: expected weights of {network}, got those of "
-            f"{about['network']}"
-        )
-    return True
+def _refuse_another(path: Path, said: Any, network: str) -> None:
+    """Refuse a file that names another network, of which shapes may tell nothing."""
+    theirs, ours = (str(name).split(".")[0] for name in (said, network))  # without tags
+    if said is None or theirs == ours:
+        return
+    try:
+        check_network(theirs)
+    except BadInput:
+        return  # a word of its maker's
+    raise BadInput(
+        f"{path}: backbone.network: expected weights of {network}, got those of {said}"
+    )
 
 
 # ---- Recognising --------------------------------------------------------------------
 
 
 def _recognised(
-    path: Path, content: Mapping[str, Any], head: str, names: Collection[str]
+    path: Path, content: Mapping[str, Any], head: str, expected: Weights
 ) -> tuple[Weights, Source, list[str]]:
     """The weights under the network's own names, whose format, and what was left."""
-    held = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
-    others = [key for key, value in content.items() if _tensors(value)]
-    wrapper = held[0] if held else others[0] if len(others) == 1 else None
-    flat = content if wrapper is None else content[wrapper]
-    beside = [] if wrapper is None else [key for key in content if key != wrapper]
+    held = [key for key in _WRAPPERS if _tensors(content.get(key))]
+    flat = content[held[0]] if held else content
+    beside = [key for key in content if held and key != held[0]]
     ignored = _lines(beside, "not of the chosen weights")
     if isinstance(flat.get("feat_model"), Mapping):
         weights = _tensors(flat["feat_model"])
@@ -173,7 +180,7 @@ def _recognised(
             kind, _, rest = name.partition(".")
             weights[f"{head}.{rest}" if kind == "fc" else name] = value
         return weights, "Decouple", ignored
-    rest = [key for key, value in flat.items() if not isinstance(value, Tensor)]
+    rest = [key for key, value in flat.items() if not _tensors({key: value})]
     ignored += _lines(rest, "not a tensor")
     weights = _tensors(flat)
     for name in weights:
@@ -181,22 +188,44 @@ def _recognised(
         if encoder:
             inner = {n.removeprefix(outer): value for n, value in weights.items()}
             return _from_paco(inner, head, ignored)
-    ignored += _take_prefix_off(path, weights, names)
+    _name_the_head(weights, head, expected)
+    ignored += _take_prefix_off(path, weights, expected)
     source: Source = "Decouple" if "scales" in weights else "torchvision or timm"
     return weights, source, ignored
 
 
-def _tensors(flat: Any) -> Weights:
-    """Tensors by name, without what parallel and compiled networks put before it."""
+def _tensors(nested: Any, levels: int = 4) -> Weights:
+    """Tensors by name, without what parallel and compiled networks put before it.
+
+    `levels`: how deep to look: a file may hold itself.
+    """
     from timm.models import clean_state_dict
 
-    items = flat.items() if isinstance(flat, Mapping) else ()
+    items = nested.items() if isinstance(nested, Mapping) else ()
     tensors = {str(k): v for k, v in items if isinstance(v, Tensor)}
     tensors.pop("n_averaged", None)  # PyTorch's AveragedModel counts in it
-    return clean_state_dict(tensors)
+    tensors = clean_state_dict(tensors)
+    for key, value in items if levels else ():
+        inner = _tensors(value, levels - 1)
+        tensors |= {f"{key}.{name}": tensor for name, tensor in inner.items()}
+    return tensors
 
 
-def _take_prefix_off(path: Path, weights: Weights, names: Collection[str]) -> list[str]:
+def _name_the_head(weights: Weights, head: str, expected: Weights) -> None:
+    """Give the one layer that has the head's shape the head's name."""
+    of_head = (f"{head}.weight", f"{head}.bias")
+    layers = []
+    for name in weights:
+        pair = (name, f"{name.removesuffix('weight')}bias")
+        both = zip(pair, of_head, strict=True)
+        if all(n in weights and weights[n].shape == expected[h].shape for n, h in both):
+            layers.append(pair)
+    if len(layers) == 1:
+        values = [weights.pop(name) for name in layers[0]]
+        weights.update(zip(of_head, values, strict=True))
+
+
+def _take_prefix_off(path: Path, weights: Weights, names: Weights) -> list[str]:
     """Take off what a wrapper put before the network's names; a line for the rest.
 
     Raises BadInput: the names are there under several prefixes.
@@ -223,7 +252,8 @@ def _take_prefix_off(path: Path, weights: Weights, names: Collection[str]) -> li
     taken = {name: weights[whole] for name, whole in inside.items()}
     weights.clear()
     weights.update(taken | kept)
-    return _lines([n for n in outside if n not in kept], f"not under {prefix}")
+    left = {name.split(".")[0] for name in outside if name not in kept}
+    return _lines([*left], f"not under {prefix}")
 
 
 def _lines(names: list[Any], reason: str) -> list[str]:
@@ -248,7 +278,8 @@ def _from_paco(
         for key, number in left.items()
         if number
     ]
-    return used, "PaCo", ignored + lines
+    headed = f"{head}.weight" in used
+    return used, "PaCo" if headed else "MoCo, or PaCo without its head", ignored + lines
 
 
 def _from_lite(weights: Weights, stages: nn.Sequential, head: str) -> Weights:

@@ -127,6 +127,20 @@ def remedy(path: PathLike) -> str:
     return "; delete it and call again: it is made anew" if made_here else ""
 
 
+def beginning(path: PathLike) -> str:
+    """What tells a web page, a pointer to a file or an empty one: size and first bytes.
+
+    Raises BadInput: it is no file, or not to be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(24)
+    except OSError as error:
+        raise BadInput(f"{path}: expected a file, got {error.strerror}") from None
+    size = Path(path).stat().st_size
+    return f"{size:,} bytes that begin with {start!r}" if size else "an empty file"
+
+
 def first_line(error: BaseException) -> str:
     """Of what an error says; its kind where it says nothing."""
     lines = str(error).strip().splitlines()
@@ -219,7 +233,8 @@ def _opened(path: PathLike) -> Iterator[Any]:
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise _unreadable(path, "safetensors", error) from None
+        got = f"{beginning(path)}: {first_line(error)}{remedy(path)}"
+        raise BadInput(f"{path}: expected safetensors, got {got}") from None
 
 
 def write_table(path: PathLike, table: pd.DataFrame) -> None:

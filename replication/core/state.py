@@ -5,7 +5,6 @@ Apart from the other files, so that what needs no PyTorch does not wait for it.
 
 import argparse
 import io
-import pickle
 import re
 import warnings
 import zipfile
@@ -15,7 +14,14 @@ from typing import Any
 
 import torch
 
-from replication.core.files import BadInput, PathLike, first_line, remedy, write_bytes
+from replication.core.files import (
+    BadInput,
+    PathLike,
+    beginning,
+    first_line,
+    remedy,
+    write_bytes,
+)
 
 
 def write_state(path: PathLike, state: Mapping[str, Any]) -> None:
@@ -38,20 +44,15 @@ def read_state(path: PathLike) -> dict[str, Any]:
                 return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: expected a file, found nothing") from None
-    except pickle.UnpicklingError as error:
-        needs = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if needs is None:  # a web page, a pointer to a file, an archive of another kind
-            with Path(path).open("rb") as file:
-                got = f"one that begins with {file.read(24)!r}"
-        else:
+    except Exception as error:  # torch raises half a dozen kinds on a broken file
+        if needs := re.search(r"GLOBAL ([\w.]+)", str(error)):
             got = (
                 f"one that needs {needs[1]}; nothing in a file is run here: re-save "
                 "its state_dict alone as .safetensors"
             )
-        raise BadInput(f"{path}: expected a file of plain tensors, got {got}") from None
-    except Exception as error:  # torch raises half a dozen kinds on a broken file
-        said = first_line(error).partition(". ")[0]  # not how to run what is in it
-        got = f"{type(error).__name__}: {said}{remedy(path)}"
+        else:
+            said = first_line(error).partition(". ")[0]  # not how to run what is in it
+            got = f"{beginning(path)}: {said}{remedy(path)}"
         raise BadInput(f"{path}: expected a file of plain tensors, got {got}") from None
 
 

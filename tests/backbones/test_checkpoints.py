@@ -106,7 +106,7 @@ def paco(backbone: nn.Module, prefix: bool = True) -> dict[str, Any]:
     optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
     return {
         "epoch": 400,
-        "arch": "resnet18",
+        "arch": name_of(backbone),
         "acc": torch.tensor([57.0]),
         "state_dict": (nn.DataParallel(model) if prefix else model).state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -180,10 +180,13 @@ def under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}{name}": value for name, value in weights.items()}
 
 
-def only(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone wrapped, its head beside it."""
+def only(
+    prefix: str, weights: Mapping[str, Tensor], head: str = "fc."
+) -> dict[str, Tensor]:
+    """The backbone wrapped, its head beside it, under a name of its own."""
     inside = {n: v for n, v in weights.items() if not n.startswith("fc.")}
-    return under(prefix, inside) | {n: weights[n] for n in weights.keys() - inside}
+    beside = {f"{head}{n[3:]}": v for n, v in weights.items() if n not in inside}
+    return under(prefix, inside) | beside
 
 
 WRAPPED: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
@@ -194,12 +197,18 @@ WRAPPED: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
         "state_dict": under("model.", w) | {"loss.weight": torch.ones(7)}
     },
     "a part of a model": lambda w: {"state_dict": only("backbone.", w)},
+    "its head beside it": lambda w: only("encoder.", w, "head.fc."),
+    "another name for its head": lambda w: only("", w, "classifier."),
     "PyTorch's average": lambda w: (
         under("module.", w) | {"n_averaged": torch.tensor(5)}
     ),
     "the average alone": lambda w: {"state_dict_ema": w},
     "in a model": lambda w: {"model": w, "epoch": 3},
     "a name of one's own": lambda w: {"model_state_dict": w, "epoch": 3},
+    "DeepSpeed, with its optimiser": lambda w: {
+        "module": w,
+        "optimizer": {"state": {0: {"momentum": torch.ones(3)}}},
+    },
     "timm's training": lambda w: {
         "state_dict": w,
         "args": argparse.Namespace(model="resnet18", lr=0.1),
@@ -212,7 +221,21 @@ def test_wrappers_are_taken_off(tmp_path: Path, little, pixels, how) -> None:
     content = WRAPPED[how](dict(little.state_dict()))
     imported = read_checkpoint(saved(content, tmp_path / "a.pth"), SMALL, CLASSES)
     assert_same(imported, little, pixels)
-    assert any("loss.weight" in line for line in imported.ignored) == ("loss" in how)
+    assert any("loss: " in line for line in imported.ignored) == ("loss" in how)
+
+
+def test_a_file_that_names_another_network_is_refused(
+    tmp_path, refused, theirs
+) -> None:
+    """Of the same shapes: an anti-aliased network has the same weights."""
+    content = {"arch": "resnetaa50.a1h_in1k", "state_dict": theirs.state_dict()}
+    path = saved(content, tmp_path / "a.pth")
+    assert refused(lambda: read_checkpoint(path, "resnet18", CLASSES)) == [
+        f"{path}: backbone.network: expected weights of resnet18, got those of "
+        "resnetaa50.a1h_in1k"
+    ]
+    saved(content | {"arch": "mine"}, path)
+    assert read_checkpoint(path, "resnet18", CLASSES).head is not None
 
 
 def test_two_networks_in_one_file_are_named(tmp_path: Path, little, refused) -> None:
@@ -315,6 +338,7 @@ def test_without_a_head_the_backbone_alone(tmp_path: Path, little, layout) -> No
     }[layout]
     imported = read_checkpoint(saved(content, tmp_path / "a.pth"), SMALL, CLASSES)
     assert imported.head is None
+    assert imported.source != "PaCo"  # MoCo's, for all that it says
     assert imported.state.keys() == bare.keys()
     assert all(torch.equal(imported.state[name], bare[name]) for name in bare)
 
@@ -551,20 +575,27 @@ def test_what_would_run_is_refused_by_its_name_and_does_not_run(
 @pytest.mark.parametrize(
     ("content", "got"),
     [
-        (b"<!DOCTYPE html><html lang=en>", "b'<!DOCTYPE html><html lan'"),
-        (b"version https://git-lfs.github", "b'version https://git-lfs.'"),
-        (b"\x1f\x8b\x08\x00abc", r"b'\x1f\x8b\x08\x00abc'"),
+        (
+            b"<!DOCTYPE html><html lang=en>",
+            "29 bytes that begin with b'<!DOCTYPE html>",
+        ),
+        (
+            b"version https://git-lfs.github",
+            "30 bytes that begin with b'version https:",
+        ),
+        (b"\x1f\x8b\x08\x00abc", r"7 bytes that begin with b'\x1f\x8b\x08\x00abc'"),
+        (b"", "an empty file"),
     ],
-    ids=["a web page", "a pointer", "packed"],
+    ids=["a web page", "a pointer", "packed", "empty"],
 )
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
 def test_what_is_no_file_of_weights_is_told_by_its_beginning(
-    tmp_path: Path, refused, content, got
+    tmp_path: Path, refused, content, got, ending
 ) -> None:
-    path = tmp_path / "a.pth"
+    path = tmp_path / f"a.{ending}"
     path.write_bytes(content)
-    assert refused(lambda: read_checkpoint(path, SMALL, 3)) == [
-        f"{path}: expected a file of plain tensors, got one that begins with {got}"
-    ]
+    (line,) = refused(lambda: read_checkpoint(path, SMALL, 3))
+    assert line.startswith(f"{path}: expected ") and f", got {got}" in line
 
 
 def test_weights_that_were_never_written_are_refused(

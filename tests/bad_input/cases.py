@@ -255,7 +255,6 @@ def checkpoints() -> dict[str, Any]:
     return {
         "no weights": {"epoch": 3, "acc": 0.5},
         "wrapped null": {"state_dict": None},
-        "wrapped twice": {"state_dict": {"state_dict": whole}},
         "itself": itself,
         "20 keys more": {**whole, **{f"x.{i}": head for i in range(20)}},
         "line break in a key": {**whole, "a\nb\x1b[31m": head},
