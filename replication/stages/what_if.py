@@ -20,7 +20,7 @@ from filelock import FileLock
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from replication.core.files import BadInput, read_text, write_text
+from replication.core.files import BadInput, first_line, read_text, write_text
 from replication.core.processes import at_work
 from replication.core.settings import PARAMS, load
 from replication.core.stage import RESUME
@@ -34,10 +34,15 @@ def main() -> None:
         committed = _committed()
         wanted = changed(committed, list(settings_in(os.environ.get("S", ""))))
         _check(wanted)
+        targets, before = os.environ.get("AT", "").split(), read_text(PARAMS)
         with _alone():
             _write(wanted, committed)
+            try:
+                _refuse_unknown(targets)
+            except BadInput:
+                write_text(PARAMS, before)
+                raise
             _sign()
-            targets = os.environ.get("AT", "").split()
             os.execvp("dvc", ["dvc", "exp", "run", *targets])
     except BadInput as error:
         for problem in error.problems:
@@ -158,6 +163,18 @@ def _alone() -> FileLock:
             "at it; wait for it"
         )
     return lock
+
+
+def _refuse_unknown(targets: list[str]) -> None:
+    """Refuse stages that dvc.yaml, under the settings in params.yaml, does not have."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    for target in targets:
+        try:
+            Repo().stage.collect(target)
+        except DvcException as error:
+            raise BadInput(f"AT: {first_line(error)}") from None
 
 
 def _write(wanted: str, committed: str) -> None:

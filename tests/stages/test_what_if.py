@@ -24,6 +24,7 @@ echo "$@" > asked
 sleep ${{NAP:-0}}
 exit 3
 """
+GRAPH = "stages: {dlsa: {foreach: '${comparison}', do: {cmd: '${item}', outs: [x]}}}"
 
 
 @pytest.fixture
@@ -31,6 +32,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A commit of params.yaml, and a `dvc` on the path."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "dvc.yaml").write_text(GRAPH)
     tool = tmp_path / "bin" / "dvc"
     tool.parent.mkdir()
     tool.write_text(DVC)
@@ -67,12 +70,12 @@ def test_each_starts_from_the_commit_whatever_came_before(
 ) -> None:
     """Values need no quotes: paths with spaces, `~` and `=` are as they are."""
     own = (checkout / "params.yaml").read_text().replace("\nsigma:", "\nsigma: 0.9")
-    assert asked("lambda_pure=0.3 seeds=[0, 1]", at="dlsa@x")[0] == 3
+    assert asked("lambda_pure=0.3 seeds=[0, 1]", at="dlsa@inat18")[0] == 3
     committed = read_yaml(ROOT / "params.yaml")
     ran = read_yaml("ran.yaml")
     assert ran == committed | {"lambda_pure": 0.3, "seeds": [0, 1]}
     assert "# " in Path("ran.yaml").read_text()
-    assert Path("asked").read_text() == "exp run dlsa@x\n"
+    assert Path("asked").read_text() == "exp run dlsa@inat18\n"
     assert not Path(".resume/params.yaml").exists()
     Path("params.yaml").write_text(own)
     (checkout / "my data" / "lr=0.1").mkdir(parents=True)
@@ -122,6 +125,18 @@ def test_each_starts_from_the_commit_whatever_came_before(
 def test_what_is_refused_leaves_no_trace(checkout, asked, settings, problem) -> None:
     assert asked(settings) == (2, [problem])
     assert not Path("ran.yaml").exists()
+    assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_a_stage_that_is_not_there_is_refused_and_leaves_no_trace(
+    checkout, asked
+) -> None:
+    """By the settings asked for: what they do not list has no stage."""
+    known = "comparison=[cifar100_lt] ablation=[] separation=[]"
+    assert asked(known, at="dlsa@inat18") == (
+        2,
+        ["AT: Stage 'dlsa@inat18' not found inside 'dvc.yaml' file"],
+    )
     assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
