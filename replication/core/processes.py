@@ -92,6 +92,11 @@ def runner() -> str | None:
     return None
 
 
+def has_ended(run: str) -> bool:
+    """Whether the run of DVC that has this name is over."""
+    return not psutil.pid_exists(int(run.split("-")[1]))
+
+
 def _is_dvc(command: list[str]) -> bool:
     called = any(Path(part).name == "dvc" for part in command[:3])
     return called and ("repro" in command or {"exp", "run"} <= {*command})

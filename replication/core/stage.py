@@ -28,7 +28,13 @@ from replication.core.files import (
     read_yaml,
     write_json,
 )
-from replication.core.processes import is_first, launched, runner, torchrun
+from replication.core.processes import (
+    has_ended,
+    is_first,
+    launched,
+    runner,
+    torchrun,
+)
 from replication.core.record import (
     PACKAGE,
     code_hash,
@@ -128,13 +134,16 @@ class Stage:
             facts[name] = sorted({*about[name], *facts.get(name, ())})
         write_json(folder / ABOUT, about | facts)
 
-    def uses(self, device: "torch.device") -> "torch.device":
-        """Note and set up the device, before anything is computed there."""
-        from replication.core.device import set_arithmetic
+    def uses(self, device: "torch.device | None" = None) -> "torch.device":
+        """Note and set up a device, that of the settings, before it computes anything.
 
-        self.device = device
+        Raises BadInput: this machine does not have it.
+        """
+        from replication.core.device import pick_device, set_arithmetic
+
+        self.device = device or pick_device(self.settings.device())
         set_arithmetic(self.settings.deterministic(), self.settings.tf32())
-        return device
+        return self.device
 
     def resume_folder(self, *settings: Any) -> Path:
         """Where this stage keeps its state; another setting or code, another folder.
@@ -242,19 +251,21 @@ def _input_hash(name: str) -> str | None:
 def run(
     body: Callable[..., None],
     name: Callable[..., str],
-    processes: Callable[..., int] = lambda settings, *_: 1,
+    processes: Callable[..., int] | None = None,
 ) -> None:
     """Run a stage from its command line, whose arguments `body` and `name` get.
 
     `processes`, of the settings and the same arguments: how many run the body together
-    where neither torchrun nor srun has started any.
+    where neither torchrun nor srun has started any; None: one, whoever started others.
     """
     arguments = sys.argv[1:]
     stage_name = _checked(name, arguments)
     try:
         settings = load()
-        number = 1 if launched() else processes(settings, *arguments)
-        if number > 1:
+        if processes is None and not is_first():
+            return
+        alone = launched() or processes is None
+        if (number := 1 if alone else processes(settings, *arguments)) > 1:
             module = sys.modules["__main__"].__spec__.name
             sys.exit(torchrun(stage_name, module, arguments, number))
         with only_one(stage_name):
@@ -312,6 +323,9 @@ def _refuse_other_settings(name: str) -> None:
         return
     now, place = plain(read_yaml(PARAMS)), RESUME / "locks" / f"{run_of}.json"
     if not place.is_file():
+        for other in place.parent.glob("dvc-*.json"):
+            if has_ended(other.stem):
+                other.unlink(missing_ok=True)
         write_json(place, now)
     before = read_json(place)
     if other := sorted(key for key in now if now[key] != before.get(key)):

@@ -17,7 +17,6 @@ from replication.classifiers.decoupling import (
 from replication.classifiers.fitting import fit_softmax_head
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
-from replication.core.device import pick_device
 from replication.core.files import (
     read_about,
     read_arrays,
@@ -39,7 +38,7 @@ def main(stage: Stage, benchmark: str) -> None:
     """Write predictions of every method and seed."""
     settings = stage.settings.decoupling(benchmark)
     folder = OUTPUTS / benchmark / "ce"
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
     splits = read_splits(stage, folder / "features", ("train", "val", "test"), device)

@@ -20,7 +20,6 @@ from replication.cascade import (
 )
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
-from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
     read_about,
@@ -135,7 +134,7 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
     """
     row = _row(stage, variant)
     folder = OUTPUTS / benchmark / objective
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = read_splits(stage, folder / "features", SPLITS, device)
     size = Size(sum(data["class_counts"]), splits["train"].features.shape[1])

@@ -10,7 +10,6 @@ import numpy as np
 
 from replication.backbones.extraction import extract_augmented, extract_features
 from replication.backbones.networks import read_network
-from replication.core.device import pick_device
 from replication.core.files import (
     BadInput,
     content_hash,
@@ -73,7 +72,7 @@ def _extract(stage: Stage, benchmark: str, objective: str) -> tuple[int, int]:
     settings = stage.settings.images(benchmark)
     root = stage.settings.images_root(benchmark)
     workers = worker_count(stage.settings.workers())
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     folder = OUTPUTS / benchmark / objective
     weights = stage.reads(folder / "backbone" / "weights.safetensors")
     about = read_about(weights)

@@ -10,7 +10,6 @@ import torch
 from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Rows, Term, predict
 from replication.classifiers.loading import head_of, read_splits
-from replication.core.device import pick_device
 from replication.core.files import (
     read_about,
     read_arrays,
@@ -42,7 +41,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     settings = stage.settings.head(benchmark)
     seeds = stage.settings.seeds()
     folder = OUTPUTS / benchmark / objective
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     counts = np.array(data["class_counts"])
     splits = read_splits(stage, folder / "features", ("train", "test"), device)

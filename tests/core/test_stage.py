@@ -164,8 +164,12 @@ def test_no_stage_of_a_run_gets_other_settings_than_the_first(
         done.append(benchmark)
         sys.exit(0)
 
+    over, locks = subprocess.Popen("true"), checkout / ".resume" / "locks"
+    over.wait()
+    write_json(locks / f"dvc-{over.pid}-1.json", {})
     monkeypatch.setattr(stages, "runner", lambda: "dvc-1-2")
     assert run_with(body, "own")[0] == 0
+    assert [file.stem for file in locks.glob("*.json")] == ["dvc-1-2"]
     params = (checkout / "params.yaml").read_text()
     other = params.replace("\nlambda_pure:", "\nlambda_pure: 0.3")
     (checkout / "params.yaml").write_text(f"# A comment is no setting.\n{params}")
@@ -229,6 +233,19 @@ def test_operation_that_cannot_repeat_is_named(run_with, monkeypatch) -> None:
         )
     finally:
         set_arithmetic(False)
+
+
+def test_of_several_processes_one_does_what_needs_no_other(
+    checkout, monkeypatch
+) -> None:
+    """As where torchrun or srun starts a stage that is not made for several."""
+    done: list[str] = []
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "own"])
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        run(lambda *_, rank=rank: done.append(rank), lambda benchmark: benchmark)
+    assert done == ["0"]
 
 
 # --- facts of artefacts

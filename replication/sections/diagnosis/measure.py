@@ -12,7 +12,6 @@ from replication.cascade import SPLITS
 from replication.classifiers.fitting import fit_balanced_softmax_head
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
-from replication.core.device import pick_device
 from replication.core.files import BadInput, read_arrays, read_json, write_table
 from replication.core.parallel import threads, threads_for
 from replication.core.progress import progress
@@ -46,7 +45,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         BadInput: there are no validation samples to choose on.
     """
     folder = OUTPUTS / benchmark / "paco"
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     counts = np.array(read_data(stage, benchmark)["class_counts"])
     splits = read_splits(stage, folder / "features", (*SPLITS, "train_clean"), device)
     clean = splits.pop("train_clean")

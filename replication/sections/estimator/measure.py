@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from replication.classifiers.loading import read_splits
-from replication.core.device import pick_device
 from replication.core.files import read_json, write_json
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
@@ -37,7 +36,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     """Simulate the equations, and probe a fit of every seed."""
     settings = stage.settings.estimator()
     seeds = stage.settings.seeds()
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     features = OUTPUTS / benchmark / "paco" / "features"
     train = read_splits(stage, features, ("train",), device)["train"]

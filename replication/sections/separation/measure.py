@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from replication.classifiers.loading import read_splits
-from replication.core.device import pick_device
 from replication.core.files import read_about, read_arrays, write_arrays
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
@@ -39,7 +38,7 @@ Classifiers = Networks | LinearClassifiers
 def measure(stage: Stage, benchmark: str) -> Measurement:
     """Fit every group's classifiers; accuracies over p, and what is said of them."""
     settings = stage.settings.fig2(benchmark)
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     counts = np.array(read_data(stage, benchmark)["class_counts"])
     heads = {name: head_classes(counts, name) for name in settings.boundaries}
     features = OUTPUTS / benchmark / "paco" / "features"

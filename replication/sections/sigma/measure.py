@@ -9,7 +9,6 @@ import torch
 
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
-from replication.core.device import pick_device
 from replication.core.files import (
     read_about,
     read_arrays,
@@ -45,7 +44,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     """Try every sigma under every seed; write the test predictions of each."""
     settings, seeds = stage.settings.sweep(), stage.settings.seeds()
     folder = OUTPUTS / benchmark / "paco"
-    device = stage.uses(pick_device(stage.settings.device()))
+    device = stage.uses()
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
     splits = read_splits(stage, folder / "features", SPLITS, device)
     arrays = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
