@@ -2,24 +2,25 @@
 
 import numpy as np
 
-_FEWEST = 5  # samples of a class for its commonest answer to say something
+_CLEARLY = 2  # standard errors by which an answer is commoner than the right one
 
 
 def swapped_classes(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Classes that take each other's places in the commonest answers to them.
 
     A poor classifier answers a rare class with a common one, and the common one with
-    itself; where commonest answers go round in a circle, rows have changed places.
+    itself; where wrong answers that are clearly commonest go round in a circle, rows
+    have changed places.
 
-    `answers`, `labels`: (N,) of the samples that the classifier was trained on. Returns
-    ascending; none where no circle is longer than one class.
+    `answers`, `labels`: (N,) of the samples that the classifier was trained on, or of
+    others like them. Returns ascending; none where no circle is longer than one class.
     """
     pairs, times = np.unique(np.stack([labels, answers]), axis=1, return_counts=True)
-    samples = np.bincount(labels)
-    commonest = np.arange(int(max(labels.max(), answers.max())) + 1)
+    commonest = np.arange(pairs.max() + 1)
+    right = np.bincount(labels[answers == labels], minlength=len(commonest))
     for place in np.argsort(times, kind="stable"):
-        label, answer = pairs[:, place]
-        if samples[label] >= _FEWEST:
+        (label, answer), wrong = pairs[:, place], times[place]
+        if wrong - right[label] > _CLEARLY * (wrong + right[label]) ** 0.5:
             commonest[label] = answer
     on_circle, before = np.unique(commonest), np.arange(0)
     while len(on_circle) != len(before):

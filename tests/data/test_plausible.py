@@ -7,7 +7,7 @@ import pytest
 
 from replication.data.plausible import doubts_of, refuse_unwritten
 
-CLASSES, COLUMNS = 5, 8
+CLASSES, COLUMNS, LOOKS = 5, 8, "train_augmented"
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 EMPTY = "a sample in every row, got only zeros, or next to them, in"
 AGAIN = "samples that differ, got one again and again, in"
@@ -19,7 +19,7 @@ def made() -> Splits:
     generator = np.random.default_rng(0)
     centres = 5 * np.eye(CLASSES, COLUMNS)
     splits = {}
-    for split, each in (("train", 40), ("test", 30), ("val", 24)):
+    for split, each in (("train", 40), ("test", 30), ("val", 24), (LOOKS, 40)):
         labels = generator.permutation(np.repeat(np.arange(CLASSES), each))
         noise = generator.standard_normal((len(labels), COLUMNS))
         splits[split] = ((centres[labels] + noise).astype(np.float32), labels)
@@ -55,7 +55,7 @@ def test_oddities_are_notes() -> None:
         assert doubts_of(change(split, spoil), CLASSES) == ([note], [])
 
 
-@pytest.mark.parametrize("split", ["test", "val"])
+@pytest.mark.parametrize("split", ["test", "val", LOOKS])
 @pytest.mark.parametrize(
     "of",
     [
@@ -71,6 +71,48 @@ def test_oddities_are_notes() -> None:
 def test_labels_that_the_features_know_nothing_of_are_doubted(split, of) -> None:
     notes, (doubt,) = doubts_of(change(split, of), CLASSES)
     assert notes == [] and doubt.startswith(f"{split} {NEAR} (")
+
+
+@pytest.mark.parametrize("split", ["test", "val", LOOKS])
+def test_two_classes_that_have_changed_places_are_doubted(split) -> None:
+    """Three classes of five are right: no sign of it is in the mean."""
+
+    def swapped(features: np.ndarray, labels: np.ndarray) -> tuple:
+        return features, np.array([0, 3, 2, 1, 4])[labels]
+
+    notes, (doubt,) = doubts_of(change(split, swapped), CLASSES)
+    assert notes == [] and doubt.startswith(
+        f"{split} samples of 2 classes, the first class 1, lie nearest to one another's"
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "test", LOOKS])
+def test_labels_that_were_not_written_to_their_end_are_doubted(split) -> None:
+    """A fifth of those before are 0 too: 20 in a row are no chance; sorted ones are."""
+    row = len(made()[split][1]) - 20
+    spoilt = change(split, lambda features, labels: (features, put_zeros(labels)))
+    _, doubts = doubts_of(spoilt, CLASSES)
+    assert doubts[0] == (
+        f"labels of {split} are 0 from row {row} to the end, and some of them before: "
+        "the rest may never have been written"
+    )
+    order = np.argsort(-made()[split][1])
+    ordered = change(split, lambda features, labels: (features[order], labels[order]))
+    assert doubts_of(ordered, CLASSES) == ([], [])
+
+
+def put_zeros(labels: np.ndarray) -> np.ndarray:
+    return np.append(labels[:-21], [1] + [0] * 20)
+
+
+def test_samples_beside_their_classes_are_doubted() -> None:
+    """Centres spread by sqrt(20), noise by sqrt(8): 1.2 a column is 3.4 of 5.3."""
+    splits = change("test", lambda features, labels: (features + 1.2, labels))
+    notes, (doubt,) = doubts_of(splits, CLASSES)
+    assert notes == []
+    assert doubt.startswith("test samples lie 0.6 times train's spread beside their")
+    splits = change("test", lambda features, labels: (features + 0.6, labels))
+    assert doubts_of(splits, CLASSES) == ([], [])
 
 
 def test_few_classes_right_are_still_more_than_chance() -> None:
