@@ -13,6 +13,7 @@ from replication.core.files import BadInput, first_line
 
 Item, Got = TypeVar("Item"), TypeVar("Got")
 _AT_ONCE = 64
+_JPEG = b"\xff\xd8"
 _LEAST_OF_16 = 2**14  # what a sensor of 14 bits does not reach
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -44,12 +45,19 @@ def decode(content: bytes, place: Path) -> Image.Image:
     range nothing says: floating point, or more than 8 bits with the upper ones empty,
     as sensors of 10 to 14 bits leave them.
     """
+    if content.startswith(_JPEG):  # zeros in place of its end would be grey
+        content = content.rstrip(b"\0")
     try:
         with Image.open(io.BytesIO(content)) as opened:
+            colours_of_16 = ";16" in str(opened.tile)  # Pillow reads the upper 8
             opened.load()
-            if opened.mode != "F" and not opened.mode.startswith("I"):
-                return opened.convert("RGB")
-            values = np.asarray(opened)
+            if opened.mode == "F" or opened.mode.startswith("I"):
+                values = np.asarray(opened)
+            else:
+                image = opened.convert("RGB")
+                if not colours_of_16:
+                    return image
+                values = np.asarray(image).astype(np.int64) << 8
             least, most = values.min(), values.max()
             if opened.mode == "F" or least < 0 or not _LEAST_OF_16 <= most < 2**16:
                 raise BadInput(
@@ -57,8 +65,8 @@ def decode(content: bytes, place: Path) -> Image.Image:
                     f"values of {least} to {most}: their range is not said; scale them "
                     "to 8 bits"
                 )
-            grey = Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8))
-            return grey.convert("RGB")
+            upper = Image.fromarray((values.astype(np.int64) >> 8).astype(np.uint8))
+            return upper.convert("RGB")
     except UnidentifiedImageError:
         raise BadInput(f"{place}: expected a whole image, got no image") from None
     except _BROKEN as error:

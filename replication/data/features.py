@@ -179,12 +179,11 @@ def _read_split(path: Path, num_classes: int | None, notes: list[str]) -> Split:
     _refuse_any(problems)
     name = "labels" if "labels" in arrays else "label"
     features, labels = arrays["features"], arrays[name]
-    if features.ndim != 2 or not features.size:
-        raise BadInput(f"{path}: features: expected (N, D), got {features.shape}")
-    if labels.shape != features.shape[:1]:
+    samples_first = features.ndim == 2 and labels.shape == features.shape[:1]
+    if not samples_first or not features.size:
         raise BadInput(
-            f"{path}: {name}: expected {features.shape[:1]}, one for each sample, got "
-            f"{labels.shape}"
+            f"{path}: features, {name}: expected (N, D) and (N,), got {features.shape} "
+            f"and {labels.shape}"
         )
     _refuse_any(_bad_labels(f"{path}: {name}", labels, num_classes))
     if labels.dtype.kind == "f":
@@ -305,12 +304,12 @@ def _from_h5(path: Path, wanted: Sequence[str]) -> tuple[Arrays, list[str]]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        names = [name for name in file if isinstance(file[name], h5py.Dataset)]
         arrays = {}
-        for name in (name for name in wanted if name in names):
-            _check_written(path, name, file[name])
-            arrays[name] = file[name][()]
-        return arrays, names
+        for name in wanted:
+            if isinstance(dataset := file.get(name), h5py.Dataset):
+                _check_written(path, name, dataset)
+                arrays[name] = dataset[()]
+        return arrays, [*file]
 
 
 def _check_written(path: Path, name: str, dataset: Any) -> None:

@@ -28,7 +28,8 @@ def refuse_unwritten(where: str, features: np.ndarray) -> None:
     if nothing.sum() > 1:
         raise BadInput(
             f"{where}: expected a sample in every row, got only zeros, or next to "
-            f"them, in {_rows(nothing)}: they were not written; leave them out"
+            f"them, in {_rows(nothing)}, beside {size.max():.3g} in row "
+            f"{size.argmax()}: leave out what was not written"
         )
     sums = features.sum(1)
     value, times = np.unique(sums, return_counts=True)

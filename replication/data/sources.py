@@ -87,6 +87,12 @@ def list_images(settings: DataSettings, downloads: Path) -> Listing:
     published = read_published(settings.benchmark)
     if published is None:
         listing = list_folder(root)
+        classes, expected = len(listing.class_names), settings.published_classes
+        if classes != (expected or classes):
+            raise BadInput(
+                f"{root}: expected the {expected} classes of {settings.benchmark}, got "
+                f"{classes}; images of your own belong under inputs.own"
+            )
     elif has_lists(root, published):
         listing = list_official(root, published, thinned)
     elif has_splits(root):

@@ -138,6 +138,7 @@ def test_missing_folder_and_files_are_refused(tmp_path: Path, refused) -> None:
 
 
 FINITE = "features: expected numbers that are finite in float32, got NaN or infinity"
+SHAPES = "features, labels: expected (N, D) and (N,), got"
 TEST: list[tuple[Arrays, list[str]]] = [
     ({"features": np.full((6, 4), "x")}, ["features: expected floating-point numbers, "
      "got str32"]),
@@ -146,11 +147,11 @@ TEST: list[tuple[Arrays, list[str]]] = [
     ({"features": rows() * np.float32(np.nan)}, [f"{FINITE} in 6 of 6 rows, first row "
      "0"]),
     ({"features": np.full((6, 4), 1e300)}, [f"{FINITE} in 6 of 6 rows, first row 0"]),
-    ({"features": np.zeros(6)}, ["features: expected (N, D), got (6,)"]),
-    ({"features": rows(0)}, ["features: expected (N, D), got (0, 4)"]),
+    ({"features": np.zeros(6)}, [f"{SHAPES} (6,) and (6,)"]),
+    ({"features": rows(0), "labels": np.arange(0)}, [f"{SHAPES} (0, 4) and (0,)"]),
+    ({"features": rows().T}, [f"{SHAPES} (4, 6) and (6,)"]),
     ({"label": np.zeros(6)}, ["expected an array labels or label, got both"]),
-    ({"labels": np.arange(5)}, ["labels: expected (6,), one for each sample, got "
-     "(5,)"]),
+    ({"labels": np.zeros((6, 1))}, [f"{SHAPES} (6, 4) and (6, 1)"]),
     ({"labels": np.zeros(6) > 0}, ["labels: expected whole numbers, got bool"]),
     ({"labels": np.array([0, 1.5, 2, np.nan, -1, 3])}, [
         "labels: expected whole numbers, got 1.5 in 2 of 6 rows, first row 1",

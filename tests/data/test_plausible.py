@@ -144,7 +144,11 @@ def test_splits_on_unlike_scales_are_doubted() -> None:
         (np.s_[148:], 0, f"{EMPTY} 2 of 150 rows, first row 148"),
         (np.s_[:], 0, f"{EMPTY} 150 of 150 rows, first row 0"),
         (np.s_[100:], 1e-30, f"{EMPTY} 50 of 150 rows, first row 100"),
-        (np.s_[:99], 1e30, f"{EMPTY} 51 of 150 rows, first row 99"),
+        (
+            np.s_[:99],
+            1e30,
+            f"{EMPTY} 51 of 150 rows, first row 99, beside 1e+30 in row 0: ",
+        ),
         (np.s_[:], 3, f"{AGAIN} 150 of 150 rows, first row 0"),
         (np.s_[:30], 0.5, f"{AGAIN} 30 of 150 rows, first row 0"),
     ],

@@ -243,6 +243,15 @@ def test_thinning_follows_the_profile_and_holds_out_what_is_left(
 # --- CIFAR-100
 
 
+def test_other_data_is_not_called_cifar_100(tmp_path, write_images, refused) -> None:
+    root = write_images(tmp_path, WHOLE)
+    changes = {"benchmark": "cifar100_lt", "published_classes": 100}
+    assert refused(lambda: prepared(root, **changes)) == [
+        f"{root}: expected the 100 classes of cifar100_lt, got 2; images of your own "
+        "belong under inputs.own"
+    ]
+
+
 def test_failed_download_is_refused(tmp_path, refused, monkeypatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("no route to host")
