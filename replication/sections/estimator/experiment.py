@@ -24,14 +24,9 @@ from replication.flow_filter.fitting import PairDraws, Report, fit_flow_filter
 from replication.flow_filter.flow import FlowFilter
 from replication.flow_filter.losses import momentum_estimate
 from replication.samples.features import Features
+from replication.sections.basis import Basis
 from replication.statistics.intervals import LEVEL, Estimate, over_seeds
-from replication.statistics.results import (
-    Cell,
-    Claim,
-    Grade,
-    data_in_words,
-    estimated,
-)
+from replication.statistics.results import Cell, Claim, estimated
 from replication.statistics.verdicts import judge_absence, judge_claim
 
 POPULATION = 2000
@@ -413,14 +408,8 @@ _PROBED = {
 }
 
 
-def fit_cells(probes: Records, data: Mapping[str, Any]) -> list[Cell]:
+def fit_cells(probes: Records, basis: Basis) -> list[Cell]:
     """Errors of both estimates over a fit: means over probes, intervals over seeds."""
-    new_cell = partial(
-        Cell,
-        section="estimator",
-        benchmark=data["benchmark"],
-        data=data_in_words(data),
-    )
     cells = []
     for truth in TRUTHS:
         for (method, metric), name in _PROBED.items():
@@ -430,10 +419,10 @@ def fit_cells(probes: Records, data: Mapping[str, Any]) -> list[Cell]:
                 row["unit"], mean = "fraction", mean.within(0.0, 1.0)
                 late = fit_mean(late_probes(probes), truth, name).within(0.0, 1.0)
                 where = f"X={truth}, {LATE}"
-                cells.append(new_cell(**row, at=where, **estimated(late)))
+                cells.append(basis.cell(**row, at=where, **estimated(late)))
             else:
                 row["unit"] = "(1/K)²"
-            cells.append(new_cell(**row, at=f"X={truth}", **estimated(mean)))
+            cells.append(basis.cell(**row, at=f"X={truth}", **estimated(mean)))
     return cells
 
 
@@ -575,7 +564,7 @@ def order_claims(simulated: Records, etas: Sequence[float], steps: int) -> list[
     ]
 
 
-def fit_claims(probes: Records, data: Mapping[str, Any], grade: Grade) -> list[Claim]:
+def fit_claims(probes: Records, basis: Basis) -> list[Claim]:
     """In a real fit: which estimate is closer, late too, and the premise of Eq. 3.
 
     Sect. 2 speaks of one X. What the fit draws from is judged; the training set as it
@@ -583,11 +572,7 @@ def fit_claims(probes: Records, data: Mapping[str, Any], grade: Grade) -> list[C
     """
     claims = []
     for truth, words in TRUTHS.items():
-        common = {
-            "benchmark": data["benchmark"],
-            "grade": grade,
-            "reading": f"X: {words}",
-        }
+        new = partial(basis.claim, place="Sect. 2", reading=f"X: {words}")
         drawn = truth == "drawn"
         for name, some, where in (
             ("closer", probes, "over the whole fit"),
@@ -595,17 +580,16 @@ def fit_claims(probes: Records, data: Mapping[str, Any], grade: Grade) -> list[C
         ):
             gain = fit_mean(some, truth, "gain")
             claims.append(
-                _claim(
+                new(
                     id=f"{name}_{truth}",
                     sentence="s2_efficient" if drawn else None,
                     statement="In a real fit the momentum estimate is closer to P(h|X) "
                     "than P(h|B_t)",
                     test=f"{where}: mean squared error of P(h|B_t) minus that of "
                     "the momentum estimate",
-                    interval=(gain.mean, gain.low, gain.high),
                     verdict=judge_claim(gain.low, gain.high),
                     unit="(1/K)²",
-                    **common,
+                    **{end: getattr(gain, end) for end in _ENDS},
                 )
             )
         squared, variance = (
@@ -613,24 +597,22 @@ def fit_claims(probes: Records, data: Mapping[str, Any], grade: Grade) -> list[C
         )
         bias = over_seeds([squared[seed] / variance[seed] for seed in squared])
         claims.append(
-            _claim(
+            new(
                 id=f"premise_{truth}",
                 sentence="s2_eq3" if drawn else None,
                 statement="Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
                 test="squared bias of P(h|B_t) as a share of its variance; "
                 f"none where it is surely below {BIAS_MARGIN:g}",
-                interval=(bias.mean, bias.low, bias.high),
                 verdict=judge_absence(bias.low, bias.high, BIAS_MARGIN),
                 unit="of a batch's variance",
-                **common,
+                **{end: getattr(bias, end) for end in _ENDS},
             )
         )
     return claims
 
 
-def _claim(interval: Sequence[float], **fields: Any) -> Claim:
-    """A test; without a benchmark it is of the equation, whatever the data."""
-    free = {"benchmark": None, "grade": "none needed", "unit": ""}
-    mean, low, high = interval
-    ends = {"mean": mean, "low": low, "high": high}
-    return Claim(section="estimator", place="Sect. 2", **ends, **free | fields)
+def _claim(interval: Sequence[float], unit: str = "", **fields: Any) -> Claim:
+    """A test of an equation, whatever the data."""
+    free = {"section": "estimator", "place": "Sect. 2", "benchmark": None}
+    free |= {"grade": "none needed"} | dict(zip(_ENDS, interval, strict=True))
+    return Claim(unit=unit, **free, **fields)

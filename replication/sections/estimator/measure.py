@@ -14,6 +14,7 @@ from replication.core.progress import progress
 from replication.core.scaling import Size
 from replication.core.stage import OUTPUTS, Stage
 from replication.samples.features import Samples
+from replication.sections.basis import read_basis, read_data
 from replication.sections.estimator.experiment import (
     POPULATION,
     TRUTH_BATCHES,
@@ -29,7 +30,7 @@ from replication.sections.estimator.experiment import (
     simulate,
     simulation_cells,
 )
-from replication.statistics.results import Measurement, grade_of, without_names
+from replication.statistics.results import Measurement
 
 
 def measure(stage: Stage, benchmark: str) -> Measurement:
@@ -37,7 +38,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     settings = stage.settings.estimator()
     seeds = stage.settings.seeds()
     device = stage.uses()
-    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    data = read_data(stage, benchmark)
     features = OUTPUTS / benchmark / "paco" / "features"
     train = read_splits(stage, features, ("train",), device)["train"]
     size = Size(sum(data["class_counts"]), train.features.shape[1])
@@ -57,19 +58,16 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
         generator,
     )
     probes = _probes(stage, train, filter_settings, settings.probes, seeds)
-    about = stage.about(features) | {"recipe": stage.settings.recipe(benchmark)}
-    return Measurement(
-        section="estimator",
-        benchmark=benchmark,
-        cells=(*simulation_cells(simulated), *fit_cells(probes, data)),
-        claims=(
+    recipe = stage.settings.recipe(benchmark)
+    basis = read_basis(stage, "estimator", benchmark, "paco/features", recipe=recipe)
+    return basis.measured(
+        [*simulation_cells(simulated), *fit_cells(probes, basis)],
+        [
             *equality_claims(identity, recursion, simulated),
             *order_claims(simulated, etas, last),
-            *fit_claims(probes, data, grade_of(data, about)),
-        ),
-        data=without_names(data),
-        about=about,
-        details={
+            *fit_claims(probes, basis),
+        ],
+        {
             "curves": fit_curves(probes),
             "truth_batches": TRUTH_BATCHES,
             "settings": {

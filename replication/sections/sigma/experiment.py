@@ -30,19 +30,10 @@ from replication.flow_filter.flow import FlowFilter
 from replication.protocols import VALIDATED
 from replication.samples.features import Features, Samples, in_turn
 from replication.samples.metrics import ACCURACIES, accuracy_weights
+from replication.sections.basis import Basis
 from replication.statistics.intervals import LEVEL, Estimate, estimate
-from replication.statistics.results import (
-    Cell,
-    Claim,
-    Grade,
-    data_in_words,
-    estimated,
-)
-from replication.statistics.verdicts import (
-    ClaimVerdict,
-    joint_p_value,
-    judge_claim,
-)
+from replication.statistics.results import Cell, Claim, estimated
+from replication.statistics.verdicts import ClaimVerdict, joint_p_value, judge_claim
 
 SPLITS = ("train", "val", "test")
 READINGS = {
@@ -299,9 +290,8 @@ class Swept:
 
     tried: Mapping[float, Mapping[int, Tried]]
     labels: Mapping[str, np.ndarray]
-    train_counts: np.ndarray
-    data: Mapping[str, Any]
     compared: float
+    basis: Basis
 
     def filter_cells(self) -> list[Cell]:
         """What the first filter did under each sigma: means over seeds."""
@@ -311,7 +301,7 @@ class Swept:
                 numbers = [attempt.numbers[metric] for attempt in seeds.values()]
                 values = tuple(float("nan" if n is None else n) for n in numbers)
                 cells.append(
-                    self._cell(
+                    self.basis.cell(
                         method="filter",
                         label="first Flow Filter",
                         metric=metric,
@@ -326,7 +316,7 @@ class Swept:
         """Overall on val samples, all accuracies on test samples, under each sigma."""
         shown = {"val": ("overall",), "test": ACCURACIES}
         return [
-            self._cell(
+            self.basis.cell(
                 **_DLSA,
                 metric=metric,
                 at=f"{point(sigma)}, split={split}",
@@ -349,7 +339,7 @@ class Swept:
         gaps = {s: self._gap(self.compared, s) for s in self.tried}
         del gaps[self.compared]
         return [
-            self._cell(
+            self.basis.cell(
                 **_DLSA,
                 metric="overall",
                 at=f"{point(self.compared)}, split=test",
@@ -389,11 +379,7 @@ class Swept:
         return np.stack(right).astype(np.int8)
 
     def _weights(self, split: str) -> Mapping[str, np.ndarray]:
-        return accuracy_weights(self.labels[split], self.train_counts)
-
-    def _cell(self, **fields: Any) -> Cell:
-        benchmark, words = self.data["benchmark"], data_in_words(self.data)
-        return Cell(section="sigma", benchmark=benchmark, data=words, **fields)
+        return accuracy_weights(self.labels[split], self.basis.train_counts)
 
 
 _DLSA = {"method": "full", "label": "DLSA", "protocol": VALIDATED.key}
@@ -403,9 +389,10 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
     """The sentences of Sect. 3 about centres, which need no data."""
     reading = squared_reading(PRINTED_DIMENSIONS)
     border = distance_in_theory(PRINTED_DIMENSIONS, reading)
-    free = {"benchmark": None, "grade": "none needed"}
+    free = {"section": "sigma", "place": "Sect. 3"}
+    free |= {"benchmark": None, "grade": "none needed"}
     return [
-        _claim(
+        Claim(
             id="printed_reading",
             sentence="s3_three_sigma",
             statement=f"σ = √(3 / (2D)) is about {PRINTED_READING} when D = "
@@ -416,7 +403,7 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
             unit="",
             **free,
         ),
-        _claim(
+        Claim(
             id="three_sigma_border",
             sentence="s3_three_sigma",
             statement="With σ = √(3 / (2D)), μ_p lies around the three-sigma border of "
@@ -428,7 +415,7 @@ def theory_claims(ratios: Sequence[Mapping[str, float]]) -> list[Claim]:
             **border,
             **free,
         ),
-        _claim(
+        Claim(
             id="eq5",
             sentence="s3_eq5",
             statement="The mean squared distance of two centers is 2Dσ² (Eq. 5).",
@@ -468,23 +455,22 @@ def sweep_claims(
     filters: Sequence[Cell],
     differences: Sequence[Cell],
     best: tuple[float, float],
-    data: Mapping[str, Any],
-    grade: Grade,
+    basis: Basis,
     generator: np.random.Generator,
 ) -> list[Claim]:
     """The sentences of Sect. 3 about fitted filters and their accuracy.
 
     `best`: sigma that print calls the best, and what it is at these dimensions.
     """
-    about = {"benchmark": data["benchmark"], "grade": grade}
     claims = []
     for metric, sign, name, statement, test in _TRENDS:
         curve = [cell.per_seed for cell in filters if cell.metric == metric]
         rho, p_value = trend(np.array(curve, dtype=float).T, generator)
         claims.append(
-            _claim(
+            basis.claim(
                 id=name,
                 sentence=f"s3_{name}",
+                place="Sect. 3",
                 statement=statement,
                 test=f"{test}: Spearman correlation within a seed, mean over seeds, "
                 f"beside that under {_PERMUTATIONS:,} shuffles of σ",
@@ -492,17 +478,13 @@ def sweep_claims(
                 mean=rho,
                 p_value=p_value,
                 unit=f"(rank correlation over {len(curve)} σ, p = {p_value:.1g})",
-                **about,
             )
         )
-    return [*claims, _best_claim(differences, *best, about)]
+    return [*claims, _best_claim(differences, *best, basis)]
 
 
 def _best_claim(
-    differences: Sequence[Cell],
-    published: float,
-    compared: float,
-    about: Mapping[str, Any],
+    differences: Sequence[Cell], published: float, compared: float, basis: Basis
 ) -> Claim:
     """Supported where it is above every other sigma, contradicted where one is above.
 
@@ -513,9 +495,10 @@ def _best_claim(
         for end in ("mean", "low", "high")
     }
     here = "" if compared == published else f" ({compared:.3g} at these dimensions)"
-    return _claim(
+    return basis.claim(
         id="best",
         sentence="s3_best",
+        place="Sect. 3",
         statement=f"After experiments, we use σ = {published:g}{here} as the best "
         "choice.",
         test=f"Overall on test, σ = {compared:.3g} minus each other, paired; the "
@@ -524,12 +507,7 @@ def _best_claim(
         protocol=VALIDATED.key,
         p_value=joint_p_value([(gap.mean, gap.p_value) for gap in differences]),
         **least,
-        **about,
     )
-
-
-def _claim(**fields: Any) -> Claim:
-    return Claim(section="sigma", place="Sect. 3", **fields)
 
 
 def trend(values: np.ndarray, generator: np.random.Generator) -> tuple[float, float]:

@@ -9,19 +9,14 @@ import torch
 
 from replication.classifiers.heads import Term
 from replication.classifiers.loading import head_of, read_splits
-from replication.core.files import (
-    read_about,
-    read_arrays,
-    read_json,
-    write_arrays,
-    write_table,
-)
+from replication.core.files import read_about, read_arrays, write_arrays, write_table
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
 from replication.core.scaling import Size
 from replication.core.stage import OUTPUTS, Stage
 from replication.protocols import VALIDATED
 from replication.samples.predictions import predictions_table
+from replication.sections.basis import read_basis, read_data
 from replication.sections.sigma.experiment import (
     PRINTED_DIMENSIONS,
     RESNET_DIMENSIONS,
@@ -35,7 +30,7 @@ from replication.sections.sigma.experiment import (
     sweep_sigmas,
     theory_claims,
 )
-from replication.statistics.results import Measurement, grade_of, without_names
+from replication.statistics.results import Measurement
 
 Attempts = dict[float, dict[int, Tried]]
 
@@ -45,7 +40,7 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     settings, seeds = stage.settings.sweep(), stage.settings.seeds()
     folder = OUTPUTS / benchmark / "paco"
     device = stage.uses()
-    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
+    data = read_data(stage, benchmark)
     splits = read_splits(stage, folder / "features", SPLITS, device)
     arrays = read_arrays(stage.reads(folder / "heads" / "start.safetensors"))
     dimensions = splits["train"].features.shape[1]
@@ -68,37 +63,26 @@ def measure(stage: Stage, benchmark: str) -> Measurement:
     # What print has at its own dimensions is, scaled, another number at these.
     role = "used" if choice.origin == "scaled" else "published"
     compared = next(sigma for sigma, why in reasons.items() if role in why)
-    swept = Swept(tried, labels, np.array(data["class_counts"]), data, compared)
+    recipe = stage.settings.recipe(benchmark)
+    basis = read_basis(stage, "sigma", benchmark, "paco/heads", recipe=recipe)
+    swept = Swept(tried, labels, compared, basis)
     filters, differences = swept.filter_cells(), swept.difference_cells()
     generator = torch.Generator().manual_seed(seeds[0])
     ratios = eq5_ratios(dimensions, sigmas, settings.draws, generator)
     sizes = sorted({PRINTED_DIMENSIONS, RESNET_DIMENSIONS, dimensions})
-    about = stage.about(folder / "heads")
-    about |= {"recipe": stage.settings.recipe(benchmark)}
-    chance = np.random.default_rng(seeds[0])
-    return Measurement(
-        section="sigma",
-        benchmark=benchmark,
-        cells=(
+    best, chance = (choice.published, compared), np.random.default_rng(seeds[0])
+    return basis.measured(
+        [
             *reading_cells(sizes, choice.published),
             *filters,
             *swept.accuracy_cells(),
             *differences,
-        ),
-        claims=(
+        ],
+        [
             *theory_claims(ratios),
-            *sweep_claims(
-                filters,
-                differences,
-                (choice.published, compared),
-                data,
-                grade_of(data, about),
-                chance,
-            ),
-        ),
-        data=without_names(data),
-        about=about,
-        details={
+            *sweep_claims(filters, differences, best, basis, chance),
+        ],
+        {
             "sweep": [{"sigma": sigma, "why": why} for sigma, why in reasons.items()],
             "draws": settings.draws,
             "best": swept.best(),

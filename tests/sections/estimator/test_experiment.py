@@ -28,6 +28,7 @@ from replication.sections.estimator.experiment import (
     simulate,
 )
 from replication.statistics.results import pick
+from tests.made import basis
 from tests.sections.checkout import FILTER
 
 
@@ -224,7 +225,7 @@ def test_compare_by_hand() -> None:
 
 # --- Cells and claims
 
-DATA = {"benchmark": "places_lt", "stand_in": True}
+BASIS = basis("estimator", stand_in=True)
 
 
 def probes_of(late_gain: float, bias: dict[str, float]) -> list[dict]:
@@ -250,12 +251,12 @@ def probes_of(late_gain: float, bias: dict[str, float]) -> list[dict]:
 def test_cells_and_claims_of_a_fit_by_hand() -> None:
     """Closer over the fit, (3 * 2 - 1) / 4, and farther in its last quarter."""
     probes = probes_of(-1.0, {"drawn": 0.1, "set": 0.5})
-    cells = fit_cells(probes, DATA)
+    cells = fit_cells(probes, BASIS)
     assert pick(cells, method="batch", metric="squared error", at="X=set").mean == 3
     assert pick(cells, metric="squared bias", at="X=set").mean == 0.5
     assert pick(cells, metric="closer", at="X=drawn").mean == 0.75
     assert pick(cells, metric="closer", at=f"X=drawn, {LATE}").mean == 0
-    claims = {claim.id: claim for claim in fit_claims(probes, DATA, "stand-in")}
+    claims = {claim.id: claim for claim in fit_claims(probes, BASIS)}
     assert {name: (c.mean, c.verdict) for name, c in claims.items()} == {
         "closer_drawn": (1.25, "supported"),
         "closer_late_drawn": (-1.0, "contradicted"),

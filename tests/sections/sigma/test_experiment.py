@@ -15,6 +15,7 @@ from replication.samples.features import Samples, Streamed
 from replication.sections.sigma import experiment
 from replication.sections.sigma.experiment import Sweep, Swept, Tried
 from replication.statistics.results import pick
+from tests.made import basis
 from tests.sections.checkout import (
     CLASSIFIER,
     COUNTS,
@@ -144,7 +145,7 @@ def test_a_fit_that_fails_names_its_sigma(refused) -> None:
 # ---- What the sweep says
 
 LABELS = {"val": np.repeat([0, 1], 10), "test": np.repeat([0, 1], 200)}
-DATA = {"benchmark": "places_lt", "stand_in": True}
+BASIS = basis("sigma", counts=[200, 10], stand_in=True)
 
 
 def made(val_right: float, test_right: float, entropy: float = 0.9) -> dict[int, Tried]:
@@ -159,7 +160,7 @@ def made(val_right: float, test_right: float, entropy: float = 0.9) -> dict[int,
 
 
 def swept(tried: dict[float, dict[int, Tried]], labels: dict = LABELS) -> Swept:
-    return Swept(tried, labels, np.array([200, 10]), DATA, 0.05)
+    return Swept(tried, labels, 0.05, BASIS)
 
 
 def drawing() -> np.random.Generator:
@@ -173,9 +174,7 @@ def drawing() -> np.random.Generator:
 def test_the_best_choice_is_above_all_others_or_it_is_not(other, verdict) -> None:
     tried = {0.05: made(0.5, 0.5), 1.0: made(0.5, 0.2), 2.0: made(0.5, other)}
     cells = swept(tried).filter_cells(), swept(tried).difference_cells()
-    [*_, best] = experiment.sweep_claims(
-        *cells, (0.05, 0.05), DATA, "stand-in", drawing()
-    )
+    [*_, best] = experiment.sweep_claims(*cells, (0.05, 0.05), BASIS, drawing())
     assert (best.id, best.verdict, best.grade) == ("best", verdict, "stand-in")
 
 
