@@ -26,15 +26,15 @@ class PublishedTable:
 class Sentence(Frozen):
     """A sentence of the supplement that could be wrong.
 
-    `quote` is print, `short` our words for it, `printed` its number; `quantifier`:
-    `every` where one clear case contradicts all of it; `why_not`: the reason, where no
-    test can name it.
+    `quote` is print, `short` our words for it where they are not its test's, `printed`
+    its number; `quantifier`: `every` where one clear case contradicts all of it;
+    `why_not`: the reason, where no test can name it.
     """
 
     id: str
-    short: str
     section: str
     quote: str
+    short: str = ""
     printed: str = ""
     quantifier: Literal["every"] | None = None
     why_not: str | None = None

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from replication.published.reader import Sentence, read_published_claims
-from replication.reporting.pages import STAND_IN, file_of
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
@@ -37,11 +36,6 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
         beyond=_tests_table(beyond, titles),
         quotes=sentences,
     )
-
-
-def stand_in_tests(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
-    """A table of tests on the stand-in, for its own page."""
-    return _tests_table(claims, titles).replace(f"]({STAND_IN}", "](")
 
 
 def _sections(
@@ -82,7 +76,7 @@ def _tests_table(tests: Sequence[Claim], titles: Mapping[str, str]) -> str:
         alone = called[claim.statement, claim.reading] == 1
         which = reading_of(claim) if alone else f" ({claim.test.split(':')[0]})"
         line = [
-            f"[{claim.statement.rstrip('.')}]({file_of(claim)}){which}",
+            f"[{claim.statement.rstrip('.')}]({claim.section}.md){which}",
             data_of(claim, titles),
         ]
         for protocol in PROTOCOL_NAMES:

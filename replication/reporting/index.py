@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from replication.published.reader import PublishedTable, Sentence
 from replication.reporting.headlines import ASKED
-from replication.reporting.pages import HABITS, Page, file_of
+from replication.reporting.pages import HABITS, Page
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
@@ -62,11 +62,10 @@ def index_page(
     )
 
 
-def stand_in_page(pages: Iterable[Page], tests: str, what_moved: str) -> str:
-    """What the stand-in is for, its pages and tests; `what_moved` as on the index."""
+def stand_in_page(pages: Iterable[Page], what_moved: str) -> str:
+    """What the stand-in is for, and its pages; `what_moved` as on the index."""
     return render(
         "reporting/templates/stand_in.md.j2",
-        tests=tests,
         what_moved=what_moved,
         links=[
             f"[{part.name}]({page.file.rpartition('/')[2]})"
@@ -111,10 +110,12 @@ def scoreboard(
             algebra.setdefault(claim.section, []).append(sentence.short)
         elif word:
             claim = _deciding(tests, "none needed", word)
-            of_print.append(board.row(sentence.short, sentence.printed, claim, word))
+            given = sentence.short, sentence.printed, claim, claim.verdict
+            of_print.append(board.row(*given))
         if not on and not word:
-            short, printed = sentence.short, sentence.printed or _NONE
-            silent.append([short, printed, _NONE, _NONE, "not run", _NONE])
+            label = sentence.short or sentence.quote
+            printed = sentence.printed or _NONE
+            silent.append([label, printed, _NONE, _NONE, "not run", _NONE])
     of_print.sort(key=lambda row: "**" not in row[4])  # what is decided first
     holds = [  # without any data: a row a page
         [
@@ -143,12 +144,12 @@ class _Board:
     def row(self, label: str, printed: str, claim: Claim, word: str) -> list[str]:
         """A claim with the word for it."""
         return [
-            label,
+            label.rstrip("."),
             printed or _NONE,
             in_unit(claim).removesuffix(" points"),
             data_of(claim, self.titles),
             bold(word),
-            f"[{claim.section}]({file_of(claim)})",
+            f"[{claim.section}]({claim.section}.md)",
         ]
 
     def does_it_help(self, claims: Iterable[Claim]) -> Iterator[list[str]]:
@@ -161,7 +162,7 @@ class _Board:
                 best = asked[0].section, asked[0].benchmark, protocol
                 if (claim.section, claim.benchmark, claim.protocol) == best:
                     printed = self.printed_difference(claim.id)
-                    label = f"DLSA minus {ASKED[claim.id]}{under}"
+                    label = f"DLSA is better than {ASKED[claim.id]}{under}"
                     yield self.row(label, printed, claim, claim.verdict)
 
     def printed_numbers(self, cells: Iterable[Cell]) -> list[list[str]]:
@@ -195,12 +196,15 @@ class _Board:
         printed = [self.printed_difference(claim.id) for claim in asked]
         if sentence.quantifier == "every" and all(printed):
             return [
-                self.row(claim.statement.rstrip("."), number, claim, claim.verdict)
+                self.row(claim.statement, number, claim, claim.verdict)
                 for claim, number in zip(asked, printed, strict=True)
             ]
         claim = _deciding(tests, grade, words[grade])
-        # Where its algebra has a row of its own, this one says what was tested.
-        label = claim.statement if "none needed" in words else sentence.short
+        label = sentence.short
+        if not label or "none needed" in words:  # its algebra has a row of its own
+            label = claim.statement
+        elif sentence.quantifier == "every":
+            label += f" ({claim.test.partition(',')[0]})"
         return [self.row(label, sentence.printed, claim, words[grade])]
 
     def printed_difference(self, test: str) -> str:

@@ -110,9 +110,9 @@ def kept_page(runs: Sequence[KeptRun]) -> str:
     """What every kept run found, a line each; and several backbones as one sample."""
     parts = [
         "# Kept runs",
-        "Each was kept by `make keep` with its pages, and with what made it. Here is "
-        "Overall, where nothing is chosen on test data; with the authors' habits, and "
-        "side by side: [does DLSA help?](../reports/evidence.md)",
+        "Each was kept by `make keep`, with its pages and what made it. Numbers are "
+        "Overall where nothing is chosen on test data; [does DLSA help?]"
+        "(../reports/evidence.md) has them side by side, also with the authors' habits.",
         "\n".join(f"- {_in_a_line(run.found)}" for run in runs) or "None so far.",
         _over_backbones(runs),
     ]
@@ -151,8 +151,8 @@ def _over_backbones(runs: Sequence[KeptRun]) -> str:
             rows.append([*about, words, *said])
     if not rows:
         return (
-            "No two of these runs differ in their backbone alone, so that no "
-            "difference between them can be put down to it."
+            "No two of these runs differ in their trained network alone: what another "
+            "training would give is in no interval."
         )
     header = ["Data", "Evidence", "Backbones", "Protocol"]
     header += [f"DLSA minus {ASKED[test]}, points" for test in COMPARED.values()]

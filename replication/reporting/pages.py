@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from replication.reporting.provenance import Run, disagreements, origin
-from replication.statistics.results import Claim
 
 # What protocol `as_released` does otherwise than `validated`: a word on each field of
 # `protocols.Protocol`, so that pages count them alike.
@@ -98,8 +97,3 @@ class Page:
     def text(self) -> str:
         """Markdown."""
         return "\n---\n\n".join(part.whole() for part in self.parts)
-
-
-def file_of(claim: Claim) -> str:
-    """The page that shows how a claim was tested, below reports/."""
-    return f"{STAND_IN * (claim.grade == 'stand-in')}{claim.section}.md"

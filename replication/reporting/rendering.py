@@ -107,9 +107,9 @@ def notice(data: Mapping[str, Any], title: str, paper_data: str | None) -> str:
     """
     if data["stand_in"]:
         return (
-            f"> **Stand-in data.** Made from drawn glyphs, not from "
-            f"{paper_data or title}: these numbers say nothing about the paper's. They "
-            "show that the machinery runs, and what its pages look like."
+            f"> **Stand-in data.** Drawn glyphs in place of {title}: the numbers say "
+            "nothing about the paper's. They show that everything runs, and what its "
+            "pages look like."
         )
     if paper_data is None:
         return f"> **{title}**, the paper's own benchmark."

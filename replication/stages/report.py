@@ -15,7 +15,7 @@ from replication.core.record import committed, read_records, records_behind
 from replication.core.settings import PARAMS, Settings
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_claims, read_published_tables
-from replication.reporting.claims import claims_page, stand_in_tests
+from replication.reporting.claims import claims_page
 from replication.reporting.diagram import diagram
 from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import of_print
@@ -98,10 +98,10 @@ class Results:
     records: dict[str, dict[str, Any]]
     real: Sequence[RealRun]
 
-    def claims(self, stand_in: bool) -> list[Claim]:
-        """Claims on the stand-in, or all others; each once."""
+    def claims(self) -> list[Claim]:
+        """All but those on the stand-in; each once."""
         claims = (claim for table in self.measured.values() for claim in table.claims)
-        return [c for c in dict.fromkeys(claims) if (c.grade == "stand-in") == stand_in]
+        return [claim for claim in dict.fromkeys(claims) if claim.grade != "stand-in"]
 
     def not_drawn(self) -> list[Path]:
         """Files of what was measured on real data or on none."""
@@ -120,7 +120,7 @@ def main(stage: Stage) -> None:
     titles = {name: stage.settings.title(name) for name in benchmarks}
     results = Results(measured, titles, read_records(), _real_runs(measured, titles))
     write_results(list(measured.values()))
-    claims = claims_page(results.claims(stand_in=False), titles)
+    claims = claims_page(results.claims(), titles)
     pages = [
         _evidence_page(results),
         Page("claims.md", [_part(results, "Claims", claims, results.not_drawn())]),
@@ -232,7 +232,7 @@ def write_pages(pages: Iterable[Page], results: Results) -> None:
     pages = [page for page in pages if page.parts]
     if drawn := [page for page in pages if page.file.startswith(STAND_IN)]:
         pages.append(_stand_in_page(drawn, results))
-    claims = results.claims(stand_in=False)
+    claims = results.claims()
     board = scoreboard(
         read_published_claims(),
         claims,
@@ -328,9 +328,8 @@ def _section_pages(
 
 
 def _stand_in_page(pages: Iterable[Page], results: Results) -> Page:
-    """What the stand-in is for, with its tests and pages: a line of the index."""
-    tests = stand_in_tests(results.claims(stand_in=True), results.titles)
-    text = stand_in_page(pages, tests, _what_moved(results, stand_in=True))
+    """What the stand-in is for, with its pages: a line of the index."""
+    text = stand_in_page(pages, _what_moved(results, stand_in=True))
     behind = [path for path, table in results.measured.items() if _drawn(table)]
     part = _part(results, "Drawn glyphs", text, behind)
     return Page(f"{STAND_IN}README.md", [part])
@@ -351,7 +350,7 @@ def _reproducibility_page(results: Results) -> Page:
     settings = results.measured[OUTPUTS / "tables" / "settings.json"]
     text = reproducibility_page(
         read_published_claims(),
-        results.claims(stand_in=False),
+        results.claims(),
         results.real,
         {
             results.titles[table.benchmark]: table.about["guesses"]

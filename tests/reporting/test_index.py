@@ -42,7 +42,7 @@ def test_findings_stand_before_print_data_algebra_and_what_was_not_run() -> None
         ]
     )
     assert [row[0] for row in made[:4]] == [
-        "DLSA minus the head that it starts from",
+        "DLSA is better than the head that it starts from",
         "MCC 71.1 is possible beside Overall 71.8 (points to spare)",
         "Fig. 3: errors fall at the right top and middle",
         "Eq. 1, Eq. 2",
@@ -83,6 +83,7 @@ def test_the_best_data_at_hand_speaks_and_one_case_decides() -> None:
     board = scoreboard(SENTENCES, claims, [], read_published_tables(), TITLES)
     assert board.endswith("|\n\n*This run's* data: iNaturalist 2018, paper's data.")
     bold = rows(claims)[1]
+    assert bold[0] == "DLSA is best in every column of Table 1 (paired)"
     two = rows([*claims, of("s4_dark", "dark", "undecided")])
     assert {row[3] for row in two} == {
         *("iNaturalist 2018, paper's data", "Places-LT, scaled", "—")

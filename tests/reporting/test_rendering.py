@@ -13,8 +13,7 @@ PAPERS = "Places-LT with a ResNet-152"
 @pytest.mark.parametrize(
     ("stand_in", "paper_data", "begins"),
     [
-        (True, PAPERS, "> **Stand-in data.** Made from drawn glyphs, not from Places"),
-        (True, None, "> **Stand-in data.** Made from drawn glyphs, not from Mine:"),
+        (True, PAPERS, "> **Stand-in data.** Drawn glyphs in place of Mine:"),
         (False, None, "> **Mine**, the paper's own benchmark."),
         (False, PAPERS, f"> **Mine**, not the paper's {PAPERS}: a verdict here"),
     ],

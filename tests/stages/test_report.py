@@ -104,7 +104,7 @@ def test_what_was_run_has_a_page_and_every_link_leads_somewhere(checkout) -> Non
     assert pages == {"README.md", *(file for _, file in links)}
     for file in reports.glob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
-            there = ROOT / link[3:] if link.startswith("../bench") else reports / link
+            there = ROOT / link[3:] if link.startswith("../") else reports / link
             assert there.is_file(), (file, link)
 
 
@@ -125,7 +125,6 @@ def test_the_stand_in_has_pages_of_its_own_and_real_pages_do_not_know_it(
     assert not (reports / "ladder.md").exists()
     home = (glyphs / "README.md").read_text()
     assert home.startswith("> **Drawn glyphs, not images.**")
-    assert "[Glyphs tell](ladder.md)" in home
     assert "[Drawn glyphs](stand_in/README.md)" in (reports / "README.md").read_text()
     for page in reports.glob("[!R]*.md"):
         words = page.read_text().split(FOLDED)[0]

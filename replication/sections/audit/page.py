@@ -104,11 +104,14 @@ def _design_in_words(about: Mapping[str, Any]) -> str:
 
 def _bounds_table(rows: Sequence[Mapping[str, Bound]]) -> str:
     """A row a printed row: its Overall and MCC beside what the others allow them."""
-    header = ["Row", "Overall", "shot groups allow", "MCC", "Overall allows", "Verdict"]
-    lines = []
+    by = {"overall": "shot groups allow", "mcc": "Overall allows"}
+    checks = [check for check in by if any(check in of_row for of_row in rows)]
+    header, lines = ["Row"], []
+    for check in checks:
+        header += [_CHECKS[check], by[check]]
     for of_row in rows:
         line = [next(iter(of_row.values())).label]
-        for check in ("overall", "mcc"):
+        for check in checks:
             bound = of_row.get(check)
             line += (
                 [percent(bound.published), outward(bound.low, bound.high, 3)]
@@ -117,7 +120,7 @@ def _bounds_table(rows: Sequence[Mapping[str, Bound]]) -> str:
             )
         possible = all(bound.possible for bound in of_row.values())
         lines.append([*line, "possible" if possible else "**impossible**"])
-    return markdown_table(header, lines)
+    return markdown_table([*header, "Verdict"], lines)
 
 
 def _difference_table(gaps: Sequence[Difference]) -> str:

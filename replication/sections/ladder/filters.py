@@ -209,6 +209,9 @@ def filter_claims(filters: Filters, basis: Basis) -> list[Claim]:
         above = filters.auroc(protocol, 1, "test", less=CHANCE)
         gap = filters.gap(protocol, 1)
         verdict = judge_absence(gap.low, min(gap.high, 0.0), MARGIN)
+        fitted = filters.auroc(protocol, 1, "train")
+        if verdict == "supported" and fitted.low <= CHANCE:
+            verdict = "undecided"  # as well as a filter that separates nothing
         claims += [
             new(
                 id="filter_separates",

@@ -30,7 +30,7 @@ from replication.sections.separation.experiment import (
 from replication.statistics.results import Cell, Claim, Measurement, pick
 
 # The supplement does not name the data of its figure: nothing is the paper's.
-OF_PAPER = "Fig. 2 (whose data the supplement does not name)"
+OF_PAPER = "data of Fig. 2, which the supplement does not name"
 _METRICS = METRIC_NAMES | {"head": "Head", "tail": "Tail"}
 _TABLE = ("overall", "head", "tail", "many", "medium", "few")
 _CURVES = {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}

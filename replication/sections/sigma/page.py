@@ -14,9 +14,9 @@ from replication.reporting.tables import (
     claims_table,
     emphasised,
     entry,
+    in_unit,
     markdown_table,
     percent,
-    points,
 )
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.sigma.experiment import READINGS, point
@@ -59,11 +59,12 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 def finding(measured: Measurement) -> str:
     """What the printed formula does, and what sigma is worth, in two sentences."""
     border, best = _claim(measured, "three_sigma_border"), _claim(measured, "best")
-    compared = _short(measured.details["compared"])
+    published, compared = (measured.details[s] for s in ("published", "compared"))
+    here = "" if compared == published else f", {_short(compared)} at these dimensions,"
     return (
         f"The printed formula, σ = √(3 / (2D)), takes the square of a distance for a "
         f"distance: it puts centres {border.mean:.2f} apart, not 3. {_moved(measured)} "
-        f"That {compared} is the best choice is **{best.verdict}**."
+        f"That σ = {_short(published)}{here} is the best choice is **{best.verdict}**."
     )
 
 
@@ -72,16 +73,16 @@ def _moved(measured: Measurement) -> str:
     sigmas = _sigmas(measured)
     span = f"between {_short(sigmas[0])} and {_short(sigmas[-1])}"
     gaps = [
-        f"σ = {_short(sigma)} ({points(gap.mean)} points)"
+        f"σ = {_short(sigma)} ({in_unit(gap)})"
         for sigma, gap in _gaps(measured).items()
         if gap.verdict != "undecided"
     ]
     if not gaps:
         return f"No σ {span} is shown to change Overall."
     only = "" if len(gaps) == len(sigmas) - 1 else "only "
-    change = "changes" if len(gaps) == 1 else "change"
-    named = f"{only}{', '.join(gaps)}"
-    return f"Of {len(sigmas)} values of σ {span}, {named} {change} Overall."
+    are = "is" if len(gaps) == 1 else "are"
+    named = f"{only}{', '.join(gaps)} {are} shown to change Overall"
+    return f"Of {len(sigmas)} values of σ {span}, {named}."
 
 
 def _best(best: Mapping[str, Any] | None) -> str:
@@ -159,9 +160,9 @@ def _groups_table(measured: Measurement) -> str:
 
 def _readings_table(measured: Measurement) -> str:
     """A row a D and reading: sigma, and what follows."""
-    rows = []
+    rows, labels = [], READINGS | {"used": "as print uses it"}
     for size in measured.details["readings_at"]:
-        for reading, label in READINGS.items():
+        for reading, label in labels.items():
             sigma, distance, confused = (
                 pick(measured.cells, at=f"D={size}", method=reading, metric=metric)
                 for metric in ("sigma", "distance", "confused")

@@ -50,7 +50,13 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 def finding(measured: Measurement) -> str:
     """What DLSA does to PaCo + BalSoftmax, under both protocols."""
-    return gain_in_words(measured, FULL, PLAIN, COMPARATOR)
+    gain = gain_in_words(measured, FULL, PLAIN, COMPARATOR)
+    if ", frozen" in measured.about["features"]:
+        gain += (
+            " The network is frozen: nothing was trained by PaCo, and the row PaCo + "
+            f"BalSoftmax is {HEADS[measured.about['start']]}."
+        )
+    return gain
 
 
 def _gains_table(measured: Measurement, metrics: Sequence[str]) -> str:

@@ -141,7 +141,8 @@ def test_classes_weighed_by_hand() -> None:
         (3.0, 0.8, "supported", "contradicted"),
         (2.0, 0.0, "undecided", "contradicted"),
         (1.0, -1.0, "contradicted", "contradicted"),
-        (0.5, 1.5, "supported", "supported"),  # better on test is as well
+        (1.5, 2.5, "supported", "supported"),  # better on test is as well
+        (-1.0, 0.0, "undecided", "undecided"),  # as what separates nothing
     ],
 )
 def test_claims_on_test_and_beside_training(
