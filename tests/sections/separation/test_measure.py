@@ -60,7 +60,7 @@ def test_cells_and_claims_of_every_curve(measured) -> None:
 def test_page_leads_with_its_finding_and_says_what_it_rests_on(measured) -> None:
     text, figures = page(measured, "Places-LT", "figures/x")
     leads_with(finding(measured), text, figures)
-    assert text.startswith("> **Places-LT**, not the paper's Fig. 2 (whose data")
+    assert text.startswith("> **Places-LT**, not the paper's data of Fig. 2")
     assert "**This is an upper bound, not a method.**" in text
     assert "Networks are trained for the first reading alone" not in text
 
