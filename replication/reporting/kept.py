@@ -111,8 +111,8 @@ def kept_page(runs: Sequence[KeptRun]) -> str:
     parts = [
         "# Kept runs",
         "Each was kept by `make keep`, with its pages and what made it. Numbers are "
-        "Overall where nothing is chosen on test data; [does DLSA help?]"
-        "(../reports/evidence.md) has them side by side, also with the authors' habits.",
+        "Overall where nothing is chosen on test data. Side by side, and with the "
+        "authors' habits too: [does DLSA help?](../reports/evidence.md)",
         "\n".join(f"- {_in_a_line(run.found)}" for run in runs) or "None so far.",
         _over_backbones(runs),
     ]
