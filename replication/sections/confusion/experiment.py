@@ -9,7 +9,6 @@ things of the right top, so that both sentences are judged under both readings.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -79,22 +78,23 @@ def frequency_bins(train_counts: np.ndarray, bins: int = BINS) -> np.ndarray:
     return number
 
 
-def confusion_matrices(pairs: Paired, bin_of_class: np.ndarray) -> dict[str, Any]:
-    """The three matrices of Sect. 4, means over seeds.
+def confusion_matrices(
+    pairs: Paired, bin_of_class: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The three matrices of Sect. 4, means over seeds, by name.
 
     Implements: Sect. 4, Fig. 1 (without), Fig. 2 (with), Fig. 3 (with minus without),
     without right answers: a wrong class of the same bin counts, on the diagonal.
 
     Returns:
-        `rates`, shares of the true bin's test images (NaN where it has none):
-        `without`, `with`, `difference`, each (bins, bins). `accuracy`: `without`,
-        `with` (bins,).
+        `without`, `with`, `difference`, each (bins, bins): shares of the true bin's
+        test images, NaN where it has none.
     """
     true = bin_of_class[pairs.labels]
     bins = int(bin_of_class.max()) + 1
     images = np.bincount(true, minlength=bins)
     images = np.where(images > 0, images, np.nan)
-    rates, accuracy = {}, {}
+    rates = {}
     for side, method in SIDES.items():
         answers = pairs.of[method]
         errors = answers != pairs.labels
@@ -102,9 +102,8 @@ def confusion_matrices(pairs: Paired, bin_of_class: np.ndarray) -> dict[str, Any
         wrong = np.zeros((bins, bins))
         np.add.at(wrong, (of_true, bin_of_class[answers[errors]]), 1)
         rates[side] = wrong / len(answers) / images[:, None]
-        accuracy[side] = 1 - rates[side].sum(1)
     rates["difference"] = rates["with"] - rates["without"]
-    return {"rates": rates, "accuracy": accuracy}
+    return rates
 
 
 def thirds(bins: int) -> np.ndarray:

@@ -21,7 +21,6 @@ from replication.reporting.tables import (
     entry,
     in_unit,
     markdown_table,
-    percent,
     protocol_headings,
     seen,
     shown,
@@ -34,7 +33,7 @@ from replication.sections.confusion.experiment import (
     WITHOUT,
     thirds,
 )
-from replication.statistics.results import PROTOCOLS, Measurement, pick
+from replication.statistics.results import Measurement, pick
 
 OF_PAPER = "ImageNet-LT with a ResNet-50"
 # What is outlined: colour, line, and in words.
@@ -64,7 +63,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         claims=claims_table(measured.claims),
         seen=seen([c for c in measured.claims if c.id.startswith("fewer_")]),
         reductions=_reductions_table(measured),
-        bins_table=_bins_table(details),
     )
     return text, {"matrices.svg": matrices_figure(measured)}
 
@@ -132,31 +130,13 @@ def _reductions_table(measured: Measurement) -> str:
     return markdown_table(header, rows)
 
 
-def _bins_table(details: Mapping[str, Any]) -> str:
-    """A row a bin: its classes' training images, its accuracy without and with."""
-    header = ["Bin", "Training images of a class", "Without, %"]
-    header += [f"{name}: with, %" for name in PROTOCOL_NAMES.values()]
-    accuracy = [details["matrices"][protocol]["accuracy"] for protocol in PROTOCOLS]
-    columns = [accuracy[0]["without"], *(of["with"] for of in accuracy)]
-    rows = [
-        [
-            *(str(number), f"{counts['largest']} to {counts['smallest']}"),
-            *map(percent, values),
-        ]
-        for number, (counts, *values) in enumerate(
-            zip(details["bins"], *columns, strict=True), start=1
-        )
-    ]
-    return markdown_table(header, rows, words=2)
-
-
 # ---- Figure -------------------------------------------------------------------------
 
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False})
 def matrices_figure(measured: Measurement) -> str:
     """Fig. 1 once, Fig. 2 and 3 under both protocols, on common scales; the changes."""
-    rates = {k: of["rates"] for k, of in measured.details["matrices"].items()}
+    rates = measured.details["matrices"]
     errors = {"Fig. 1: without DLSA": rates["validated"]["without"]}
     changes = {}
     for protocol, name in PROTOCOL_NAMES.items():

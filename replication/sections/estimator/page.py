@@ -14,7 +14,6 @@ from replication.reporting.tables import (
     claims_table,
     markdown_table,
     percent,
-    points,
     shown,
 )
 from replication.sections.estimator.experiment import LABELS, LATE, TRUTHS
@@ -51,7 +50,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         eta=eta,
         limit=f"{(1 - eta) / (1 + eta):.3g}",
         worth=f"{(1 + eta) / (1 - eta):.3g}",
-        simulated=_simulation_table(measured, eta),
         errors=_errors_table(measured),
         fits=_fits_table(measured),
         free=claims_table([c for c in measured.claims if c.benchmark is None]),
@@ -141,9 +139,6 @@ def simulation_figure(measured: Measurement) -> str:
     return finished(ratio.figure, title, columns=len(etas))
 
 
-_DRAWN = ("ratio", "bias_corrected", "bias_uncorrected")
-
-
 def _dots(
     axis: Axes,
     measured: Measurement,
@@ -195,23 +190,11 @@ def _band(axis: Axes, curve: Mapping[str, Any]) -> None:
 # ---- Tables -------------------------------------------------------------------------
 
 
-def _in(result: Cell | Claim, unit: str, scale: float = 1.0) -> str:
-    """As `shown`, in a unit that the column or a sentence names."""
+def _bare(result: Cell | Claim, scale: float = 1.0) -> str:
+    """As `shown`, without its unit, which the column names."""
     ends = {end: getattr(result, end) for end in ("mean", "low", "high")}
     scaled = {end: value and scale * value for end, value in ends.items()}
-    return shown(replace(result, unit=unit, **scaled))
-
-
-def _simulation_table(measured: Measurement, eta: float) -> str:
-    header = ["t", "Variance, % of a batch's", "by Eq. 4"]
-    header += ["Bias, corrected, %", "Bias, not corrected, %", "−η^t, %"]
-    rows = []
-    for t in measured.details["settings"]["estimator"]["steps"]:
-        ratio, corrected, raw = (_simulated(measured, eta, t, m) for m in _DRAWN)
-        row = [str(t), _in(ratio, "fraction"), percent(ratio.printed)]
-        row += [_in(corrected, "points"), _in(raw, "points"), points(raw.printed)]
-        rows.append(row)
-    return markdown_table(header, rows)
+    return shown(replace(result, unit="", **scaled))
 
 
 def _errors_table(measured: Measurement) -> str:
@@ -219,7 +202,7 @@ def _errors_table(measured: Measurement) -> str:
     rows = []
     for truth, words in TRUTHS.items():
         cells = (_fit_cell(measured, truth, *which) for which in _ERRORS.values())
-        rows.append([words, *(_in(cell, "", 100) for cell in cells)])
+        rows.append([words, *(_bare(cell, 100) for cell in cells)])
     return markdown_table(["X", *_ERRORS], rows)
 
 
@@ -232,5 +215,5 @@ def _fits_table(measured: Measurement) -> str:
         rows.append([words])
         for name in ("closer", "closer_late", "premise"):
             claim = _claim(measured, f"{name}_{truth}")
-            rows[-1] += [_in(claim, ""), claim.verdict]
+            rows[-1] += [_bare(claim), claim.verdict]
     return markdown_table(header, rows)

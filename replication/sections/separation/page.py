@@ -176,18 +176,19 @@ def _curves_table(measured: Measurement) -> str:
         for head in measured.details["boundaries"]:
             if claim := _claim_of(measured, variant, head["name"]):
                 where = measured, variant, head["name"]
+                networks = " (networks on images)" * (variant == "images")
                 rows.append(
                     [
-                        *(VARIANTS[variant], BOUNDARIES[head["name"]]),
+                        BOUNDARIES[head["name"]] + networks,
                         f"{head['head_classes']} of {head['classes']}",
                         percent(head["share"]),
                         *(shown(_cell(*where, p, "overall")) for p in shares),
                         *(emphasised(claim), claim.verdict),
                     ]
                 )
-    header = ["Classifiers", "Head is", "Classes", "Images, %"]
+    header = ["Head is", "Classes", "Images, %"]
     header += [*(f"p = {p:g}" for p in shares), "Last minus first", "Verdict"]
-    return markdown_table(header, rows, words=2)
+    return markdown_table(header, rows)
 
 
 def _unfinished(measured: Measurement) -> str:

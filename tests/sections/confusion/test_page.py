@@ -70,17 +70,10 @@ def test_what_is_measured_is_on_the_page(measured: Measurement) -> None:
     )
 
 
-def test_a_bin_without_test_images_has_no_accuracy_and_no_cells(
-    measured: Measurement,
-) -> None:
+def test_a_bin_without_test_images_has_no_cells(measured: Measurement) -> None:
     """And where no errors change the scale has no end of its own."""
     rates = [[None] * 20] + [[0.0] * 20 for _ in range(19)]
-    matrices = {
-        "rates": dict.fromkeys(("without", "with", "difference"), rates),
-        "accuracy": dict.fromkeys(("without", "with"), [None] + [1.0] * 19),
-    }
+    matrices = dict.fromkeys(("without", "with", "difference"), rates)
     details = measured.details | {"matrices": dict.fromkeys(PROTOCOLS, matrices)}
     empty = replace(measured, details=details)
-    text, _ = page(empty, "X", "y")
-    assert f"\n| 1 | {COUNTS[0]} to {COUNTS[1]} | n/a | n/a | n/a |" in text
     assert matrices_figure(empty).rstrip().endswith("</svg>")
