@@ -107,30 +107,20 @@ def run_page(folder: Path) -> str:
 
 
 def kept_page(runs: Sequence[KeptRun]) -> str:
-    """What every kept run found, a line each; and several backbones as one sample."""
+    """Where every kept run is; and several backbones as one sample."""
+    links = [
+        f"- [{run.found.name}]({run.found.link}) ({run.found.grade.split(',')[0]}, "
+        f"{run.found.settings})"
+        for run in runs
+    ]
     parts = [
         "# Kept runs",
-        "Each was kept by `make keep`, with its pages and what made it. Numbers are "
-        "Overall where nothing is chosen on test data. Side by side, and with the "
-        "authors' habits too: [does DLSA help?](../reports/evidence.md)",
-        "\n".join(f"- {_in_a_line(run.found)}" for run in runs) or "None so far.",
+        "Each was kept by `make keep`, with its pages and what made it. What they "
+        "found, side by side: [does DLSA help?](../reports/evidence.md)",
+        "\n".join(links) or "None so far.",
         _over_backbones(runs),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _in_a_line(run: RealRun) -> str:
-    """Overall of DLSA minus what it is compared with, where nothing is chosen."""
-    gaps = {test: run.gap(other, "validated") for other, test in COMPARED.items()}
-    measured = [f"{ASKED[t]} {emphasised(gap)}" for t, gap in gaps.items() if gap]
-    said = (
-        f"DLSA minus {', minus '.join(measured)} points"
-        if measured
-        else "no Table 1 or 2"
-    )
-    unfair = "" if run.separates else " No test of the method: see its page."
-    data = run.grade.split(",")[0]
-    return f"[{run.name}]({run.link}) ({data}, {run.settings}): {said}.{unfair}"
 
 
 # ---- Several backbones ------------------------------------------------------------

@@ -16,7 +16,6 @@ from replication.core.settings import PARAMS, Settings
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.claims import claims_page
-from replication.reporting.diagram import diagram
 from replication.reporting.evidence import RealRun, evidence_page, finding
 from replication.reporting.headlines import of_print
 from replication.reporting.index import index_page, scoreboard, stand_in_page
@@ -28,7 +27,7 @@ from replication.reporting.moved import (
     of_interest,
 )
 from replication.reporting.pages import STAND_IN, Page, Part
-from replication.reporting.rendering import relinked, settings_sentence
+from replication.reporting.rendering import relinked, render, settings_sentence
 from replication.reporting.reproducibility import reproducibility_page
 from replication.statistics.moves import gathered, moves
 from replication.statistics.results import Cell, Claim, Measurement, as_table, grade_of
@@ -255,7 +254,8 @@ def write_pages(pages: Iterable[Page], results: Results) -> None:
         for part in page.parts:
             for figure, svg in part.figures.items():
                 write_text((REPORTS / page.file).parent / figure, svg)
-    write_text(REPORTS / "figures" / "dlsa.svg", diagram())
+    picture = render("reporting/templates/dlsa.svg.j2")
+    write_text(REPORTS / "figures" / "dlsa.svg", picture)
 
 
 def _what_moved(results: Results, stand_in: bool) -> str:

@@ -1,6 +1,6 @@
 """Kept runs side by side, and several backbones as one sample."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -68,10 +68,7 @@ def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -
     assert "None so far." in kept_page([])
     lines = kept_page([first, second, third]).splitlines()
     links = [line for line in lines if line.startswith("- ")]
-    assert "(real data, scaled, 2 seeds): " in links[0] + links[1]
-    blind = replace(first, found=replace(first.found, filters=[cell(**seen, low=0.4)]))
-    assert "No test of the method" in kept_page([blind])
-    assert "No test of the method" not in kept_page([first])
+    assert "(real data, scaled, 2 seeds)" in links[0]
     assert len(links) == 3 and "(kept/c/README.md)" in links[2]
     assert any(line.startswith("No two of these runs differ") for line in lines)
 
