@@ -33,7 +33,7 @@ def answers(claims: Iterable[Claim]) -> str:
             if test in asked
         ]
         if compared:
-            said = f"{_answer(asked)} in Overall: {', '.join(compared)}"
+            said = f"{_answer(asked)} in Overall accuracy: {', '.join(compared)}"
             sentences.append(f"{under}, {said}.")
     return " ".join(sentences)
 
@@ -47,7 +47,7 @@ def _answer(asked: Mapping[str, Claim]) -> str:
     if gain == "supported":
         if cascade == "supported":
             return "DLSA helps"
-        return "DLSA is better than its head, but not shown better than training it on"
+        return "DLSA beats its head, but is not shown to beat more training of it,"
     return _HURTS if gain == "contradicted" else _OPEN
 
 

@@ -12,7 +12,7 @@ from tests.reporting.made import claim
     [
         ("supported", "supported", "DLSA helps in"),
         # more training alone may do as much
-        ("supported", "undecided", "DLSA is better than its head, but not shown"),
+        ("supported", "undecided", "DLSA beats its head, but is not shown to beat"),
         ("undecided", "supported", "DLSA neither clearly helps nor clearly hurts in"),
         ("undecided after correction", "undecided", "DLSA neither clearly helps"),
         ("contradicted", "undecided", "DLSA hurts in"),
