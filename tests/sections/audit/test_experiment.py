@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import matthews_corrcoef
 
@@ -114,6 +114,7 @@ def test_mcc_by_hand(mcc, possible) -> None:
     assert (needed in bound.arithmetic) == (mcc == 59.8)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1))
 def test_what_was_measured_is_always_possible(seed) -> None:
     """A real prediction, printed to one decimal, passes every check of a row."""
