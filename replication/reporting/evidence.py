@@ -58,7 +58,8 @@ class RealRun:
     Fields: `title` of the benchmark; `features` in words; `grade` of evidence; `link`
     to its pages; `cells` and `claims` of Table 2, or of Table 1 where it has no other,
     by Table 2's rows; `filters`, cells of its ladder; `changed`, its settings that are
-    not the recipe's; `backbone`, the seed of its network's training.
+    not the recipe's; `backbone`, the seed of its network's training; of a kept
+    run its whole `params` and the `source` of its features.
     """
 
     title: str
@@ -70,6 +71,8 @@ class RealRun:
     filters: Sequence[Cell] = ()
     changed: Mapping[str, Any] = field(default_factory=dict)
     backbone: int = 0
+    params: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     @classmethod
     def of(

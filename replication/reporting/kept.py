@@ -1,10 +1,9 @@
 """Runs below kept/: what each one found, and what several backbones say together."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,25 +28,7 @@ _ELSEWHERE = {
 }
 
 
-@dataclass(frozen=True)
-class KeptRun:
-    """A kept run on one benchmark, and the params.yaml that made it.
-
-    Fields: `found`; `params`; `source` of its features.
-    """
-
-    found: RealRun
-    params: Mapping[str, Any]
-    source: str
-
-    def alike(self) -> str:
-        """Equal where two runs differ in nothing but the backbone's seed, and names."""
-        settings = {k: v for k, v in self.params.items() if k not in _ELSEWHERE}
-        network = re.split(r"[,;(]", self.found.features.removeprefix("a "))[0].strip()
-        return repr((self.found.title, self.found.grade, network, settings))
-
-
-def read_kept(folder: Path, link: str) -> list[KeptRun]:
+def read_kept(folder: Path, link: str) -> list[RealRun]:
     """A kept run, one entry for each benchmark with real data, from its run/.
 
     `link` leads a reader to its pages.
@@ -64,15 +45,14 @@ def read_kept(folder: Path, link: str) -> list[KeptRun]:
     claims = [Claim(**raw) for raw in read_json(place / "claims.json")]
     runs = []
     for name, facts in about.items():
-        said = {key: facts[key] for key in ("title", "features", "grade")}
-        said |= {"link": link, "changed": facts["settings"]}
+        said = {key: facts[key] for key in ("title", "features", "grade", "source")}
+        said |= {"link": link, "changed": facts["settings"], "params": params}
         said |= {"backbone": params["backbone"]["seed"]}
-        found = RealRun.of(name, cells, claims, **said)
-        runs.append(KeptRun(found, params, facts["source"]))
+        runs.append(RealRun.of(name, cells, claims, **said))
     return runs
 
 
-def kept_runs(folder: Path, link: str) -> list[KeptRun]:
+def kept_runs(folder: Path, link: str) -> list[RealRun]:
     """Every kept run below a folder; `link` leads there from the page."""
     return [
         run
@@ -97,7 +77,7 @@ def run_page(folder: Path) -> str:
         "reporting/templates/kept_run.md.j2",
         name=folder.name,
         moved=".../" in read_text(folder / "run" / "params.yaml"),
-        conclusions=[conclusion(run.found) for run in runs if run.found.cells],
+        conclusions=[conclusion(run) for run in runs if run.cells],
         runs=runs,
         commit=last["commit"],
         others=len({record["commit"] for record in records}) - 1,
@@ -106,11 +86,10 @@ def run_page(folder: Path) -> str:
     )
 
 
-def kept_page(runs: Sequence[KeptRun]) -> str:
+def kept_page(runs: Sequence[RealRun]) -> str:
     """Where every kept run is; and several backbones as one sample."""
     links = [
-        f"- [{run.found.name}]({run.found.link}) ({run.found.grade.split(',')[0]}, "
-        f"{run.found.settings})"
+        f"- [{run.name}]({run.link}) ({run.grade.split(',')[0]}, {run.settings})"
         for run in runs
     ]
     parts = [
@@ -126,15 +105,22 @@ def kept_page(runs: Sequence[KeptRun]) -> str:
 # ---- Several backbones ------------------------------------------------------------
 
 
-def _over_backbones(runs: Sequence[KeptRun]) -> str:
+def _but_for_its_training(run: RealRun) -> str:
+    """Equal where two runs differ in nothing but the backbone's seed, and names."""
+    settings = {k: v for k, v in run.params.items() if k not in _ELSEWHERE}
+    network = re.split(r"[,;(]", run.features.removeprefix("a "))[0].strip()
+    return repr((run.title, run.grade, network, settings))
+
+
+def _over_backbones(runs: Sequence[RealRun]) -> str:
     """Where runs differ in their backbone alone, their differences as of one sample."""
-    groups: dict[str, list[KeptRun]] = {}
+    groups: dict[str, list[RealRun]] = {}
     for run in runs:
-        groups.setdefault(run.alike(), []).append(run)
+        groups.setdefault(_but_for_its_training(run), []).append(run)
     rows = []
     for group in groups.values():
-        backbones = {run.found.backbone for run in group}
-        about = [group[0].found.title, group[0].found.grade, str(len(backbones))]
+        backbones = {run.backbone for run in group}
+        about = [group[0].title, group[0].grade, str(len(backbones))]
         for protocol, words in PROTOCOL_NAMES.items() if len(backbones) > 1 else ():
             gaps = (backbone_gap(group, other, protocol) for other in COMPARED)
             said = (f"{emphasised(g)}, {g.verdict}" if g else "not run" for g in gaps)
@@ -154,7 +140,7 @@ def _over_backbones(runs: Sequence[KeptRun]) -> str:
     )
 
 
-def backbone_gap(runs: Sequence[KeptRun], other: str, protocol: str) -> Cell | None:
+def backbone_gap(runs: Sequence[RealRun], other: str, protocol: str) -> Cell | None:
     """DLSA minus another row in Overall over backbones, with the spread between them.
 
     Of runs that differ in nothing else; several of one backbone count as one, by their
@@ -162,9 +148,9 @@ def backbone_gap(runs: Sequence[KeptRun], other: str, protocol: str) -> Cell | N
     """
     of_backbone: dict[int, list[float]] = {}
     for run in runs:
-        gap = run.found.gap(other, protocol)
+        gap = run.gap(other, protocol)
         if gap is None:
             return None
-        of_backbone.setdefault(run.found.backbone, []).append(gap.mean)
+        of_backbone.setdefault(run.backbone, []).append(gap.mean)
     values = over_seeds([float(np.mean(some)) for some in of_backbone.values()])
     return replace(gap, printed=None, **estimated(values) | judged([values]))

@@ -181,8 +181,7 @@ def _real_runs(
         )
         for table in _evidence_tables(measured).values()
     ]
-    kept = (run.found for run in kept_runs(KEPT, "../kept"))
-    return [*here, *(run for run in kept if run.cells)]
+    return [*here, *(run for run in kept_runs(KEPT, "../kept") if run.cells)]
 
 
 # ---- Results ----------------------------------------------------------------------

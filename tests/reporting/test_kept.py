@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from replication.core.files import write_json, write_table
 from replication.reporting.evidence import RealRun
-from replication.reporting.kept import KeptRun, backbone_gap, kept_page, kept_runs
+from replication.reporting.kept import backbone_gap, kept_page, kept_runs
 from replication.statistics.results import Cell, as_table
 from tests.reporting.made import REAL, cell, claim, gap
 
@@ -25,17 +25,15 @@ PARAMS = {
     "backbone": {"seed": 0, "network": "x"},
 }
 FACTS = {"title": "Places-LT", "features": "a network", "grade": REAL}
-SOURCE = "trained here"
 
 
 def run(
     mean: float, backbone: int, features: str = "a network", **params: object
-) -> KeptRun:
+) -> RealRun:
     """A run that found a difference to DLSA's head."""
     facts = FACTS | {"features": features, "backbone": backbone}
     cells = [cell(), gap(minus="start", mean=mean)]
-    found = RealRun(**facts, link="a", cells=cells, claims=[])
-    return KeptRun(found, PARAMS | params, SOURCE)
+    return RealRun(**facts, link="a", cells=cells, claims=[], params=PARAMS | params)
 
 
 def write_run(folder: Path, *cells: Cell) -> None:
@@ -46,7 +44,7 @@ def write_run(folder: Path, *cells: Cell) -> None:
     write_json(folder / "run" / "claims.json", [asdict(one) for one in claims])
     write_json(
         folder / "run" / "about.json",
-        {"places_lt": FACTS | {"source": SOURCE, "settings": {}}},
+        {"places_lt": FACTS | {"source": "trained here", "settings": {}}},
     )
 
 
@@ -57,11 +55,11 @@ def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -
     write_run(tmp_path / "b", cell(section="table1"), cell(**seen), nothing)
     write_run(tmp_path / "c", cell(section="estimator", benchmark=None))
     first, second, third = kept_runs(tmp_path, "kept")
-    assert [len(run.found.cells) for run in (first, second, third)] == [3, 1, 0]
-    assert first.found.gap("start", "validated").mean == -0.02
-    assert second.found.auroc("train").mean == cell().mean
-    assert first.found.settings == "scaled, 2 seeds"
-    assert [run.found.claims[0].id for run in (first, second)] == [
+    assert [len(run.cells) for run in (first, second, third)] == [3, 1, 0]
+    assert first.gap("start", "validated").mean == -0.02
+    assert second.auroc("train").mean == cell().mean
+    assert first.settings == "scaled, 2 seeds"
+    assert [run.claims[0].id for run in (first, second)] == [
         "gain_overall",
         "of_table1",
     ]
@@ -100,7 +98,7 @@ def test_the_spread_between_backbones_by_hand() -> None:
     ],
 )
 def test_only_runs_that_differ_in_their_backbone_alone_are_one_sample(
-    other: KeptRun,
+    other: RealRun,
 ) -> None:
     text = kept_page([run(0.02, 0), other])
     assert "## Over backbones" not in text
