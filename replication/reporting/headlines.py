@@ -59,8 +59,8 @@ def of_print(claims: Sequence[Claim]) -> list[str]:
         if claim.grade == "none needed" and claim.verdict == "contradicted"
     ]
     return [
-        f"{claim.statement} It is off by {in_unit(claim).lstrip('−')}."
+        f"“{claim.statement.rstrip('.')}”: it is off by {in_unit(claim).lstrip('−')}."
         if claim.unit == "points"
-        else f"{claim.statement} It comes out as {in_unit(claim)}."
+        else f"“{claim.statement.rstrip('.')}”: it comes out as {in_unit(claim)}."
         for claim in sorted(wrong, key=lambda claim: claim.section)
     ]

@@ -46,6 +46,6 @@ def test_of_print_only_what_needs_no_data_is_said() -> None:
         claim(grade="none needed"),
     ]
     assert of_print(claims) == [
-        "MCC. It is off by 1.3 ± 1.1 points.",
-        "Three apart. It comes out as 1.7.",
+        "“MCC”: it is off by 1.3 ± 1.1 points.",
+        "“Three apart”: it comes out as 1.7.",
     ]
