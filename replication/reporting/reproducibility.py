@@ -32,9 +32,6 @@ def reproducibility_page(
         sentences=len(sentences),
         tested=sum(bool(word) for word in words.values()),
         discrepancies=discrepancies,
-        runs=dict.fromkeys(
-            f"{run.name} ({run.grade}): {run.features}." for run in real
-        ),
         on_paper=any(run.grade == "paper's data" for run in real),
         counts=counts(words),
         guesses=f"No source names a value for {guessed}." if guessed else "",
