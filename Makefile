@@ -21,6 +21,7 @@ export DVC_NO_ANALYTICS := 1
 .DEFAULT_GOAL := repro
 
 repro: checkout $(READY)
+	@python -m replication.stages.what_if --check
 	dvc repro
 	@echo "Read reports/README.md"
 

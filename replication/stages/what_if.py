@@ -29,8 +29,14 @@ _SETTING = re.compile(r"([\w.]+)=(.*)", re.DOTALL)
 
 
 def main() -> None:
-    """Read S and AT of the environment, where `make` puts them, and become DVC."""
+    """Read S and AT of the environment, where `make` puts them, and become DVC.
+
+    `--check` alone: refuse a wrong params.yaml, which DVC would do in words of its own.
+    """
     try:
+        if "--check" in sys.argv:
+            load()
+            return
         committed = _committed()
         wanted = changed(committed, list(settings_in(os.environ.get("S", ""))))
         _check(wanted)

@@ -128,6 +128,26 @@ def test_what_is_refused_leaves_no_trace(checkout, asked, settings, problem) -> 
     assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "problem"),
+    [
+        ("\nlambda_pure:", "\nlambda_pure: [", "expected YAML, got "),
+        ("- inat18\ncomparison", "- inat\ncomparison", "benchmarks.1: expected "),
+        ("diagnosis: []", "diagnosis: inat18", "diagnosis: expected a valid list"),
+    ],
+)
+def test_make_repro_refuses_what_dvc_would_in_its_own_words(
+    checkout, was, now, problem
+) -> None:
+    shutil.copy(ROOT / "Makefile", checkout)
+    params = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(params.replace(was, now))
+    command = ["make", "-o", ".venv/.ready", "repro"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.stderr.splitlines()[0].startswith(f"params.yaml: {problem}")
+    assert ended.returncode == 2 and not Path("asked").exists()
+
+
 def test_a_stage_that_is_not_there_is_refused_and_leaves_no_trace(
     checkout, asked
 ) -> None:
