@@ -129,6 +129,15 @@ def thin_listing(listing: Listing, settings: DataSettings) -> Listing:
         0 if has_val else settings.validation_per_class,
         np.random.default_rng(settings.seed),
     )
+    short = np.flatnonzero(class_counts(labels, num_classes) < counts)
+    notes = list(listing.notes)
+    if len(short):
+        notes.append(
+            f"An imbalance factor of {settings.imbalance_factor:g} leaves "
+            f"{counts[short[0]]:,} images of class {listing.class_names[short[0]]}, "
+            f"which has fewer ({len(short):,} of {num_classes:,} classes): is the "
+            "folder long-tailed already?"
+        )
     splits = listing.splits.copy()
     splits[in_train[held_out]] = "val"
     others = np.flatnonzero(listing.splits != "train")
@@ -138,6 +147,7 @@ def thin_listing(listing: Listing, settings: DataSettings) -> Listing:
         paths=listing.paths[kept],
         labels=listing.labels[kept],
         splits=splits[kept],
+        notes=tuple(notes),
     )
 
 

@@ -240,6 +240,18 @@ def test_thinning_follows_the_profile_and_holds_out_what_is_left(
     assert counts_of(got, "val") == [1, 0, 3]
 
 
+def test_a_folder_that_is_long_tailed_in_another_order_is_said(
+    tmp_path, write_images
+) -> None:
+    tail = {"train/a": 3, "train/b": 6, "train/c": 12} | {f"test/{c}": 2 for c in "abc"}
+    got = prepared(write_images(tmp_path, tail), imbalance_factor=4.0)
+    assert counts_of(got, "train") == [3, 6, 3]
+    assert got.listing.notes[-1] == (
+        "An imbalance factor of 4 leaves 12 images of class a, which has fewer (1 of 3 "
+        "classes): is the folder long-tailed already?"
+    )
+
+
 # --- CIFAR-100
 
 
