@@ -187,13 +187,13 @@ def finding(runs: Sequence[RealRun]) -> str:
 def _without_a_filter(runs: Sequence[RealRun]) -> str:
     """How many runs do not test the method, since their filter is none."""
     runs_on = Counter(
-        run.title for run in runs if run.grade in OF_HEADLINES and not run.separates
+        run.name for run in runs if run.grade in OF_HEADLINES and not run.separates
     )
     if not runs_on:
         return ""
     said = (
-        f"{'a run' if number == 1 else f'{number} runs'} on {title}"
-        for title, number in runs_on.items()
+        f"{'a run' if number == 1 else f'{number} runs'} ({name})"
+        for name, number in runs_on.items()
     )
     return (
         f" Not counted: {' and '.join(said)}, whose first filter is not shown to rank "
