@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from replication.protocols import HEAD
+from replication.protocols import HEAD, LADDER
 from replication.reporting.rendering import render
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
@@ -14,25 +14,31 @@ from replication.reporting.tables import (
 from replication.statistics.moves import MORE, Move
 from replication.statistics.results import Cell, Measurement
 
-# DLSA by section, and what is subtracted from it.
-_DLSA = {
-    "table1": ("paco_dlsa", (None, "paco", "paco_plain", "paco_refit")),
-    "table2": ("full", (None, "start", "plain", "balanced_softmax")),
-    "ladder": ("drawn", (None, HEAD)),
+# DLSA, by section: alone and minus what it is compared with. Other rows are folded.
+_FIRST = {
+    "table1": (("paco_dlsa",), (None, "paco", "paco_plain", "paco_refit")),
+    "table2": (("full",), (None, "start", "plain", "balanced_softmax")),
+    "ladder": (("drawn",), (None, HEAD)),
 }
 _HEADER = ["Overall", "Data", "Protocol", "Before", "Now", "Now minus before, paired"]
 
 
 def of_interest(cell: Cell) -> bool:
-    """DLSA alone, and minus what it is compared with."""
-    method, minus = _DLSA[cell.section]
-    return cell.method == method and cell.minus in minus
+    """DLSA's numbers; other rows of the tables; steps of the ladder."""
+    if cell.section == "ladder" and cell.method in LADDER and cell.minus != HEAD:
+        return cell.minus is not None or _first(cell)
+    return _first(cell) or (cell.section != "ladder" and cell.minus is None)
+
+
+def _first(cell: Cell) -> bool:
+    methods, minus = _FIRST[cell.section]
+    return cell.method in methods and cell.minus in minus
 
 
 def _place(move: Move) -> tuple[str | None, bool, int]:
     """By benchmark and protocol; DLSA alone, then minus what it is compared with."""
     cell = move.now
-    order = _DLSA[cell.section][1].index(cell.minus)
+    order = _FIRST[cell.section][1].index(cell.minus) if _first(cell) else 0
     return cell.benchmark, cell.protocol != "validated", order
 
 
@@ -72,7 +78,9 @@ def moved_block(
         for cell in table.cells
         if cell.minus is None
     }
-    rows = [_row(move, labels, titles) for move in sorted(moves or (), key=_place)]
+    rows: dict[bool, list[list[str]]] = {True: [], False: []}
+    for move in sorted(moves or (), key=_place):
+        rows[_first(move.now)].append(_row(move, labels, titles))
     seeds = sorted({seed for move in moves or () for seed in move.seeds})
     return render(
         "reporting/templates/moved.md.j2",
@@ -81,7 +89,9 @@ def moved_block(
         moved=len(moves or ()),
         more=sum(move.change.verdict == MORE for move in moves or ()),
         seeds=", ".join(map(str, seeds)),
-        rows=markdown_table(_HEADER, rows, words=3),
+        first=markdown_table(_HEADER, rows[True], words=3) if rows[True] else "",
+        others=markdown_table(_HEADER, rows[False], words=3) if rows[False] else "",
+        other_count=len(rows[False]),
     )
 
 

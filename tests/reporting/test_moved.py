@@ -37,10 +37,11 @@ def test_settings_that_differ_have_their_whole_key() -> None:
     assert not [*changed_settings(now, now)]
 
 
-def test_dlsa_alone_comes_before_what_is_subtracted_from_it() -> None:
+def test_dlsa_comes_first_and_other_rows_are_folded() -> None:
     moves = [
         move(gap(minus="start", mean=0.01), 0.005, NOISE),
         move(cell(), 0.02, MORE),
+        move(cell(method="no_mle"), -0.005, NOISE),
     ]
     text = moved_block(SETTINGS, moves, [TABLE], TITLES)
     lines = text.splitlines()
@@ -49,14 +50,14 @@ def test_dlsa_alone_comes_before_what_is_subtracted_from_it() -> None:
         "",
         "Against the last commit: `lambda_pure` from the recipe's to `0.03`.",
     ]
-    said = "**1 of DLSA's 2 numbers that changed moved by more than noise.**"
-    assert said in lines
+    assert "**1 of the 3 numbers that changed moved by more than noise.**" in lines
     assert [line for line in lines if line.startswith("| ")][1:3] == [
         "| Full model | Places-LT | validated | 38.0 ± 1.0 | 40.0 ± 1.0 "
         "| **+2.0 ± 1.0**, more than noise |",
         "| Full model minus Head | Places-LT | validated | +0.5 ± 1.0 | +1.0 ± 1.0 "
         "| +0.5 ± 1.0, noise |",
     ]
+    assert "steps of the ladder that changed: 1<" in text.split("<details>")[1]
 
 
 def test_nothing_is_said_where_no_setting_differs_and_little_where_nothing_moved() -> (
@@ -64,13 +65,22 @@ def test_nothing_is_said_where_no_setting_differs_and_little_where_nothing_moved
 ):
     assert moved_block([], [move(cell(), 0.02, MORE)], [TABLE], TITLES) == ""
     text = moved_block(SETTINGS, [], [TABLE], TITLES)
-    assert "No decision of DLSA's changed" in text and "|" not in text
+    assert "No decision changed" in text and "|" not in text
     assert "keeps no decisions" in moved_block(SETTINGS, None, [TABLE], TITLES)
 
 
-def test_dlsa_and_what_it_is_compared_with_are_of_interest() -> None:
+def test_dlsa_the_rows_of_tables_and_the_steps_of_the_ladder_are_of_interest() -> None:
     rung = {"section": "ladder", "method": "drawn"}
-    asked = [cell(), gap(minus="start"), cell(**rung), gap(**rung, minus="head")]
+    asked = [
+        cell(),
+        cell(method="no_mle"),
+        gap(minus="start"),
+        cell(**rung),
+        gap(**rung, minus="head"),
+        gap(**rung, minus="frequencies"),
+    ]
     assert all(map(of_interest, asked))
-    others = [cell(method="no_mle"), gap(), gap(**rung, minus="frequencies")]
+    beside = {"section": "ladder", "method": "random"}
+    others = [gap(), cell(**beside), gap(**beside, minus="drawn")]
+    others += [cell(section="ladder", method="split")]
     assert not any(map(of_interest, others))
