@@ -110,6 +110,9 @@ def read_checkpoint(
         weights, source = _from_lite(weights, built.blocks, head), "EfficientNet-Lite"
     if not with_head:
         ignored += _without_head(weights, head)
+    elif f"{head}.weight" in weights and f"{head}.bias" not in weights:
+        weights[f"{head}.bias"] = torch.zeros(len(weights[f"{head}.weight"]))
+        ignored += [f"{head}.bias: not in the file; zeros"]
     about = read_about(path) if path.suffix == ".safetensors" else {}
     if {"network", "classes"} <= about.keys():
         source = "ours"
@@ -213,16 +216,18 @@ def _tensors(nested: Any, levels: int = 4) -> Weights:
 
 def _name_the_head(weights: Weights, head: str, expected: Weights) -> None:
     """Give the one layer that has the head's shape the head's name."""
-    of_head = (f"{head}.weight", f"{head}.bias")
+    shapes = {end: expected[f"{head}.{end}"].shape for end in ("weight", "bias")}
     layers = []
     for name in weights:
-        pair = (name, f"{name.removesuffix('weight')}bias")
-        both = zip(pair, of_head, strict=True)
-        if all(n in weights and weights[n].shape == expected[h].shape for n, h in both):
-            layers.append(pair)
-    if len(layers) == 1:
-        values = [weights.pop(name) for name in layers[0]]
-        weights.update(zip(of_head, values, strict=True))
+        layer = name.removesuffix("weight")
+        ends = [end for end in shapes if f"{layer}{end}" in weights]
+        if layer != name and all(
+            weights[f"{layer}{e}"].shape == shapes[e] for e in ends
+        ):
+            layers.append((layer, ends))
+    for layer, ends in layers if len(layers) == 1 else ():
+        for end in ends:
+            weights[f"{head}.{end}"] = weights.pop(f"{layer}{end}")
 
 
 def _take_prefix_off(path: Path, weights: Weights, names: Weights) -> list[str]:

@@ -13,7 +13,7 @@ from replication.core.files import BadInput, first_line
 
 Item, Got = TypeVar("Item"), TypeVar("Got")
 _AT_ONCE = 64
-_JPEG = b"\xff\xd8"
+_JPEG, _WEBP = b"\xff\xd8", b"RIFF"
 _LEAST_OF_16 = 2**14  # what a sensor of 14 bits does not reach
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -45,8 +45,12 @@ def decode(content: bytes, place: Path) -> Image.Image:
     range nothing says: floating point, or more than 8 bits with the upper ones empty,
     as sensors of 10 to 14 bits leave them.
     """
-    if content.startswith(_JPEG):  # zeros in place of its end would be grey
-        content = content.rstrip(b"\0")
+    # Zeros in place of an end would be grey; a whole WebP may end with a few.
+    whole = content.rstrip(b"\0")
+    if content.startswith(_JPEG) or (
+        content.startswith(_WEBP) and len(whole) < 7 / 8 * len(content)
+    ):
+        content = whole
     try:
         with Image.open(io.BytesIO(content)) as opened:
             colours_of_16 = ";16" in str(opened.tile)  # Pillow reads the upper 8

@@ -228,9 +228,12 @@ def _float32(path: Path, name: str, values: np.ndarray, notes: list[str]) -> np.
 
 
 def _read_head(path: Path, shape: tuple[int, int], notes: list[str]) -> Split:
-    """The classifier's weight (C, D) and bias (C,)."""
+    """The classifier's weight (C, D) and bias (C,), zeros where it has none."""
     expected = {"weight": shape, "bias": shape[:1]}
     arrays, names = _load(path, tuple(expected))
+    if "weight" in arrays and "bias" not in arrays:
+        notes.append(f"{path.name} has no bias: zeros are taken")
+        arrays["bias"] = np.zeros(shape[:1], np.float32)
     for name, size in expected.items():
         if name not in arrays:
             raise BadInput(f"{path}: expected an array {name}, got {_listed(names)}")

@@ -54,8 +54,8 @@ def find_repeats(listing: Listing, hashes: np.ndarray) -> Repeats:
     if len(mixed):
         both = mixed[mixed["hash"] == mixed["hash"].iloc[0]]["paths"]
         notes.append(
-            f"{mixed['hash'].nunique():,} samples are there with more than one label, "
-            f"the first as {' and '.join(both)}."
+            f"{mixed['hash'].nunique():,} of {table['hash'].nunique():,} different "
+            f"samples have more than one label, the first as {' and '.join(both)}."
         )
     again = table[table.duplicated(["hash", "labels", "split"])]
     words = "samples repeat an earlier one of their class and split"

@@ -313,6 +313,17 @@ def test_lws_scales_go_into_the_head(tmp_path: Path, little, pixels, flattened) 
     assert torch.equal(imported.head[1], little.fc.bias * scales)
 
 
+@pytest.mark.parametrize("name", ["fc", "head.fc"])
+def test_a_head_without_bias_has_one_of_zeros(tmp_path: Path, little, name) -> None:
+    state = dict(little.state_dict())
+    del state["fc.bias"]
+    weight = state[f"{name}.weight"] = state.pop("fc.weight")
+    imported = read_checkpoint(saved(state, tmp_path / "a.pth"), SMALL, CLASSES)
+    assert imported.head is not None and torch.equal(imported.head[0], weight)
+    assert imported.head[1].shape == (CLASSES,) and not imported.head[1].any()
+    assert imported.ignored == ("fc.bias: not in the file; zeros",)
+
+
 @pytest.mark.parametrize("network", [SMALL, "regnetx_002"])
 def test_weights_of_our_backbone_stage(tmp_path: Path, network) -> None:
     trained = unlike_fresh(build_network(network, 4, None, seed=1))
@@ -455,7 +466,7 @@ def test_five_keys_that_do_not_fit_are_named_and_the_rest_counted(
     tmp_path: Path, refused, theirs
 ) -> None:
     state = dict(theirs.state_dict())
-    del state["fc.bias"]
+    del state["layer4.1.bn2.bias"]
     state |= {"fc_add.weight": torch.zeros(2, 64), "bn1.weight": torch.zeros(65)}
     for number in (1, 2):
         state[f"layer1.0.bn{number}.weight"] = torch.zeros(64, 1)

@@ -121,12 +121,17 @@ def cut(content: bytes) -> bytes:
     return content[:-100]
 
 
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2].ljust(len(content), b"\0")
+
+
 REFUSED = {
     "empty": (b"", "no image"),
     "text": (b"<html>404 Not Found</html>", "no image"),
     "head alone": (written(photograph(), "JPEG")[:4], "no image"),
     "cut JPEG": (cut(written(photograph(), "JPEG", quality=100)), "truncated"),
     "zero-filled JPEG": (cut(written(photograph(), "JPEG")) + bytes(100), "truncated"),
+    "zero-filled WebP": (half(written(photograph(), "WEBP")), ""),
     "cut PNG": (cut(written(photograph(), "PNG")), ""),
     "cut WebP": (cut(written(photograph(), "WEBP")), ""),
     "bomb": (png_of_size(20000, 20000), "exceeds limit"),

@@ -221,6 +221,14 @@ def test_a_classifier_that_does_not_fit_is_refused(
     assert problems(tmp_path, refused) == [f"{path}: {line}"]
 
 
+def test_a_classifier_without_bias_has_one_of_zeros(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    write_arrays_as(tmp_path / "classifier.npz", {"weight": rows(3, 4)})
+    read = read_features(tmp_path, None, val_is_test=False)
+    assert np.array_equal(read.head[0], rows(3, 4)) and not read.head[1].any()
+    assert "classifier.npz has no bias: zeros are taken" in read.notes
+
+
 def test_an_array_that_was_half_written_is_refused(tmp_path: Path, refused) -> None:
     """HDF5 would give zeros for the rest."""
     make_folder(tmp_path, test=None)

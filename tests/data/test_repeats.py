@@ -44,7 +44,7 @@ def test_one_sample_under_two_labels_and_one_twice_are_counted() -> None:
     mixed = ("train", 0, "a"), ("train", 1, "a")
     got = repeats(*mixed, ("train", 0, "b"), ("train", 0, "b"), ("test", 0, "c"))
     assert got.notes == (
-        "1 samples are there with more than one label, the first as train/0 and "
+        "1 of 3 different samples have more than one label, the first as train/0 and "
         "train/1.",
         "1 of 5 samples repeat an earlier one of their class and split, the first "
         "train/3.",

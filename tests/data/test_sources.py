@@ -203,8 +203,8 @@ def test_a_test_image_that_is_trained_on_makes_numbers_partial(
     assert got.doubts == ("1 of 2 test samples are training samples too",)
     assert got.notes == (
         f"{got.doubts[0]}, the first test/b/0.png (train/a/1.png).",
-        "1 samples are there with more than one label, the first as train/a/1.png and "
-        "test/b/0.png.",
+        f"1 of {len(got.listing.labels) - 1} different samples have more than one "
+        "label, the first as train/a/1.png and test/b/0.png.",
     )
 
 
