@@ -42,7 +42,7 @@ class BadInput(Exception):
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         lines = [problems] if isinstance(problems, str) else problems
-        self.problems = [_printable(line) for line in lines]
+        self.problems = [printable(line) for line in lines]
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type["BadInput"], tuple[list[str]]]:
@@ -50,7 +50,8 @@ class BadInput(Exception):
         return BadInput, (self.problems,)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """One line, not too long, of signs that print."""
     shown = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode()

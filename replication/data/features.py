@@ -22,6 +22,7 @@ _AUGMENTED = "train_augmented"
 _FACTS = "about.json"  # of what is shipped
 _NAMED = 5
 _MOST_CLASSES = 10**6
+_MOST = 1e15  # thousands of its squares add up in float32
 
 Split = tuple[np.ndarray, np.ndarray]
 Arrays = dict[str, np.ndarray]
@@ -210,17 +211,18 @@ def _bad_labels(where: str, labels: np.ndarray, num_classes: int | None) -> list
 
 
 def _float32(path: Path, name: str, values: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Any real array as float32; a row that is not finite there is refused."""
+    """Any real array as float32; a row whose squares add up to none is refused."""
     kind = values.dtype.name
     if values.dtype.kind != "f":
         raise BadInput(f"{path}: {name}: expected floating-point numbers, got {kind}")
     with np.errstate(over="ignore"):  # what overflows is found just below
         values = np.ascontiguousarray(values, dtype=np.float32)
-    bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+    rows = values.reshape(len(values), -1)
+    bad = ~(np.maximum(rows.max(1), -rows.min(1)) < _MOST)  # also what is not a number
     if bad.any():
         raise BadInput(
-            f"{path}: {name}: expected numbers that are finite in float32, got NaN or "
-            f"infinity in {_rows(bad)}"
+            f"{path}: {name}: expected finite numbers below {_MOST:g}, got NaN, "
+            f"infinity or more in {_rows(bad)}"
         )
     if not np.can_cast(kind, np.float32):  # of half precision every bit is kept
         notes.append(f"{path.name}: {name} cast from {kind} to float32")

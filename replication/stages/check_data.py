@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from replication.core.files import BadInput
+from replication.core.files import BadInput, printable
 from replication.core.settings import (
     BENCHMARKS,
     DOWNLOADS,
@@ -48,7 +48,7 @@ def check(settings: DataSettings) -> list[str]:
         f"{len(places):,} files, {len(empty):,} of them empty or no file",
         f"{len(drawn) - len(broken)} of {len(drawn)} images drawn at random decode",
     ):
-        print(f"{settings.benchmark}: {line}")
+        print(printable(f"{settings.benchmark}: {line}"))
     return first_of(empty, root, "files") + first_of(broken, root, "images")
 
 

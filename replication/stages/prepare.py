@@ -10,6 +10,7 @@ import pandas as pd
 from replication.core.files import (
     BadInput,
     content_hash,
+    printable,
     write_arrays,
     write_json,
     write_table,
@@ -48,7 +49,7 @@ def main(stage: Stage, benchmark: str) -> None:
         prepared = prepare_features(imported, stage.settings.is_shipped(benchmark))
     if (classes := len(prepared.listing.class_names)) < 2:
         raise BadInput(f"{stage.name}: expected at least 2 classes, got {classes}")
-    notes = (*prepared.notes, *unbalanced(prepared.listing))
+    notes = [*map(printable, (*prepared.notes, *unbalanced(prepared.listing)))]
     folder = stage.makes(OUTPUTS / benchmark / "data")
     index = index_of(prepared)
     write_table(folder / "index.csv", index)

@@ -137,7 +137,7 @@ def test_missing_folder_and_files_are_refused(tmp_path: Path, refused) -> None:
     ]
 
 
-FINITE = "features: expected numbers that are finite in float32, got NaN or infinity"
+FINITE = "features: expected finite numbers below 1e+15, got NaN, infinity or more"
 SHAPES = "features, labels: expected (N, D) and (N,), got"
 TEST: list[tuple[Arrays, list[str]]] = [
     ({"features": np.full((6, 4), "x")}, ["features: expected floating-point numbers, "
@@ -147,6 +147,8 @@ TEST: list[tuple[Arrays, list[str]]] = [
     ({"features": rows() * np.float32(np.nan)}, [f"{FINITE} in 6 of 6 rows, first row "
      "0"]),
     ({"features": np.full((6, 4), 1e300)}, [f"{FINITE} in 6 of 6 rows, first row 0"]),
+    ({"features": rows() * np.float32(-1e20)}, [f"{FINITE} in 6 of 6 rows, first row "
+     "0"]),
     ({"features": np.zeros(6)}, [f"{SHAPES} (6,) and (6,)"]),
     ({"features": rows(0), "labels": np.arange(0)}, [f"{SHAPES} (0, 4) and (0,)"]),
     ({"features": rows().T}, [f"{SHAPES} (4, 6) and (6,)"]),

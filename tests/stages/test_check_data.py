@@ -67,7 +67,7 @@ def test_listed_images_are_ready_then_spoilt(
 
 def test_images_of_params_are_checked(checkout, write_images, capsys) -> None:
     root = write_images(checkout / "own", {"train/a": 3, "test/a": 2})
-    (root / "notes.txt").touch()
+    (root / "no\ntes.txt").touch()
     params = checkout / "params.yaml"
     given = (
         params.read_text()
@@ -80,7 +80,7 @@ def test_images_of_params_are_checked(checkout, write_images, capsys) -> None:
     assert out.splitlines()[:3] == [
         "cifar100_lt: downloaded by torchvision, which checks it",
         "own: 1 classes; images: 2 test, 3 train",
-        "own: Not read: 1 .txt (first notes.txt).",
+        "own: Not read: 1 .txt (first no\\ntes.txt).",
     ]
     assert out.count(f"own: {root}: ready") == 2
 
