@@ -11,7 +11,7 @@ from replication.sections.audit.printed import (
     Design,
     Interval,
     Printed,
-    Reading,
+    allowed,
     ends,
     pct,
 )
@@ -28,7 +28,6 @@ class Bound:
     """
 
     check: str
-    reading: str
     published: float
     low: float
     high: float
@@ -46,33 +45,31 @@ def _meet(first: Interval, second: Interval) -> bool:
 # ---- Overall against the shot groups -----------------------------------------------
 
 
-def overall_bound(printed: Printed, design: Design, reading: Reading) -> Bound | None:
+def overall_bound(printed: Printed, design: Design) -> Bound | None:
     """Whether Overall is sum_g (C_g / C) a_g over the shot groups, given rounding.
 
     Returns:
         None where Overall or a group is not printed.
     """
-    sizes = reading.group_sizes(design.histogram)
-    sizes = {group: size for group, size in sizes.items() if size > 0}
+    sizes = {group: size for group, size in design.groups.items() if size > 0}
     if not {"overall", *sizes} <= printed.keys():
         return None
     classes, overall = design.classes, printed["overall"]
-    allowed = reading.allowed(overall)
+    rounded = allowed(overall)
     low, high = (
-        sum(sizes[g] * reading.allowed(printed[g])[end] for g in sizes) / classes
+        sum(sizes[g] * allowed(printed[g])[end] for g in sizes) / classes
         for end in (0, 1)
     )
     return Bound(
         check="overall",
-        reading=reading.name,
         published=float(overall),
         low=float(low),
         high=float(high),
-        possible=_meet((low, high), allowed),
+        possible=_meet((low, high), rounded),
         finding="on a balanced test set Overall is the mean of the shot groups by "
         f"their classes; this row prints {pct(overall, 1)}",
         arithmetic=f"That mean is in {ends((low, high), 3)}, Overall in "
-        f"{ends(allowed, 3)}.",
+        f"{ends(rounded, 3)}.",
     )
 
 
@@ -122,7 +119,7 @@ def greatest_mcc(accuracy: Fraction, classes: int) -> float:
     return float(above) / math.sqrt(spread * (1 - Fraction(1, classes)))
 
 
-def mcc_bound(printed: Printed, design: Design, reading: Reading) -> Bound | None:
+def mcc_bound(printed: Printed, design: Design) -> Bound | None:
     """Whether MCC is possible with that Overall: `least_mcc` to `greatest_mcc`.
 
     Returns:
@@ -131,11 +128,11 @@ def mcc_bound(printed: Printed, design: Design, reading: Reading) -> Bound | Non
     classes = design.classes
     if not {"overall", "mcc"} <= printed.keys():
         return None
-    lowest, highest = reading.allowed(printed["overall"])
+    lowest, highest = allowed(printed["overall"])
     if lowest < Fraction(1, classes):
         return None
     low, high = least_mcc(lowest, classes), Fraction(greatest_mcc(highest, classes))
-    allowed = reading.allowed(printed["mcc"])
+    rounded = allowed(printed["mcc"])
     gap = printed["mcc"] - printed["overall"]
     limit, side = (lowest - low, "below") if gap < 0 else (high - highest, "above")
     arithmetic = (
@@ -144,17 +141,16 @@ def mcc_bound(printed: Printed, design: Design, reading: Reading) -> Bound | Non
         f"is at most {pct(highest, 2)} and Σq² at most "
         f"{float(greatest_concentration(highest, classes)):.6f}, so that MCC is at "
         f"most {pct(high)}. Printed {pct(printed['mcc'], 1)}, it is in "
-        f"{ends(allowed, 2)}."
+        f"{ends(rounded, 2)}."
     )
-    if allowed[1] < low:
-        arithmetic += f" {_overall_needed(lowest, allowed[1], design)}"
+    if rounded[1] < low:
+        arithmetic += f" {_overall_needed(lowest, rounded[1], design)}"
     return Bound(
         check="mcc",
-        reading=reading.name,
         published=float(printed["mcc"]),
         low=float(low),
         high=float(high),
-        possible=_meet((low, high), allowed),
+        possible=_meet((low, high), rounded),
         finding="on a balanced test set MCC cannot be more than "
         f"{pct(_rounded_up(limit), 3)} points {side} Overall; this row prints it "
         f"{pct(abs(gap), 1)} {side}",

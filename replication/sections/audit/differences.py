@@ -7,7 +7,7 @@ from itertools import product
 
 from replication.published.reader import PublishedTable
 from replication.samples.metrics import ACCURACIES
-from replication.sections.audit.printed import STATED, Design, fractions
+from replication.sections.audit.printed import Design, allowed, fractions
 
 Z = Fraction(196, 100)
 BEYOND_ANY = "yes"
@@ -56,7 +56,7 @@ def differences(name: str, table: PublishedTable, design: Design) -> list[Differ
     if not known:
         return []
     best = max(known, key=lambda key: rows[key]["overall"])
-    sizes = STATED.group_sizes(design.histogram) | {"overall": design.classes}
+    sizes = design.groups | {"overall": design.classes}
     results = []
     for key, metric in product(rows, ACCURACIES):
         images = sizes[metric] * design.test_per_class
@@ -65,7 +65,7 @@ def differences(name: str, table: PublishedTable, design: Design) -> list[Differ
             continue
         least, independent, greatest = discordance(first, second)
         verdict = judge_difference(first, second, images)
-        corners = product(STATED.allowed(first), STATED.allowed(second))
+        corners = product(allowed(first), allowed(second))
         variance = (independent - (first - second) ** 2) / images
         results.append(
             Difference(

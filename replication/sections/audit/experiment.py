@@ -9,9 +9,6 @@ from dataclasses import replace
 from replication.published.reader import PublishedTable
 from replication.sections.audit.bounds import Bound, mcc_bound, overall_bound
 from replication.sections.audit.printed import (
-    DROPPED_DIGITS,
-    OTHER_READINGS,
-    STATED,
     STEP,
     Design,
     fractions,
@@ -25,16 +22,11 @@ def table_bounds(name: str, table: PublishedTable, design: Design) -> list[Bound
     bounds = []
     for row in table.rows.values():
         printed = fractions(row.values)
-        for reading in (STATED, *OTHER_READINGS):
-            checks = [overall_bound, mcc_bound]
-            if reading not in (STATED, DROPPED_DIGITS):
-                checks.remove(mcc_bound)  # shot groups do not enter it
-            made = (check(printed, design, reading) for check in checks)
-            bounds += [
-                replace(bound, table=name, label=row.label)
-                for bound in made
-                if bound is not None
-            ]
+        bounds += [
+            replace(bound, table=name, label=row.label)
+            for check in (overall_bound, mcc_bound)
+            if (bound := check(printed, design)) is not None
+        ]
     return bounds
 
 
@@ -48,7 +40,7 @@ def mcc_claims(bounds: Sequence[Bound]) -> tuple[Claim, ...]:
     half = float(STEP) / 2
     claims = []
     for bound in bounds:
-        if (bound.check, bound.reading) != ("mcc", STATED.name):
+        if bound.check != "mcc":
             continue
         inside = min(bound.published - bound.low, bound.high - bound.published)
         claims.append(

@@ -8,7 +8,7 @@ from replication.core.stage import Stage
 from replication.published.reader import read_published_tables
 from replication.sections.audit.differences import differences
 from replication.sections.audit.experiment import mcc_claims, table_bounds
-from replication.sections.audit.printed import STATED, design_of
+from replication.sections.audit.printed import design_of
 from replication.statistics.results import Measurement
 
 
@@ -28,7 +28,7 @@ def measure(stage: Stage) -> Measurement:
             "section": table.section,
             "benchmark": read_recipe(table.benchmark)["title"],
             "classes": design.classes,
-            "groups": STATED.group_sizes(design.histogram),
+            "groups": design.groups,
             "test_per_class": design.test_per_class,
         }
     details["bounds"] = [asdict(bound) for bound in bounds]

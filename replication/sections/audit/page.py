@@ -15,7 +15,7 @@ from replication.sections.audit.differences import (
     WITHIN,
     Difference,
 )
-from replication.sections.audit.printed import STATED, outward
+from replication.sections.audit.printed import outward
 from replication.statistics.results import Measurement
 
 _CHECKS = {"overall": "Overall", "mcc": "MCC"}
@@ -52,7 +52,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
             for name, about in details["tables"].items()
         ],
         differences=[(v, verdicts[v]) for v in DIFFERENCE_VERDICTS if verdicts[v]],
-        readings=_readings_table(bounds),
     )
     return text, {"bounds.svg": _bounds_figure(rows)}
 
@@ -76,14 +75,10 @@ def finding(measured: Measurement) -> str:
 
 
 def _rows(bounds: Sequence[Bound]) -> dict[tuple[str, str], dict[str, Bound]]:
-    """(table, label) -> check -> bound, under the paper's own reading of its numbers.
-
-    In the order of the checks, so that the simplest comes first.
-    """
+    """(table, label) -> check -> bound; the simplest check comes first."""
     rows: dict[tuple[str, str], dict[str, Bound]] = {}
     for bound in bounds:
-        if bound.reading == STATED.name:
-            rows.setdefault((bound.table, bound.label), {})[bound.check] = bound
+        rows.setdefault((bound.table, bound.label), {})[bound.check] = bound
     return rows
 
 
@@ -146,22 +141,6 @@ def _difference_table(gaps: Sequence[Difference]) -> str:
         "More than chance?",
     ]
     return markdown_table(header, rows, words=2)
-
-
-def _readings_table(bounds: Sequence[Bound]) -> str:
-    """Rows that are possible, a line a reading, a column a check of a table."""
-    verdicts: dict[tuple[str, str], dict[str, list[bool]]] = {}
-    for bound in bounds:
-        of_check = verdicts.setdefault((bound.table, bound.check), {})
-        of_check.setdefault(bound.reading, []).append(bound.possible)
-    rows = []
-    for reading in dict.fromkeys(bound.reading for bound in bounds):
-        counted = (of_check.get(reading) for of_check in verdicts.values())
-        cells = (f"{sum(c)} of {len(c)}" if c else "as above" for c in counted)
-        rows.append([reading, *cells])
-    header = ["Many, Medium, Few; rounding"]
-    header += [f"{_table_name(table)}: {_CHECKS[check]}" for table, check in verdicts]
-    return markdown_table(header, rows)
 
 
 @styled

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from replication.core.files import BadInput
-from replication.samples.shots import FEW_BELOW, MANY_ABOVE, SHOT_GROUPS
+from replication.samples.shots import shot_groups
 
 STEP = Fraction(1, 1000)  # the last printed digit: a tenth of a percent
 Interval = tuple[Fraction, Fraction]
@@ -25,7 +27,6 @@ class Design:
     `test_per_class`: test images of each class.
     """
 
-    benchmark: str
     histogram: Mapping[int, int]
     test_per_class: int
 
@@ -39,48 +40,17 @@ class Design:
         """Test images."""
         return self.classes * self.test_per_class
 
-
-@dataclass(frozen=True)
-class Reading:
-    """A way to read print: where the shot groups end, how digits were cut.
-
-    Fields: a class is Many from `many_from` training images on, Few below `few_below`;
-    `truncated`: later digits were dropped, not rounded.
-    """
-
-    name: str
-    many_from: int
-    few_below: int
-    truncated: bool = False
-
-    def allowed(self, printed: Fraction) -> Interval:
-        """Every value that is printed so, both ends included; inside [0, 1]."""
-        low = printed if self.truncated else printed - STEP / 2
-        return max(low, Fraction(0)), min(low + STEP, Fraction(1))
-
-    def group(self, images: int) -> str:
-        """The shot group of a class with so many training images."""
-        if images >= self.many_from:
-            return "many"
-        return "few" if images < self.few_below else "medium"
-
-    def group_sizes(self, histogram: Mapping[int, int]) -> dict[str, int]:
+    @property
+    def groups(self) -> dict[str, int]:
         """Classes of each shot group."""
-        sizes = dict.fromkeys(SHOT_GROUPS, 0)
-        for images, number in histogram.items():
-            sizes[self.group(images)] += number
-        return sizes
+        groups = shot_groups(np.array([*self.histogram])).items()
+        classes = np.array([*self.histogram.values()])
+        return {name: int(classes[inside].sum()) for name, inside in groups}
 
 
-_BORDERS = (MANY_ABOVE + 1, FEW_BELOW)
-STATED = Reading("> 100, 20 to 100, < 20", *_BORDERS)
-DROPPED_DIGITS = Reading(f"{STATED.name}; digits dropped", *_BORDERS, truncated=True)
-OTHER_READINGS = (
-    Reading(">= 100, 20 to 99, < 20", MANY_ABOVE, FEW_BELOW),
-    Reading("> 100, 21 to 100, <= 20", MANY_ABOVE + 1, FEW_BELOW + 1),
-    Reading(">= 100, 21 to 99, <= 20", MANY_ABOVE, FEW_BELOW + 1),
-    DROPPED_DIGITS,
-)
+def allowed(printed: Fraction) -> Interval:
+    """Every value that is rounded to what is printed, both ends included."""
+    return max(printed - STEP / 2, Fraction(0)), min(printed + STEP / 2, Fraction(1))
 
 
 def design_of(benchmark: str, published: Mapping[str, Any]) -> Design:
@@ -100,7 +70,7 @@ def design_of(benchmark: str, published: Mapping[str, Any]) -> Design:
                 "got nothing"
             )
     histogram = {int(images): number for images, number in entry["histogram"].items()}
-    return Design(benchmark, histogram, entry["test_per_class"])
+    return Design(histogram, entry["test_per_class"])
 
 
 def fractions(values: Mapping[str, float | None]) -> dict[str, Fraction]:

@@ -5,7 +5,7 @@ and against a plain classifier that was tuned as much.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -45,18 +45,8 @@ PAIRS = (
 )
 
 
-@dataclass(frozen=True)
-class Tried:
-    """One setting under one seed.
-
-    Fields: `predictions`: val and test -> (N,); `refused`: its filters could not be
-    fitted, so that it decides no sample.
-    """
-
-    predictions: Mapping[str, np.ndarray]
-    refused: bool = False
-
-
+# What one setting predicts under one seed: val and test -> (N,).
+Tried = Mapping[str, np.ndarray]
 Results = Mapping[Setting, Mapping[int, Tried]]
 
 
@@ -98,12 +88,10 @@ def decide_as(
             inputs = part.inputs_of(split, given)
             answers = predict(fitted.terms, inputs, part.everyone(split))
             predicted[split][part.rows[split]] = answers
-    return Tried(
-        {
-            split: answers.cpu().numpy().astype(np.int32)
-            for split, answers in predicted.items()
-        }
-    )
+    return {
+        split: answers.cpu().numpy().astype(np.int32)
+        for split, answers in predicted.items()
+    }
 
 
 def undecided(splits: Mapping[str, Samples]) -> Tried:
@@ -111,16 +99,15 @@ def undecided(splits: Mapping[str, Samples]) -> Tried:
 
     So no search will choose it.
     """
-    nothing = {
+    return {
         split: np.full(len(splits[split].labels), -1, dtype=np.int32)
         for split in DECIDED
     }
-    return Tried(nothing, refused=True)
 
 
 def validation_accuracy(seeds: Mapping[int, Tried], labels: np.ndarray) -> float:
     """Overall on the validation samples (N_val,), mean over seeds; a fraction."""
-    right = [tried.predictions["val"] == labels for tried in seeds.values()]
+    right = [tried["val"] == labels for tried in seeds.values()]
     return float(np.mean(right))
 
 
@@ -160,18 +147,9 @@ class Answers:
         gap = self._right(first, split) - self._right(second, split)
         return self._estimate(gap, split, metric)
 
-    def diverged(self, method: str, label: str, setting: Setting) -> list[Cell]:
-        """Share of the seeds under which its filters could not be fitted, if any."""
-        share = float(np.mean([tried.refused for tried in self._seeds(setting)]))
-        row = {"method": method, "label": label, "metric": "diverged"}
-        return [self.cell(**row, mean=share)] if share else []
-
-    def _seeds(self, setting: Setting) -> list[Tried]:
-        return list(self._results[setting].values())
-
     def _right(self, setting: Setting, split: str) -> np.ndarray:
         """(S, N) 1 where right, as whole numbers."""
-        predicted = [tried.predictions[split] for tried in self._seeds(setting)]
+        predicted = [tried[split] for tried in self._results[setting].values()]
         return (np.stack(predicted) == self._labels[split]).astype(np.int8)
 
     def _estimate(self, scores: np.ndarray, split: str, metric: str) -> Estimate:
@@ -187,8 +165,7 @@ def _judged(gap: Estimate) -> dict[str, Any]:
 def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
     """The accuracies of what a reader compares, and the paired differences of PAIRS.
 
-    On validation samples Overall alone. `diverged`: the share of the seeds whose
-    filters could not be fitted, under which every sample counts as wrong.
+    On validation samples Overall alone.
     """
     cells = []
     for name, setting in named.items():
@@ -198,7 +175,6 @@ def method_cells(answers: Answers, named: Mapping[str, Setting]) -> list[Cell]:
         for metric in ACCURACIES:
             value = answers.accuracy(setting, "test", metric)
             cells.append(new(metric=metric, **estimated(value)))
-        cells += answers.diverged(name, METHODS[name], setting)
     for first, second in PAIRS:
         new = partial(answers.cell, method=first, label=METHODS[first], minus=second)
         for metric in ACCURACIES:
@@ -214,12 +190,11 @@ def factor_cells(
     cells = []
     for factor, setting in singles:
         value = getattr(setting, factor)
-        about = f"{factor}={value}", change_in_words(factor, value, base)
-        new = partial(answers.cell, method=about[0], label=about[1])
+        label = change_in_words(factor, value, base)
+        new = partial(answers.cell, method=f"{factor}={value}", label=label)
         for split, at in (("val", "validation"), ("test", "")):
             gap = _judged(answers.difference(setting, base, split, "overall"))
             cells.append(new(metric="overall", minus="published", at=at, **gap))
-        cells += answers.diverged(*about, setting)
     return cells
 
 

@@ -128,18 +128,11 @@ def _heads(
 def _write(
     stage: Stage, folder: Path, chosen: Chosen, results: Results, labels: np.ndarray
 ) -> None:
-    """Write the predictions of what was measured; say whose filters diverged."""
+    """Write the predictions of what was measured."""
     for name, setting in chosen.named.items():
-        of_seed = results[setting]
-        if refused := [seed for seed, tried in of_seed.items() if tried.refused]:
-            print(
-                f"{stage.name}: {name}: its filters diverged under seeds "
-                f"{', '.join(map(str, refused))}, whose samples count as wrong"
-            )
         predictions = {
-            (seed, VALIDATED.key): tried.predictions["test"]
-            for seed, tried in of_seed.items()
-            if not tried.refused
+            (seed, VALIDATED.key): tried["test"]
+            for seed, tried in results[setting].items()
         }
         table = predictions_table(labels, predictions)
         write_table(folder / f"{name}.predictions.safetensors", table)

@@ -96,9 +96,6 @@ def _methods_table(cells: Sequence[Cell]) -> str:
     rows = []
     for method, label in METHODS.items():
         values = [c for c in cells if c.method == method and c.minus is None]
-        if diverged := pick(values, metric="diverged"):
-            share = percent(diverged.mean, 0)
-            label += f" (diverged under {share} % of the seeds, counted as wrong)"
         tested = (entry(values, metric=metric, at="") for metric in ACCURACIES)
         validation = percent(pick(values, at="validation").mean)
         rows.append([label, validation, *tested])
@@ -128,20 +125,16 @@ def _features_table(cells: Sequence[Cell]) -> str:
 
 
 def _factors_table(measured: Measurement) -> str:
-    """A row a changed factor, the most helpful on validation first, diverged last."""
+    """A row a changed factor, the most helpful on validation first."""
     rows = []
     for changed in measured.details["factors"]:
         factor, value = changed["factor"], changed["value"]
         of_it = [c for c in measured.cells if c.method == f"{factor}={value}"]
         gaps = [pick(of_it, metric="overall", at=at) for at in ("validation", "")]
-        worth = [*map(emphasised, gaps)]
-        diverged = pick(of_it, metric="diverged")
-        if diverged:
-            worth = [f"diverged on {percent(diverged.mean, 0)} % of the seeds", "—"]
         words = [value_in_words(factor, changed[name]) for name in ("value", "base")]
-        place = (diverged is not None, -gaps[0].mean)
-        rows.append((place, [FACTORS[factor], *words, *worth]))
-    rows.sort(key=lambda row: row[0])
+        row = [FACTORS[factor], *words, *map(emphasised, gaps)]
+        rows.append((gaps[0].mean, row))
+    rows.sort(key=lambda row: -row[0])
     header = ["Setting", "Value", "instead of", "Overall, validation", "Overall, test"]
     return markdown_table(header, [row for _, row in rows], words=3)
 

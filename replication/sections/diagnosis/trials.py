@@ -22,7 +22,6 @@ from replication.core.settings import ClassifierSettings, FilterSettings
 from replication.protocols import VALIDATED
 from replication.samples.features import Samples
 from replication.sections.diagnosis.experiment import (
-    DECIDED,
     Tried,
     decide_as,
     undecided,
@@ -71,12 +70,10 @@ class Trials:
             for seed in seeds
         }
         self._make(self._decide, files)
-        tried: dict[Setting, dict[int, Tried]] = {setting: {} for setting in settings}
-        for (setting, seed), file in files.items():
-            arrays = read_arrays(file)
-            predictions = {split: arrays[split] for split in DECIDED}
-            tried[setting][seed] = Tried(predictions, read_about(file)["refused"])
-        return tried
+        return {
+            setting: {seed: read_arrays(files[setting, seed]) for seed in seeds}
+            for setting in settings
+        }
 
     def _fit_for(self, settings: Sequence[Setting], seeds: Sequence[int]) -> None:
         """Fit the filters that the settings need."""
@@ -119,17 +116,16 @@ class Trials:
                 VALIDATED,
                 seed,
             ).levels
-        except BadInput as error:
+        except BadInput:
             if fit.filter == self.filter_settings:
                 raise
-            write_arrays(file, {}, {"refused": str(error)})
-            return
+            levels = []
         arrays, facts = levels_as_arrays(levels)
         write_arrays(file, arrays, {"levels": facts})
 
     def _decide(self, setting: Setting, seed: int, file: Path) -> None:
         levels = self._fitted(setting, seed) if setting.depth else []
-        if levels is None:
+        if setting.depth and not levels:
             tried = undecided(self.splits[setting.clean])
         else:
             tried = decide_as(
@@ -140,17 +136,14 @@ class Trials:
                 self.classifier,
                 seed,
             )
-        write_arrays(file, tried.predictions, {"refused": tried.refused})
+        write_arrays(file, tried)
 
-    def _fitted(self, setting: Setting, seed: int) -> list[Level] | None:
-        """The filters that a setting needs; None where they could not be fitted."""
+    def _fitted(self, setting: Setting, seed: int) -> list[Level]:
+        """The filters that a setting needs; none where they could not be fitted."""
         fit = self._serving(fit_of(setting, self.filter_settings))
         file = self._levels(fit, seed)
-        facts = read_about(file)
-        if "refused" in facts:
-            return None
         return levels_from_arrays(
-            read_arrays(file), facts["levels"], fit.filter.sigma, self.device
+            read_arrays(file), read_about(file)["levels"], fit.filter.sigma, self.device
         )
 
     def _serving(self, fit: Fit) -> Fit:

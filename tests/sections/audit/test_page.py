@@ -53,7 +53,7 @@ def test_a_table_without_a_fault_or_a_comparison(shipped) -> None:
     table = PublishedTable(
         "A title", "Sect. 0", "small", tuple(values), {"a": Row("Row a", {}, values)}
     )
-    bounds = table_bounds("table1", table, Design("small", {200: 1, 50: 2, 5: 1}, 1000))
+    bounds = table_bounds("table1", table, Design({200: 1, 50: 2, 5: 1}, 1000))
     about = {"table1": shipped.details["tables"]["table1"]}
     details = shipped.details | {"bounds": [asdict(bound) for bound in bounds]}
     details |= {"differences": [], "tables": about}
