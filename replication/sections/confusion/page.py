@@ -23,12 +23,9 @@ from replication.reporting.tables import (
     markdown_table,
     protocol_headings,
     seen,
-    shown,
     under_protocols,
 )
 from replication.sections.confusion.experiment import (
-    PER_CELL,
-    READINGS,
     WITH,
     WITHOUT,
     thirds,
@@ -62,7 +59,6 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         errors=_errors_table(measured),
         claims=claims_table(measured.claims),
         seen=seen([c for c in measured.claims if c.id.startswith("fewer_")]),
-        reductions=_reductions_table(measured),
     )
     return text, {"matrices.svg": matrices_figure(measured)}
 
@@ -94,39 +90,17 @@ def finding(measured: Measurement) -> str:
 
 def _errors_table(measured: Measurement) -> str:
     """A row a kind of errors: its share without DLSA, and its change by DLSA."""
-    cells = measured.cells
+    cells, labels = measured.cells, measured.details["errors"]
     rows = [
         [
-            label,
+            labels[metric],
             entry(cells, metric=metric, method=WITHOUT, minus=None),
             *under_protocols(cells, metric=metric, **_CHANGE),
         ]
-        for metric, label in _kinds(measured).items()
+        for metric in dict.fromkeys(cell.metric for cell in cells)
+        if metric in labels
     ]
     header = ["Errors", "Without DLSA, %", *protocol_headings("Change")]
-    return markdown_table(header, rows)
-
-
-def _kinds(measured: Measurement) -> dict[str, str]:
-    """Labels of the kinds of errors, in the order in which they were measured."""
-    labels = measured.details["errors"]
-    metrics = dict.fromkeys(cell.metric for cell in measured.cells)
-    return {metric: labels[metric] for metric in metrics if metric in labels}
-
-
-def _reductions_table(measured: Measurement) -> str:
-    """A row an area: what the smallest was chosen from."""
-    labels = {f"{name}_per_cell": v for name, v in _kinds(measured).items()}
-    labels |= {
-        f"{name}_inside_minus_outside": f"inside minus outside ({words})"
-        for name, words in READINGS.items()
-    }
-    cells = [cell for cell in measured.cells if cell.unit == PER_CELL]
-    rows = [
-        [labels[metric], *under_protocols(cells, shown, metric=metric)]
-        for metric in dict.fromkeys(cell.metric for cell in cells)
-    ]
-    header = ["Area", *(f"{name}: reduction" for name in PROTOCOL_NAMES.values())]
     return markdown_table(header, rows)
 
 
