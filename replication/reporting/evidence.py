@@ -274,8 +274,8 @@ def _both_splits(run: RealRun, protocol: str) -> str:
 @styled
 def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
     """Paired differences: a panel a comparison, a row a run, print's gain below."""
-    labels = [textwrap.fill(f"{run.name} ({run.settings})", 34) for run in runs]
-    height = 1.5 + 0.75 * (len(runs) + 1)
+    labels = [f"{run.name}\n{textwrap.fill(run.settings, 42)}" for run in runs]
+    height = 1.3 + 0.44 * (len(runs) + 1)
     drawn = panels(height, 1, len(COMPARED), sharex=True, sharey=True)
     for axes, minus in zip(drawn, COMPARED, strict=True):
         for protocol, (shift, marker, colour) in MARKS.items():
@@ -289,7 +289,8 @@ def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
         axes.set_xlabel("points of Overall")
         axes.set_ylim(len(runs) + 0.5, -0.5)
     drawn[0].plot(100 * printed, len(runs), "D", color="#444444", fillstyle="none")
-    drawn[0].set_yticks(range(len(runs) + 1), [*labels, "printed: iNat18"])
+    labels.append("printed: iNat18")
+    drawn[0].set_yticks(range(len(labels)), labels, fontsize=7.5)
     return finished(drawn[0].figure, _figure_title(runs), columns=2)
 
 

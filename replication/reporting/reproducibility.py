@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from replication.published.reader import Sentence
-from replication.reporting.claims import counts
 from replication.reporting.evidence import RealRun, finding
 from replication.reporting.headlines import of_print
 from replication.reporting.rendering import render
@@ -20,7 +19,6 @@ def reproducibility_page(
 ) -> str:
     """Markdown; `guesses`: of a benchmark, in words; `real`: every run on real data."""
     by_quote, _ = by_sentence(sentences, claims)
-    words = {sentence: overall(sentence, tests) for sentence, tests in by_quote.items()}
     guessed = " and ".join(
         f"{of['count']} of the {of['of']} settings on {title}"
         for title, of in guesses.items()
@@ -30,9 +28,8 @@ def reproducibility_page(
         finding=finding(real),
         of_print=of_print(claims),
         sentences=len(sentences),
-        tested=sum(bool(word) for word in words.values()),
+        tested=sum(bool(overall(*of)) for of in by_quote.items()),
         discrepancies=discrepancies,
         on_paper=any(run.grade == "paper's data" for run in real),
-        counts=counts(words),
         guesses=f"No source names a value for {guessed}." if guessed else "",
     )

@@ -22,7 +22,7 @@ from replication.core.files import (
 )
 from replication.core.record import read_records, record_of, records_behind
 from replication.core.settings import PARAMS, load
-from replication.core.stage import KEPT, REPORTS, RESULTS
+from replication.core.stage import KEPT, REPORTS, RESULTS, Stage, run
 from replication.reporting.kept import kept_page, kept_runs, run_page
 from replication.reporting.moved import given_settings
 from replication.reporting.rendering import relinked
@@ -69,8 +69,8 @@ def keep(name: str) -> Path:
     behind = records_behind([path.as_posix() for path in tables], read_records())
     for file in _KEPT:
         shutil.copy(file, target / "run")
-    for run in behind:
-        shutil.copy(record_of(run["stage"]), target / "run" / "records")
+    for record in behind:
+        shutil.copy(record_of(record["stage"]), target / "run" / "records")
     write_json(target / "run" / "about.json", _about(tables.values()))
     _as_read_elsewhere(target)
     write_overview()
@@ -151,17 +151,10 @@ def write_overview() -> None:
     write_text(KEPT / "README.md", kept_page(kept_runs(KEPT, ".")))
 
 
-def main(arguments: list[str]) -> int:
+def main(stage: Stage, name: str) -> None:
     """Command line: one name."""
-    try:
-        if len(arguments) != 1:
-            raise BadInput(f"keep: expected one name, got {arguments}")
-        print(f"kept in {keep(arguments[0])}")
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    print(f"kept in {keep(name)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, lambda name: "keep")

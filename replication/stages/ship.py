@@ -6,7 +6,6 @@ real data. They are then what that benchmark rests on where it has no input.
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,8 @@ from replication.core.files import (
     write_text,
 )
 from replication.core.record import record_of
-from replication.core.settings import (
-    BENCHMARKS,
-    OBJECTIVES,
-    PUBLISHED,
-    SHIPPED,
-    read_recipe,
-)
-from replication.core.stage import ABOUT, OUTPUTS, RESUME
+from replication.core.settings import OBJECTIVES, PUBLISHED, SHIPPED, read_recipe
+from replication.core.stage import ABOUT, OUTPUTS, RESUME, Stage, run
 from replication.data.features import Split, write_features
 from replication.data.listing import SPLITS
 from replication.stages.heads import predicted
@@ -151,20 +144,11 @@ def _card(
     return "\n".join([*lines, ""])
 
 
-def main(arguments: list[str]) -> int:
+def main(stage: Stage, benchmark: str) -> None:
     """Command line: one benchmark."""
-    try:
-        if len(arguments) != 1 or arguments[0] not in BENCHMARKS:
-            expected = ", ".join(BENCHMARKS)
-            raise BadInput(f"ship: expected one of {expected}, got {arguments}")
-        for line in ship(arguments[0]):
-            print(line)
-        print(f"shipped in {SHIPPED / arguments[0]}")
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    for line in (*ship(benchmark), f"shipped in {SHIPPED / benchmark}"):
+        print(line)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main, lambda benchmark: "ship")

@@ -12,7 +12,7 @@ from replication.core.record import record_of
 from replication.core.settings import LISTS
 from replication.core.stage import OUTPUTS
 from replication.stages import keep as stage
-from replication.stages.keep import changed_stages, keep, main
+from replication.stages.keep import changed_stages, keep
 from replication.statistics.results import Cell, as_table
 from tests.made import write_params
 from tests.reporting.made import DATA, cell, claim, measurement, record
@@ -129,17 +129,14 @@ def test_pages_that_are_not_of_this_checkout_are_refused(
     assert Path("kept/mine/old.md").is_file()
 
 
-def test_nothing_to_keep_is_refused(tmp_path, monkeypatch, capsys) -> None:
+def test_nothing_to_keep_is_refused(tmp_path, monkeypatch, refused) -> None:
     monkeypatch.chdir(tmp_path)
-    for arguments, said in (
-        (["mine"], "reports: expected pages to keep, found none; run: dvc repro"),
-        (
-            ["../up"],
-            "keep: expected NAME of small letters, digits, _ and -, got '../up'",
-        ),
-    ):
-        assert main(arguments) == 2
-        assert capsys.readouterr().err == f"{said}\n"
+    assert refused(lambda: keep("mine")) == [
+        "reports: expected pages to keep, found none; run: dvc repro"
+    ]
+    assert refused(lambda: keep("../up")) == [
+        "keep: expected NAME of small letters, digits, _ and -, got '../up'"
+    ]
 
 
 def test_dvc_says_what_changed_or_why_it_cannot(monkeypatch, refused) -> None:
