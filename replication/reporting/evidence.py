@@ -23,7 +23,9 @@ from replication.reporting.tables import (
     points,
     shown,
 )
-from replication.statistics.results import Cell, Claim, Grade, pick
+from replication.statistics.intervals import over_seeds
+from replication.statistics.results import Cell, Claim, Grade, estimated, pick
+from replication.statistics.verdicts import after_holm, holm, judged
 
 # Rows of Table 2 -> the claim that asks about the difference.
 COMPARED = {
@@ -181,7 +183,38 @@ def finding(runs: Sequence[RealRun]) -> str:
         for test in COMPARED.values()
         if (verdicts := _verdicts(counted, test))
     ]
-    return f"{where}, DLSA is {'; it is '.join(said)}.{_without_a_filter(runs)}"
+    alone = f"{where}, DLSA is {'; it is '.join(said)}."
+    return alone + _together_in_words(counted) + _without_a_filter(runs)
+
+
+def _together_in_words(counted: Sequence[RealRun]) -> str:
+    """What several networks say as one sample, all comparisons judged at once."""
+    over = {
+        ASKED[test]: gap
+        for other, test in COMPARED.items()
+        if (gap := over_runs(counted, other, "validated"))
+    }
+    left = holm([gap.p_value for gap in over.values()])
+    said = [
+        f"{shown(gap)} points against {other} ({after_holm(gap.verdict, value)})"
+        for (other, gap), value in zip(over.items(), left, strict=True)
+    ]
+    if not said:
+        return ""
+    return f" Together, each network one observation, that is {', '.join(said)}."
+
+
+def over_runs(runs: Sequence[RealRun], other: str, protocol: str) -> Cell | None:
+    """DLSA minus another row in Overall over networks, with the spread between them.
+
+    `runs`: one of each network. Student's interval; None where there are not two, or
+    one has no such row.
+    """
+    gaps = [run.gap(other, protocol) for run in runs]
+    if len(gaps) < 2 or None in gaps:
+        return None
+    values = over_seeds([gap.mean for gap in gaps])
+    return replace(gaps[0], printed=None, **estimated(values) | judged([values]))
 
 
 def _without_a_filter(runs: Sequence[RealRun]) -> str:
@@ -262,6 +295,12 @@ def evidence_table(runs: Sequence[RealRun]) -> str:
                     *(emphasised(cell) if cell else "—" for cell in gaps),
                 ]
             )
+    counted = _counted(runs)
+    said = (f"{len(counted)} networks together", "those that are counted")
+    for says, (protocol, words) in zip(said, PROTOCOL_NAMES.items(), strict=True):
+        gaps = [over_runs(counted, other, protocol) for other in COMPARED]
+        together = [emphasised(cell) if cell else "—" for cell in gaps]
+        body += [[says, words, *["—"] * 3, *together]] if any(gaps) else []
     return markdown_table(header, body, words=2) if runs else ""
 
 

@@ -2,22 +2,19 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from replication.core.files import read_json, read_text, read_yaml
 from replication.core.record import read_records
-from replication.reporting.evidence import COMPARED, RealRun, conclusion
+from replication.reporting.evidence import COMPARED, RealRun, conclusion, over_runs
 from replication.reporting.headlines import ASKED
 from replication.reporting.provenance import cost
 from replication.reporting.rendering import render
 from replication.reporting.tables import PROTOCOL_NAMES, emphasised, markdown_table
-from replication.statistics.intervals import over_seeds
-from replication.statistics.results import Cell, Claim, estimated
-from replication.statistics.verdicts import judged
+from replication.statistics.results import Cell, Claim
 
 # Parts of params.yaml that change no number of Table 2, or only what is known of the
 # network: how a network that was imported came about stands in no setting.
@@ -119,10 +116,11 @@ def _over_backbones(runs: Sequence[RealRun]) -> str:
         groups.setdefault(_but_for_its_training(run), []).append(run)
     rows = []
     for group in groups.values():
-        backbones = {run.backbone for run in group}
-        about = [group[0].title, group[0].grade, str(len(backbones))]
-        for protocol, words in PROTOCOL_NAMES.items() if len(backbones) > 1 else ():
-            gaps = (backbone_gap(group, other, protocol) for other in COMPARED)
+        group.sort(key=lambda run: run.seeds)
+        networks = [*{run.backbone: run for run in group}.values()]  # of most seeds
+        about = [group[0].title, group[0].grade, str(len(networks))]
+        for protocol, words in PROTOCOL_NAMES.items() if len(networks) > 1 else ():
+            gaps = (over_runs(networks, other, protocol) for other in COMPARED)
             said = (f"{emphasised(g)}, {g.verdict}" if g else "not run" for g in gaps)
             rows.append([*about, words, *said])
     if not rows:
@@ -133,24 +131,7 @@ def _over_backbones(runs: Sequence[RealRun]) -> str:
     header = ["Data", "Evidence", "Backbones", "Protocol"]
     header += [f"DLSA minus {ASKED[test]}, points" for test in COMPARED.values()]
     return (
-        "## Over backbones\n\nRuns that differ in their backbone's seed alone. A "
-        "backbone is one observation: the mean of its paired difference, with "
-        "Student's interval over backbones, so that their spread is in it.\n\n"
-        + markdown_table(header, rows, words=4)
+        "## Over backbones\n\nRuns that differ in their backbone's seed alone. Each "
+        "backbone is one observation, with Student's interval over backbones, so that "
+        "their spread is in it.\n\n" + markdown_table(header, rows, words=4)
     )
-
-
-def backbone_gap(runs: Sequence[RealRun], other: str, protocol: str) -> Cell | None:
-    """DLSA minus another row in Overall over backbones, with the spread between them.
-
-    Of runs that differ in nothing else; several of one backbone count as one, by their
-    mean. Student's interval; None where a run has no such row.
-    """
-    of_backbone: dict[int, list[float]] = {}
-    for run in runs:
-        gap = run.gap(other, protocol)
-        if gap is None:
-            return None
-        of_backbone.setdefault(run.backbone, []).append(gap.mean)
-    values = over_seeds([float(np.mean(some)) for some in of_backbone.values()])
-    return replace(gap, printed=None, **estimated(values) | judged([values]))

@@ -189,11 +189,15 @@ def corrected(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     for places in families.values():
         counted = holm([claims[place].p_value for place in places])
         for place, value in zip(places, counted, strict=True):
-            verdict = claims[place].verdict
-            if verdict in DECIDED and value is not None and value >= RISK:
-                verdict = UNDECIDED_AFTER
+            verdict = after_holm(claims[place].verdict, value)
             judged_at_once[place] = replace(claims[place], holm=value, verdict=verdict)
     return tuple(judged_at_once)
+
+
+def after_holm(verdict: str, p_value: float | None) -> str:
+    """The verdict that Holm's p-value leaves of one by the interval alone."""
+    undone = verdict in DECIDED and p_value is not None and p_value >= RISK
+    return UNDECIDED_AFTER if undone else verdict
 
 
 def judge_number(per_seed: Sequence[float], same_conditions: bool) -> NumberVerdict:

@@ -48,9 +48,41 @@ def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None
     worse = [replace(claim, verdict="contradicted") for claim in runs[1].claims[:2]]
     text = finding([runs[0], replace(runs[1], claims=worse)])
     assert f"better than {head} in 1 of 2, worse than {head} in 1 of 2; " in text
-    assert text.endswith(f"better than {refitted} in 1 of 1.")
+    assert f"; it is better than {refitted} in 1 of 1." in text
     none = f"DLSA is not shown to be better or worse than {head}; it is "
     assert none in finding([replace(runs[1], title=title) for title in ("A", "B")])
+
+
+def test_networks_are_one_sample_and_their_comparisons_are_judged_at_once() -> None:
+    """-1, -2, -3 points: t(0.975, 2) = 4.3027, 4.3027 / sqrt(3) = 2.484; p = 0.074.
+
+    -1.9, -2, -2.1: p = 0.0008. -1.0, -1.5, -2.0: 1.242; p = 0.035, with Holm 0.070.
+    """
+    found = {
+        "start": (-0.01, -0.02, -0.03),
+        "plain": (-0.019, -0.02, -0.021),
+        "balanced_softmax": (-0.01, -0.015, -0.02),
+    }
+    networks = [
+        replace(
+            run("undecided"),
+            title=str(number),
+            cells=[gap(minus=m, mean=means[number]) for m, means in found.items()],
+        )
+        for number in range(3)
+    ]
+    head, plain, refitted = ASKED.values()
+    assert finding(networks).endswith(
+        " Together, each network one observation, that is "
+        f"−2.0 ± 2.5 points against {head} (undecided), "
+        f"−2.0 ± 0.2 points against {plain} (contradicted), "
+        f"−1.5 ± 1.2 points against {refitted} (undecided after correction)."
+    )
+    row = (
+        "| 3 networks together | validated | — | — | — | −2.0 ± 2.5 | **−2.0 ± 0.2** |"
+    )
+    assert row in evidence_table(networks)
+    assert "together" not in evidence_table([*networks[:1], replace(networks[0])])
 
 
 def test_of_runs_on_one_data_and_network_that_of_most_seeds_counts() -> None:

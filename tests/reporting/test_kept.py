@@ -1,14 +1,14 @@
 """Kept runs side by side, and several backbones as one sample."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from replication.core.files import write_json, write_table
-from replication.reporting.evidence import RealRun
-from replication.reporting.kept import backbone_gap, kept_page, kept_runs
+from replication.reporting.evidence import RealRun, over_runs
+from replication.reporting.kept import kept_page, kept_runs
 from replication.statistics.results import Cell, as_table
 from tests.reporting.made import REAL, cell, claim, gap
 
@@ -74,18 +74,22 @@ def test_a_kept_run_is_read_back_by_table_2_or_else_by_table_1(tmp_path: Path) -
 # --- several backbones
 
 
-def test_the_spread_between_backbones_by_hand() -> None:
-    """-1, 0, 1 and 2 points: s = 1.2910, t(0.975, 3) = 3.1824, 3.1824 s / 2 = 2.0543.
-
-    A second run of a backbone counts with the first: 0 and 4 points are 2.
-    """
-    means = {0: -0.01, 1: 0.0, 2: 0.01}
-    runs = [run(mean, backbone) for backbone, mean in means.items()]
-    over = backbone_gap([*runs, run(0.0, 3), run(0.04, 3)], "start", "validated")
+def test_the_spread_between_networks_by_hand() -> None:
+    """-1, 0, 1, 2 points: s = 1.2910, t(0.975, 3) = 3.1824, 3.1824 s / 2 = 2.0543."""
+    runs = [run(mean, 0) for mean in (-0.01, 0.0, 0.01, 0.02)]
+    over = over_runs(runs, "start", "validated")
     assert over.mean == pytest.approx(0.005)
     assert over.high - over.mean == pytest.approx(0.020543, abs=1e-6)
     assert over.freedom == 3 and over.verdict == "undecided"
-    assert backbone_gap(runs, "plain", "validated") is None
+    assert over_runs(runs, "plain", "validated") is None
+    assert over_runs(runs[:1], "start", "validated") is None
+
+
+def test_of_several_runs_of_one_backbone_that_of_most_seeds_counts() -> None:
+    short = run(0.04, 1)
+    short = replace(short, cells=[replace(c, per_seed=(0.4,)) for c in short.cells])
+    text = kept_page([run(0.02, 0), run(0.01, 1), short])
+    assert "| 2 | validated | +1.5 ± 6.4, undecided |" in text
 
 
 @pytest.mark.parametrize(
