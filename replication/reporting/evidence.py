@@ -162,7 +162,6 @@ def evidence_page(
         finding=finding(runs),
         figure=f"{folder}/differences.svg" if runs else None,
         table=evidence_table(runs),
-        conclusions=[conclusion(run) for run in runs],
         printed=points(printed),
         place=print_table.section,
     )

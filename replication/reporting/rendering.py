@@ -57,10 +57,10 @@ def section_page(
     )
 
 
-def unless_published(measured: Measurement, of_paper: str) -> str | None:
+def unless_published(measured: Measurement) -> str | None:
     """For `section_page`, where the paper has settings for its own benchmarks alone."""
     known = measured.data["stand_in"] or measured.about["recipe"] == "published"
-    return None if known else of_paper
+    return None if known else "benchmarks"
 
 
 def covered(seeds: Sequence[str | int]) -> str:

@@ -43,7 +43,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     text = section_page(
         measured,
         title,
-        unless_published(measured, "ImageNet-LT, Places-LT or iNaturalist18"),
+        unless_published(measured),
         finding=finding(measured),
         figures=folder,
         settings=settings,

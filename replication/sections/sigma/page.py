@@ -42,7 +42,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     text = section_page(
         measured,
         title,
-        unless_published(measured, "benchmarks"),
+        unless_published(measured),
         finding=finding(measured),
         figures=folder,
         compared=_short(details["compared"]),

@@ -14,14 +14,12 @@ from replication.reporting.figures import finished, paired_panel, panels, styled
 from replication.reporting.rendering import HEADS, covered, section_page
 from replication.reporting.tables import (
     METRIC_NAMES,
-    PROTOCOL_NAMES,
-    emphasised,
+    claims_table,
     entry,
     markdown_table,
-    points,
 )
 from replication.sections.table1.experiment import COMPARATOR, FULL, PLAIN
-from replication.statistics.results import Measurement, pick
+from replication.statistics.results import Measurement
 
 OF_PAPER = "iNaturalist18 with an ImageNet-pretrained ResNet-50"
 
@@ -37,7 +35,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         None if measured.benchmark == table.benchmark else OF_PAPER,
         finding=finding(measured),
         figures=folder,
-        gains=_gains_table(measured, table.metrics),
+        gains=claims_table([c for c in measured.claims if c.id.startswith("gain_")]),
         start=HEADS[measured.about["start"]],
         covered=covered(sorted(measured.details["diagnostics"], key=int)),
         anchors=anchors_table(measured, anchors),
@@ -57,25 +55,6 @@ def finding(measured: Measurement) -> str:
             f"BalSoftmax is {HEADS[measured.about['start']]}."
         )
     return gain
-
-
-def _gains_table(measured: Measurement, metrics: Sequence[str]) -> str:
-    """A row a metric: DLSA minus its head, and the verdict, under each protocol."""
-    cells, rows = beside_print(measured), []
-    printed = any(cell.printed is not None for cell in cells)
-    for metric in metrics:
-        gaps = [c for c in cells if c.minus == PLAIN and c.metric == metric]
-        row = [METRIC_NAMES[metric]]
-        row += [points(gaps[0].printed if gaps else None)] if printed else []
-        for protocol in PROTOCOL_NAMES:
-            gap = pick(gaps, protocol=protocol)
-            claim = pick(measured.claims, id=f"gain_{metric}", protocol=protocol)
-            row += [emphasised(gap), claim.verdict] if gap else ["—", "not run"]
-        rows.append(row)
-    header = ["Metric"] + ["Printed"] * printed
-    for name in PROTOCOL_NAMES.values():
-        header += [name.capitalize(), "Verdict"]
-    return markdown_table(header, rows)
 
 
 @styled
