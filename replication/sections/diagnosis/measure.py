@@ -128,11 +128,12 @@ def _heads(
 def _write(
     stage: Stage, folder: Path, chosen: Chosen, results: Results, labels: np.ndarray
 ) -> None:
-    """Write the predictions of what was measured."""
+    """Write the predictions of what was measured, but for filters that diverged."""
     for name, setting in chosen.named.items():
         predictions = {
             (seed, VALIDATED.key): tried["test"]
             for seed, tried in results[setting].items()
+            if (tried["test"] >= 0).all()
         }
         table = predictions_table(labels, predictions)
         write_table(folder / f"{name}.predictions.safetensors", table)

@@ -18,7 +18,7 @@ from replication.core.files import (
 from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.samples.predictions import by_seed
-from replication.sections.diagnosis import trials
+from replication.sections.diagnosis import search, trials
 from replication.sections.diagnosis.experiment import AUGMENTED, METHODS
 from replication.sections.diagnosis.measure import measure
 from replication.sections.diagnosis.page import finding, page
@@ -202,25 +202,35 @@ def one_after_the_other(pieces, dimensions, device, tell) -> None:
             piece(tell)
 
 
-def test_filters_that_diverge_are_wrong_and_the_search_goes_on(
+def test_filters_that_diverge_are_wrong_and_the_stage_goes_on(
     checkout, monkeypatch
 ) -> None:
-    """Those in use must not."""
+    """So are those that were chosen, under a seed that the search did not see."""
     monkeypatch.setattr(trials, "run_pieces", one_after_the_other)
-    fit, largest = trials.fit_levels, 0.6
+    fit, largest = trials.fit_levels, {0: 0.6, 1: 0.1}
 
-    def diverging(splits, classes, settings, *rest):
-        if settings.sigma > largest:
+    def diverging(splits, classes, settings, cascade, protocol, seed):
+        if settings.sigma > largest[seed]:
             raise BadInput("filter: the loss is not finite in epoch 1, step 1")
-        return fit(splits, classes, settings, *rest)
+        return fit(splits, classes, settings, cascade, protocol, seed)
+
+    def wider(base, others, score):
+        path = [base, replace(base, sigma=min(others["sigma"]))]
+        score(path)
+        return path
 
     monkeypatch.setattr(trials, "fit_levels", diverging)
+    monkeypatch.setattr(search, "search", wider)
     measured = ran()
-    assert measured.details["settings"]["chosen"]["sigma"] < largest
-    published = pick(measured.cells, method="published", metric="overall", at="")
+    published, chosen = (
+        pick(measured.cells, method=method, metric="overall", at="", minus=None)
+        for method in ("published", "chosen")
+    )
     lost = pick(measured.cells, method="sigma=0.948683", metric="overall", at="")
     assert lost.mean == pytest.approx(-published.per_seed[0])
-    largest = 0
+    assert chosen.per_seed[0] > chosen.per_seed[1] == 0
+    assert len(predictions(checkout)["chosen"]) == 1
+    largest[0] = 0
     with pytest.raises(BadInput, match="the loss is not finite"):
         ran()
 
