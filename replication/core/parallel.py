@@ -10,7 +10,6 @@ Not by joblib: its workers get tensors as copies, and none of its ways of forkin
 notices a worker that was killed. Forked workers find the pieces where they are.
 """
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -24,11 +23,11 @@ from typing import Any
 import torch
 
 from replication.core.files import BadInput
+from replication.core.processes import end_with
 from replication.core.progress import Tell
 
 Piece = Callable[[Tell], None]
 _FORK = multiprocessing.get_context("fork")
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 _FEW = 256  # dimensions
 _LOOK = 0.2  # seconds between two looks at what the pieces report
 _inherited: tuple[Sequence[Piece], Any] = ((), None)  # in a worker alone
@@ -113,10 +112,7 @@ def _begin(parent: int, pieces: Sequence[Piece], told: Any) -> None:
     global _inherited
     _inherited = (pieces, told)  # forked with it, never copied
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and stops us
-    if hasattr(libc := ctypes.CDLL(None), "prctl"):
-        libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with(parent, signal.SIGKILL)
     torch.set_num_threads(1)
 
 

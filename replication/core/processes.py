@@ -1,5 +1,6 @@
 """Several processes of one stage, which torchrun or srun starts, watches and ends."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import psutil
 
 from replication.core.files import BadInput
 
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 # What SLURM calls a job that is a shell to type in: its step's variables are there, but
 # what is typed is no task. Lightning Fabric goes by the first two.
 _SHELLS = {"interactive", "bash", "zsh", "fish", "sh", "dash", "ksh", "csh", "tcsh"}
@@ -71,7 +73,29 @@ def torchrun(name: str, module: str, arguments: list[str], number: int) -> int:
     return 0
 
 
+def end_with(parent: int, by: signal.Signals) -> None:
+    """Have this process ended by a signal once its parent is no more, however it went.
+
+    The parent's thread that started it is what counts: it must live as long.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "prctl"):
+        libc.prctl(_DIE_WITH_PARENT, by)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 # ---- DVC's processes -----------------------------------------------------------------
+
+
+def end_with_dvc() -> None:
+    """Where DVC itself started this process, end with it also where it is killed.
+
+    What a terminal or a script started goes on without it.
+    """
+    parent = psutil.Process().parent()
+    with suppress(psutil.Error):  # gone, or not ours
+        if parent and _is_dvc(parent.cmdline()):
+            end_with(parent.pid, signal.SIGTERM)
 
 
 def at_work() -> int | None:

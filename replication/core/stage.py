@@ -29,6 +29,7 @@ from replication.core.files import (
     write_json,
 )
 from replication.core.processes import (
+    end_with_dvc,
     has_ended,
     is_first,
     launched,
@@ -260,6 +261,7 @@ def run(
     """
     arguments = sys.argv[1:]
     stage_name = _checked(name, arguments)
+    end_with_dvc()
     try:
         settings = load()
         if processes is None and not is_first():
