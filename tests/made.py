@@ -130,3 +130,9 @@ def diagnostics(auroc: float | None = 0.7) -> dict:
         str(seed): {"filters": {protocol: [fitted] for protocol in PROTOCOLS}}
         for seed in range(3)
     }
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs: one that ended may still wait to be looked at."""
+    stat = Path(f"/proc/{process}/stat")
+    return stat.is_file() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -123,4 +123,5 @@ def has_ended(run: str) -> bool:
 
 def _is_dvc(command: list[str]) -> bool:
     called = any(Path(part).name == "dvc" for part in command[:3])
-    return called and ("repro" in command or {"exp", "run"} <= {*command})
+    runs = {"repro", "exec-run"} & {*command}  # the latter of a queue, in its folder
+    return called and (bool(runs) or {"exp", "run"} <= {*command})

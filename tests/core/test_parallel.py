@@ -13,6 +13,7 @@ import torch
 
 from replication.core.files import BadInput
 from replication.core.parallel import run_pieces, threads
+from tests.made import is_alive
 
 CPU = torch.device("cpu")
 
@@ -137,13 +138,8 @@ def test_no_piece_outlives_a_killed_parent(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     for _ in range(100):
-        if not _alive(child):
+        if not is_alive(child):
             return
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     pytest.fail("the piece outlived its parent by 5 seconds")
-
-
-def _alive(process: int) -> bool:
-    stat = Path(f"/proc/{process}/stat")
-    return stat.is_file() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

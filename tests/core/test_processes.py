@@ -17,7 +17,7 @@ from replication.core.record import record_of
 from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.stages import backbone, prepare
-from tests.made import write_params
+from tests.made import is_alive, write_params
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -158,6 +158,54 @@ def wait_for(what: Callable[[], object], process: subprocess.Popen) -> None:
     while not what():
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.01)
+
+
+# --- a stage and the DVC that started it
+
+WAITS = """
+import os, time
+from pathlib import Path
+from replication.core import stage
+
+def body(stage):
+    Path("pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+stage.run(body, lambda: "waits")
+"""
+STARTS = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[2]])"
+
+
+@pytest.mark.parametrize(
+    ("parent", "runs", "outlives"),
+    [
+        ("dvc", "repro", False),
+        ("dvc", "exec-run", False),
+        ("script", "repro", True),
+    ],
+)
+def test_a_stage_outlives_who_started_it_unless_that_is_dvc(
+    tmp_path: Path, parent: str, runs: str, outlives: bool
+) -> None:
+    """Else it would go on beside the next `dvc repro`; what nohup started goes on."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / parent).write_text(STARTS)
+    process = subprocess.Popen(
+        [sys.executable, parent, runs, WAITS],
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+    )
+    place = tmp_path / "pid"
+    wait_for(lambda: place.is_file() and place.read_text(), process)
+    stage = int(place.read_text())
+    process.kill()
+    process.wait()
+    end = time.monotonic() + (0.2 if outlives else 60)
+    while is_alive(stage) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert is_alive(stage) == outlives
+    if outlives:
+        os.kill(stage, signal.SIGKILL)
 
 
 # --- the real stage
