@@ -313,22 +313,24 @@ def _both_splits(run: RealRun, protocol: str) -> str:
 def evidence_figure(runs: Sequence[RealRun], printed: float) -> str:
     """Paired differences: a panel a comparison, a row a run, print's gain below."""
     labels = [f"{run.name}\n{textwrap.fill(run.settings, 42)}" for run in runs]
-    height = 1.3 + 0.44 * (len(runs) + 1)
+    counted = _counted(runs)
+    labels += [f"{len(counted)} networks together"] if len(counted) > 1 else []
+    last = len(labels)
+    height = 1.3 + 0.44 * (last + 1)
     drawn = panels(height, 1, len(COMPARED), sharex=True, sharey=True)
     for axes, minus in zip(drawn, COMPARED, strict=True):
         for protocol, (shift, marker, colour) in MARKS.items():
-            rows = [
-                (label, run.gap(minus, protocol), colour)
-                for label, run in zip(labels, runs, strict=True)
-            ]
+            gaps = [run.gap(minus, protocol) for run in runs]
+            gaps += [over_runs(counted, minus, protocol)] * (last - len(runs))
+            rows = [(*row, colour) for row in zip(labels, gaps, strict=True)]
             name = PROTOCOL_NAMES[protocol]
             interval_panel(axes, rows, False, shift, marker, name)
         axes.set_title(_TITLES[minus])
         axes.set_xlabel("points of Overall")
-        axes.set_ylim(len(runs) + 0.5, -0.5)
-    drawn[0].plot(100 * printed, len(runs), "D", color="#444444", fillstyle="none")
-    labels.append("printed: iNat18")
-    drawn[0].set_yticks(range(len(labels)), labels, fontsize=7.5)
+        axes.set_ylim(last + 0.5, -0.5)
+    drawn[0].plot(100 * printed, last, "D", color="#444444", fillstyle="none")
+    ticks = [*labels, "printed: iNat18"]
+    drawn[0].set_yticks(range(len(ticks)), ticks, fontsize=7.5)
     return finished(drawn[0].figure, _figure_title(runs), columns=2)
 
 
