@@ -20,7 +20,6 @@ from replication.classifiers.loading import head_of, read_splits
 from replication.core.files import (
     read_about,
     read_arrays,
-    read_json,
     write_arrays,
 )
 from replication.core.parallel import Tell, run_pieces, threads, threads_for
@@ -39,8 +38,6 @@ def main(stage: Stage, benchmark: str) -> None:
     settings = stage.settings.decoupling(benchmark)
     folder = OUTPUTS / benchmark / "ce"
     device = stage.uses()
-    data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    counts = np.array(data["class_counts"])
     splits = read_splits(stage, folder / "features", ("train", "val", "test"), device)
     train, test = splits["train"], splits["test"]
     head, fitted_with = _head(stage, benchmark, train, device)
@@ -53,7 +50,7 @@ def main(stage: Stage, benchmark: str) -> None:
     normalised = predicted(term, test.features)
     answers["tau"] = dict.fromkeys(stage.settings.seeds(), normalised)  # none enters it
     labels = test.labels.cpu().numpy()
-    write_predictions(folder / "decoupling", answers, labels, counts)
+    write_predictions(folder / "decoupling", answers, labels)
     stage.makes(folder / "decoupling")
     facts = settings.model_dump() | {"tau": tau}
     stage.states(folder / "decoupling", folder / "features", decoupling=facts)

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +42,6 @@ from replication.ladder import Setup
 from replication.protocols import HEAD, PLAIN, PROTOCOLS, dlsa_rung, rungs_of
 from replication.published.reader import read_published_tables
 from replication.samples.features import Samples, Streamed
-from replication.samples.metrics import accuracies
 from replication.samples.predictions import predictions_table
 
 
@@ -128,7 +126,7 @@ class Cascades:
 
 
 def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
-    """Write predictions, diagnostics of filters and classifiers, and metrics.
+    """Write predictions, and diagnostics of filters and classifiers.
 
     The full model on PaCo's features comes with the ladder from its head.
     """
@@ -157,7 +155,7 @@ def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
         cascades.decide(device, tell)
     target = stage.makes(folder / "dlsa" / variant)
     labels = {name: splits[name].labels.cpu().numpy() for name in ("train", "test")}
-    _write(target, cascades, labels, np.array(data["class_counts"]))
+    _write(target, cascades, labels)
     facts = {name: of.model_dump() for name, of in settings.items()}
     stage.states(
         target,
@@ -196,17 +194,8 @@ def _row(stage: Stage, variant: str) -> Row:
     return rows[variant]
 
 
-def _write(
-    target: Path,
-    cascades: Cascades,
-    labels: Mapping[str, np.ndarray],
-    counts: np.ndarray,
-) -> None:
-    """Tables of every seed together.
-
-    Args:
-        labels: train and test -> (N,); counts: (C,) training samples of each class.
-    """
+def _write(target: Path, cascades: Cascades, labels: Mapping[str, np.ndarray]) -> None:
+    """Tables of every seed together; `labels`: train and test -> (N,)."""
     dlsa = dlsa_rung(cascades.classifier.second_terms)
     rungs: dict[str, dict[tuple[int, str], np.ndarray]] = {}
     likelihoods = {f"labels.{split}": some for split, some in labels.items()}
@@ -239,11 +228,6 @@ def _write(
         write_json(target / "ladder.json", notes)
     write_arrays(target / "likelihoods.safetensors", likelihoods)
     write_json(target / "diagnostics.json", diagnostics)
-    scores = {
-        key: accuracies(predicted, labels["test"], counts)
-        for key, predicted in rungs[dlsa].items()
-    }
-    write_json(target / "metrics.json", _means(scores))
 
 
 def _epochs_kept(cascades: Cascades) -> dict[str, list[list[int]]]:
@@ -269,18 +253,6 @@ def _likelihoods(chains: Mapping[str, Sequence[Level]]) -> dict[str, np.ndarray]
                 known[remain] = values[remain]
                 arrays[f"{key}.{depth}.{split}"] = known
     return arrays
-
-
-def _means(scores: dict[tuple[int, str], dict[str, float]]) -> dict[str, Any]:
-    """Mean over seeds of each accuracy under each protocol, to 4 decimals."""
-    means: dict[str, Any] = {}
-    for protocol in PROTOCOLS:
-        seeds = [score for (_, which), score in scores.items() if which == protocol]
-        means[protocol] = {
-            metric: round(float(np.mean([score[metric] for score in seeds])), 4)
-            for metric in seeds[0]
-        }
-    return means
 
 
 def name(benchmark: str, variant: str, objective: str) -> str:

@@ -15,14 +15,12 @@ from replication.core.files import (
     read_arrays,
     read_json,
     write_arrays,
-    write_json,
     write_table,
 )
 from replication.core.parallel import Tell, run_pieces
 from replication.core.progress import progress
 from replication.core.stage import OUTPUTS, Stage, run
 from replication.samples.features import Features
-from replication.samples.metrics import accuracies
 from replication.samples.numbering import swapped_classes
 from replication.samples.predictions import predictions_table
 
@@ -43,14 +41,13 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
     folder = OUTPUTS / benchmark / objective
     device = stage.uses()
     data = read_json(stage.reads(OUTPUTS / benchmark / "data" / "summary.json"))
-    counts = np.array(data["class_counts"])
     splits = read_splits(stage, folder / "features", ("train", "test"), device)
     train, test = splits["train"], splits["test"]
     head_file = stage.reads(folder / "features" / "head.safetensors")
     arrays, about = read_arrays(head_file), read_about(head_file)
     own = head_of(arrays, device)
     labels = test.labels.cpu().numpy()
-    on_device = torch.from_numpy(counts).to(device)
+    counts = torch.tensor(data["class_counts"], device=device)
     resume = stage.resume_folder(settings, device.type)
     files = {seed: resume / f"{seed}.safetensors" for seed in seeds}
 
@@ -58,7 +55,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         def told(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
             tell(epoch, epochs, {"seed": seed, **metrics})
 
-        given = (train.features, train.labels, own, on_device, settings, seed, told)
+        given = (train.features, train.labels, own, counts, settings, seed, told)
         write_arrays(files[seed], _arrays({seed: fit_balanced_softmax_head(*given)}))
 
     pieces = {file: partial(fit, seed) for seed, file in files.items()}
@@ -74,7 +71,7 @@ def main(stage: Stage, benchmark: str, objective: str) -> None:
         name: {seed: predicted(head, test.features) for seed, head in of_seed.items()}
         for name, of_seed in heads.items()
     }
-    write_predictions(folder / "heads", predictions, labels, counts)
+    write_predictions(folder / "heads", predictions, labels)
     write_arrays(folder / "heads" / "start.safetensors", _arrays(heads["start"]))
     stage.makes(folder / "heads")
     doubts: list[str] = []
@@ -113,14 +110,8 @@ def doubted(own: np.ndarray, refitted: np.ndarray, labels: np.ndarray) -> list[s
     return doubts
 
 
-def write_predictions(
-    folder: Path, methods: Predictions, labels: np.ndarray, counts: np.ndarray
-) -> None:
-    """Tables of methods that know no protocol, and their mean accuracies.
-
-    Accuracies are means over the seeds, to 4 decimals: for `dvc metrics` and eyes.
-    """
-    means = {}
+def write_predictions(folder: Path, methods: Predictions, labels: np.ndarray) -> None:
+    """Tables of methods that know no protocol."""
     for name, of_seed in methods.items():
         both = {
             (seed, protocol): answers
@@ -129,12 +120,6 @@ def write_predictions(
         }
         table = predictions_table(labels, both)
         write_table(folder / f"{name}.predictions.safetensors", table)
-        scores = [accuracies(answers, labels, counts) for answers in of_seed.values()]
-        means[name] = {
-            metric: round(float(np.mean([score[metric] for score in scores])), 4)
-            for metric in scores[0]
-        }
-    write_json(folder / "metrics.json", means)
 
 
 def predicted(head: Term, features: Features) -> np.ndarray:
