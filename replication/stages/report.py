@@ -77,12 +77,6 @@ SECTIONS = (
 DECISIONS = RESULTS / "decisions.json"
 
 
-def tables_shown(settings: Settings) -> list[Path]:
-    """Every measurement that a report of these settings shows."""
-    tables = (path for section in SECTIONS for path in section.tables(settings))
-    return list(dict.fromkeys(tables))
-
-
 @dataclass(frozen=True)
 class Results:
     """All that was measured.
@@ -112,7 +106,8 @@ def main(stage: Stage) -> None:
     measured = judged_at_once(
         {
             path: Measurement.read(stage.reads(path))
-            for path in tables_shown(stage.settings)
+            for section in SECTIONS
+            for path in section.tables(stage.settings)
         }
     )
     benchmarks = {table.benchmark for table in measured.values()} - {None}

@@ -21,8 +21,8 @@ DIFFERENCE_VERDICTS = (BEYOND_ANY, BEYOND_UNPAIRED, BEYOND_PAIRED, WITHIN)
 class Difference:
     """A printed difference of the best row and another, and its sampling error.
 
-    Fields: `published`: the best row minus this one, on so many `images`; `unpaired`:
-    1.96 standard errors where the two err independently; `least_discordance`,
+    Fields: `published`: the best row minus this one; `unpaired`: 1.96 standard errors
+    where the two err independently; `least_discordance`,
     `greatest_discordance`: of the share of images that exactly one of the two has
     right; `threshold`: the largest at which the difference is beyond 1.96 standard
     errors; `robust`: whether rounding leaves the verdict alone.
@@ -33,7 +33,6 @@ class Difference:
     best: str
     metric: str
     published: float
-    images: int
     unpaired: float
     least_discordance: float
     greatest_discordance: float
@@ -74,7 +73,6 @@ def differences(name: str, table: PublishedTable, design: Design) -> list[Differ
                 best=table.rows[best].label,
                 metric=metric,
                 published=float(first - second),
-                images=images,
                 unpaired=float(Z) * math.sqrt(variance),
                 least_discordance=float(least),
                 greatest_discordance=float(greatest),

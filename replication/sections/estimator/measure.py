@@ -1,6 +1,6 @@
 """Sect. 2 on one benchmark: its equations by simulation, its premise in real fits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,10 @@ def _probes(
     files = {seed: resume / f"seed-{seed}.json" for seed in seeds}
 
     def make(number: int, seed: int, file: Path, tell: Tell) -> None:
-        told = _of_all(tell, number, len(seeds))
+        def told(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+            done = {"L_bal": metrics["loss_bal"]}
+            tell(number * epochs + epoch, len(seeds) * epochs, done)
+
         made = probe_fit(train.features, train.labels, settings, probes, seed, told)
         write_json(file, made)
 
@@ -99,10 +102,3 @@ def _probes(
         dimensions, device = train.features.shape[1], train.labels.device
         run_pieces(pieces, dimensions, device, tell)
     return [record for file in files.values() for record in read_json(file)]
-
-
-def _of_all(tell: Tell, number: int, seeds: int) -> Tell:
-    """Progress of one seed's fit as progress of the stage."""
-    return lambda epoch, epochs, metrics: tell(
-        number * epochs + epoch, seeds * epochs, {"L_bal": metrics["loss_bal"]}
-    )

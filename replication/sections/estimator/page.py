@@ -93,10 +93,6 @@ def _closer(measured: Measurement) -> str:
     return percent(_fit_cell(measured, "drawn", "momentum", "closer").mean, 0)
 
 
-def _simulated(measured: Measurement, eta: float, t: int, metric: str) -> Cell:
-    return pick(measured.cells, at=f"eta={eta:g}, t={t}", metric=metric)
-
-
 def _fit_cell(measured: Measurement, truth: str, method: str, metric: str) -> Cell:
     return pick(measured.cells, at=f"X={truth}", method=method, metric=metric)
 
@@ -149,7 +145,9 @@ def _dots(
     shift: float = 1.0,
 ) -> None:
     steps = sorted(measured.details["settings"]["estimator"]["steps"])
-    cells = [_simulated(measured, eta, t, metric) for t in steps]
+    cells = [
+        pick(measured.cells, at=f"eta={eta:g}, t={t}", metric=metric) for t in steps
+    ]
     mean, low, high, printed = (
         scale * np.array([getattr(cell, end) for cell in cells])
         for end in ("mean", "low", "high", "printed")

@@ -115,12 +115,6 @@ def _gaps(measured: Measurement) -> dict[float, Cell]:
     }
 
 
-def _entropy(measured: Measurement) -> np.ndarray:
-    """(σ, seeds) entropy of the first filter's cluster posterior, in percent."""
-    cells = [c for c in measured.cells if c.metric == "entropy"]
-    return 100 * np.array([cell.per_seed for cell in cells], dtype=float)
-
-
 def _short(value: float) -> str:
     return f"{value:.3g}"
 
@@ -183,7 +177,8 @@ def sweep_figure(measured: Measurement) -> str:
     sigmas, sweep = _sigmas(measured), measured.details["sweep"]
     compared = measured.details["compared"]
     left, right = panels(3.5, 1, 2)
-    seeds = _entropy(measured)
+    entropy = [cell.per_seed for cell in measured.cells if cell.metric == "entropy"]
+    seeds = 100 * np.array(entropy, dtype=float)  # (σ, seeds)
     left.plot(sigmas, seeds, ".", color="#000000", markersize=4, alpha=0.6)
     left.plot(sigmas, seeds.mean(1), color="#000000", linewidth=1.4)
     left.set_ylim(0, 102)

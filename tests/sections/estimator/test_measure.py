@@ -18,21 +18,7 @@ def measured(tmp_path_factory) -> Measurement:
     return measured_in(tmp_path_factory, estimator, estimator=SETTINGS)[0]
 
 
-def test_every_claim_has_its_sentence_and_algebra_has_no_benchmark(measured) -> None:
-    assert [(claim.id, claim.sentence) for claim in measured.claims] == [
-        ("eq1", "s2_eq1"),
-        ("eq2", "s2_eq2"),
-        ("eq3", "s2_eq3"),
-        ("eq4", "s2_eq4"),
-        ("phi_rises", "s2_phi"),
-        ("more_efficient", "s2_efficient"),
-        ("closer_drawn", "s2_efficient"),
-        ("closer_late_drawn", "s2_efficient"),
-        ("premise_drawn", "s2_eq3"),
-        ("closer_set", None),
-        ("closer_late_set", None),
-        ("premise_set", None),
-    ]
+def test_algebra_has_no_benchmark(measured) -> None:
     grades = [(claim.benchmark, claim.grade) for claim in measured.claims]
     assert grades[:6] == [(None, "none needed")] * 6
     assert grades[6:] == [(BENCHMARK, "paper's data")] * 6
