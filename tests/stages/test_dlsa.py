@@ -105,7 +105,7 @@ def test_the_tables_hold_every_rung_and_who_had_left(tmp_path) -> None:
     some = cascades(tmp_path / "resume")
     some.decide(CPU, silent)
     labels = {split: some.splits[split].labels.numpy() for split in ("train", "test")}
-    dlsa._write(tmp_path, some, labels, np.bincount(labels["train"]))
+    dlsa._write(tmp_path, some, labels)
     ladder = read_table(tmp_path / "ladder.predictions.safetensors")
     assert set(ladder["rung"]) == set(rungs_of(PROTOCOLS["as_released"]))
     for file, rung in (("predictions", "drawn"), ("plain.predictions", "plain")):

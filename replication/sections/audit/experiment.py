@@ -3,10 +3,12 @@
 No image, no model and no run is behind this.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from replication.published.reader import PublishedTable
+from replication.samples.metrics import ACCURACIES
 from replication.sections.audit.bounds import Bound, mcc_bound, overall_bound
 from replication.sections.audit.printed import (
     STEP,
@@ -15,6 +17,8 @@ from replication.sections.audit.printed import (
     outward,
 )
 from replication.statistics.results import Claim
+
+Z = 1.96
 
 
 def table_bounds(name: str, table: PublishedTable, design: Design) -> list[Bound]:
@@ -28,6 +32,38 @@ def table_bounds(name: str, table: PublishedTable, design: Design) -> list[Bound
             if (bound := check(printed, design)) is not None
         ]
     return bounds
+
+
+def best_row(table: PublishedTable) -> str:
+    """The row with the best printed Overall."""
+    return max(table.rows, key=lambda key: table.rows[key].values["overall"])
+
+
+def differences(
+    table: PublishedTable, design: Design
+) -> list[tuple[str, dict[str, tuple[float, float]]]]:
+    """Printed accuracies of the best row minus those of each other row.
+
+    Returns:
+        Label of the other row; and by metric the difference, and 1.96 standard errors
+        of it where the two rows err independently, on test images drawn at random. What
+        is not printed is left out.
+    """
+    sizes = design.groups | {"overall": design.classes}
+    best = fractions(table.rows[best_row(table)].values)
+    rows = []
+    for key, printed in table.rows.items():
+        row = fractions(printed.values)
+        of_metric = {}
+        for metric in [m for m in ACCURACIES if m in best and m in row]:
+            first, second = best[metric], row[metric]
+            variance = first * (1 - first) + second * (1 - second)
+            images = sizes[metric] * design.test_per_class
+            reach = Z * math.sqrt(variance / images)
+            of_metric[metric] = float(first - second), reach
+        if key != best_row(table):
+            rows.append((printed.label, of_metric))
+    return rows
 
 
 def mcc_claims(bounds: Sequence[Bound]) -> tuple[Claim, ...]:

@@ -6,8 +6,12 @@ from replication.core.files import read_json
 from replication.core.settings import PUBLISHED, read_recipe, recipe_file
 from replication.core.stage import Stage
 from replication.published.reader import read_published_tables
-from replication.sections.audit.differences import differences
-from replication.sections.audit.experiment import mcc_claims, table_bounds
+from replication.sections.audit.experiment import (
+    best_row,
+    differences,
+    mcc_claims,
+    table_bounds,
+)
 from replication.sections.audit.printed import design_of
 from replication.statistics.results import Measurement
 
@@ -16,20 +20,20 @@ def measure(stage: Stage) -> Measurement:
     """Every bound and difference of every printed table."""
     counts = read_json(stage.reads(PUBLISHED / "class_counts.json"))
     stage.reads(PUBLISHED / "tables.yaml")
-    details = {"differences": [], "tables": {}}
-    bounds = []
+    tables, bounds = {}, []
     for name, table in read_published_tables().items():
         design = design_of(table.benchmark, counts)
         stage.reads(recipe_file(table.benchmark))
         bounds += table_bounds(name, table, design)
-        details["differences"] += map(asdict, differences(name, table, design))
-        details["tables"][name] = {
+        tables[name] = {
             "title": table.title,
             "section": table.section,
             "benchmark": read_recipe(table.benchmark)["title"],
             "classes": design.classes,
             "groups": design.groups,
             "test_per_class": design.test_per_class,
+            "best": table.rows[best_row(table)].label,
+            "differences": differences(table, design),
         }
-    details["bounds"] = [asdict(bound) for bound in bounds]
+    details = {"tables": tables, "bounds": [asdict(bound) for bound in bounds]}
     return Measurement("audit", None, claims=mcc_claims(bounds), details=details)

@@ -1,20 +1,14 @@
 """The audit's page: what the printed numbers alone can and cannot be."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replication.reporting.figures import finished, panels, styled
 from replication.reporting.rendering import render
 from replication.reporting.tables import METRIC_NAMES, markdown_table, percent, points
+from replication.samples.metrics import ACCURACIES
 from replication.samples.shots import SHOT_GROUPS
 from replication.sections.audit.bounds import Bound
-from replication.sections.audit.differences import (
-    BEYOND_ANY,
-    DIFFERENCE_VERDICTS,
-    WITHIN,
-    Difference,
-)
 from replication.sections.audit.printed import outward
 from replication.statistics.results import Measurement
 
@@ -26,9 +20,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     """The audit's page, and its figure by file name."""
     details = measured.details
     bounds = [Bound(**row) for row in details["bounds"]]
-    gaps = [Difference(**row) for row in details["differences"]]
     rows = _rows(bounds)
-    verdicts = Counter(gap.verdict for gap in gaps)
     text = render(
         "sections/audit/page.md.j2",
         finding=finding(measured),
@@ -46,12 +38,11 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
                 "bounds": _bounds_table(
                     [of_row for where, of_row in rows.items() if where[0] == name]
                 ),
-                "best": next((gap.best for gap in gaps if gap.table == name), None),
-                "differences": _difference_table([g for g in gaps if g.table == name]),
+                "best": about["best"],
+                "differences": _differences_table(about["differences"]),
             }
             for name, about in details["tables"].items()
         ],
-        differences=[(v, verdicts[v]) for v in DIFFERENCE_VERDICTS if verdicts[v]],
     )
     return text, {"bounds.svg": _bounds_figure(rows)}
 
@@ -118,29 +109,17 @@ def _bounds_table(rows: Sequence[Mapping[str, Bound]]) -> str:
     return markdown_table([*header, "Verdict"], lines)
 
 
-def _difference_table(gaps: Sequence[Difference]) -> str:
-    """A row a difference: from which discordance D on it is within sampling error."""
-    limits = {BEYOND_ANY: "is anything", WITHIN: "never"}
-    rows = [
-        [
-            gap.label,
-            METRIC_NAMES[gap.metric],
-            points(gap.published),
-            percent(gap.unpaired, 2),
-            limits.get(gap.verdict, f"≤ {percent(gap.threshold)}"),
-            f"{percent(gap.least_discordance)} to {percent(gap.greatest_discordance)}",
-            gap.verdict + ("" if gap.robust else " †"),
-        ]
-        for gap in gaps
-    ]
-    header = ["Best row minus", "Metric", "Printed, points"]
-    header += [
-        "1.96 SE, unrelated errors",
-        "More as long as D, %",
-        "D can be, %",
-        "More than chance?",
-    ]
-    return markdown_table(header, rows, words=2)
+def _differences_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """A row a printed row; bold where more than what chance does to unrelated rows."""
+    lines = []
+    for label, of_metric in rows:
+        line = [label]
+        for gap, reach in (of_metric.get(m, (None, 0.0)) for m in ACCURACIES):
+            text = "—" if gap is None else f"{points(gap)} ± {percent(reach)}"
+            line.append(f"**{text}**" if gap and abs(gap) > reach else text)
+        lines.append(line)
+    header = ["Minus", *(METRIC_NAMES[metric] for metric in ACCURACIES)]
+    return markdown_table(header, lines) if lines else ""
 
 
 @styled

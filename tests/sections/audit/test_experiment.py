@@ -14,7 +14,6 @@ from replication.core.files import read_json
 from replication.core.settings import PUBLISHED, Row
 from replication.published.reader import PublishedTable, read_published_tables
 from replication.samples.metrics import accuracies
-from replication.sections.audit import differences as gaps
 from replication.sections.audit import printed
 from replication.sections.audit.bounds import (
     greatest_concentration,
@@ -23,7 +22,11 @@ from replication.sections.audit.bounds import (
     mcc_bound,
     overall_bound,
 )
-from replication.sections.audit.experiment import mcc_claims, table_bounds
+from replication.sections.audit.experiment import (
+    differences,
+    mcc_claims,
+    table_bounds,
+)
 from replication.sections.audit.printed import Design, design_of
 
 # One class of each shot group, and of each border.
@@ -125,58 +128,21 @@ def test_what_was_measured_is_always_possible(seed) -> None:
     assert overall.possible and mcc.possible
 
 
-@pytest.mark.parametrize(("right", "other"), [(7, 5), (5, 5), (9, 1), (10, 3), (6, 5)])
-def test_discordance_bounds_are_those_of_every_pairing(right, other) -> None:
-    """n = 10: both right on b images; exactly one right on right + other - 2 b."""
-    both = range(max(right + other - 10, 0), min(right, other) + 1)
-    shares = [Fraction(right + other - 2 * b, 10) for b in both]
-    least, _, greatest = gaps.discordance(Fraction(right, 10), Fraction(other, 10))
-    assert (least, greatest) == (min(shares), max(shares))
-
-
-@pytest.mark.parametrize("discordant", [0.01, 0.05, 0.2, 0.4])
-def test_threshold_is_where_the_paired_z_is_196(discordant) -> None:
-    """d at which |d| = 1.96 sqrt((D - d^2) / n) has D as its threshold."""
-    images = 1000
-    gap = math.sqrt(discordant / (1 + images / 1.96**2))
-    assert gap / math.sqrt((discordant - gap**2) / images) == pytest.approx(1.96)
-    assert float(gaps.threshold(Fraction(gap), images)) == pytest.approx(discordant)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "verdict"),
-    [
-        # n = 1000: D* = d^2 * 261.3. p = 0.7: D from d to 0.6 - d, independent 0.42.
-        ("0.70", "0.64", gaps.BEYOND_ANY),  # 94 % of at most 66 %
-        ("0.70", "0.655", gaps.BEYOND_UNPAIRED),  # 52.9 %: of 43.8 % and 64.5 %
-        ("0.70", "0.68", gaps.BEYOND_PAIRED),  # 10.5 %: of 2 % and 42.8 %
-        ("0.70", "0.697", gaps.WITHIN),  # 0.24 % of at least 0.3 %
-        ("0.70", "0.70", gaps.WITHIN),
-    ],
-)
-def test_each_verdict_on_a_difference(first, second, verdict) -> None:
-    p, q = Fraction(first), Fraction(second)
-    assert gaps.judge_difference(p, q, 1000) == verdict
-    assert gaps.judge_difference(q, p, 1000) == verdict
-
-
 def test_differences_are_to_the_best_row_where_both_print() -> None:
-    """n = 24,426: 1.0 points reach to D = 63.6 %, 0.9 to 51.5 %; D is at most 55.4."""
-    design = Design({200: 8142}, 3)
+    """n = 24,426: sqrt((0.728 * 0.272 + 0.718 * 0.282) / n) * 1.96 = 0.7936 points.
+
+    Of Many, 3 images of one class, 1.96 * sqrt((0.7 * 0.3 + 0.8 * 0.2) / 3).
+    """
+    design = Design({200: 1, 50: 8141}, 3)
     rows = {
-        "a": {"overall": 72.8, "many": None},
-        "b": {"overall": 71.8, "many": 70.0},
-        "c": {"overall": 69.5, "many": 70.0},
+        "a": {"overall": 71.8, "many": 70.0},
+        "b": {"overall": 72.8, "many": 80.0},
+        "c": {"overall": 69.5, "many": None},
     }
-    close, far = gaps.differences("t", table(rows), design)
-    assert [(gap.label, gap.best, gap.metric) for gap in (close, far)] == [
-        ("B", "A", "overall"),
-        ("C", "A", "overall"),
-    ]
-    assert close.verdict == far.verdict == gaps.BEYOND_ANY
-    assert (close.robust, far.robust) == (False, True)
-    assert close.published == pytest.approx(0.01)
-    assert close.threshold == pytest.approx(0.6359, abs=1e-4)
+    gaps = dict(differences(table(rows), design))
+    assert gaps.keys() == {"A", "C"} and gaps["C"].keys() == {"overall"}
+    assert gaps["A"]["overall"] == pytest.approx((0.01, 0.007936), abs=1e-6)
+    assert gaps["A"]["many"] == pytest.approx((0.1, 0.688329), abs=1e-6)
 
 
 def test_a_number_that_is_not_printed_has_no_bound() -> None:
