@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.test_readme import ROOT
+from tests.made import ROOT
 
 WORDS = 700  # of a page, outside folded blocks and tables
 FINDING = 140  # of the paragraph below its title

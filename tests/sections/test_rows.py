@@ -15,8 +15,7 @@ from replication.published.reader import read_published_tables
 from replication.samples.metrics import accuracies
 from replication.sections.rows import read_methods, read_predictions, table_cells
 from replication.statistics.results import Cell
-from tests.conftest import ROOT
-from tests.made import basis, predicted
+from tests.made import ROOT, basis, predicted
 
 TABLES = read_published_tables()
 TABLE = TABLES["table1"]

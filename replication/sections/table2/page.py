@@ -14,6 +14,7 @@ from replication.reporting.comparison import (
     gain_in_words,
     row_tables,
 )
+from replication.reporting.evidence import COMPARED
 from replication.reporting.figures import (
     GROUP_COLOURS,
     finished,
@@ -26,14 +27,12 @@ from replication.reporting.tables import METRIC_NAMES, claims_table
 from replication.sections.table2.experiment import (
     COMPARATOR,
     FULL,
-    REFITTED,
     START,
     cluster_counts,
 )
 from replication.statistics.results import Measurement
 
 OF_PAPER = "Places-LT with a ResNet-152"
-_TESTS = {START: "gain_overall", COMPARATOR: "cascade_helps", REFITTED: "over_refitted"}
 
 
 def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str, str]]:
@@ -41,7 +40,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
     table, details = read_published_tables()["table2"], measured.details
     labels = {row: printed.label for row, printed in table.rows.items()}
     diagnostics = {row: details["diagnostics"][row] for row in table.rows}
-    tests = {row: f"drop_{row}" for row in table.rows} | _TESTS
+    tests = {row: f"drop_{row}" for row in table.rows} | COMPARED
     asked = [c for c in measured.claims if c.id in ("greatest_drop", "separation")]
     text = section_page(
         measured,

@@ -1,7 +1,6 @@
 """The audit's page: the supplement's tables as shipped, and one without a fault."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
@@ -13,9 +12,7 @@ from replication.sections.audit.measure import measure
 from replication.sections.audit.page import finding, page
 from replication.sections.audit.printed import Design
 from replication.statistics.results import Measurement
-from tests.made import as_read
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.made import ROOT, as_read
 
 
 @pytest.fixture(scope="module")

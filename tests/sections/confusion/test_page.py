@@ -14,8 +14,7 @@ from replication.samples.predictions import predictions_table
 from replication.sections.confusion.measure import measure
 from replication.sections.confusion.page import finding, matrices_figure, page
 from replication.statistics.results import PROTOCOLS, Measurement
-from tests.conftest import ROOT
-from tests.made import as_read
+from tests.made import ROOT, as_read
 from tests.made import summary as made_summary
 
 CLASSES = 40
