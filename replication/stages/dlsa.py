@@ -126,7 +126,7 @@ class Cascades:
 
 
 def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:
-    """Write predictions, and diagnostics of filters and classifiers.
+    """Write predictions, and diagnostics of filters and classifiers; say Overall.
 
     The full model on PaCo's features comes with the ladder from its head.
     """
@@ -228,6 +228,16 @@ def _write(target: Path, cascades: Cascades, labels: Mapping[str, np.ndarray]) -
         write_json(target / "ladder.json", notes)
     write_arrays(target / "likelihoods.safetensors", likelihoods)
     write_json(target / "diagnostics.json", diagnostics)
+    for name, said in ((HEAD, "its head"), (dlsa, "DLSA")):
+        if name in tables:
+            print(f"{said}: Overall {_overall(tables[name])}")
+
+
+def _overall(table: pd.DataFrame) -> str:
+    """Of a predictions table, each protocol: `48.3 % (validated), ...`."""
+    right = table["label"] == table["prediction"]
+    shares = 100 * right.groupby(table["protocol"]).mean()
+    return ", ".join(f"{share:.1f} % ({key})" for key, share in shares.items())
 
 
 def _epochs_kept(cascades: Cascades) -> dict[str, list[list[int]]]:
