@@ -26,8 +26,9 @@ Four choices make a 95 % interval hold the truth 93 to 97 times in 100, or nearl
   over them is no normal number: a coin that decides a tenth is 0.05 off, never 0.1, and
   an image that is right in nine of ten cases is far off on one side alone. The ends are
   then where the weighted sum itself has 2.5 % beyond: each sample varies as those of
-  its group do, and the eight that it is given as those of the groups in turn and of one
-  more, whose share of right answers may be anything; the seeds' effect is normal.
+  its group do, and the eight that it is given as those of the groups in turn, with one
+  answer more on either side, and of one more, whose share of right answers may be
+  anything; the seeds' effect is normal.
 """
 
 from collections.abc import Sequence
@@ -209,7 +210,7 @@ def _chances(
         # As of so many samples in so many strata of equal weight (Kish).
         samples = 1 / (float((lent**2 / size).sum()) or np.inf)
         strata = 1 / (float((lent**2).sum()) or np.inf)
-        events = np.isin(np.abs(value), round(moved / unit)) * _EVENTS
+        events = np.isin(np.abs(value), round(moved / unit))  # one on either side
         any_share = np.maximum(furthest / unit - np.abs(value), 0.0)
         others = (samples * others + events) / (samples + events.sum())
         others = (strata * others + any_share / any_share.sum()) / (strata + 1)

@@ -324,6 +324,19 @@ def mixture(
     return float(stats.norm.cdf(end, means, spread) @ shares) - tail
 
 
+def test_one_answer_more_on_either_side_is_lent() -> None:
+    """By hand: 9 images and 1, all right; what is known of the one, the nine tell.
+
+    Lent is by half what nine and one answer more on either side show, and by half a
+    group of any share, whose images are off as a triangle is (1/6, on a grid of 25
+    values). The nine know as much themselves as their eight lent ones.
+    """
+    labels = np.repeat([0, 1], [9, 1])
+    got = estimate(np.ones((1, 10)), 1 / np.repeat([18, 2], [9, 1]), labels)
+    lent = (2 / 11 + (1 - 1 / 25**2) / 6) / 2
+    assert got.test_variance == pytest.approx((1 / 9 / 2 + 1) * lent / 4)
+
+
 def test_equal_strata_are_as_without_a_pool() -> None:
     """The balanced test sets of the field: the sum of the classes' own variances."""
     scores = np.array([[1, 1, 0, 1, 0, 0]])
