@@ -16,11 +16,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 from filelock import FileLock
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from replication.core.files import BadInput, first_line, read_text, write_text
+from replication.core.files import (
+    BadInput,
+    first_line,
+    plain,
+    read_text,
+    read_yaml,
+    write_json,
+    write_text,
+)
 from replication.core.processes import at_work
 from replication.core.settings import PARAMS, load
 from replication.core.stage import RESUME
@@ -49,6 +58,7 @@ def main() -> None:
                 write_text(PARAMS, before)
                 raise
             _sign()
+            _hold()
             os.execvp("dvc", ["dvc", "exp", "run", *targets])
     except BadInput as error:
         for problem in error.problems:
@@ -130,6 +140,16 @@ def _committed() -> str:
             "&& git add -A && git commit -m start"
         )
     return shown.stdout
+
+
+def _hold() -> None:
+    """Hold every stage to these settings, whatever is written before the first looks.
+
+    By the name of `processes.runner`: this process becomes that run of DVC.
+    """
+    me = psutil.Process()
+    place = RESUME / "locks" / f"dvc-{me.pid}-{me.create_time()}.json"
+    write_json(place, plain(read_yaml(PARAMS)))
 
 
 def _sign() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.core.files import read_yaml
+from replication.core.files import plain, read_json, read_yaml
 from replication.core.processes import at_work, runner
 from replication.core.settings import LISTS
 from replication.stages import what_if
@@ -188,6 +188,14 @@ def test_a_stage_knows_the_run_that_started_it(checkout, asked) -> None:
         first,
     )
     assert runner() is None
+
+
+def test_a_run_is_held_to_what_was_asked_before_any_stage_looks(checkout) -> None:
+    """Another terminal's -S may have come by then."""
+    asking = {**os.environ, "S": "lambda_pure=0.3", "AT": ""}
+    subprocess.run([sys.executable, "-m", "replication.stages.what_if"], env=asking)
+    held = read_json(f".resume/locks/{Path('runner').read_text().strip()}.json")
+    assert held == plain(read_yaml(ROOT / "params.yaml")) | {"lambda_pure": 0.3}
 
 
 def test_a_downloaded_archive_is_told_what_to_do(checkout, asked) -> None:
