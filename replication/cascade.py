@@ -13,6 +13,7 @@ same epochs before it, so that the same samples remain.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,11 +111,16 @@ def fit_chains(
     protocols: Sequence[Protocol],
     seed: int,
     report: Report | None = None,
+    resume: Path | None = None,
 ) -> dict[str, Chain]:
     """Fit the filters of each protocol from the outermost inwards.
 
     Implements: Sect. 5's released configuration: 30 % of the remaining training samples
     leave at each depth.
+
+    Args:
+        resume: folder of the state of each fit, a file `fit-<seed>-...` each: a call
+            that was killed goes on from there.
 
     Raises:
         BadInput: too few classes or samples remain for a filter of this depth.
@@ -131,7 +137,9 @@ def fit_chains(
                 remain = {split: chain.levels[-1].staying(split) for split in splits}
             if chain.epochs not in trainings:
                 given = (splits["train"], remain["train"], filter_settings)
-                trainings[chain.epochs] = _train(*given, depth, seed, report)
+                before = "".join(f"-{epoch}" for epoch in chain.epochs)
+                state = resume and resume / f"fit-{seed}-{depth}{before}.pt"
+                trainings[chain.epochs] = _train(*given, depth, seed, report, state)
             fitted = trainings[chain.epochs].at(protocol.filter_epoch)
             level = _level(fitted, splits, remain, settings.leaving_share)
             chain.levels.append(level)
@@ -146,12 +154,11 @@ def _train(
     depth: int,
     seed: int,
     report: Report | None,
+    resume: Path | None,
 ) -> Trained:
-    seed_here = seed * 1000 + depth
+    given = (train.features, train.labels, settings, seed * 1000 + depth, report)
     try:
-        return fit_flow_filter(
-            train.features, train.labels, settings, seed_here, report, rows=rows
-        )
+        return fit_flow_filter(*given, rows=rows, resume=resume)
     except BadInput as error:
         raise BadInput(f"depth {depth}, seed {seed}: {error}") from None
 

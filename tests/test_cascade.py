@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import replication.cascade as cascade
+import replication.flow_filter.fitting as fitting
 from replication.cascade import (
     SPLITS,
     Classifiers,
@@ -212,7 +213,7 @@ def test_both_protocols_share_the_trainings_of_the_same_samples(
     """
     real, calls = cascade.fit_flow_filter, []
 
-    def spy(features, labels, settings, seed, report=None, rows=None) -> Trained:
+    def spy(features, labels, settings, seed, report=None, *, rows, resume) -> Trained:
         calls.append((seed, len(rows)))
         last = real(features, labels, settings, seed, rows=rows).last
         shorter = settings.model_copy(update={"epochs": purest})
@@ -231,6 +232,32 @@ def test_both_protocols_share_the_trainings_of_the_same_samples(
     alone = fit_levels(splits, CLASSES, FILTER, settings, VALIDATED, SEED)
     for level, other in zip(chains["validated"].levels, alone.levels, strict=True):
         assert level.threshold == other.threshold
+
+
+def test_killed_filters_go_on_where_they_were(monkeypatch, tmp_path, splits) -> None:
+    """Killed in the second epoch at depth 2: the filter at depth 1 is not fitted again.
+
+    What comes out is what an undisturbed call gives.
+    """
+    monkeypatch.setattr(fitting, "_SAVE_EVERY", -1)
+    settings = CascadeSettings(depth=2, leaving_share=0.3)
+    given = (splits, CLASSES, FILTER, settings, [VALIDATED], SEED)
+    undisturbed = fit_chains(*given)["validated"]
+    seen: list[int] = []
+
+    def kill(epoch: int, *_: object) -> None:
+        seen.append(epoch)
+        if len(seen) == FILTER.epochs + 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_chains(*given, kill, tmp_path)
+    seen.clear()
+    again = fit_chains(*given, lambda epoch, *_: seen.append(epoch), tmp_path)
+    assert seen == list(range(1, FILTER.epochs))
+    for level, other in zip(undisturbed.levels, again["validated"].levels, strict=True):
+        assert level.threshold == other.threshold
+        assert level.fitted.history == other.fitted.history
 
 
 # --- Thresholds

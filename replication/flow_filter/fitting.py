@@ -1,15 +1,18 @@
 """Fitting a Flow Filter to features, and reading clusters and likelihoods off it."""
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from replication.core.files import BadInput
 from replication.core.settings import FilterSettings
+from replication.core.state import read_state, write_state
 from replication.flow_filter.flow import FlowFilter
 from replication.flow_filter.losses import class_weights
 from replication.flow_filter.objective import Objective, objective
@@ -20,6 +23,7 @@ SIZE_ABOVE = 10
 SIZE_BELOW = 5000
 # Rows that the filter reads at once: few enough to stay in a processor's cache.
 _READ_BATCH = 1024
+_SAVE_EVERY = 60  # seconds: what a killed fit loses at most, beside an epoch
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 Observe = Callable[[int, FlowFilter, Tensor], None]
@@ -81,7 +85,7 @@ class PairDraws:
                 "fewer samples leave at each (cascade.leaving_share)"
             )
         self._first = self.counts.cumsum(0) - self.counts
-        self._generator = generator
+        self.generator = generator
 
     def epoch(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (sample of x+, sample of x-, position of x+'s class in `classes`)."""
@@ -96,12 +100,12 @@ class PairDraws:
 
     def _uniform(self, below: int, size: int) -> Tensor:
         return torch.randint(
-            below, (size,), generator=self._generator, device=self._order.device
+            below, (size,), generator=self.generator, device=self._order.device
         )
 
     def _sample(self, position: Tensor) -> Tensor:
         where = torch.rand(
-            len(position), generator=self._generator, device=self._order.device
+            len(position), generator=self.generator, device=self._order.device
         )
         within = (where * self.counts[position]).long()
         within = torch.minimum(within, self.counts[position] - 1)
@@ -116,6 +120,7 @@ def fit_flow_filter(
     report: Report | None = None,
     observe: Observe | None = None,
     rows: Tensor | None = None,
+    resume: Path | None = None,
 ) -> Trained:
     """Fit a filter; keep its last epoch, and that of most clusters pure and not tiny.
 
@@ -132,6 +137,8 @@ def fit_flow_filter(
             of every t, so that the flow is still the one that gave P(h | B_t). It must
             leave the flow as it is, batch-norm's running statistics included.
         rows: (n,) int64, the samples to fit to; None for all. None is copied.
+        resume: file of this fit's state. A fit that was killed goes on from there, as
+            if it had not been.
 
     Raises:
         BadInput: fewer than two classes, or the loss is not finite (epoch named).
@@ -145,30 +152,64 @@ def fit_flow_filter(
     labels = labels[rows]
     draws = PairDraws(labels, torch.Generator(device).manual_seed(seed))
     descent = _Descent(flow, features, rows, draws, settings, observe)
-    purest, most_pure, purest_epoch = None, -1, settings.epochs
-    history: list[dict[str, float]] = []
-    for epoch in range(settings.epochs):
+    purest, history, saved = _Purest(), [], time.monotonic()
+    if resume is not None and resume.is_file():
+        state = read_state(resume)
+        history = state["history"]
+        descent.go_on(state["descent"])
+        purest.go_on(state["purest"], flow)
+    for epoch in range(len(history), settings.epochs):
         metrics = _epoch_losses(descent.epoch(), epoch)
         reading = read_clusters(flow, features, rows)
         metrics |= _read_metrics(reading, labels, clusters, epoch)
         history.append(metrics)
-        if metrics["pure_clusters"] > most_pure and metrics["largest"] < SIZE_BELOW:
-            most_pure, purest_epoch = metrics["pure_clusters"], epoch + 1
-            purest = _copied(flow, purest)
+        purest.look(flow, epoch + 1, metrics)
         if report is not None:
             report(epoch, settings.epochs, metrics)
+        due = epoch + 1 == settings.epochs or time.monotonic() - saved > _SAVE_EVERY
+        if resume is not None and due:
+            state = {"descent": descent.state(), "purest": purest.state()}
+            write_state(resume, state | {"history": history})
+            saved = time.monotonic()
     last = Fitted(flow.eval(), settings.epochs, history)
-    if purest is None or purest_epoch == settings.epochs:
+    if purest.flow is None or purest.epoch == settings.epochs:
         return Trained(last, last)
-    return Trained(last, Fitted(purest.eval(), purest_epoch, history))
+    return Trained(last, Fitted(purest.flow.eval(), purest.epoch, history))
 
 
-def _copied(flow: FlowFilter, onto: FlowFilter | None) -> FlowFilter:
-    """A copy of a filter, over an older one, so that two at most are in memory."""
-    if onto is None:
-        return copy.deepcopy(flow)
-    onto.load_state_dict(flow.state_dict())
-    return onto
+@dataclass
+class _Purest:
+    """The filter as it was at the epoch that the released code keeps, if there is one.
+
+    A copy over an older one, so that two filters at most are in memory.
+    """
+
+    flow: FlowFilter | None = None
+    epoch: int = 0
+    clusters: int = -1
+
+    def look(self, flow: FlowFilter, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Keep this epoch where it has more pure clusters, and none too large."""
+        pure = int(metrics["pure_clusters"])
+        if pure <= self.clusters or metrics["largest"] >= SIZE_BELOW:
+            return
+        self.clusters, self.epoch = pure, epoch
+        if self.flow is None:
+            self.flow = copy.deepcopy(flow)
+        else:
+            self.flow.load_state_dict(flow.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """What `go_on` needs."""
+        flow = None if self.flow is None else self.flow.state_dict()
+        return {"flow": flow, "epoch": self.epoch, "clusters": self.clusters}
+
+    def go_on(self, state: Mapping[str, Any], like: FlowFilter) -> None:
+        """Be as it was when it gave `state`; `like`: a filter of the same shape."""
+        self.epoch, self.clusters = state["epoch"], state["clusters"]
+        if state["flow"] is not None:
+            self.flow = copy.deepcopy(like)
+            self.flow.load_state_dict(state["flow"])
 
 
 class _Descent:
@@ -216,6 +257,21 @@ class _Descent:
             self._share = at.share
             losses.append(at.terms)
         return torch.stack(losses)
+
+    def state(self) -> dict[str, Any]:
+        """What `go_on` needs, at the end of an epoch."""
+        return {
+            "flow": self._flow.state_dict(),
+            "step": self._step,
+            "share": self._share,
+            "generator": self._draws.generator.get_state(),
+        }
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Be as it was when it gave `state`."""
+        self._flow.load_state_dict(state["flow"])
+        self._step, self._share = state["step"], state["share"].to(self._share.device)
+        self._draws.generator.set_state(state["generator"])
 
 
 def descend(

@@ -118,11 +118,14 @@ class Cascades:
             list(PROTOCOLS.values()),
             seed,
             told,
+            self.folder,
         )
         for key, chain in chains.items():
             arrays, facts = levels_as_arrays(chain.levels)
             about = {"levels": facts, "filters": chain.diagnoses}
             write_arrays(self.file("filters", seed, key), arrays, about)
+        for state in self.folder.glob(f"fit-{seed}-*.pt"):
+            state.unlink()
 
 
 def main(stage: Stage, benchmark: str, variant: str, objective: str) -> None:

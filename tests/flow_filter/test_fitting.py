@@ -209,6 +209,36 @@ def test_one_training_gives_its_last_and_its_purest_epoch(
         assert equal_states(some.flow, stopped.flow)
 
 
+@pytest.mark.parametrize("killed_in", [0, 1, 3])
+@pytest.mark.parametrize("pure", [[1, 3, 3, 2], [1, 2, 3, 4]])
+def test_a_killed_fit_goes_on_as_if_it_had_not_been(
+    monkeypatch, tmp_path, pure: list[int], killed_in: int
+) -> None:
+    """Both epochs' weights to the bit, and every metric; a finished one is read."""
+    features, labels = toy()
+    settings, file = filter_settings(epochs=4), tmp_path / "fit.pt"
+    given = (features, labels, settings, 5)
+    monkeypatch.setattr(fitting, "_SAVE_EVERY", -1)
+    script(monkeypatch, pure, [10] * 4)
+    undisturbed = fit_flow_filter(*given)
+
+    def kill(epoch: int, *_: object) -> None:
+        if epoch == killed_in:
+            raise KeyboardInterrupt
+
+    script(monkeypatch, pure, [10] * 4)
+    with pytest.raises(KeyboardInterrupt):
+        fit_flow_filter(*given, kill, resume=file)
+    script(monkeypatch, pure[killed_in:], [10] * (4 - killed_in))
+    fit_flow_filter(*given, resume=file)
+    script(monkeypatch, [], [])
+    read = fit_flow_filter(*given, resume=file)
+    for epoch in ("last", "purest"):
+        before, after = undisturbed.at(epoch), read.at(epoch)
+        assert equal_states(before.flow, after.flow)
+        assert (before.epoch, before.history) == (after.epoch, after.history)
+
+
 NUMBER = r"(-?\d[\d.]*(e[+-]?\d+)?|nan|-?inf)"
 LOSSES = rf"\{{'loss_mle': {NUMBER}, 'loss_bal': {NUMBER}, 'loss_pure': {NUMBER}\}}"
 

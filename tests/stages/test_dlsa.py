@@ -90,6 +90,7 @@ def test_what_a_killed_run_had_fitted_is_taken_up(
     monkeypatch.setattr(dlsa.Setup, "climb", spy)
     killed.decide(CPU, silent)
     assert asked == ["validated", "as_released"]
+    assert not list(killed.folder.glob("fit-*"))  # the states of finished fits
     for kind, key in product(("filters", "rungs"), PROTOCOLS):
         files = [some.file(kind, 0, key) for some in (undisturbed, killed)]
         arrays, again = map(read_arrays, files)
