@@ -1,6 +1,5 @@
-"""Runs below kept/: what each one found, and what several backbones say together."""
+"""Runs below kept/: what each one found, and where all of them are."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,20 +8,11 @@ import pandas as pd
 
 from replication.core.files import read_json, read_text, read_yaml
 from replication.core.record import read_records
-from replication.reporting.evidence import COMPARED, RealRun, conclusion, over_runs
-from replication.reporting.headlines import ASKED
+from replication.reporting.evidence import conclusion
 from replication.reporting.provenance import cost
 from replication.reporting.rendering import render
-from replication.reporting.tables import PROTOCOL_NAMES, emphasised, markdown_table
+from replication.reporting.runs import RealRun
 from replication.statistics.results import Cell, Claim
-
-# Parts of params.yaml that change no number of Table 2, or only what is known of the
-# network: how a network that was imported came about stands in no setting.
-_ELSEWHERE = {
-    *("benchmarks", "comparison", "ablation", "confusion", "selection", "separation"),
-    *("diagnosis", "machine", "inputs", "ce", "decoupling", "sweep", "estimator"),
-    *("diagnose", "fig2", "seeds", "view", "backbone", "paco"),
-}
 
 
 def read_kept(folder: Path, link: str) -> list[RealRun]:
@@ -43,7 +33,7 @@ def read_kept(folder: Path, link: str) -> list[RealRun]:
     runs = []
     for name, facts in about.items():
         said = {key: facts[key] for key in ("title", "features", "grade", "source")}
-        said |= {"link": link, "changed": facts["settings"], "params": params}
+        said |= {"link": link, "changed": facts["settings"]}
         said |= {"backbone": params["backbone"]["seed"]}
         runs.append(RealRun.of(name, cells, claims, **said))
     return runs
@@ -84,7 +74,7 @@ def run_page(folder: Path) -> str:
 
 
 def kept_page(runs: Sequence[RealRun]) -> str:
-    """Where every kept run is; and several backbones as one sample."""
+    """Where every kept run is."""
     links = [
         f"- [{run.name}]({run.link}) ({run.grade.split(',')[0]}, {run.settings})"
         for run in runs
@@ -94,44 +84,5 @@ def kept_page(runs: Sequence[RealRun]) -> str:
         "Each was kept by `make keep`, with its pages and what made it. What they "
         "found, side by side: [does DLSA help?](../reports/evidence.md)",
         "\n".join(links) or "None so far.",
-        _over_backbones(runs),
     ]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-# ---- Several backbones ------------------------------------------------------------
-
-
-def _but_for_its_training(run: RealRun) -> str:
-    """Equal where two runs differ in nothing but the backbone's seed, and names."""
-    settings = {k: v for k, v in run.params.items() if k not in _ELSEWHERE}
-    network = re.split(r"[,;(]", run.features.removeprefix("a "))[0].strip()
-    return repr((run.title, run.grade, network, settings))
-
-
-def _over_backbones(runs: Sequence[RealRun]) -> str:
-    """Where runs differ in their backbone alone, their differences as of one sample."""
-    groups: dict[str, list[RealRun]] = {}
-    for run in runs:
-        groups.setdefault(_but_for_its_training(run), []).append(run)
-    rows = []
-    for group in groups.values():
-        group.sort(key=lambda run: run.seeds)
-        networks = [*{run.backbone: run for run in group}.values()]  # of most seeds
-        about = [group[0].title, group[0].grade, str(len(networks))]
-        for protocol, words in PROTOCOL_NAMES.items() if len(networks) > 1 else ():
-            gaps = (over_runs(networks, other, protocol) for other in COMPARED)
-            said = (f"{emphasised(g)}, {g.verdict}" if g else "not run" for g in gaps)
-            rows.append([*about, words, *said])
-    if not rows:
-        return (
-            "No two of these runs differ in their trained network alone: what another "
-            "training would give is in no interval."
-        )
-    header = ["Data", "Evidence", "Backbones", "Protocol"]
-    header += [f"DLSA minus {ASKED[test]}, points" for test in COMPARED.values()]
-    return (
-        "## Over backbones\n\nRuns that differ in their backbone's seed alone. Each "
-        "backbone is one observation, with Student's interval over backbones, so that "
-        "their spread is in it.\n\n" + markdown_table(header, rows, words=4)
-    )
+    return "\n\n".join(parts) + "\n"

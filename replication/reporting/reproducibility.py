@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from replication.published.reader import Sentence
-from replication.reporting.evidence import RealRun, finding
+from replication.reporting.evidence import finding
 from replication.reporting.headlines import of_print
 from replication.reporting.rendering import render
+from replication.reporting.runs import RealRun
 from replication.statistics.claims import by_sentence, overall
 from replication.statistics.results import Claim
 

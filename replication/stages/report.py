@@ -16,7 +16,7 @@ from replication.core.settings import PARAMS, Settings
 from replication.core.stage import KEPT, OUTPUTS, REPORTS, RESULTS, Stage, run
 from replication.published.reader import read_published_claims, read_published_tables
 from replication.reporting.claims import claims_page
-from replication.reporting.evidence import RealRun, evidence_page, finding
+from replication.reporting.evidence import evidence_page, finding
 from replication.reporting.headlines import of_print
 from replication.reporting.index import index_page, scoreboard, stand_in_page
 from replication.reporting.kept import kept_runs
@@ -29,6 +29,7 @@ from replication.reporting.moved import (
 from replication.reporting.pages import STAND_IN, Page, Part
 from replication.reporting.rendering import relinked, render, settings_sentence
 from replication.reporting.reproducibility import reproducibility_page
+from replication.reporting.runs import RealRun
 from replication.statistics.moves import gathered, moves
 from replication.statistics.results import Cell, Claim, Measurement, as_table, grade_of
 from replication.statistics.verdicts import corrected

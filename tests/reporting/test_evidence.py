@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from replication.published.reader import read_published_tables
 from replication.reporting.evidence import (
-    RealRun,
     conclusion,
     evidence_page,
     evidence_table,
     finding,
 )
 from replication.reporting.headlines import ASKED
+from replication.reporting.networks import together_table
+from replication.reporting.runs import RealRun
 from tests.reporting.made import REAL, cell, claim, gap
 
 TABLE1 = read_published_tables()["table1"]
@@ -31,28 +32,6 @@ def run(verdict: str, grade: str = REAL) -> RealRun:
     return RealRun("CIFAR", "a net, trained", grade, "table2.md", cells, claims)
 
 
-def test_the_finding_counts_runs_with_settings_made_for_the_data_alone() -> None:
-    runs = [
-        run("supported"),
-        replace(run("undecided"), title="Plankton"),
-        run("contradicted"),  # on data and a network that are counted already
-        run("contradicted", "real data, verbatim"),
-    ]
-    text = finding(runs)
-    head, plain, refitted = ASKED.values()
-    assert text.startswith(
-        "In 2 runs with settings made for their data (*scaled*), DLSA is "
-        f"better than {head} in 1 of 2; it is better than {plain} in 1 of 2; "
-    )
-    assert "No run on real data" in finding(runs[3:])
-    worse = [replace(claim, verdict="contradicted") for claim in runs[1].claims[:2]]
-    text = finding([runs[0], replace(runs[1], claims=worse)])
-    assert f"better than {head} in 1 of 2, worse than {head} in 1 of 2; " in text
-    assert f"; it is better than {refitted} in 1 of 1." in text
-    none = f"DLSA is not shown to be better or worse than {head}; it is "
-    assert none in finding([replace(runs[1], title=title) for title in ("A", "B")])
-
-
 def test_networks_are_one_sample_and_their_comparisons_are_judged_at_once() -> None:
     """-1, -2, -3 points: t(0.975, 2) = 4.3027, 4.3027 / sqrt(3) = 2.484; p = 0.074.
 
@@ -67,22 +46,62 @@ def test_networks_are_one_sample_and_their_comparisons_are_judged_at_once() -> N
         replace(
             run("undecided"),
             title=str(number),
-            cells=[gap(minus=m, mean=means[number]) for m, means in found.items()],
+            cells=[cell(mean=0.4)]
+            + [cell(method=m, mean=0.4 - means[number]) for m, means in found.items()],
         )
         for number in range(3)
     ]
     head, plain, refitted = ASKED.values()
+    assert finding(networks) == (
+        "Over 3 networks, each one observation, with settings made for their data "
+        f"(*scaled*), DLSA lies −2.0 ± 2.5 points from {head} (undecided), "
+        f"−2.0 ± 0.2 points from {plain} (worse), "
+        f"−1.5 ± 1.2 points from {refitted} (undecided after correction)."
+    )
+    assert "| networks | 3 | 3 |" in together_table(networks)
+    row = f"| minus {plain} | **−2.0 ± 0.2** | — |"
+    assert row in together_table(networks)
+    one_had = [networks[0], replace(networks[1], cells=[cell(mean=0.4)]), networks[2]]
+    assert f"| minus {plain} | **−2.0 ± 1.3** (of 2) |" in together_table(one_had)
+    assert together_table([*networks[:1], replace(networks[0])]) == ""
+
+
+def test_the_way_from_the_head_to_dlsa_over_networks() -> None:
+    """Head 40, plain 41, from zero 41 and 40, DLSA 39; random split 39.5 %."""
+
+    def network(number: int, from_zero: float) -> RealRun:
+        rungs = {"plain": 0.41, "frequencies": from_zero}
+        ladder = [cell(section="ladder", method=m, mean=v) for m, v in rungs.items()]
+        ladder.append(gap(method="random", minus="drawn", mean=0.005))
+        rows = [cell(method="start", mean=0.4), cell(mean=0.39)]
+        made = replace(run("undecided"), title=f"{number}", cells=rows, ladder=ladder)
+        return replace(made, backbone=number % 2)
+
+    networks = [network(0, 0.41), network(1, 0.4)]
+    table = together_table(networks)
+    assert "| … of that, more training of the head | **+1.0** | — |" in table
+    assert "weights that it adds starting at zero | −0.5 ± 6.4 | — |" in table
+    assert "starting at random, as in the released code | −1.5 ± 6.4 | — |" in table
+    assert "in place of the filters' | **−0.5** | — |" in table
     assert finding(networks).endswith(
-        " Together, each network one observation, that is "
-        f"−2.0 ± 2.5 points against {head} (undecided), "
-        f"−2.0 ± 0.2 points against {plain} (contradicted), "
-        f"−1.5 ± 1.2 points against {refitted} (undecided after correction)."
+        " Of the difference from the plain classifier −1.5 ± 6.4 come from added "
+        "weights that start at random, as in the released code; −0.5 ± 6.4 remain."
     )
-    row = (
-        "| 3 networks together | validated | — | — | — | −2.0 ± 2.5 | **−2.0 ± 0.2** |"
-    )
-    assert row in evidence_table(networks)
-    assert "together" not in evidence_table([*networks[:1], replace(networks[0])])
+
+
+def test_networks_of_one_data_set_and_architecture_can_be_one_observation() -> None:
+    """-1 and -3 of one, then 0 of another: -1 ± 12.7 of two, as of -2 and 0."""
+    networks = [
+        replace(
+            run("undecided"),
+            title=title,
+            backbone=seed,
+            cells=[cell(mean=0.4), cell(method="plain", mean=plain)],
+        )
+        for title, seed, plain in (("A", 0, 0.41), ("A", 1, 0.43), ("B", 0, 0.4))
+    ]
+    row = "| … each data set and architecture one observation | −1.0 ± 12.7 | — |"
+    assert row in together_table(networks)
 
 
 def test_of_runs_on_one_data_and_network_that_of_most_seeds_counts() -> None:
@@ -90,7 +109,7 @@ def test_of_runs_on_one_data_and_network_that_of_most_seeds_counts() -> None:
     assert finding([run("supported"), three]) == finding([three])
     frozen = replace(three, features="a net, of timm, frozen, not trained on this data")
     assert frozen.name == "CIFAR, net, frozen"
-    assert finding([run("supported"), frozen]).startswith("In 2 runs")
+    assert finding([run("supported"), frozen]).startswith("Over 2 networks")
 
 
 def test_a_run_whose_filter_separates_nothing_does_not_count() -> None:
@@ -101,7 +120,7 @@ def test_a_run_whose_filter_separates_nothing_does_not_count() -> None:
             cell(metric="auroc", at=f"depth 1, {split}", mean=0.5, low=low, high=0.9)
             for split in ("train", "test")
         )
-        return replace(made, filters=[train, test])
+        return replace(made, ladder=[train, test])
 
     blind, sees = filtered(0.5), filtered(0.51)
     assert finding([sees]) == finding([made])

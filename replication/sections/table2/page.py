@@ -14,7 +14,6 @@ from replication.reporting.comparison import (
     gain_in_words,
     row_tables,
 )
-from replication.reporting.evidence import COMPARED
 from replication.reporting.figures import (
     GROUP_COLOURS,
     finished,
@@ -23,6 +22,7 @@ from replication.reporting.figures import (
     styled,
 )
 from replication.reporting.rendering import covered, section_page
+from replication.reporting.runs import COMPARED
 from replication.reporting.tables import METRIC_NAMES, claims_table
 from replication.sections.table2.experiment import (
     COMPARATOR,
