@@ -27,10 +27,10 @@ from replication.statistics.results import PROTOCOLS, Cell, estimated
 from replication.statistics.verdicts import judge_number, judged, why_partial
 
 # DLSA minus the head that it starts from mixes more training with the cascade. This
-# asks about the cascade alone.
+# asks about the cascade, with the start of the weights that it adds.
 CASCADE_HELPS = (
-    "The cascade itself helps: DLSA is better than a plain classifier that starts from "
-    "the same head and is trained as long."
+    "DLSA is more than training its head longer: it is better than a plain classifier "
+    "that starts from the same head and is trained as long."
 )
 _ASKED = ("mean", "low", "high", "verdict", "p_value", "detectable")
 

@@ -25,7 +25,7 @@ def table1_claims(
 ) -> list[Claim]:
     """DLSA's row is in bold: above PaCo + BalSoftmax everywhere, above all in Overall.
 
-    Implements: Sect. 6, Table 1; and whether the cascade itself helps.
+    Implements: Sect. 6, Table 1; and whether it is more than training.
 
     `cells`: of `table_cells`; a row without Cells was not run.
     """
