@@ -175,7 +175,7 @@ def _figure_title(runs: Sequence[RealRun]) -> str:
     fair = counted(runs) or runs
     if gap := over_networks(fair, "full", "plain", "validated"):
         return (
-            f"{len(fair)} networks together: {shown(gap)} points from a plain "
+            f"DLSA on {len(fair)} networks: {shown(gap)} points from a plain "
             "classifier of equal budget"
         )
     return f"DLSA is {_shown(fair[0], COMPARED['plain'])} than a plain classifier"
