@@ -12,7 +12,7 @@ from replication.reporting.figures import (
     panels,
     styled,
 )
-from replication.reporting.headlines import ASKED, OF_HEADLINES, answers
+from replication.reporting.headlines import ASKED, OF_HEADLINES, answers, better
 from replication.reporting.networks import (
     counted,
     in_words,
@@ -28,6 +28,7 @@ from replication.reporting.tables import (
     points,
     shown,
 )
+from replication.statistics.verdicts import DECIDED
 
 _TITLES = {
     "start": "minus its head",
@@ -66,6 +67,9 @@ def finding(runs: Sequence[RealRun]) -> str:
     return said + _without_a_filter(runs)
 
 
+_OPEN = "not shown to be better or worse"
+
+
 def _alone(run: RealRun) -> str:
     """`On CIFAR, DLSA is better than its head; it is not shown to be ...`."""
     said = []
@@ -77,10 +81,10 @@ def _alone(run: RealRun) -> str:
 
 def _shown(run: RealRun, test: str) -> str:
     """What a claim is shown to be, protocol *validated*; empty where it was not run."""
-    words = {"supported": "better", "contradicted": "worse"}
     for claim in run.claims:
         if (claim.id, claim.protocol) == (test, "validated"):
-            return words.get(claim.verdict, "not shown to be better or worse")
+            decided = claim.verdict in DECIDED
+            return better(claim.verdict) if decided else _OPEN
     return ""
 
 

@@ -12,10 +12,9 @@ ASKED = {
     "cascade_helps": "a plain classifier of equal budget",
     "over_refitted": "a Balanced Softmax head refitted to the same features",
 }
+_BETTER = {"supported": "better", "contradicted": "worse"}
 # No headline rests on another grade.
 OF_HEADLINES: tuple[Grade, ...] = ("paper's data", "real data, scaled")
-_HURTS = "DLSA hurts"
-_OPEN = "DLSA neither clearly helps nor clearly hurts"
 
 
 def answers(claims: Iterable[Claim]) -> str:
@@ -28,7 +27,7 @@ def answers(claims: Iterable[Claim]) -> str:
             if c.protocol == protocol and c.id in ASKED and c.verdict != "not run"
         }
         compared = [
-            f"{in_unit(asked[test])} against {words} ({asked[test].verdict})"
+            f"{in_unit(asked[test])} against {words} ({better(asked[test].verdict)})"
             for test, words in ASKED.items()
             if test in asked
         ]
@@ -36,6 +35,11 @@ def answers(claims: Iterable[Claim]) -> str:
             said = f"{_answer(asked)} in Overall accuracy: {', '.join(compared)}"
             sentences.append(f"{under}, {said}.")
     return " ".join(sentences)
+
+
+def better(verdict: str) -> str:
+    """What the verdict on “DLSA is better” says of DLSA."""
+    return _BETTER.get(verdict, verdict)
 
 
 def _answer(asked: Mapping[str, Claim]) -> str:
@@ -48,7 +52,11 @@ def _answer(asked: Mapping[str, Claim]) -> str:
         if cascade == "supported":
             return "DLSA helps"
         return "DLSA beats its head, but is not shown to beat more training of it,"
-    return _HURTS if gain == "contradicted" else _OPEN
+    if gain == "contradicted":
+        return "DLSA hurts"
+    if cascade == "contradicted":
+        return "DLSA is not shown to beat its head, and loses to more training of it,"
+    return "DLSA neither clearly helps nor clearly hurts"
 
 
 def of_print(claims: Sequence[Claim]) -> list[str]:

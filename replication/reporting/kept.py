@@ -82,7 +82,8 @@ def kept_page(runs: Sequence[RealRun]) -> str:
     parts = [
         "# Kept runs",
         "Each was kept by `make keep`, with its pages and what made it. What they "
-        "found, side by side: [does DLSA help?](../reports/evidence.md)",
+        "found, side by side: [does DLSA help?](../reports/evidence.md) Where the "
+        "images come from: [data](DATA.md)",
         "\n".join(links) or "None so far.",
     ]
     return "\n\n".join(parts) + "\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from replication.reporting.headlines import ASKED, OF_HEADLINES
+from replication.reporting.headlines import ASKED, OF_HEADLINES, better
 from replication.reporting.runs import COMPARED, RealRun
 from replication.reporting.tables import (
     PROTOCOL_NAMES,
@@ -38,7 +38,6 @@ _GRADES: dict[str, tuple[Grade, ...]] = {
     "scaled": OF_HEADLINES,
     "verbatim": ("real data, verbatim",),
 }
-_IN_WORDS = {"supported": "better", "contradicted": "worse"}
 
 
 def counted(
@@ -83,8 +82,7 @@ def in_words(runs: Sequence[RealRun]) -> str:
     left = holm([gap.p_value for gap in gaps.values()])
     said = []
     for (words, gap), value in zip(gaps.items(), left, strict=True):
-        verdict = after_holm(gap.verdict, value)
-        known, verdict = len(gap.per_seed), _IN_WORDS.get(verdict, verdict)
+        verdict, known = better(after_holm(gap.verdict, value)), len(gap.per_seed)
         verdict += f", {known} networks" * (known < len(runs))
         said.append(f"{shown(gap)} points from {words} ({verdict})")
     steps = [over_networks(runs, *step, "validated") for step in (_DRAWN, _FROM_ZERO)]

@@ -56,7 +56,10 @@ def overall(sentence: Sentence, tests: Sequence[Claim]) -> dict[str, str]:
         for claim in counted:
             if claim.grade == grade:
                 of_reading.setdefault(claim.reading, set()).add(claim.verdict)
-        word, *others = {_word(sentence, found) for found in of_reading.values()}
+        found = {_word(sentence, verdicts) for verdicts in of_reading.values()}
+        if found == {"undecided", UNDECIDED_AFTER}:
+            found = {"undecided"}
+        word, *others = found
         words[grade] = BY_READING if others else word
     return words
 

@@ -179,18 +179,22 @@ def corrected(claims: Sequence[Claim]) -> tuple[Claim, ...]:
 
     Args:
         claims: judged at once; each grade of evidence is a family of its own, and the
-            released code's protocol in each.
+            released code's protocol in each. A test that two sections make, as Tables 1
+            and 2 do of DLSA's gain, counts once.
     """
-    families: dict[tuple[str, bool], list[int]] = {}
+    families: dict[tuple[str, bool], dict[tuple[Any, ...], list[int]]] = {}
     for place, claim in enumerate(claims):
-        family = claim.grade, claim.protocol == "as_released"
-        families.setdefault(family, []).append(place)
+        tests = families.setdefault((claim.grade, claim.protocol == "as_released"), {})
+        same = claim.id, claim.benchmark, claim.protocol, claim.p_value
+        tests.setdefault(same, []).append(place)
     judged_at_once = list(claims)
-    for places in families.values():
-        counted = holm([claims[place].p_value for place in places])
-        for place, value in zip(places, counted, strict=True):
-            verdict = after_holm(claims[place].verdict, value)
-            judged_at_once[place] = replace(claims[place], holm=value, verdict=verdict)
+    for tests in families.values():
+        counted = holm([p_value for *_, p_value in tests])
+        for places, value in zip(tests.values(), counted, strict=True):
+            for place in places:
+                verdict = after_holm(claims[place].verdict, value)
+                said = {"holm": value, "verdict": verdict}
+                judged_at_once[place] = replace(claims[place], **said)
     return tuple(judged_at_once)
 
 
@@ -204,8 +208,7 @@ def judge_number(per_seed: Sequence[float], same_conditions: bool) -> NumberVerd
     """Whether a published number was found again, by the seeds of one trained network.
 
     One network says nothing of the spread between networks, which a published number
-    has too: it can neither be called reproduced nor refuted. Several stand side by side
-    in kept/README.md.
+    has too: it can neither be called reproduced nor refuted.
 
     Args:
         per_seed: ours; NaN where nothing was run.

@@ -87,6 +87,11 @@ def test_a_sentence_of_two_readings_has_one_word_only_where_they_agree() -> None
     assert word(ONE, rows, claim(reading="columns", verdict="contradicted")) == (
         "contradicted"
     )
+    open_ = [
+        claim(reading=r, verdict=v)
+        for r, v in (("rows", "undecided"), ("columns", UNDECIDED_AFTER))
+    ]
+    assert word(ONE, *open_) == "undecided"
 
 
 def test_sentences_on_every_case_are_marked() -> None:

@@ -146,6 +146,15 @@ def test_a_family_is_what_one_protocol_decides_on_one_grade_of_evidence() -> Non
     assert [one.holm for one in corrected(claims)] == expected
 
 
+def test_a_test_that_two_sections_make_counts_once() -> None:
+    """Of two, not of three: 0.02 becomes 0.04. Another protocol's is another test."""
+    twice = [claim(0.02), claim(0.02, section="table1")]
+    other = claim(0.9, id="other")
+    assert [one.holm for one in corrected([*twice, other])] == [0.04, 0.04, 0.9]
+    apart = [twice[0], claim(0.02, protocol=None)]
+    assert [one.holm for one in corrected(apart)] == [0.04, 0.04]
+
+
 @pytest.mark.parametrize(
     ("verdict", "value", "left"),
     [

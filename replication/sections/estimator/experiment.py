@@ -568,7 +568,8 @@ def fit_claims(probes: Records, basis: Basis) -> list[Claim]:
     """In a real fit: which estimate is closer, late too, and the premise of Eq. 3.
 
     Sect. 2 speaks of one X. What the fit draws from is judged; the training set as it
-    is, which the fit never draws from, is another reading, and tests no sentence.
+    is, which the fit never draws from, is another reading, and tests no sentence. The
+    premise is about it alone: a batch is unbiased for what it is drawn from.
     """
     claims = []
     for truth, words in TRUTHS.items():
@@ -592,23 +593,23 @@ def fit_claims(probes: Records, basis: Basis) -> list[Claim]:
                     **{end: getattr(gain, end) for end in _ENDS},
                 )
             )
-        squared, variance = (
-            _means(probes, truth, name) for name in ("squared_bias", "batch_variance")
-        )
-        bias = over_seeds([squared[seed] / variance[seed] for seed in squared])
-        claims.append(
-            new(
-                id=f"premise_{truth}",
-                sentence="s2_eq3" if drawn else None,
-                statement="Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
-                test="squared bias of P(h|B_t) as a share of its variance; "
-                f"none where it is surely below {BIAS_MARGIN:g}",
-                verdict=judge_absence(bias.low, bias.high, BIAS_MARGIN),
-                unit="of a batch's variance",
-                **{end: getattr(bias, end) for end in _ENDS},
-            )
-        )
-    return claims
+    squared, variance = (
+        _means(probes, "set", name) for name in ("squared_bias", "batch_variance")
+    )
+    bias = over_seeds([squared[seed] / variance[seed] for seed in squared])
+    premise = basis.claim(
+        id="premise",
+        sentence=None,
+        place="Sect. 2",
+        reading=f"X: {TRUTHS['set']}",
+        statement="Premise of Eq. 3: P(h|B_t) is unbiased for P(h|X)",
+        test="squared bias of P(h|B_t) as a share of its variance; "
+        f"none where it is surely below {BIAS_MARGIN:g}",
+        verdict=judge_absence(bias.low, bias.high, BIAS_MARGIN),
+        unit="of a batch's variance",
+        **{end: getattr(bias, end) for end in _ENDS},
+    )
+    return [*claims, premise]
 
 
 def _claim(interval: Sequence[float], unit: str = "", **fields: Any) -> Claim:

@@ -24,7 +24,6 @@ _BLUE = "#0072B2"
 _COLOURS = {"momentum": _BLUE, "batch": "#E69F00"}
 _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 _MARKERS = "os^Dvp"
-_PREMISE = {"contradicted": "fails", "supported": "holds"}
 # Columns of the table on a fit: heading, and which Cell it shows.
 _ERRORS = {
     "P(h|B_t): squared error": ("batch", "squared error"),
@@ -62,19 +61,18 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
 
 def finding(measured: Measurement) -> str:
     """What holds of Sect. 2: its premise and its estimate in a fit, its equations."""
-    drawn, whole = (
-        _PREMISE.get(_claim(measured, f"premise_{truth}").verdict, "is undecided")
-        for truth in TRUTHS
-    )
+    verdict = _claim(measured, "premise").verdict
+    words = {"contradicted": "fails", "supported": "holds"}
     equations = [claim for claim in measured.claims if claim.id.startswith("eq")]
     held = sum(claim.verdict == "supported" for claim in equations)
     closer, late = (
         _claim(measured, f"{name}_drawn").verdict for name in ("closer", "closer_late")
     )
     return (
-        "Eq. 3 takes a batch for an unbiased sample of the data. In a real fit this "
-        f"premise {drawn} for the samples that the fit draws, and {whole} for the "
-        "training set as it is. The momentum estimate is closer to P(h|X) than one "
+        "Eq. 3 takes a batch for an unbiased sample of the data. Of samples drawn as "
+        "the fit draws them it is one by construction; for the training set as it is "
+        f"the premise {words.get(verdict, 'is undecided')}. "
+        "The momentum estimate is closer to P(h|X) than one "
         f"batch at {_closer(measured)} % of the steps: **{closer}** over the whole "
         f"fit, **{late}** in its last quarter. As mathematics, {held} of "
         f"{len(equations)} equations hold."
@@ -211,7 +209,10 @@ def _fits_table(measured: Measurement) -> str:
     rows = []
     for truth, words in TRUTHS.items():
         rows.append([words])
-        for name in ("closer", "closer_late", "premise"):
+        for name in ("closer", "closer_late"):
             claim = _claim(measured, f"{name}_{truth}")
             rows[-1] += [_bare(claim), claim.verdict]
+        of_set = _claim(measured, "premise")
+        judged = [_bare(of_set), of_set.verdict]
+        rows[-1] += judged if truth == "set" else ["0", "by construction"]
     return markdown_table(header, rows)

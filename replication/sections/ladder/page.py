@@ -71,7 +71,12 @@ def finding(measured: Measurement) -> str:
 def _origin(measured: Measurement, protocol: str) -> str:
     gap, step, shown_alone = _deciding(measured, protocol)
     if gap.verdict == "undecided":
-        why = "which cannot be told from zero; the largest step is"
+        largest = (
+            "nor can its largest step,"
+            if step.verdict == "undecided"
+            else ("the largest step is")
+        )
+        why = f"which cannot be told from zero; {largest}"
     elif shown_alone:
         why = "and the step that does it is"
     else:

@@ -52,8 +52,10 @@ def finding(measured: Measurement) -> str:
     for benchmark, title in measured.details["titles"].items():
         number = _counts(measured, benchmark)
         of = sum(number[origin] for origin in ORIGINS)
-        ours = number["guess"] + number["scaled"]
-        parts.append(f"{ours:g} of the {of:g} settings in use on {title}")
+        said = f"{number['guess']:g} of the {of:g} settings in use on {title}"
+        if number["scaled"]:
+            said += f" ({number['scaled']:g} more scaled to its size)"
+        parts.append(said)
     return f"No source names a value for {', and for '.join(parts)}."
 
 

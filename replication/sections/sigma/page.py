@@ -52,6 +52,7 @@ def page(measured: Measurement, title: str, folder: str) -> tuple[str, dict[str,
         free=claims_table([c for c in measured.claims if c.benchmark is None]),
         fits=claims_table([c for c in measured.claims if c.benchmark]),
         groups=_groups_table(measured),
+        reached=_reached(measured),
     )
     return text, {"sweep.svg": sweep_figure(measured)}
 
@@ -95,6 +96,22 @@ def _best(best: Mapping[str, Any] | None) -> str:
         f"({percent(best['val'])} %; the same images also chose the classifiers' "
         f"epochs). On the test images, not shown to be worse than it: {same}."
     )
+
+
+def _reached(measured: Measurement) -> str:
+    """How far the distance of the centres explains that samples are out of reach."""
+    shares = [
+        pick(measured.cells, at=point(sigma), metric="out_of_reach").mean
+        for sigma in _sigmas(measured)
+    ]
+    least, *_, most = map(_short, _sigmas(measured))
+    said = (
+        f"Stuck are {percent(shares[0])} % of the test images at σ = {least} and "
+        f"{percent(shares[-1])} % at σ = {most}"
+    )
+    if shares[0] <= 1 / 2:
+        return f"{said}."
+    return f"{said}: most are so even where centres nearly coincide, whatever σ is."
 
 
 def _claim(measured: Measurement, name: str) -> Claim:

@@ -89,7 +89,27 @@ def finding(measured: Measurement) -> str:
     gain = gain_in_words(measured, FULL, START, COMPARATOR, "the full model")
     return (
         f"Sect. 7 says that each of {len(drops)} changes to the full model lowers "
-        f"accuracy. Here {lower} is shown to lower it, {higher} to raise it. {gain}"
+        f"accuracy. Here {lower} is shown to lower it, {higher} to raise it."
+        f"{_ruled_out(measured)} {gain}"
+    )
+
+
+def _ruled_out(measured: Measurement) -> str:
+    """How many of the printed drops are larger than our intervals allow."""
+    if measured.data["stand_in"]:
+        return ""
+    table = read_published_tables()["table2"].rows
+    whole, tested, beyond = table[FULL].values["overall"], 0, 0
+    for claim in measured.claims:
+        row = claim.id.removeprefix("drop_")
+        if claim.protocol == "validated" and row in table and claim.high is not None:
+            tested += 1
+            beyond += 100 * claim.high < whole - table[row].values["overall"]
+    if not beyond:
+        return ""
+    return (
+        f" A drop as large as print's is ruled out for {beyond} of {tested}: the 95 % "
+        "interval ends below it."
     )
 
 

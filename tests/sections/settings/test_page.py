@@ -77,8 +77,8 @@ def test_every_section_of_a_recipe_has_a_title(benchmark) -> None:
 def test_the_page_of_settings() -> None:
     text, _ = page.page(measured(), "", "figures")
     assert page.finding(measured()) == (
-        "No source names a value for 1 of the 2 settings in use on Places, and for 1 "
-        "of the 3 settings in use on iNat."
+        "No source names a value for 1 of the 2 settings in use on Places, and for 0 "
+        "of the 3 settings in use on iNat (1 more scaled to its size)."
     )
     assert (
         "The paper has no settings for iNat (10,847 training samples, 64 dimensions):"

@@ -49,3 +49,22 @@ def test_the_finding_counts_sentences_alone(measured: Measurement) -> None:
     assert text.startswith("Sect. 7 says that each of 5 changes to the full model")
     assert "Here none is shown to lower it, none to raise it." in text
     assert "the full model lowers Overall accuracy" in text
+
+
+def test_drops_that_are_too_large_for_our_intervals_are_counted(
+    measured: Measurement,
+) -> None:
+    """Print's five are 0.3 to 1.3 points. The stand-in has no print beside it."""
+    claims = [
+        replace(claim, high=0.0065, mean=0.0, low=-0.001)
+        if claim.id.startswith("drop_")
+        else claim
+        for claim in measured.claims
+    ]
+    small = replace(measured, claims=claims)
+    assert (
+        "A drop as large as print's is ruled out for 3 of 5: the 95 % interval ends "
+        "below it. " in finding(small)
+    )
+    for other in (measured, replace(small, data=measured.data | {"stand_in": True})):
+        assert "A drop as large as print's" not in finding(other)
