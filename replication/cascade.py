@@ -96,10 +96,9 @@ def fit_levels(
     settings: CascadeSettings,
     protocol: Protocol,
     seed: int,
-    report: Report | None = None,
 ) -> Chain:
     """Fit the filters of one protocol, as `fit_chains`."""
-    given = (splits, num_classes, filter_settings, settings, [protocol], seed, report)
+    given = (splits, num_classes, filter_settings, settings, [protocol], seed)
     return fit_chains(*given)[protocol.key]
 
 
