@@ -18,7 +18,6 @@ from replication.backbones.networks import features_of
 from replication.classifiers.descent import Stack
 from replication.classifiers.fitting import check_finite
 from replication.classifiers.heads import Rows, Term, drawn_term, predict
-from replication.core.files import BadInput
 from replication.core.settings import (
     BackboneSettings,
     DecouplingSettings,
@@ -171,7 +170,7 @@ def fit_on_images(
     network: nn.Module,
     train: ImageSplit,
     num_classes: int,
-    head: Term | None,
+    head: Term,
     settings: DecouplingSettings,
     images: BackboneSettings,
     device: torch.device,
@@ -189,11 +188,12 @@ def fit_on_images(
         network: its batch-norm statistics are changed in place: give a copy, and keep
             it, for the fitted head belongs to the new statistics. Moved to the device
             and left in evaluation mode.
-        head: that LWS rescales, not changed; cRT takes none.
+        head: that LWS rescales, with its bias, on the device; not changed. cRT takes
+            none of it.
         images: how an image is augmented and normalised.
 
     Raises:
-        BadInput: the loss is not finite, LWS has no head, or an image is not whole.
+        BadInput: the loss is not finite, or an image is not whole.
     """
     network.to(device, memory_format=torch.channels_last)
     epochs = settings.crt_epochs if kind == "crt" else settings.lws_epochs
@@ -204,10 +204,7 @@ def fit_on_images(
         width = getattr(network, "head_hidden_size", None) or network.num_features
         like = torch.empty(0, width, device=device)
         return _fit_crt(batches, num_classes, like, settings, seed, report)
-    if head is None:
-        raise BadInput("lws: expected a head to rescale, got none")
-    bias = None if head.bias is None else head.bias.to(device)
-    return _fit_lws(batches, Term(head.weight.to(device), bias), settings, report)
+    return _fit_lws(batches, head, settings, report)
 
 
 def predict_images(
@@ -271,8 +268,7 @@ def _fit_lws(
         lws_step(scales, buffer, head, features, labels, lr, momentum, decay)
 
     _descend("lws", scales, step, batches, settings.lws_epochs, settings, report)
-    bias = None if head.bias is None else head.bias * scales
-    return Term(head.weight * scales[:, None], bias)
+    return Term(head.weight * scales[:, None], head.bias * scales)
 
 
 def _descend(

@@ -31,7 +31,7 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
         number=len(sentences),
         counts=counts(words),
         correction=_correction(claims),
-        sections=_sections(by_quote, words, titles),
+        sections=_sections(by_quote, titles),
         not_run=[s for s, tests in by_quote.items() if not tests],
         beyond=_tests_table(beyond, titles),
         quotes=sentences,
@@ -40,7 +40,6 @@ def claims_page(claims: Sequence[Claim], titles: Mapping[str, str]) -> str:
 
 def _sections(
     by_quote: Mapping[Sentence, Sequence[Claim]],
-    words: Mapping[Sentence, Mapping[str, str]],
     titles: Mapping[str, str],
 ) -> dict[str, str]:
     """Section of the supplement -> its tests."""

@@ -260,7 +260,7 @@ def test_statistics_move_with_the_batches_and_no_weight_does(
     images = backbone_settings(image_size=8, resize=8)
     setting = decoupling_settings()
     fitted = fit_on_images(
-        "crt", network, train, 3, None, setting, images, CPU, 0, seed=4
+        "crt", network, train, 3, a_head(3, 64), setting, images, CPU, 0, seed=4
     )
     (order,), (start,) = recorded["class_aware_order"], recorded["drawn_term"]
     batches = []
@@ -283,13 +283,3 @@ def test_statistics_move_with_the_batches_and_no_weight_does(
     # 3 epochs of 35 // 8 = 4 batches.
     assert network.bn1.num_batches_tracked == 12
     assert not any(part.training for part in network.modules())
-
-
-def test_lws_on_images_without_a_head_is_refused(refused, backbone_settings) -> None:
-    train, images = pictures([9, 6, 3]), backbone_settings(image_size=8, resize=8)
-    setting = decoupling_settings()
-    assert refused(
-        lambda: fit_on_images(
-            "lws", small_network(), train, 3, None, setting, images, CPU, 0, 0
-        )
-    ) == ["lws: expected a head to rescale, got none"]

@@ -22,11 +22,6 @@ def test_a_test_goes_to_the_sentence_that_it_names() -> None:
     assert beyond == [ours]
 
 
-def test_a_test_of_a_sentence_that_nobody_printed_is_a_defect() -> None:
-    with pytest.raises(ValueError, match="table2: helps: no such sentence"):
-        by_sentence([ONE], [claim(sentence="none")])
-
-
 # --- one word for a sentence
 
 EVERY = ONE.model_copy(update={"quantifier": "every"})

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from replication.core.files import BadInput
 from replication.samples.shots import shot_groups
 
 STEP = Fraction(1, 1000)  # the last printed digit: a tenth of a percent
@@ -58,17 +57,8 @@ def design_of(benchmark: str, published: Mapping[str, Any]) -> Design:
 
     Args:
         published: class_counts.json: benchmark -> histogram and test_per_class.
-
-    Raises:
-        BadInput: one of the two is not in it.
     """
-    entry = published.get(benchmark, {})
-    for name in ("histogram", "test_per_class"):
-        if name not in entry:
-            raise BadInput(
-                f"class_counts.json: {benchmark}.{name}: expected published counts, "
-                "got nothing"
-            )
+    entry = published[benchmark]
     histogram = {int(images): number for images, number in entry["histogram"].items()}
     return Design(histogram, entry["test_per_class"])
 

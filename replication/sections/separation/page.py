@@ -23,6 +23,7 @@ from replication.reporting.tables import (
 )
 from replication.sections.separation.experiment import (
     BOUNDARIES,
+    METRICS,
     VARIANTS,
     is_of_curve,
     point,
@@ -32,7 +33,6 @@ from replication.statistics.results import Cell, Claim, Measurement, pick
 # The supplement does not name the data of its figure: nothing is the paper's.
 OF_PAPER = "data of Fig. 2, which the supplement does not name"
 _METRICS = METRIC_NAMES | {"head": "Head", "tail": "Tail"}
-_TABLE = ("overall", "head", "tail", "many", "medium", "few")
 _CURVES = {"overall": "#000000", "head": "#009E73", "tail": "#CC79A7"}
 
 
@@ -162,10 +162,10 @@ def _values_table(measured: Measurement) -> str:
     for p in measured.details["probabilities"]:
         of = {"method": variant, "at": point(p, boundary)}
         values = [c for c in measured.cells if c.minus is None]
-        row = [entry(values, metric=name, missing="not run", **of) for name in _TABLE]
+        row = [entry(values, metric=name, missing="not run", **of) for name in METRICS]
         steps = [c for c in measured.cells if c.minus]
         rows.append([f"{p:g}", *row, entry(steps, **of)])
-    header = ["p", *(_METRICS[metric] for metric in _TABLE), "Overall, step"]
+    header = ["p", *(_METRICS[metric] for metric in METRICS), "Overall, step"]
     return markdown_table(header, rows)
 
 

@@ -150,13 +150,6 @@ def test_a_number_that_is_not_printed_has_no_bound() -> None:
     assert table_bounds("t", table(rows), SMALL) == []
 
 
-def test_counts_that_are_missing_are_refused(refused) -> None:
-    said = "class_counts.json: own.{}: expected published counts, got nothing"
-    entry = {"own": {"histogram": {"5": 1}}}
-    assert refused(lambda: design_of("own", {})) == [said.format("histogram")]
-    assert refused(lambda: design_of("own", entry)) == [said.format("test_per_class")]
-
-
 def test_the_impossible_mcc_is_a_claim_with_its_number() -> None:
     """Overall 71.8 is at least 71.75; (0.7175 - 1/C) / (1 - 1/C) = 0.71747, C = 8142.
 
