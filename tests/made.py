@@ -1,12 +1,15 @@
 """What tests of several folders make: settings, images, predictions, measurements."""
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from ruamel.yaml import YAML
+from torch import Tensor
 
 from replication.core.files import read_yaml
 from replication.samples.predictions import predictions_table
@@ -14,6 +17,23 @@ from replication.sections.basis import Basis
 from replication.statistics.results import PROTOCOLS, Measurement
 
 ROOT = Path(__file__).resolve().parent.parent
+# Of a process that a test starts: one thread, no GPU, and nothing of SLURM's.
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if "SLURM" not in key},
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """On the CPU."""
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    """Normal, in float64."""
+    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
 
 
 def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:

@@ -24,8 +24,6 @@ from replication.classifiers.heads import Rows, Term
 from replication.core.files import BadInput
 from replication.core.settings import (
     CascadeSettings,
-    ClassifierSettings,
-    FilterSettings,
 )
 from replication.flow_filter.fitting import (
     Fitted,
@@ -36,6 +34,8 @@ from replication.flow_filter.fitting import (
 from replication.flow_filter.flow import FlowFilter
 from replication.protocols import AS_RELEASED, VALIDATED, Protocol
 from replication.samples.features import Samples, Streamed
+from tests.made import generator
+from tests.sections import checkout
 
 CLASSES, DIMENSIONS = 6, 8
 COUNTS = {
@@ -43,18 +43,9 @@ COUNTS = {
     "val": (5, 5, 5, 5, 5, 5),
     "test": (20, 20, 20, 20, 20, 20),
 }
-FILTER = FilterSettings(
-    lambda_mle=1.0, lambda_bal=1.0, lambda_pure=0.02, num_clusters=6, sigma=0.05,
-    eta=0.7, weight_exponent=2.0, lr=0.1, batch_size=64, epochs=3,
-)  # fmt: skip
-CLASSIFIER = ClassifierSettings(
-    lr=0.05, batch_size=32, epochs=3, evaluate_every=1, second_terms="drawn"
-)
+FILTER = checkout.FILTER.model_copy(update={"num_clusters": 6, "epochs": 3})
+CLASSIFIER = checkout.CLASSIFIER.model_copy(update={"epochs": 3})
 SEED = 2
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def gaussians(counts: tuple[int, ...], seed: int) -> Samples:

@@ -58,13 +58,6 @@ def little() -> nn.Module:
     return unlike_fresh(build_network(SMALL, CLASSES, None, seed=1))
 
 
-@pytest.fixture(scope="module", params=["resnet18", SMALL])
-def backbone(request) -> nn.Module:
-    return request.getfixturevalue(
-        "theirs" if request.param == "resnet18" else "little"
-    )
-
-
 def name_of(backbone: nn.Module) -> str:
     return "resnet18" if isinstance(backbone, torchvision.models.ResNet) else SMALL
 
@@ -251,12 +244,12 @@ def test_two_networks_in_one_file_are_named(tmp_path: Path, little, refused) -> 
 # --- every format
 
 
-def test_paco(tmp_path: Path, backbone, pixels) -> None:
-    path = saved(paco(backbone), tmp_path / "moco_ckpt.pth.tar")
-    imported = read_checkpoint(path, name_of(backbone), CLASSES)
+def test_paco(tmp_path: Path, theirs, pixels) -> None:
+    path = saved(paco(theirs), tmp_path / "moco_ckpt.pth.tar")
+    imported = read_checkpoint(path, name_of(theirs), CLASSES)
     assert imported.source == "PaCo"
-    assert_same(imported, backbone, pixels)
-    in_encoder = len(backbone.state_dict()) - 2 + 9
+    assert_same(imported, theirs, pixels)
+    in_encoder = len(theirs.state_dict()) - 2 + 9
     assert imported.ignored == (
         "acc: not of the chosen weights",
         "arch: not of the chosen weights",

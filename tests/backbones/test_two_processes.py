@@ -1,6 +1,5 @@
 """Two processes train what one would: by cross-entropy and by PaCo, through gloo."""
 
-import os
 import runpy
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from replication.core.settings import BackboneSettings
 from replication.core.state import read_state, write_state
 from replication.images.batches import ImageSplit
 from tests.backbones.made import CPU, equal, images, paco_settings, silent
+from tests.made import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 # Without batch-norm, whose statistics each process has for itself.
@@ -145,17 +145,10 @@ def made(tmp_path_factory, recipe) -> Path:
     by_one(recipe, folder / "the second", 1)
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [sys.executable, *torchrun, str(script), str(folder)],
-        env=environment,
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=240,

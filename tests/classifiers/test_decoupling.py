@@ -26,12 +26,9 @@ from replication.classifiers.heads import Term, drawn_term
 from replication.core.settings import DecouplingSettings
 from replication.images.batches import ImageSplit, normalise
 from replication.samples.features import Samples
+from tests.made import generator
 
 CPU = torch.device("cpu")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def decoupling_settings(**changes: Any) -> DecouplingSettings:

@@ -8,17 +8,10 @@ from torch.nn import functional as F
 import replication.classifiers.descent as descent
 from replication.classifiers.descent import Stack
 from replication.classifiers.heads import Rows, Term, predict
+from tests.made import draw, generator
 
 CLASSES, SAMPLES, BATCH = 5, 20, 6
 CLOSE = {"rtol": 1e-11, "atol": 1e-12}
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
 
 
 LABELS = torch.randint(CLASSES, (SAMPLES,), generator=generator(11))

@@ -17,10 +17,7 @@ from replication.classifiers.fitting import (
 from replication.classifiers.heads import Rows, Term, predict
 from replication.core.files import BadInput
 from replication.core.settings import ClassifierSettings, HeadSettings
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.made import generator
 
 
 def head_settings(**changes: float) -> HeadSettings:

@@ -15,16 +15,9 @@ from replication.classifiers.heads import (
     logits_of,
     predict,
 )
+from tests.made import draw, generator
 
 CLASSES = 5
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
 
 
 def three_inputs() -> list[Rows]:

@@ -17,15 +17,9 @@ from replication.core.record import record_of
 from replication.core.settings import load
 from replication.core.stage import Stage
 from replication.stages import backbone, prepare
-from tests.made import is_alive, write_params
+from tests.made import ENVIRONMENT, is_alive, write_params
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if "SLURM" not in key},
-    "OMP_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-    "GLOO_SOCKET_IFNAME": "lo",
-}
 
 # What SLURM tells a process: of a batch script, of a shell, of each of srun's tasks.
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}

@@ -22,7 +22,6 @@ from tests.made import write_params
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "params.yaml"
-DOORS = ("images", "checkpoint", "features")
 SMALL = Size(10_847, 64)  # CIFAR-100-LT, imbalance factor 100, ResNet-32
 
 

@@ -18,22 +18,15 @@ from replication.flow_filter.fitting import (
     read_clusters,
 )
 from replication.flow_filter.flow import FlowFilter
+from tests.made import generator
+from tests.sections import checkout
 
 # Classes 7 and 3 have one sample, class 0 many; classes are not contiguous.
 LABELS = torch.tensor([0] * 40 + [7] + [2] * 5 + [0] * 20 + [3] + [9] * 12)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def filter_settings(**changes: float) -> FilterSettings:
-    values = {
-        "lambda_mle": 1.0, "lambda_bal": 1.0, "lambda_pure": 0.02, "num_clusters": 5,
-        "sigma": 0.05, "eta": 0.7, "weight_exponent": 2.0, "lr": 0.1, "batch_size": 64,
-        "epochs": 4,
-    }  # fmt: skip
-    return FilterSettings(**(values | changes))
+    return checkout.FILTER.model_copy(update={"epochs": 4} | changes)
 
 
 def toy(

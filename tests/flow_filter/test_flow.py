@@ -20,14 +20,7 @@ from replication.flow_filter.flow import (
     MaskedLinear,
     _softplus,
 )
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+from tests.made import draw, generator
 
 
 def settled_filter(dimensions: int, clusters: int, sigma: float = 0.5) -> FlowFilter:

@@ -11,30 +11,17 @@ from replication.classifiers.heads import Term
 from replication.core.files import read_about, read_arrays, read_json, read_table
 from replication.core.settings import (
     CascadeSettings,
-    ClassifierSettings,
-    FilterSettings,
 )
 from replication.protocols import PROTOCOLS, Protocol, rungs_of
 from replication.samples.features import Samples
 from replication.stages import dlsa
+from tests.sections import checkout
 
 CLASSES, DIMENSIONS, CPU = 5, 8, torch.device("cpu")
-FILTER = FilterSettings(
-    lambda_mle=2.0,
-    lambda_bal=0.6,
-    lambda_pure=0.03,
-    num_clusters=6,
-    sigma=0.1,
-    eta=0.7,
-    weight_exponent=2.0,
-    lr=0.01,
-    batch_size=64,
-    epochs=2,
-)
+_OWN = {"lambda_mle": 2.0, "lambda_bal": 0.6, "lambda_pure": 0.03, "num_clusters": 6}
+FILTER = checkout.FILTER.model_copy(update={**_OWN, "sigma": 0.1, "lr": 0.01})
 CASCADE = CascadeSettings(depth=2, leaving_share=0.3)
-CLASSIFIER = ClassifierSettings(
-    lr=0.1, batch_size=32, epochs=3, evaluate_every=1, second_terms="drawn"
-)
+CLASSIFIER = checkout.CLASSIFIER.model_copy(update={"lr": 0.1, "epochs": 3})
 
 
 def cascades(folder: Path) -> dlsa.Cascades:

@@ -21,19 +21,15 @@ from replication.sections.estimator.experiment import (
     identity_errors,
     kl_to_uniform,
     order_claims,
-    phi,
     population,
     probe_fit,
     recursion_errors,
     simulate,
 )
 from replication.statistics.results import pick
-from tests.made import basis
+from tests.flow_filter.test_fitting import toy
+from tests.made import basis, generator
 from tests.sections.checkout import FILTER
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def double(*values: float) -> Tensor:
@@ -43,13 +39,6 @@ def double(*values: float) -> Tensor:
 def filter_settings(**changes: float) -> FilterSettings:
     small = {"sigma": 0.5, "batch_size": 32, "epochs": 3}
     return FILTER.model_copy(update=small | changes)
-
-
-def toy(counts: tuple[int, ...] = (120, 60, 30)) -> tuple[Tensor, Tensor]:
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    centres = 2 * torch.randn(len(counts), 6, generator=generator(1))
-    noise = torch.randn(len(labels), 6, generator=generator(2))
-    return centres[labels] + 0.5 * noise, labels
 
 
 # --- Eq. 1
@@ -79,15 +68,6 @@ def test_eq2_by_hand() -> None:
 def test_eq2_and_the_recursion_agree_up_to_rounding() -> None:
     for record in recursion_errors((0.0, 0.3, 0.7, 0.99), 50, 20, generator()):
         assert record["error"] <= record["tolerance"] < 1e-12
-
-
-def test_eq4_is_the_sum_of_squared_weights() -> None:
-    """Of independent batches the variance ratio is sum w_i^2, w of Eq. 2 corrected."""
-    eta, t = 0.7, 5
-    weights = closed_form(torch.eye(t, dtype=torch.float64), eta) / (1 - eta**t)
-    assert weights.sum().item() == pytest.approx(1, rel=1e-12)
-    expected = phi(eta, 1) / phi(eta, t)
-    assert weights.square().sum().item() == pytest.approx(expected, rel=1e-12)
 
 
 # --- Eq. 3 and 4 by simulation

@@ -15,7 +15,7 @@ from replication.samples.features import Samples, Streamed
 from replication.sections.sigma import experiment
 from replication.sections.sigma.experiment import Sweep, Swept, Tried
 from replication.statistics.results import pick
-from tests.made import basis
+from tests.made import basis, generator
 from tests.sections.checkout import (
     CLASSIFIER,
     COUNTS,
@@ -26,10 +26,6 @@ from tests.sections.checkout import (
 )
 
 CASCADE = CascadeSettings(depth=2, leaving_share=0.3)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 # ---- Centres
