@@ -82,9 +82,9 @@ def in_words(runs: Sequence[RealRun]) -> str:
     left = holm([gap.p_value for gap in gaps.values()])
     said = []
     for (words, gap), value in zip(gaps.items(), left, strict=True):
-        verdict, known = better(after_holm(gap.verdict, value)), len(gap.per_seed)
-        verdict += f", {known} networks" * (known < len(runs))
-        said.append(f"{shown(gap)} points from {words} ({verdict})")
+        verdict, known = better(after_holm(gap.verdict, value)), gap.per_seed
+        lower = f"lower on {sum(one < 0 for one in known)} of {len(known)}"
+        said.append(f"{shown(gap)} points from {words} ({verdict}; {lower})")
     steps = [over_networks(runs, *step, "validated") for step in (_DRAWN, _FROM_ZERO)]
     from_start = ""
     if None not in steps:

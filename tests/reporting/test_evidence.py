@@ -54,9 +54,11 @@ def test_networks_are_one_sample_and_their_comparisons_are_judged_at_once() -> N
     head, plain, refitted = ASKED.values()
     assert finding(networks) == (
         "Over 3 networks, each one observation, with settings made for their data "
-        f"(*scaled*), DLSA lies −2.0 ± 2.5 points from {head} (undecided), "
-        f"−2.0 ± 0.2 points from {plain} (worse), "
-        f"−1.5 ± 1.2 points from {refitted} (undecided after correction)."
+        f"(*scaled*), DLSA lies −2.0 ± 2.5 points from {head} (undecided; "
+        "lower on 3 of 3), "
+        f"−2.0 ± 0.2 points from {plain} (worse; lower on 3 of 3), "
+        f"−1.5 ± 1.2 points from {refitted} (undecided after correction; "
+        "lower on 3 of 3)."
     )
     assert "| networks | 3 | 3 |" in together_table(networks)
     row = f"| minus {plain} | **−2.0 ± 0.2** | — |"
