@@ -101,7 +101,7 @@ def _without_a_filter(runs: Sequence[RealRun]) -> str:
     )
     return (
         f" Not counted: {' and '.join(said)}, whose first filter is not shown to rank "
-        "Few above Many even on the images that it was fitted to."
+        "Few above Many even where it was fitted."
     )
 
 

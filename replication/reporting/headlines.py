@@ -55,7 +55,7 @@ def _answer(asked: Mapping[str, Claim]) -> str:
     if gain == "contradicted":
         return "DLSA hurts"
     if cascade == "contradicted":
-        return "DLSA is not shown to beat its head, and loses to more training of it,"
+        return "DLSA loses to more training of its head"
     return "DLSA neither clearly helps nor clearly hurts"
 
 

@@ -15,7 +15,7 @@ from tests.reporting.made import claim
         ("supported", "undecided", "DLSA beats its head, but is not shown to beat"),
         ("undecided", "supported", "DLSA neither clearly helps nor clearly hurts in"),
         ("undecided after correction", "undecided", "DLSA neither clearly helps"),
-        ("undecided", "contradicted", "DLSA is not shown to beat its head, and loses"),
+        ("undecided", "contradicted", "DLSA loses to more training of its head in"),
         ("contradicted", "undecided", "DLSA hurts in"),
     ],
 )

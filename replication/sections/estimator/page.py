@@ -70,7 +70,7 @@ def finding(measured: Measurement) -> str:
     )
     return (
         "Eq. 3 takes a batch for an unbiased sample of the data. Of samples drawn as "
-        "the fit draws them it is one by construction; for the training set as it is "
+        "the fit draws them it is one by construction; for the training set as it is, "
         f"the premise {words.get(verdict, 'is undecided')}. "
         "The momentum estimate is closer to P(h|X) than one "
         f"batch at {_closer(measured)} % of the steps: **{closer}** over the whole "
