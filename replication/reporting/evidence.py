@@ -182,4 +182,5 @@ def _figure_title(runs: Sequence[RealRun]) -> str:
             f"DLSA on {len(fair)} networks: {shown(gap)} points from a plain "
             "classifier of equal budget"
         )
-    return f"DLSA is {_shown(fair[0], COMPARED['plain'])} than a plain classifier"
+    said = _shown(fair[0], COMPARED["plain"]) or _OPEN
+    return f"DLSA is {said} than a plain classifier"
